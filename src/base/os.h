@@ -1,0 +1,84 @@
+/* Every call to the operating system that can fail, behind one table, so that a test can fail,
+ * shorten, tear or delay any of them.
+ *
+ *   os_*      the table itself: thin, errno-style, one entry per system call.
+ *   file_*    what the rooms use: whole writes, durable renames, clear errors that name the path.
+ *
+ * Layers: uses error.h, buf.h. Threads: the table is set once, before threads start. All
+ * descriptors are opened O_CLOEXEC.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+
+struct os {
+    int (*open)(const char *path, int flags, mode_t mode);
+    int (*close)(int fd);
+    ssize_t (*read)(int fd, void *p, size_t n);
+    ssize_t (*write)(int fd, const void *p, size_t n);
+    ssize_t (*pread)(int fd, void *p, size_t n, off_t at);
+    ssize_t (*pwrite)(int fd, const void *p, size_t n, off_t at);
+    int (*fsync)(int fd);
+    int (*fdatasync)(int fd);
+    int (*ftruncate)(int fd, off_t size);
+    int (*fallocate)(int fd, int mode, off_t at, off_t n);
+    int (*fstat)(int fd, struct stat *st);
+    int (*stat)(const char *path, struct stat *st);
+    int (*rename)(const char *from, const char *to);
+    int (*unlink)(const char *path);
+    int (*mkdir)(const char *path, mode_t mode);
+    int (*flock)(int fd, int operation);
+    void *(*mmap)(void *at, size_t n, int protection, int flags, int fd, off_t offset);
+    int (*munmap)(void *p, size_t n);
+    int64_t (*now_us)(void);        /* wall clock, microseconds since 1970-01-01 UTC */
+    int64_t (*monotonic_us)(void);  /* never steps back                              */
+};
+
+extern const struct os OS_REAL;
+
+/* Replaces the table (NULL: the real one). For tests, before threads start. */
+void os_use(const struct os *table);
+const struct os *os_table(void);
+
+static inline int64_t now_us(void) { return os_table()->now_us(); }
+static inline int64_t now_ms(void) { return now_us() / 1000; }
+static inline int64_t monotonic_us(void) { return os_table()->monotonic_us(); }
+
+enum file_open_flags { FILE_READ = 0, FILE_WRITE = 1, FILE_CREATE = 2, FILE_EXCLUSIVE = 4, FILE_TRUNCATE = 8, FILE_APPEND = 16 };
+
+int file_open(const char *path, unsigned flags, int *out_fd, struct keel_error *err) K_CHECKED;
+void file_close(int fd); /* -1 is fine; errors of close after a sync carry no information */
+int file_write_all(int fd, const void *p, size_t n, const char *path, struct keel_error *err) K_CHECKED;
+int file_pwrite_all(int fd, const void *p, size_t n, uint64_t at, const char *path,
+                    struct keel_error *err) K_CHECKED;
+/* Reads exactly n bytes, else KEEL_E_CORRUPT ("ends at …"). */
+int file_pread_all(int fd, void *p, size_t n, uint64_t at, const char *path,
+                   struct keel_error *err) K_CHECKED;
+int file_sync(int fd, const char *path, struct keel_error *err) K_CHECKED;      /* fsync     */
+int file_sync_data(int fd, const char *path, struct keel_error *err) K_CHECKED; /* fdatasync */
+int file_size(int fd, const char *path, uint64_t *out_bytes, struct keel_error *err) K_CHECKED;
+int file_truncate(int fd, uint64_t size, const char *path, struct keel_error *err) K_CHECKED;
+/* Whole file into an empty buffer; KEEL_E_LIMIT beyond the buffer's maximum. */
+int file_read(const char *path, struct buf *out, struct keel_error *err) K_CHECKED;
+bool file_exists(const char *path);
+int file_remove(const char *path, struct keel_error *err) K_CHECKED; /* absent: success */
+int file_rename(const char *from, const char *to, struct keel_error *err) K_CHECKED; /* durable: syncs the folder of `to` */
+int file_make_dir(const char *path, struct keel_error *err) K_CHECKED; /* exists: success */
+int file_sync_dir(const char *path, struct keel_error *err) K_CHECKED;
+
+/* Advisory whole-file lock held until close: KEEL_E_BUSY if somebody else has it. */
+int file_lock(int fd, bool shared, const char *path, struct keel_error *err) K_CHECKED;
+
+/* Read-only mapping of a whole file. size 0 maps to NULL. */
+struct file_map {
+    const uint8_t *p;
+    size_t n;
+};
+int file_map_open(const char *path, struct file_map *out, struct keel_error *err) K_CHECKED;
+void file_map_close(struct file_map *map);

@@ -1,0 +1,159 @@
+/* The canonical event, and the batch of events that the journal keeps.
+ *
+ * Every way in (SDK dialect, NDJSON, CSV map) turns its input into this one form. A batch is
+ * self-contained: names are written once in front, events refer to them by number. The journal
+ * stores batches unchanged, and recovery applies them by the same code as ingest.
+ *
+ * Format of a batch (little-endian; v = LEB128 varint; s = v length + bytes):
+ *   u32 events | v names | s × names | event × events
+ *   event: v bytes behind this field
+ *          u8 type | u8 flags | i64 time_ms | u64 key.lo | u32 key.hi
+ *          v name  | s user_id if flag 1 | s anonymous_id if flag 2 | s related_id if flag 4
+ *          v fields | field × fields
+ *   field: u8 kind = scope << 4 | value type | v name | value
+ *   value: false, true: nothing · number: f64 · string, json: s
+ *          list: v items | item × items;   item: v fields | field × fields (scalars only)
+ * Written to disk: never renumber.
+ *
+ * Layers: base. Threads: a writer has one owner; reading is pure.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/hash.h"
+
+enum event_type {
+    EVENT_TRACK = 0,
+    EVENT_IDENTIFY = 1,
+    EVENT_PAGE = 2,
+    EVENT_SCREEN = 3,
+    EVENT_GROUP = 4,
+    EVENT_ALIAS = 5,
+    EVENT_TYPES
+};
+
+enum field_scope {
+    SCOPE_PROPERTY = 0, /* properties of track, page, screen; traits of identify, group */
+    SCOPE_CONTEXT = 1,  /* what holds whatever the event is: channel, device, campaign, page */
+};
+
+enum value_type {
+    VALUE_FALSE = 0,
+    VALUE_TRUE = 1,
+    VALUE_NUMBER = 2,
+    VALUE_STRING = 3,
+    VALUE_JSON = 4, /* what has no column of its own: arrays of scalars, deep nesting, as JSON text */
+    VALUE_LIST = 5, /* array of objects, such as `products`: line items */
+};
+
+/* Limits: what is larger is refused with a reason by event_end. */
+enum {
+    EVENT_MAX_BYTES = 1 << 20,    /* one encoded event                                  */
+    EVENT_MAX_FIELDS = 10000,     /* Segment's limit of properties                      */
+    EVENT_MAX_ITEMS = 10000,      /* line items of one list                             */
+    EVENT_MAX_NAME = 200,         /* bytes of an event or field name                    */
+    EVENT_MAX_ID = 500,           /* bytes of user_id, anonymous_id, group id           */
+    BATCH_MAX_BYTES = 16 << 20,   /* one batch: one journal record                      */
+    BATCH_MAX_NAMES = 1 << 16,
+};
+
+/* 96 bits that stand for a message id: the events of a store never share one. */
+struct event_key {
+    uint64_t lo;
+    uint32_t hi;
+};
+
+/* The key of a message id that a client sent, or that was derived from a row. */
+static inline struct event_key event_key_of(struct str message_id) {
+    struct hash128 h = hash128(message_id.p, message_id.n);
+    return (struct event_key){.lo = h.lo, .hi = (uint32_t)h.hi};
+}
+
+struct event_head {
+    enum event_type type;
+    int64_t time_ms;
+    struct event_key key;
+    struct str name;         /* track: event name; page, screen: their name or ""; else ""      */
+    struct str user_id;      /* "" if absent                                                     */
+    struct str anonymous_id; /* "" if absent                                                     */
+    struct str related_id;   /* group: group id; alias: previous id; else ""                     */
+};
+
+/* ---- writing ---- */
+
+struct batch_writer {
+    struct buf names, events; /* encoded names; encoded events     */
+    uint32_t name_count, event_count;
+    struct name_slot *slots; /* hash table of names                */
+    uint32_t slot_mask;
+    size_t event_start;   /* offset of the open event, or SIZE_MAX */
+    size_t fields_at;     /* where the open count is patched       */
+    uint32_t fields;
+    size_t item_at, list_at; /* the same for an open list and item */
+    uint32_t item_fields, items;
+    const char *reason;   /* why the open event will be refused    */
+};
+
+void batch_writer_init(struct batch_writer *w);
+void batch_writer_release(struct batch_writer *w);
+
+/* Starts an event. Fields follow, then event_end or event_cancel. */
+void event_begin(struct batch_writer *w, const struct event_head *head);
+void event_bool(struct batch_writer *w, enum field_scope scope, struct str name, bool v);
+void event_number(struct batch_writer *w, enum field_scope scope, struct str name, double v);
+void event_string(struct batch_writer *w, enum field_scope scope, struct str name, struct str v);
+void event_json(struct batch_writer *w, enum field_scope scope, struct str name, struct str json);
+/* A list of line items: list_begin, then per item item_begin, item_* fields, item_end; list_end.
+ * Lists are properties; they do not nest. */
+void event_list_begin(struct batch_writer *w, struct str name);
+void event_item_begin(struct batch_writer *w);
+void event_item_bool(struct batch_writer *w, struct str name, bool v);
+void event_item_number(struct batch_writer *w, struct str name, double v);
+void event_item_string(struct batch_writer *w, struct str name, struct str v);
+void event_item_end(struct batch_writer *w);
+void event_list_end(struct batch_writer *w);
+/* NULL and the event is in the batch, or a static text that says why it was refused (too large, no
+ * identifier, empty track name, time out of range …) and the batch is as before event_begin. */
+const char *event_end(struct batch_writer *w);
+void event_cancel(struct batch_writer *w);
+
+/* True when the batch should be handed on before another event of up to `bytes` is added. */
+bool batch_full(const struct batch_writer *w, size_t bytes);
+
+/* Appends the finished batch to *out (a buf with max >= BATCH_MAX_BYTES + 64) and empties the
+ * writer. Nothing is appended for zero events. */
+int batch_finish(struct batch_writer *w, struct buf *out, struct keel_error *err) K_CHECKED;
+
+/* ---- reading (bytes may be damaged: every step is bounded, `bad` is set) ---- */
+
+struct batch_reader {
+    struct reader r;
+    uint32_t events_left, name_count;
+    struct str *names; /* owned by the arena given to batch_open */
+};
+
+struct event_view {
+    struct event_head head; /* strings point into the batch */
+    uint32_t name;          /* number of head.name          */
+    uint32_t fields_left;
+    struct reader r;
+};
+
+struct field_view {
+    enum field_scope scope;
+    enum value_type type;
+    uint32_t name;     /* number in the batch's names                               */
+    double number;     /* VALUE_NUMBER                                              */
+    struct str text;   /* VALUE_STRING, VALUE_JSON                                  */
+    uint32_t items;    /* VALUE_LIST: read them with item_next before field_next    */
+};
+
+int batch_open(struct batch_reader *b, struct str bytes, struct arena *arena,
+               struct keel_error *err) K_CHECKED;
+/* 1: *out is the next event; 0: no more; negative: damaged. */
+int batch_next(struct batch_reader *b, struct event_view *out, struct keel_error *err) K_CHECKED;
+/* 1: *out is the next field; 0: no more (check view->r.bad at the end); lists must be consumed. */
+int field_next(const struct batch_reader *b, struct event_view *view, struct field_view *out);
+/* Reads the field count of the next item of a list; then that many item_field calls. */
+uint32_t item_next(struct event_view *view);
+int item_field(const struct batch_reader *b, struct event_view *view, struct field_view *out);
