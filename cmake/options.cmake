@@ -15,7 +15,6 @@ set(CMAKE_C_EXTENSIONS ON)
 set(CMAKE_CXX_STANDARD 17)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
     set(KEEL_X86_64 ON)
@@ -27,11 +26,10 @@ target_include_directories(keel_options INTERFACE
 target_compile_definitions(keel_options INTERFACE $<$<COMPILE_LANGUAGE:C>:_GNU_SOURCE>)
 target_compile_options(keel_options INTERFACE
     -Wall -Wextra -Wshadow -Wconversion -Wvla $<$<BOOL:${KEEL_WERROR}>:-Werror>
-    -fno-omit-frame-pointer -fno-strict-aliasing)
+    -fPIE -fno-omit-frame-pointer -fno-strict-aliasing)
+target_link_options(keel_options INTERFACE -pie)
 
 if(KEEL_HARDEN)
-    include(CheckPIESupported)
-    check_pie_supported()
     target_compile_options(keel_options INTERFACE
         -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection
         $<$<BOOL:${KEEL_X86_64}>:-fcf-protection>)

@@ -1,0 +1,80 @@
+"""Checks that other programs make: clang-format, clang-tidy, cppcheck, a build with clang."""
+import concurrent.futures
+import json
+import os
+import re
+import subprocess
+
+from .repo import Problem
+
+OURS = r"^(src|include|tests|bench)/.*\.(c|h|cc|hh)$"
+DIAGNOSTIC = re.compile(r"^(?P<path>[^:\n]+):(?P<line>\d+):\d+: (?P<what>.*)$", re.MULTILINE)
+
+
+def run(repo, *command):
+    return subprocess.run(command, cwd=repo.root, capture_output=True, text=True)
+
+
+def diagnostics(repo, text):
+    found = []
+    for match in DIAGNOSTIC.finditer(text):
+        what, path = match["what"], os.path.relpath(repo.root / match["path"], repo.root)
+        if what.startswith("note:") or path.startswith(".."):
+            continue
+        subject = what.rpartition("[")[2].rstrip("]")
+        found.append(Problem(path, int(match["line"]), what, subject))
+    return found
+
+
+def clang_format(repo):
+    problems = []
+    for name in repo.find(OURS):
+        done = run(repo, "clang-format-14", "--dry-run", "-Werror", name)
+        if done.returncode != 0:
+            lines = sorted({int(n) for n in re.findall(r":(\d+):\d+: error", done.stderr)})
+            problems.append(Problem(name, lines[0] if lines else 0,
+                                    f"{len(lines)} places not laid out: make format", "-"))
+    return problems
+
+
+def compiled(repo):
+    """Our own sources in the compilation database; generated code is left out."""
+    path = repo.build / "compile_commands.json"
+    if not path.exists():
+        return []
+    files = {os.path.relpath(entry["file"], repo.root) for entry in json.loads(path.read_text())}
+    return sorted(files & set(repo.find(OURS)))
+
+
+def clang_tidy(repo):
+    def one(name):
+        return run(repo, "clang-tidy-14", "--quiet", "-p", str(repo.build), name).stdout
+
+    sources = compiled(repo)
+    if not sources:
+        return [Problem(str(repo.build), 0, "not configured: run cmake --preset dev", "-")]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = [p for text in pool.map(one, sources) for p in diagnostics(repo, text)]
+    return sorted(set(found))
+
+
+def cppcheck(repo):
+    sources = [n for n in compiled(repo) if n.startswith("src/")]
+    if not sources:
+        return []
+    done = run(repo, "cppcheck", "--quiet", "--enable=warning,performance,portability",
+               "--inline-suppr", "--suppressions-list=tools/checks/cppcheck.txt",
+               "--std=c11", "-D_GNU_SOURCE", "-D__x86_64__", "-Isrc", "-Iinclude",
+               f"-I{repo.build}/generated", f"-j{os.cpu_count()}",
+               "--template={file}:{line}:{column}: {severity}: {message} [{id}]", *sources)
+    return sorted(set(diagnostics(repo, done.stderr)))
+
+
+def clang_build(repo):
+    """gcc builds in every run; this keeps clang without a warning too."""
+    for command in (["cmake", "--preset", "fuzz"], ["cmake", "--build", "build/fuzz", "--", "-k0"]):
+        done = run(repo, *command)
+        if done.returncode != 0:
+            found = diagnostics(repo, done.stdout + done.stderr)
+            return found or [Problem("build/fuzz", 0, (done.stdout + done.stderr)[-2000:], "-")]
+    return []
