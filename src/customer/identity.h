@@ -1,0 +1,61 @@
+/* The identity graph, first form: which identifiers are one person.
+ *
+ * Every user_id is a known customer with a number of its own. An anonymous_id gets a number with
+ * its first event that carries no user_id. An *edge* (anonymous, user, time) is recorded whenever
+ * one event carries both, or an alias names them. The owner of an anonymous_id is the user of its
+ * earliest edge (time, then user_id byte order): a function of the set of edges, whatever order
+ * they arrived in. The store's redirects follow the owner, so past anonymous events join the
+ * customer at once, and nothing is rewritten. Two users are never merged: an alias between two
+ * known users is kept as an edge of kind CONFLICT and changes nothing.
+ *
+ * On disk: DIR/identity.log, append-only. Header 32 bytes: "KEELIDS\0" u16 major u16 minor u32 0
+ * store id u128. Then records, written at each flush, whose end the manifest notes in the flush's
+ * transaction (a longer file is a torn flush and is cut):
+ *   record: u32 payload bytes | u32 checksum (XXH3 low half of the payload) | payload
+ *   payload: u8 1 IDENTIFIER | v number | u8 kind | s id
+ *            u8 2 EDGE | u8 kind | s anonymous or previous id | s user_id | i64 time_ms
+ *                      | u64 key.lo | u32 key.hi
+ *
+ * Layers: store. Threads: the ingesting thread writes; readers take a lock for look-ups by text;
+ * look-ups by number are lock-free for numbers of a snapshot.
+ */
+#pragma once
+
+#include "store/store.h"
+
+enum id_kind { ID_USER = 0, ID_ANONYMOUS = 1 };
+enum edge_kind { EDGE_SEEN_TOGETHER = 0, EDGE_ALIAS = 1, EDGE_CONFLICT = 2 };
+enum { NUMBER_NONE = UINT32_MAX };
+
+struct edge {
+    enum edge_kind kind;
+    struct str anonymous_id; /* or the previous id of an alias */
+    struct str user_id;
+    int64_t time_ms;
+    struct event_key key; /* the event that said so */
+};
+
+struct identity;
+
+struct identity *identity_new(struct redirects *redirects);
+void identity_free(struct identity *g);
+
+/* The number of an identifier, or NUMBER_NONE. */
+uint32_t identity_find(struct identity *g, enum id_kind kind, struct str id);
+/* The number that an event's row belongs to, made if new; records the edge if it has both ids. */
+uint32_t identity_resolve(struct identity *g, const struct event_head *head);
+/* What a number was made for. */
+struct str identity_id(const struct identity *g, uint32_t number, enum id_kind *out_kind);
+
+/* Edges that name an identifier: callback per edge, oldest record first. */
+void identity_edges(struct identity *g, enum id_kind kind, struct str id,
+                    void (*each)(void *ctx, const struct edge *edge), void *ctx);
+/* All anonymous ids owned by a user: callback per id. */
+void identity_owned(struct identity *g, struct str user_id,
+                    void (*each)(void *ctx, struct str anonymous_id), void *ctx);
+uint64_t identity_count(const struct identity *g, enum id_kind kind);
+uint64_t identity_conflicts(const struct identity *g);
+
+/* Persistence: load up to `bytes`; append what is new and sync; the file's new length. */
+int identity_load(struct identity *g, const char *path, uint64_t bytes, struct keel_error *err) K_CHECKED;
+int identity_save(struct identity *g, const char *path, uint64_t *out_bytes, struct keel_error *err) K_CHECKED;

@@ -1,0 +1,56 @@
+/* Redirects: whose timeline a customer number's rows belong to, now.
+ *
+ * The identity graph (src/customer) hands every identifier a number and decides which numbers are
+ * one person; the store only follows: root(n) is the number that n's rows are read under. Rows keep
+ * the number they came with, so a merge writes one redirect and can be undone.
+ *
+ * Versions: each change makes the version grow and is logged, so that a part written at version v
+ * knows which of its rows have moved since. Snapshots share pages copy-on-write.
+ *
+ * Layers: base. Threads: one writer (the ingesting thread, under the store's lock); a
+ * `struct redirect_view` is immutable and may be read anywhere until released.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct redirects;
+
+struct redirect_move {
+    uint32_t number;  /* whose root changed              */
+    uint32_t version; /* the version that the change made */
+};
+
+struct redirect_view {
+    uint32_t numbers; /* numbers 0..numbers-1 are in use */
+    uint32_t version;
+    uint32_t page_count;
+    struct redirect_page **pages;
+    const struct redirect_move *moves; /* the log, oldest first; stable     */
+    uint32_t move_count;
+    struct redirect_move_log *log;
+};
+
+enum { REDIRECT_PAGE_BITS = 14, REDIRECT_PAGE = 1 << REDIRECT_PAGE_BITS };
+
+struct redirect_page {
+    uint32_t refs; /* atomic */
+    bool identity; /* every number of the page is its own root */
+    uint32_t root[REDIRECT_PAGE];
+};
+
+struct redirects *redirects_new(void);
+void redirects_free(struct redirects *r);
+uint32_t redirects_add_number(struct redirects *r);               /* the next number; its own root */
+void redirects_set(struct redirects *r, uint32_t number, uint32_t root);
+uint32_t redirects_root(const struct redirects *r, uint32_t number);
+uint32_t redirects_numbers(const struct redirects *r);
+uint32_t redirects_version(const struct redirects *r);
+void redirects_view(struct redirects *r, struct redirect_view *out);
+void redirect_view_release(struct redirect_view *v);
+
+static inline uint32_t redirect_root(const struct redirect_view *v, uint32_t number) {
+    const struct redirect_page *page = v->pages[number >> REDIRECT_PAGE_BITS];
+    return page->root[number & (REDIRECT_PAGE - 1)];
+}

@@ -1,0 +1,81 @@
+/* A source: the events of one time bucket from one place, in timeline order.
+ *
+ * Rows stand in (customer, time, number, arrival) order, in blocks of 1,024; `customer` is the root
+ * under which the row was placed, `number` the one it came with. An event's rows form its stream in
+ * the same order; a stream's columns are read in chunks of 1,024 values. Two places implement it:
+ * parts on disk (part.h) and the head in memory (head.h). Scans, the part writer and the doctor
+ * read only this.
+ *
+ * Layers: base, schema. Threads: a source is immutable; buffers belong to the caller.
+ */
+#pragma once
+
+#include "store/redirect.h"
+#include "store/schema.h"
+#include "store/vec.h"
+
+struct source;
+
+/* Which arrays of a block to fill. */
+enum row_parts { ROWS_CUSTOMER = 1, ROWS_TIME = 2, ROWS_EVENT = 4, ROWS_NUMBER = 8, ROWS_ALL = 15 };
+
+struct row_block {
+    uint32_t n;
+    uint64_t starts[BITS_WORDS]; /* with ROWS_CUSTOMER: set where the customer differs from the row before
+                                    (always set at row 0 of the block) */
+    uint32_t customer[CHUNK_ROWS];
+    int64_t time[CHUNK_ROWS];
+    uint32_t event[CHUNK_ROWS]; /* stream ids */
+    uint32_t number[CHUNK_ROWS];
+};
+
+/* Room for the values of one decoded chunk. */
+struct vec_buffer {
+    struct vec vec;
+    double num[CHUNK_ROWS];
+    uint32_t code[CHUNK_ROWS];
+    struct str text[CHUNK_ROWS];
+    struct buf bytes;
+};
+void vec_buffer_init(struct vec_buffer *v);
+void vec_buffer_release(struct vec_buffer *v);
+
+struct source_ops {
+    int (*rows)(const struct source *s, uint32_t block, unsigned parts, struct row_block *out,
+                struct keel_error *err);
+    /* How many rows of an event stand before this block (block may be == blocks: the total). */
+    uint32_t (*stream_base)(const struct source *s, uint32_t stream, uint32_t block);
+    uint32_t (*stream_rows)(const struct source *s, uint32_t stream);
+    /* Is there a value of this column? */
+    bool (*has_column)(const struct source *s, uint32_t column);
+    /* Chunk `chunk` of a column, in its stream's order. Absent column: all absent. */
+    int (*column)(const struct source *s, uint32_t column, uint32_t chunk, struct vec_buffer *out,
+                  struct keel_error *err);
+    /* Line items: counts of the 1,024 parents of a chunk, and how many items stand before them. */
+    int (*items)(const struct source *s, uint32_t item_stream, uint32_t chunk, uint32_t *counts,
+                 uint64_t *base, struct keel_error *err);
+    /* Posting copy of a rare event: customer and time of its rows, chunk by chunk. */
+    bool (*has_posting)(const struct source *s, uint32_t stream);
+    int (*posting)(const struct source *s, uint32_t stream, uint32_t chunk, uint32_t *customer,
+                   int64_t *time, uint32_t *n, struct keel_error *err);
+};
+
+struct source {
+    const struct source_ops *ops;
+    uint32_t rows, blocks;
+    int32_t bucket;                /* months since 1970-01, UTC                        */
+    int64_t min_time, max_time;    /* inclusive; rows > 0                              */
+    uint64_t first_arrival;        /* order of sources whose rows tie                  */
+    uint32_t identity_version;     /* redirects at which the rows were placed          */
+    const uint32_t *block_first;   /* [blocks] customer of a block's first row         */
+    const uint32_t *block_last;    /* [blocks] customer of its last row                */
+    const uint64_t *block_events;  /* [blocks] bit (stream id % 64) of the events in it */
+};
+
+static inline uint64_t event_bit(uint32_t stream) { return (uint64_t)1 << (stream & 63); }
+
+/* First block that may hold a row of a customer >= c; blocks if none. */
+uint32_t source_find_block(const struct source *s, uint32_t customer);
+
+/* Bucket of a moment: months since 1970-01 in UTC. */
+int32_t bucket_of(int64_t time_ms);

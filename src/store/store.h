@@ -1,0 +1,107 @@
+/* The event store: one folder that holds every customer's timeline.
+ *
+ *   DIR/keel.db          SQLite: parts, schema, journal position, settings (manifest.h)
+ *   DIR/journal/         what was acknowledged and is not yet in a part    (journal.h)
+ *   DIR/parts/           immutable customer-ordered parts                  (part.h)
+ *   DIR/identity.log     identifiers and edges, written by src/customer
+ *   DIR/lock             held while a process has the store open
+ *
+ * Life of a row: journal -> head (memory) -> part of its bucket -> larger parts by compaction.
+ *
+ * Locks, in this order: `ingest` (one writer at a time) > `state` (the list of sources and heads;
+ * held for moments). Snapshots hold references and no lock. Flush and compaction run in the thread
+ * that asks for them and block neither readers nor, but for the hand-over, ingest.
+ *
+ * Limits: STORE_HEAD_ROWS rows in a head; a part at most STORE_PART_ROWS rows.
+ */
+#pragma once
+
+#include <sqlite3.h>
+
+#include "store/head.h"
+#include "store/journal.h"
+#include "store/redirect.h"
+#include "store/scan.h"
+
+enum {
+    STORE_HEAD_ROWS = 1 << 19,
+    STORE_PART_ROWS = 1 << 22,
+    STORE_DEDUP_DAYS = 7, /* message ids are compared with events up to so far in time */
+};
+
+struct store;
+
+struct store_options {
+    bool read_only;
+    bool create;                  /* make the folder if it is absent or empty */
+    uint32_t head_rows;           /* 0: STORE_HEAD_ROWS */
+    uint32_t part_rows;           /* 0: STORE_PART_ROWS */
+    struct journal_options journal;
+};
+
+/* What the identity room adds to the store's own recovery and flush. */
+struct store_client {
+    void *ctx;
+    /* The manifest is open, the journal not yet replayed. */
+    int (*load)(void *ctx, struct store *store, sqlite3 *db, struct keel_error *err);
+    /* One journal record (a batch of events) during recovery. */
+    int (*replay)(void *ctx, struct store *store, struct str batch, struct keel_error *err);
+    /* A flush: make durable everything up to now, and note in `db` (inside the flush's
+     * transaction) where it ends. */
+    int (*flush)(void *ctx, struct store *store, sqlite3 *db, struct keel_error *err);
+};
+
+int store_open(const char *dir, const struct store_options *options,
+               const struct store_client *client, struct store **out,
+               struct keel_error *err) K_CHECKED;
+int store_close(struct store *s, struct keel_error *err) K_CHECKED; /* flushes nothing: the journal has it */
+
+const char *store_dir(const struct store *s);
+struct schema *store_schema(struct store *s);
+struct redirects *store_redirects(struct store *s);
+struct lexicon *store_lexicon(struct store *s, uint32_t column);
+sqlite3 *store_db(struct store *s);
+
+/* ---- ingest: between store_ingest_begin and _end the caller is the one writer ---- */
+
+void store_ingest_begin(struct store *s);
+void store_ingest_end(struct store *s);
+/* Journal a batch; it is durable once store_commit(position) returned. */
+int store_journal(struct store *s, struct str batch, uint64_t *out_position,
+                  struct keel_error *err) K_CHECKED;
+int store_commit(struct store *s, uint64_t position, struct keel_error *err) K_CHECKED;
+/* Has an event with this key been stored, in the head or near `time` in a part? Notes the key as
+ * seen if not. 1, 0 or an error. */
+int store_seen(struct store *s, struct event_key key, int64_t time_ms,
+               struct keel_error *err) K_CHECKED;
+/* The head to append to (see head.h). Call store_make_room before a batch of n events: it flushes
+ * the head when it is full. */
+struct head *store_head(struct store *s);
+int store_make_room(struct store *s, uint32_t events, struct keel_error *err) K_CHECKED;
+
+/* Writes the head into parts and trims the journal. */
+int store_flush(struct store *s, struct keel_error *err) K_CHECKED;
+/* Merges parts where it pays (all: every bucket into as few parts as possible). Returns the number
+ * of buckets rewritten. */
+int store_compact(struct store *s, bool all, struct keel_error *err) K_CHECKED;
+
+/* ---- reading ---- */
+
+struct snapshot {
+    struct store *store;
+    struct redirect_view redirects;
+    uint32_t source_count;
+    struct source **sources; /* by bucket, then first arrival */
+    uint64_t rows;
+    int64_t min_time, max_time; /* of all rows; undefined if rows is 0 */
+    struct snapshot_holds *holds;
+};
+
+int snapshot_open(struct store *s, struct snapshot **out, struct keel_error *err) K_CHECKED;
+void snapshot_close(struct snapshot *snap);
+
+struct store_stats {
+    uint64_t rows, head_rows, part_rows, parts, part_bytes, key_bytes, journal_bytes;
+    uint32_t numbers;
+};
+void store_stats(struct store *s, struct store_stats *out);
