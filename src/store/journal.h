@@ -1,0 +1,127 @@
+/* The write-ahead journal of a data directory: what was acknowledged is in it.
+ *
+ * A record is one batch of changes. It gets a *position*: a logical byte offset (u64) that grows
+ * for ever over all files of the journal. A record occupies [position, end); the next one begins at
+ * `end` or behind it (marks of the journal itself lie between). A position that the caller keeps,
+ * such as "parts hold everything below", is always the `end` of a record, or the position that the
+ * journal was created with.
+ *
+ * The promise: when journal_commit returned 0 under JOURNAL_DURABLE_COMMIT, the record survives any
+ * crash and is replayed exactly once, in order. A record whose commit failed, or never returned, is
+ * replayed whole or not at all.
+ *
+ * Format, validity rule and recovery: journal.c. Layers: base, xxHash.
+ * Threads: append, commit, sync, trim and the position getters may be called by many threads at
+ * once; open, close and check by one. One process writes a journal at a time: the caller holds the
+ * lock of the data directory. Replay runs in the thread that opens.
+ * Limits: payload 16 MiB; 32 MiB of records that wait to be written and 32 MiB being written:
+ * journal_append blocks until there is room.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "base/str.h"
+
+enum {
+    JOURNAL_MAX_PAYLOAD = 16 << 20,
+    JOURNAL_MAX_PENDING = 32 << 20, /* bytes in memory before journal_append waits     */
+    JOURNAL_FILE_BYTES = 64 << 20,  /* default size of one file                        */
+    JOURNAL_MAX_KIND = 0xfeff,      /* kinds 1 .. here are the caller's; written to disk */
+    JOURNAL_ID_BYTES = 16,
+};
+
+enum journal_durability {
+    JOURNAL_DURABLE_COMMIT = 0,   /* commit returns when the record is on disk               */
+    JOURNAL_DURABLE_INTERVAL = 1, /* commit returns when the kernel has it; synced by a timer: a
+                                     killed process loses nothing, a power cut the last interval */
+};
+
+struct journal_options {
+    enum journal_durability durability;
+    uint32_t interval_ms; /* of JOURNAL_DURABLE_INTERVAL; 0: 1000                               */
+    uint64_t file_bytes;  /* preallocated per file, 4 KiB .. 1 GiB; 0: JOURNAL_FILE_BYTES. A record
+                             that is larger has a file of its own.                              */
+    bool create;          /* a folder without a journal: begin one at from_position. Otherwise it
+                             is an error, because acknowledged changes would be missing.        */
+    bool read_only;       /* for tools: nothing is created, cut or repaired; may run beside a
+                             writer and then sees what was written so far                       */
+};
+
+struct journal_record {
+    uint64_t position, end;
+    unsigned kind;
+    struct str payload; /* valid during the call only */
+};
+
+/* A negative result ends the replay and is returned by journal_open. */
+typedef int (*journal_replay)(void *ctx, const struct journal_record *record,
+                              struct keel_error *err);
+
+struct journal;
+
+/* Opens DIR/journal and replays every record from `from_position` on, in order. Everything replayed
+ * is durable before the first append. A torn tail, which only a crash can leave, is cut. The error
+ * names file and offset when
+ *   - a record is damaged that was durable (KEEL_E_CORRUPT): what follows is not replayed;
+ *   - files are missing, short, of another store, or of a newer format;
+ *   - from_position is not the end of a record, or lies behind the end of the journal.
+ * options NULL: all zero. replay NULL: records are only verified. */
+int journal_open(const char *dir, const uint8_t store_id[JOURNAL_ID_BYTES], uint64_t from_position,
+                 const struct journal_options *options, journal_replay replay, void *ctx,
+                 struct journal **out_journal, struct keel_error *err) K_CHECKED;
+
+/* Writes what is pending, makes it durable, frees. NULL is fine. The error is the one that failed
+ * the journal, or that of the last write; the journal is freed either way. */
+int journal_close(struct journal *j, struct keel_error *err);
+
+/* Adds a record to what is pending; *out_end is its end position. The payload is copied. Records
+ * lie in the order in which append took them. Nothing is promised before journal_commit.
+ * KEEL_E_LIMIT: larger than JOURNAL_MAX_PAYLOAD; KEEL_E_NO_MEMORY: not appended, try again later.
+ */
+int journal_append(struct journal *j, unsigned kind, struct str payload, uint64_t *out_end,
+                   struct keel_error *err) K_CHECKED;
+
+/* Returns when everything below end_position is durable (or with the kernel, see durability).
+ * Concurrent commits share one write and one fdatasync.
+ *
+ * A failed write or sync makes the journal failed for ever: this and every later append, commit and
+ * sync return the first error. What was not acknowledged then is unknown until it is opened again.
+ */
+int journal_commit(struct journal *j, uint64_t end_position, struct keel_error *err) K_CHECKED;
+
+/* As journal_commit, and on disk whatever the durability: to be called before a position is written
+ * down elsewhere, for example in the manifest. */
+int journal_sync(struct journal *j, uint64_t end_position, struct keel_error *err) K_CHECKED;
+
+/* Deletes the files that lie wholly below `position`, oldest first. The caller has made durable
+ * elsewhere what they hold. An error leaves the journal usable. */
+int journal_trim(struct journal *j, uint64_t position, struct keel_error *err) K_CHECKED;
+
+uint64_t journal_position(struct journal *j); /* behind the last appended record            */
+uint64_t journal_durable(struct journal *j);  /* everything below is on disk                */
+uint64_t journal_first(struct journal *j);    /* of the oldest file: what is kept           */
+bool journal_failed(struct journal *j);
+
+/* ---- keel doctor ---- */
+
+enum journal_verdict {
+    JOURNAL_FILE_GOOD = 0, /* one for each file: records, bytes, end                             */
+    JOURNAL_TAIL_TORN = 1, /* left by a crash, was never acknowledged; the next open cuts it     */
+    JOURNAL_DAMAGE = 2,    /* what was acknowledged cannot be read                               */
+};
+
+struct journal_finding {
+    enum journal_verdict verdict;
+    const char *path;
+    uint64_t offset;     /* in the file: where the finding begins (GOOD: where its records end)  */
+    uint64_t first, end; /* positions of the file's records                                     */
+    uint64_t records, bytes; /* GOOD: without marks; bytes of payload                           */
+    const char *text; /* one sentence                                                        */
+};
+
+/* Reads every header and every record of DIR/journal, goes on behind damage where it can, and
+ * reports each file and each finding. store_id NULL: that of the oldest file.
+ * 0: no damage; -KEEL_E_CORRUPT: damage, err has the first; other: could not be read. */
+int journal_check(const char *dir, const uint8_t *store_id,
+                  void (*report)(void *ctx, const struct journal_finding *finding), void *ctx,
+                  struct keel_error *err) K_CHECKED;
