@@ -31,8 +31,11 @@ function(keel_sources folder out_sources)
 
     foreach(source IN LISTS sources)
         if(source MATCHES ${KEEL_ISA_PATTERN})
-            # No LTO here: the code of one instruction set must not leak into another's.
-            set(options ${KEEL_ISA_${CMAKE_MATCH_1}} $<$<BOOL:${KEEL_LTO}>:-fno-lto>)
+            # Code of one instruction set must not leak into the rest, where an older CPU would meet
+            # it: no LTO, and inline C++ functions and templates stay local to their object (shared,
+            # the linker would keep any one copy for all). tools/check isa looks at the objects.
+            set(options ${KEEL_ISA_${CMAKE_MATCH_1}} $<$<BOOL:${KEEL_LTO}>:-fno-lto>
+                $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fno-weak>)
             if(KEEL_X86_64)
                 set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${options}")
             else()
