@@ -4,7 +4,7 @@
  * self-contained: names are written once in front, events refer to them by number. The journal
  * stores batches unchanged, and recovery applies them by the same code as ingest.
  *
- * Format of a batch (little-endian; v = LEB128 varint; s = v length + bytes):
+ * Format of a batch (little-endian; v = LEB128 varint, possibly padded; s = v length + bytes):
  *   u32 events | v names | s × names | event × events
  *   event: v bytes behind this field
  *          u8 type | u8 flags | i64 time_ms | u64 key.lo | u32 key.hi
@@ -12,8 +12,9 @@
  *          v fields | field × fields
  *   field: u8 kind = scope << 4 | value type | v name | value
  *   value: false, true: nothing · number: f64 · string, json: s
- *          list: v items | item × items;   item: v fields | field × fields (scalars only)
- * Written to disk: never renumber.
+ *          list: v items | item × items;   item: v fields | field × fields (no lists)
+ * Written to disk: never renumber. Names are at most 65,536. (scope, name) is unique within an
+ * event, and name within an item: the first one wins. All text is UTF-8.
  *
  * Layers: base. Threads: a writer has one owner; reading is pure.
  */
@@ -46,10 +47,13 @@ enum value_type {
     VALUE_LIST = 5, /* array of objects, such as `products`: line items */
 };
 
+#define EVENT_MIN_TIME INT64_C(0)             /* 1970-01-01 */
+#define EVENT_MAX_TIME INT64_C(7258118400000) /* 2200-01-01, exclusive */
+
 /* Limits: what is larger is refused with a reason by event_end. */
 enum {
-    EVENT_MAX_BYTES = 1 << 20,    /* one encoded event                                  */
-    EVENT_MAX_FIELDS = 10000,     /* Segment's limit of properties                      */
+    EVENT_MAX_BYTES = 1 << 20,    /* one encoded event and the names new with it        */
+    EVENT_MAX_FIELDS = 10000,     /* Segment's limit of properties; also of one item    */
     EVENT_MAX_ITEMS = 10000,      /* line items of one list                             */
     EVENT_MAX_NAME = 200,         /* bytes of an event or field name                    */
     EVENT_MAX_ID = 500,           /* bytes of user_id, anonymous_id, group id           */
@@ -82,22 +86,32 @@ struct event_head {
 /* ---- writing ---- */
 
 struct batch_writer {
-    struct buf names, events; /* encoded names; encoded events     */
+    struct buf names, events; /* encoded names; encoded events        */
     uint32_t name_count, event_count;
-    struct name_slot *slots; /* hash table of names                */
-    uint32_t slot_mask;
-    size_t event_start;   /* offset of the open event, or SIZE_MAX */
-    size_t fields_at;     /* where the open count is patched       */
+    bool utf8_known; /* set by a caller whose input is known to be UTF-8 (a JSON parser checked
+                        it): texts are not checked again */
+    /* What follows is event.c's. */
+    struct batch_name *table; /* by number                            */
+    uint32_t *slots;          /* hash table: number + 1, 0 is free    */
+    uint32_t name_cap, slot_mask;
+    size_t event_start; /* offset of the open event, or SIZE_MAX      */
+    size_t fields_at;   /* where its count is patched                 */
     uint32_t fields;
-    size_t item_at, list_at; /* the same for an open list and item */
-    uint32_t item_fields, items;
-    const char *reason;   /* why the open event will be refused    */
+    uint32_t name_start;      /* names before the open event,         */
+    size_t names_bytes_start; /* and their bytes: for taking it back  */
+    uint32_t previous;        /* name of the field before             */
+    uint64_t serial, item_serial; /* tell fields seen in this event or item */
+    size_t list_at, item_at;  /* counts of an open list and item      */
+    uint32_t list_name, items, item_fields;
+    bool list_ignored;  /* the open list is a duplicate               */
+    const char *reason; /* why the open event will be refused         */
 };
 
 void batch_writer_init(struct batch_writer *w);
 void batch_writer_release(struct batch_writer *w);
 
-/* Starts an event. Fields follow, then event_end or event_cancel. */
+/* Starts an event. Fields follow, then event_end or event_cancel. A field whose (scope, name) the
+ * event has already is ignored: the first one wins. Calls in any other order abort. */
 void event_begin(struct batch_writer *w, const struct event_head *head);
 void event_bool(struct batch_writer *w, enum field_scope scope, struct str name, bool v);
 void event_number(struct batch_writer *w, enum field_scope scope, struct str name, double v);
@@ -110,8 +124,13 @@ void event_item_begin(struct batch_writer *w);
 void event_item_bool(struct batch_writer *w, struct str name, bool v);
 void event_item_number(struct batch_writer *w, struct str name, double v);
 void event_item_string(struct batch_writer *w, struct str name, struct str v);
+void event_item_json(struct batch_writer *w, struct str name, struct str json);
 void event_item_end(struct batch_writer *w);
 void event_list_end(struct batch_writer *w);
+/* Replaces the key of the open event, whose fields are all written, by one derived from what it
+ * says: type, name, ids, fields in any order, and `own_time` (the moment that the sender stated; not
+ * one that depends on when the event is read). The same content has the same key in every batch. */
+void event_derive_key(struct batch_writer *w, int64_t own_time);
 /* NULL and the event is in the batch, or a static text that says why it was refused (too large, no
  * identifier, empty track name, time out of range …) and the batch is as before event_begin. */
 const char *event_end(struct batch_writer *w);
@@ -120,11 +139,15 @@ void event_cancel(struct batch_writer *w);
 /* True when the batch should be handed on before another event of up to `bytes` is added. */
 bool batch_full(const struct batch_writer *w, size_t bytes);
 
+/* Bytes that batch_finish would append, about. */
+size_t batch_bytes(const struct batch_writer *w);
+
 /* Appends the finished batch to *out (a buf with max >= BATCH_MAX_BYTES + 64) and empties the
  * writer. Nothing is appended for zero events. */
 int batch_finish(struct batch_writer *w, struct buf *out, struct keel_error *err) K_CHECKED;
 
-/* ---- reading (bytes may be damaged: every step is bounded, `bad` is set) ---- */
+/* ---- reading (bytes may be damaged: every step is bounded, `bad` is set) ----
+ * What is read obeys the limits above, except that text is not checked again to be UTF-8. */
 
 struct batch_reader {
     struct reader r;
@@ -135,7 +158,7 @@ struct batch_reader {
 struct event_view {
     struct event_head head; /* strings point into the batch */
     uint32_t name;          /* number of head.name          */
-    uint32_t fields_left;
+    uint32_t fields_left, items_left, item_fields_left;
     struct reader r;
 };
 
@@ -145,15 +168,16 @@ struct field_view {
     uint32_t name;     /* number in the batch's names                               */
     double number;     /* VALUE_NUMBER                                              */
     struct str text;   /* VALUE_STRING, VALUE_JSON                                  */
-    uint32_t items;    /* VALUE_LIST: read them with item_next before field_next    */
+    uint32_t items;    /* VALUE_LIST: item_next reads them; field_next skips the unread */
 };
 
 int batch_open(struct batch_reader *b, struct str bytes, struct arena *arena,
                struct keel_error *err) K_CHECKED;
 /* 1: *out is the next event; 0: no more; negative: damaged. */
 int batch_next(struct batch_reader *b, struct event_view *out, struct keel_error *err) K_CHECKED;
-/* 1: *out is the next field; 0: no more (check view->r.bad at the end); lists must be consumed. */
+/* 1: *out is the next field; 0: no more, or damaged: check view->r.bad at the end. */
 int field_next(const struct batch_reader *b, struct event_view *view, struct field_view *out);
-/* Reads the field count of the next item of a list; then that many item_field calls. */
+/* Starts the next item of a list (call it `items` times): its number of fields, which item_field
+ * then gives one by one (1, and 0 at the item's end). Call it only when item_field gave 0. */
 uint32_t item_next(struct event_view *view);
 int item_field(const struct batch_reader *b, struct event_view *view, struct field_view *out);

@@ -1,0 +1,646 @@
+/* Writing and reading batches of canonical events: event.h has the contract and the format.
+ *
+ * Writing goes straight into the encoded form. What is known only at the end (an event's length,
+ * the counts of fields and items) is reserved in front as a varint padded to a fixed width and
+ * patched, which costs a byte or two an event and saves moving it.
+ *
+ * Names: an SDK sends the keys of an event in the same order every time. So each name remembers
+ * which name followed it last; one comparison then replaces hashing and probing (prediction by
+ * position in the event would break whenever kinds of events alternate). Misses go to an
+ * open-addressing table (linear probing, load at most 1/2). A refused event takes its new names
+ * back out, newest first, which linear probing allows without tombstones.
+ *
+ * Layers: base. Threads: a writer has one owner; reading is pure. Limits: event.h.
+ */
+#include "store/event.h"
+
+enum {
+    LENGTH_BYTES = 3, /* varint padded to 3 bytes: < 2^21, EVENT_MAX_BYTES is 2^20 */
+    COUNT_BYTES = 2,  /* varint padded to 2 bytes: < 2^14, counts go to 10,000     */
+    VARINT_BYTES = 10,
+    FLAG_USER = 1,
+    FLAG_ANONYMOUS = 2,
+    FLAG_RELATED = 4,
+    HEAD_FIXED_BYTES = 1 + 1 + 8 + 8 + 4,
+    SEEN_ITEM = 2, /* index into batch_name.seen behind the two scopes */
+    BATCH_OVERHEAD = 4 + VARINT_BYTES,
+    SLACK_BYTES = 64, /* what a field may reserve beyond what it uses   */
+    EVENT_MAX_NEW_NAMES = BATCH_MAX_NAMES / 2,
+    FIRST_NAMES = 64,
+};
+_Static_assert(EVENT_MAX_BYTES < 1 << 21, "LENGTH_BYTES must hold it");
+_Static_assert(EVENT_MAX_FIELDS < 1 << 14 && EVENT_MAX_ITEMS < 1 << 14, "COUNT_BYTES must hold it");
+
+static const size_t NONE = SIZE_MAX;
+static const uint32_t NO_NAME = UINT32_MAX;
+
+/* One name of the batch; its number is its index. */
+struct batch_name {
+    uint32_t at, n;   /* the text, in batch_writer.names                     */
+    uint32_t hash;    /* low half of hash_str                                */
+    uint32_t next;    /* the name that followed last time, a guess           */
+    uint64_t seen[3]; /* serial of the last event (by scope) or item with it */
+};
+
+/* ---- encoding ---- */
+
+static inline uint8_t *put_varint(uint8_t *p, uint64_t v) {
+    while (v >= 0x80) {
+        *p++ = (uint8_t)(v | 0x80);
+        v >>= 7;
+    }
+    *p++ = (uint8_t)v;
+    return p;
+}
+
+/* Exactly `width` bytes; longer than needed is still valid LEB128. */
+static inline void put_padded(uint8_t *p, uint64_t v, int width) {
+    for (int i = 0; i + 1 < width; i++, v >>= 7) p[i] = (uint8_t)(v | 0x80);
+    p[width - 1] = (uint8_t)v;
+}
+
+static inline uint8_t *put_bytes(uint8_t *p, const void *from, size_t n) {
+    if (n) memcpy(p, from, n);
+    return p + n;
+}
+
+static inline uint8_t *put_str(uint8_t *p, struct str s) {
+    return put_bytes(put_varint(p, s.n), s.p, s.n);
+}
+
+/* The first reason stays; everything the open event adds after it is ignored. */
+static void refuse(struct batch_writer *w, const char *reason) {
+    if (!w->reason) w->reason = reason;
+}
+
+static void refuse_buf(struct batch_writer *w, int code) {
+    refuse(w, code == -KEEL_E_LIMIT ? "the batch is full" : "out of memory");
+}
+
+/* Room for n more bytes of the open event, or NULL and a reason. */
+static inline uint8_t *room(struct batch_writer *w, size_t n) {
+    if (n > EVENT_MAX_BYTES + SLACK_BYTES - (w->events.n - w->event_start)) {
+        refuse(w, "larger than 1 MiB");
+        return NULL;
+    }
+    if (w->events.cap - w->events.n < n) {
+        int code = buf_reserve(&w->events, n);
+        if (code < 0) {
+            refuse_buf(w, code);
+            return NULL;
+        }
+    }
+    return w->events.p + w->events.n;
+}
+
+static inline void commit(struct batch_writer *w, const uint8_t *end) {
+    w->events.n = (size_t)(end - w->events.p);
+}
+
+/* Most text is ASCII: eight bytes at a time, the full check only where a high bit is set. */
+static bool is_utf8(struct str s) {
+    uint64_t high = 0, word;
+    size_t i = 0;
+    for (; i + 8 <= s.n; i += 8) {
+        memcpy(&word, s.p + i, 8);
+        high |= word;
+    }
+    for (; i < s.n; i++) high |= (unsigned char)s.p[i];
+    return !(high & 0x8080808080808080u) || str_is_utf8(s);
+}
+
+static inline bool text_ok(struct batch_writer *w, struct str s) {
+    if (w->utf8_known || is_utf8(s)) return true;
+    refuse(w, "invalid UTF-8");
+    return false;
+}
+
+/* ---- names ---- */
+
+static inline struct str name_text(const struct batch_writer *w, uint32_t number) {
+    const struct batch_name *name = &w->table[number];
+    return (struct str){(const char *)w->names.p + name->at, name->n};
+}
+
+/* The slot that holds the name, or the empty one where it belongs. */
+static uint32_t *find_slot(const struct batch_writer *w, struct str text, uint32_t hash) {
+    for (uint32_t i = hash;; i++) {
+        uint32_t *slot = &w->slots[i & w->slot_mask];
+        if (*slot == 0) return slot;
+        const struct batch_name *name = &w->table[*slot - 1];
+        if (name->hash == hash && str_eq(name_text(w, *slot - 1), text)) return slot;
+    }
+}
+
+static bool grow_names(struct batch_writer *w) {
+    uint32_t cap = w->name_cap ? w->name_cap * 2 : FIRST_NAMES;
+    struct batch_name *table = k_try_realloc(w->table, cap * sizeof *table);
+    if (table) w->table = table;
+    uint32_t *slots = table ? k_try_zalloc((size_t)cap * 2 * sizeof *slots) : NULL;
+    if (!slots) {
+        refuse(w, "out of memory");
+        return false;
+    }
+    k_free(w->slots);
+    w->slots = slots;
+    w->slot_mask = cap * 2 - 1;
+    w->name_cap = cap;
+    for (uint32_t i = 0; i < w->name_count; i++) /* in order, so that names leave in reverse */
+        *find_slot(w, name_text(w, i), w->table[i].hash) = i + 1;
+    return true;
+}
+
+static uint32_t add_name(struct batch_writer *w, struct str text, uint32_t hash) {
+    if (text.n > EVENT_MAX_NAME) refuse(w, "a name is longer than 200 bytes");
+    if (w->name_count - w->name_start >= EVENT_MAX_NEW_NAMES) refuse(w, "too many different names");
+    if (w->name_count >= BATCH_MAX_NAMES) refuse(w, "the batch is full");
+    if (w->reason || !text_ok(w, text)) return NO_NAME;
+    if (w->name_count == w->name_cap && !grow_names(w)) return NO_NAME;
+    int code = buf_reserve(&w->names, VARINT_BYTES + text.n);
+    if (code < 0) {
+        refuse_buf(w, code);
+        return NO_NAME;
+    }
+    uint8_t *p = put_varint(w->names.p + w->names.n, text.n);
+    uint32_t at = (uint32_t)(p - w->names.p), number = w->name_count;
+    w->names.n = (size_t)(put_bytes(p, text.p, text.n) - w->names.p);
+    w->table[number] = (struct batch_name){.at = at, .n = (uint32_t)text.n, .hash = hash};
+    *find_slot(w, text, hash) = number + 1;
+    w->name_count++;
+    return number;
+}
+
+static uint32_t look_up_name(struct batch_writer *w, struct str text) {
+    uint32_t hash = (uint32_t)hash_str(text);
+    if (w->name_cap) {
+        uint32_t slot = *find_slot(w, text, hash);
+        if (slot) return slot - 1;
+    }
+    return add_name(w, text, hash);
+}
+
+/* The number of the name that follows the previous one in the open event. */
+static inline uint32_t intern(struct batch_writer *w, struct str text) {
+    struct batch_name *previous = &w->table[w->previous];
+    uint32_t number = previous->next;
+    if (number >= w->name_count || !str_eq(name_text(w, number), text)) {
+        number = look_up_name(w, text);
+        if (number == NO_NAME) return number;
+        w->table[w->previous].next = number; /* the table may have moved */
+    }
+    w->previous = number;
+    return number;
+}
+
+/* Takes back the names from number `from` on. Guesses that point at them stay; intern checks. */
+static void drop_names(struct batch_writer *w, uint32_t from, size_t names_bytes) {
+    while (w->name_count > from) {
+        uint32_t last = w->name_count - 1;
+        *find_slot(w, name_text(w, last), w->table[last].hash) = 0;
+        w->name_count = last;
+    }
+    w->names.n = names_bytes;
+}
+
+/* ---- events ---- */
+
+void batch_writer_init(struct batch_writer *w) {
+    *w = (struct batch_writer){.event_start = NONE, .list_at = NONE, .item_at = NONE};
+    buf_init(&w->names, BATCH_MAX_BYTES);
+    buf_init(&w->events, BATCH_MAX_BYTES);
+}
+
+void batch_writer_release(struct batch_writer *w) {
+    buf_release(&w->names);
+    buf_release(&w->events);
+    k_free(w->table);
+    k_free(w->slots);
+    batch_writer_init(w);
+}
+
+static void check_head(struct batch_writer *w, const struct event_head *head) {
+    if (head->time_ms < EVENT_MIN_TIME || head->time_ms >= EVENT_MAX_TIME)
+        refuse(w, "time is not between 1970 and 2200");
+    if (!head->user_id.n && !head->anonymous_id.n) refuse(w, "neither user_id nor anonymous_id");
+    if (head->type == EVENT_TRACK && !head->name.n) refuse(w, "track without an event name");
+    if (head->user_id.n > EVENT_MAX_ID) refuse(w, "user_id is longer than 500 bytes");
+    if (head->anonymous_id.n > EVENT_MAX_ID) refuse(w, "anonymous_id is longer than 500 bytes");
+    if (head->related_id.n > EVENT_MAX_ID)
+        refuse(w, "group or previous id is longer than 500 bytes");
+    if (w->reason || w->utf8_known) return;
+    (void)(text_ok(w, head->user_id) && text_ok(w, head->anonymous_id) &&
+           text_ok(w, head->related_id));
+}
+
+static void put_head(struct batch_writer *w, const struct event_head *head, uint32_t name) {
+    uint8_t *p = room(w, LENGTH_BYTES + HEAD_FIXED_BYTES + 4 * VARINT_BYTES + COUNT_BYTES +
+                             head->user_id.n + head->anonymous_id.n + head->related_id.n);
+    if (!p) return;
+    p += LENGTH_BYTES;
+    *p++ = (uint8_t)head->type;
+    *p++ =
+        (uint8_t)((head->user_id.n ? FLAG_USER : 0) | (head->anonymous_id.n ? FLAG_ANONYMOUS : 0) |
+                  (head->related_id.n ? FLAG_RELATED : 0));
+    p = put_bytes(p, &head->time_ms, 8);
+    p = put_bytes(p, &head->key.lo, 8);
+    p = put_bytes(p, &head->key.hi, 4);
+    p = put_varint(p, name);
+    if (head->user_id.n) p = put_str(p, head->user_id);
+    if (head->anonymous_id.n) p = put_str(p, head->anonymous_id);
+    if (head->related_id.n) p = put_str(p, head->related_id);
+    w->fields_at = (size_t)(p - w->events.p);
+    commit(w, p + COUNT_BYTES);
+}
+
+void event_begin(struct batch_writer *w, const struct event_head *head) {
+    K_ASSERT(w->event_start == NONE);
+    K_ASSERT((unsigned)head->type < EVENT_TYPES);
+    w->event_start = w->fields_at = w->events.n;
+    w->name_start = w->name_count;
+    w->names_bytes_start = w->names.n;
+    w->fields = 0;
+    w->reason = NULL;
+    w->serial++;
+    check_head(w, head);
+    if (w->reason) return;
+    uint32_t name = look_up_name(w, head->name);
+    if (name == NO_NAME) return;
+    w->previous = name;
+    put_head(w, head, name);
+}
+
+/* Starts a field of the event or (scope SEEN_ITEM) of the open item: kind and name are written,
+ * `value_bytes` more are reserved. NULL: ignored, because the event is refused or has the field. */
+static inline uint8_t *begin_field(struct batch_writer *w, unsigned scope, enum value_type type,
+                                   struct str name, size_t value_bytes) {
+    bool in_item = scope == SEEN_ITEM;
+    K_ASSERT(w->event_start != NONE && (w->item_at != NONE) == in_item);
+    K_ASSERT(in_item || w->list_at == NONE);
+    if (w->reason || w->list_ignored) return NULL;
+    uint32_t number = intern(w, name);
+    if (number == NO_NAME) return NULL;
+    uint64_t serial = in_item ? w->item_serial : w->serial, *seen = &w->table[number].seen[scope];
+    if (*seen == serial) return NULL;
+    *seen = serial;
+    uint32_t *count = in_item ? &w->item_fields : &w->fields;
+    if (++*count > EVENT_MAX_FIELDS) {
+        refuse(w, "more than 10,000 fields");
+        return NULL;
+    }
+    uint8_t *p = room(w, 1 + VARINT_BYTES + value_bytes);
+    if (!p) return NULL;
+    *p++ = (uint8_t)((in_item ? 0 : scope << 4) | type);
+    return put_varint(p, number);
+}
+
+static void add_bool(struct batch_writer *w, unsigned scope, struct str name, bool v) {
+    uint8_t *p = begin_field(w, scope, v ? VALUE_TRUE : VALUE_FALSE, name, 0);
+    if (p) commit(w, p);
+}
+
+static void add_number(struct batch_writer *w, unsigned scope, struct str name, double v) {
+    uint8_t *p = begin_field(w, scope, VALUE_NUMBER, name, sizeof v);
+    if (!p) return;
+    if (!__builtin_isfinite(v)) refuse(w, "a number is not finite");
+    commit(w, put_bytes(p, &v, sizeof v));
+}
+
+static inline void add_text(struct batch_writer *w, unsigned scope, enum value_type type,
+                            struct str name, struct str v) {
+    uint8_t *p = begin_field(w, scope, type, name, VARINT_BYTES + v.n);
+    if (p && text_ok(w, v)) commit(w, put_str(p, v));
+}
+
+void event_bool(struct batch_writer *w, enum field_scope scope, struct str name, bool v) {
+    add_bool(w, scope, name, v);
+}
+void event_number(struct batch_writer *w, enum field_scope scope, struct str name, double v) {
+    add_number(w, scope, name, v);
+}
+void event_string(struct batch_writer *w, enum field_scope scope, struct str name, struct str v) {
+    add_text(w, scope, VALUE_STRING, name, v);
+}
+void event_json(struct batch_writer *w, enum field_scope scope, struct str name, struct str json) {
+    add_text(w, scope, VALUE_JSON, name, json);
+}
+void event_item_bool(struct batch_writer *w, struct str name, bool v) {
+    add_bool(w, SEEN_ITEM, name, v);
+}
+void event_item_number(struct batch_writer *w, struct str name, double v) {
+    add_number(w, SEEN_ITEM, name, v);
+}
+void event_item_string(struct batch_writer *w, struct str name, struct str v) {
+    add_text(w, SEEN_ITEM, VALUE_STRING, name, v);
+}
+void event_item_json(struct batch_writer *w, struct str name, struct str json) {
+    add_text(w, SEEN_ITEM, VALUE_JSON, name, json);
+}
+
+/* Reserves a count that is patched later; returns where, or the end if the event is refused. */
+static size_t reserve_count(struct batch_writer *w) {
+    size_t at = w->events.n;
+    uint8_t *p = w->reason || w->list_ignored ? NULL : room(w, COUNT_BYTES);
+    if (p) commit(w, p + COUNT_BYTES);
+    return at;
+}
+
+static void patch_count(struct batch_writer *w, size_t at, uint32_t count) {
+    if (!w->reason && !w->list_ignored) put_padded(w->events.p + at, count, COUNT_BYTES);
+}
+
+void event_list_begin(struct batch_writer *w, struct str name) {
+    uint8_t *p = begin_field(w, SCOPE_PROPERTY, VALUE_LIST, name, 0);
+    w->list_ignored = !p;
+    if (p) commit(w, p);
+    w->list_at = reserve_count(w);
+    w->list_name = w->previous;
+    w->items = 0;
+}
+
+void event_item_begin(struct batch_writer *w) {
+    K_ASSERT(w->list_at != NONE && w->item_at == NONE);
+    if (++w->items > EVENT_MAX_ITEMS) refuse(w, "a list has more than 10,000 items");
+    w->item_at = reserve_count(w);
+    w->item_fields = 0;
+    w->item_serial++;
+    w->previous = w->list_name;
+}
+
+void event_item_end(struct batch_writer *w) {
+    K_ASSERT(w->item_at != NONE);
+    patch_count(w, w->item_at, w->item_fields);
+    w->item_at = NONE;
+}
+
+void event_list_end(struct batch_writer *w) {
+    K_ASSERT(w->list_at != NONE && w->item_at == NONE);
+    patch_count(w, w->list_at, w->items);
+    w->list_at = NONE;
+    w->list_ignored = false;
+}
+
+void event_cancel(struct batch_writer *w) {
+    K_ASSERT(w->event_start != NONE);
+    w->events.n = w->event_start;
+    w->events.failed = w->names.failed = 0;
+    drop_names(w, w->name_start, w->names_bytes_start);
+    w->event_start = w->list_at = w->item_at = NONE;
+    w->list_ignored = false;
+    w->reason = NULL;
+}
+
+const char *event_end(struct batch_writer *w) {
+    K_ASSERT(w->event_start != NONE && w->list_at == NONE && w->item_at == NONE);
+    size_t bytes = w->events.n - w->event_start;
+    if (bytes + w->names.n - w->names_bytes_start > EVENT_MAX_BYTES) refuse(w, "larger than 1 MiB");
+    if (w->names.n + w->events.n > BATCH_MAX_BYTES - BATCH_OVERHEAD) refuse(w, "the batch is full");
+    const char *reason = w->reason;
+    if (reason) {
+        event_cancel(w);
+        return reason;
+    }
+    put_padded(w->events.p + w->event_start, bytes - LENGTH_BYTES, LENGTH_BYTES);
+    put_padded(w->events.p + w->fields_at, w->fields, COUNT_BYTES);
+    w->event_start = NONE;
+    w->event_count++;
+    return NULL;
+}
+
+bool batch_full(const struct batch_writer *w, size_t bytes) {
+    return w->event_count > 0 &&
+           (w->names.n + w->events.n + bytes > BATCH_MAX_BYTES - BATCH_OVERHEAD ||
+            w->name_count > BATCH_MAX_NAMES - EVENT_MAX_NEW_NAMES);
+}
+
+size_t batch_bytes(const struct batch_writer *w) {
+    return w->event_count ? w->names.n + w->events.n : 0;
+}
+
+int batch_finish(struct batch_writer *w, struct buf *out, struct keel_error *err) {
+    K_ASSERT(w->event_start == NONE);
+    if (w->event_count) {
+        int code = buf_reserve(out, BATCH_OVERHEAD + w->names.n + w->events.n);
+        if (code < 0)
+            return error_set(err, (enum keel_code) - code, "no room for a batch of events");
+        uint8_t *p = put_bytes(out->p + out->n, &w->event_count, 4);
+        p = put_varint(p, w->name_count);
+        p = put_bytes(p, w->names.p, w->names.n);
+        p = put_bytes(p, w->events.p, w->events.n);
+        out->n = (size_t)(p - out->p);
+    }
+    if (w->name_count) memset(w->slots, 0, ((size_t)w->slot_mask + 1) * sizeof *w->slots);
+    buf_clear(&w->names);
+    buf_clear(&w->events);
+    w->name_count = w->event_count = 0;
+    w->serial = w->item_serial = 0;
+    return 0;
+}
+
+/* ---- reading ---- */
+
+int batch_open(struct batch_reader *b, struct str bytes, struct arena *arena,
+               struct keel_error *err) {
+    *b = (struct batch_reader){.r = reader_over(bytes.p, bytes.n)};
+    b->events_left = reader_u32(&b->r);
+    uint64_t names = reader_varint(&b->r);
+    /* Each name and each event takes a byte at least: no count can ask for more memory than that.
+     */
+    if (b->r.bad || names > BATCH_MAX_NAMES || names > reader_left(&b->r) ||
+        b->events_left > reader_left(&b->r))
+        FAIL(err, CORRUPT, "damaged batch: counts of events and names");
+    b->name_count = (uint32_t)names;
+    b->names = arena_try_alloc(arena, (size_t)names * sizeof *b->names + 1);
+    if (!b->names) FAIL(err, NO_MEMORY, "no memory for the names of a batch");
+    for (uint32_t i = 0; i < b->name_count; i++) {
+        b->names[i] = reader_str(&b->r);
+        if (b->names[i].n > EVENT_MAX_NAME) b->r.bad = true;
+    }
+    if (b->r.bad) FAIL(err, CORRUPT, "damaged batch: the names run past the end");
+    return 0;
+}
+
+/* A name's number, checked. */
+static inline uint32_t read_name(const struct batch_reader *b, struct reader *r) {
+    uint64_t number = reader_varint(r);
+    if (number < b->name_count) return (uint32_t)number;
+    r->bad = true;
+    return 0;
+}
+
+static void read_head(const struct batch_reader *b, struct event_view *out) {
+    struct reader *r = &out->r;
+    struct event_head *head = &out->head;
+    uint8_t type = reader_u8(r), flags = reader_u8(r);
+    if (type >= EVENT_TYPES || flags > (FLAG_USER | FLAG_ANONYMOUS | FLAG_RELATED)) r->bad = true;
+    head->type = (enum event_type)type;
+    head->time_ms = (int64_t)reader_u64(r);
+    head->key.lo = reader_u64(r);
+    head->key.hi = reader_u32(r);
+    out->name = read_name(b, r);
+    if (flags & FLAG_USER) head->user_id = reader_str(r);
+    if (flags & FLAG_ANONYMOUS) head->anonymous_id = reader_str(r);
+    if (flags & FLAG_RELATED) head->related_id = reader_str(r);
+    uint64_t fields = reader_varint(r);
+    if (fields > EVENT_MAX_FIELDS || head->time_ms < EVENT_MIN_TIME ||
+        head->time_ms >= EVENT_MAX_TIME || !(head->user_id.n || head->anonymous_id.n) ||
+        head->user_id.n > EVENT_MAX_ID || head->anonymous_id.n > EVENT_MAX_ID ||
+        head->related_id.n > EVENT_MAX_ID)
+        r->bad = true;
+    if (r->bad) return;
+    out->fields_left = (uint32_t)fields;
+    head->name = b->names[out->name];
+    if (type == EVENT_TRACK && head->name.n == 0) r->bad = true;
+}
+
+int batch_next(struct batch_reader *b, struct event_view *out, struct keel_error *err) {
+    if (b->events_left == 0) {
+        if (reader_left(&b->r)) FAIL(err, CORRUPT, "damaged batch: bytes behind the last event");
+        return 0;
+    }
+    uint64_t n = reader_varint(&b->r);
+    if (b->r.bad || n > reader_left(&b->r))
+        FAIL(err, CORRUPT, "damaged batch: an event runs past the end, %u events left",
+             b->events_left);
+    *out = (struct event_view){.r = reader_over(reader_take(&b->r, (size_t)n), (size_t)n)};
+    read_head(b, out);
+    if (out->r.bad)
+        FAIL(err, CORRUPT, "damaged batch: the head of an event, %u events left", b->events_left);
+    b->events_left--;
+    return 1;
+}
+
+static void read_value(struct event_view *view, struct field_view *out, bool in_item) {
+    struct reader *r = &view->r;
+    uint64_t items, bits;
+    switch (out->type) {
+    case VALUE_FALSE:
+    case VALUE_TRUE: break;
+    case VALUE_NUMBER:
+        bits = reader_u64(r);
+        memcpy(&out->number, &bits, sizeof bits);
+        if (!__builtin_isfinite(out->number)) r->bad = true;
+        break;
+    case VALUE_STRING:
+    case VALUE_JSON: out->text = reader_str(r); break;
+    case VALUE_LIST:
+        items = in_item ? UINT64_MAX : reader_varint(r);
+        if (items > EVENT_MAX_ITEMS) r->bad = true;
+        view->items_left = out->items = r->bad ? 0 : (uint32_t)items;
+        break;
+    default: r->bad = true;
+    }
+}
+
+/* Reads kind, name and value; 0 if damaged. */
+static int read_field(const struct batch_reader *b, struct event_view *view, struct field_view *out,
+                      bool in_item) {
+    uint8_t kind = reader_u8(&view->r);
+    *out = (struct field_view){.scope = (enum field_scope)(kind >> 4),
+                               .type = (enum value_type)(kind & 15)};
+    out->name = read_name(b, &view->r);
+    if (kind >> 4 > (in_item ? SCOPE_PROPERTY : SCOPE_CONTEXT)) view->r.bad = true;
+    if (!view->r.bad) read_value(view, out, in_item);
+    return !view->r.bad;
+}
+
+uint32_t item_next(struct event_view *view) {
+    if (view->items_left == 0) return 0;
+    view->items_left--;
+    uint64_t fields = reader_varint(&view->r);
+    if (fields > EVENT_MAX_FIELDS) view->r.bad = true;
+    view->item_fields_left = view->r.bad ? 0 : (uint32_t)fields;
+    return view->item_fields_left;
+}
+
+int item_field(const struct batch_reader *b, struct event_view *view, struct field_view *out) {
+    if (view->item_fields_left == 0) return 0;
+    view->item_fields_left--;
+    return read_field(b, view, out, true);
+}
+
+int field_next(const struct batch_reader *b, struct event_view *view, struct field_view *out) {
+    for (struct field_view unread; !view->r.bad;) { /* what the caller left of a list */
+        if (view->item_fields_left)
+            item_field(b, view, &unread);
+        else if (view->items_left)
+            item_next(view);
+        else
+            break;
+    }
+    if (view->r.bad) return 0;
+    if (view->fields_left == 0) {
+        if (reader_left(&view->r)) view->r.bad = true;
+        return 0;
+    }
+    view->fields_left--;
+    return read_field(b, view, out, false);
+}
+
+/* ---- the key of an event that brought none ---- */
+
+/* Adds one field as it would look in any batch: the hash of the name for its number. */
+static void spell_field(const struct batch_reader *b, const struct field_view *field,
+                        struct buf *out) {
+    buf_add_u8(out, (uint8_t)(field->scope << 4 | field->type));
+    buf_add_u64(out, hash_str(b->names[field->name]));
+    if (field->type == VALUE_NUMBER) buf_add(out, &field->number, sizeof field->number);
+    if (field->type == VALUE_STRING || field->type == VALUE_JSON) {
+        buf_add_varint(out, field->text.n);
+        buf_add_str(out, field->text);
+    }
+}
+
+/* Sum of the hashes of the fields: the same whatever their order. */
+static struct hash128 hash_fields(const struct batch_reader *b, struct event_view *view,
+                                  struct buf *scratch) {
+    struct hash128 sum = {0, 0};
+    struct field_view field, part;
+    while (field_next(b, view, &field)) {
+        buf_clear(scratch);
+        spell_field(b, &field, scratch);
+        for (uint32_t i = 0; i < field.items; i++) {
+            buf_add_varint(scratch, item_next(view));
+            while (item_field(b, view, &part)) spell_field(b, &part, scratch);
+        }
+        struct hash128 h = hash128(scratch->p, scratch->n);
+        sum.lo += h.lo;
+        sum.hi += h.hi;
+    }
+    return sum;
+}
+
+void event_derive_key(struct batch_writer *w, int64_t own_time) {
+    K_ASSERT(w->event_start != NONE && w->list_at == NONE);
+    if (w->reason) return;
+    struct buf scratch;
+    buf_init(&scratch, 8 * EVENT_MAX_BYTES); /* a field of 2 bytes is spelt in 9 */
+    struct str *names = k_try_alloc_array(w->name_count, sizeof *names);
+    if (!names) {
+        refuse(w, "out of memory");
+        return;
+    }
+    for (uint32_t i = 0; i < w->name_count; i++) names[i] = name_text(w, i);
+    put_padded(w->events.p + w->fields_at, w->fields, COUNT_BYTES);
+    size_t head = w->event_start + LENGTH_BYTES;
+    struct batch_reader b = {.names = names, .name_count = w->name_count};
+    struct event_view view = {.r = reader_over(w->events.p + head, w->events.n - head)};
+    read_head(&b, &view);
+    struct hash128 sum = hash_fields(&b, &view, &scratch);
+    buf_clear(&scratch);
+    buf_add_u8(&scratch, (uint8_t)view.head.type);
+    buf_add_u64(&scratch, (uint64_t)own_time);
+    const struct str ids[] = {view.head.name, view.head.user_id, view.head.anonymous_id,
+                              view.head.related_id};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        buf_add_varint(&scratch, ids[i].n);
+        buf_add_str(&scratch, ids[i]);
+    }
+    buf_add_u64(&scratch, sum.lo);
+    buf_add_u64(&scratch, sum.hi);
+    if (scratch.failed) refuse(w, "out of memory");
+    struct event_key key = event_key_of((struct str){(const char *)scratch.p, scratch.n});
+    memcpy(w->events.p + head + 2 + 8, &key.lo, 8);
+    memcpy(w->events.p + head + 2 + 16, &key.hi, 4);
+    buf_release(&scratch);
+    k_free(names);
+}
