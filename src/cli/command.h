@@ -1,0 +1,37 @@
+/* One command of the program, as data: dispatch, `keel help` and option parsing read the same
+ * table.
+ *
+ * To add a command: write src/cli/cmd_NAME.c (or a folder) that defines
+ * `const struct command cmd_NAME`, and add its name to the list in commands.c.
+ *
+ * Layers: uses error.h. Threads: constant data.
+ */
+#pragma once
+
+#include "base/error.h"
+
+struct option;
+
+enum { ANY_NUMBER = -1 };
+
+struct command {
+    const char *name;
+    const char *summary;          /* one line, lower case, no full stop             */
+    const char *operands;         /* "FILE..." for the usage line; NULL: none       */
+    int min_operands;             /* checked by options_parse                       */
+    int max_operands;             /* ANY_NUMBER: no limit                           */
+    const struct option *options; /* ends with an entry without a name; NULL: none  */
+    const char *description;      /* text below the usage line, lines <= 78 columns */
+    const char *examples;         /* lines, each a command; NULL: none              */
+    /* argv[0] is the command's name. Returns 0 or an error, which main prints. */
+    int (*run)(int argc, char **argv, struct keel_error *err);
+};
+
+extern const struct command *const COMMANDS[]; /* in the order of `keel help`, ends with NULL */
+
+const struct command *command_find(const char *name); /* NULL: unknown */
+
+/* The nearest of the names that next() yields (NULL ends the list), if it is near enough to have
+ * been meant; else NULL. For "did you mean". */
+const char *suggest(const char *word, const char *(*next)(const void *ctx, size_t i),
+                    const void *ctx);

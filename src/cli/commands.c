@@ -1,0 +1,22 @@
+/* The table of commands: the one place that names them all, in the order `keel help` shows.
+ * Layers: command.h. Threads: constant data. */
+#include "cli/command.h"
+
+#include <string.h>
+
+#define EACH_COMMAND(C)                                                                            \
+    C(help)                                                                                        \
+    C(version)
+
+#define DECLARE(name) extern const struct command cmd_##name;
+#define ENTRY(name) &cmd_##name,
+
+EACH_COMMAND(DECLARE)
+
+const struct command *const COMMANDS[] = {EACH_COMMAND(ENTRY) NULL};
+
+const struct command *command_find(const char *name) {
+    for (size_t i = 0; COMMANDS[i]; i++)
+        if (strcmp(COMMANDS[i]->name, name) == 0) return COMMANDS[i];
+    return NULL;
+}

@@ -1,0 +1,246 @@
+/* Implementation of options.h. */
+#include "cli/options.h"
+
+#include <string.h>
+
+#include "base/str.h"
+#include "base/time.h"
+
+struct parse {
+    const struct command *command;
+    void *args;
+    uint64_t seen; /* bit i: options[i] was given */
+    struct keel_error *err;
+};
+
+struct unit {
+    const char *name;
+    int64_t factor;
+};
+
+static const struct unit COUNTS[] = {{"", 1}, {"k", 1000}, {"M", 1000000}, {"G", 1000000000}, {0}};
+static const struct unit SIZES[] = {
+    {"", 1},        {"B", 1},         {"k", 1 << 10}, {"K", 1 << 10},   {"KiB", 1 << 10},
+    {"M", 1 << 20}, {"MiB", 1 << 20}, {"G", 1 << 30}, {"GiB", 1 << 30}, {0}};
+static const struct unit DURATIONS[] = {{"ms", 1},
+                                        {"s", MS_PER_SECOND},
+                                        {"m", MS_PER_MINUTE},
+                                        {"h", MS_PER_HOUR},
+                                        {"d", MS_PER_DAY},
+                                        {"w", 7 * (int64_t)MS_PER_DAY},
+                                        {0}};
+
+static size_t option_count(const struct command *command) {
+    size_t n = 0;
+    while (command->options && command->options[n].name) n++;
+    K_ASSERT_OP(n, <=, OPTIONS_MAX);
+    return n;
+}
+
+/* A number, then one of the units. */
+static bool parse_units(struct str text, const struct unit *units, int64_t *out) {
+    size_t digits = 0;
+    while (digits < text.n &&
+           (text.p[digits] == '-' || (text.p[digits] >= '0' && text.p[digits] <= '9')))
+        digits++;
+    int64_t v;
+    if (!str_to_i64((struct str){text.p, digits}, &v)) return false;
+    struct str rest = {text.p + digits, text.n - digits};
+    for (; units->name; units++)
+        if (str_is(rest, units->name)) return !__builtin_mul_overflow(v, units->factor, out);
+    return false;
+}
+
+/* What a well-formed value looks like, for messages. */
+static const char *expectation(const struct option *o) {
+    switch (o->type) {
+    case OPTION_INTEGER: return "a whole number such as 1000, 20k or 3M";
+    case OPTION_DURATION: return "a duration such as 500ms, 10s, 15m, 12h or 30d";
+    case OPTION_SIZE: return "a size such as 4096, 64k, 512M or 2G";
+    case OPTION_DATE: return "a date such as 2024-01-31 or a time such as 2024-01-31T12:00:00Z";
+    case OPTION_CHOICE: return o->choices;
+    default: return "text";
+    }
+}
+
+static int refuse(struct parse *p, const struct option *o, const char *value, const char *why) {
+    return error_set(p->err, KEEL_E_INVALID, "%s: --%s \"%.200s\" %s; expected %s%s",
+                     p->command->name, o->name, value, why,
+                     o->type == OPTION_CHOICE ? "one of " : "", expectation(o));
+}
+
+static int set_number(struct parse *p, const struct option *o, const char *value, int64_t *field) {
+    struct str text = str_from(value);
+    int64_t v;
+    bool good = o->type == OPTION_DATE ? time_parse(text, NULL, &v)
+                                       : parse_units(text,
+                                                     o->type == OPTION_INTEGER ? COUNTS
+                                                     : o->type == OPTION_SIZE  ? SIZES
+                                                                               : DURATIONS,
+                                                     &v);
+    if (!good) return refuse(p, o, value, "is not understood");
+    if ((o->min || o->max) && (v < o->min || v > o->max)) {
+        if (o->type != OPTION_INTEGER) return refuse(p, o, value, "is out of range");
+        return error_set(p->err, KEEL_E_INVALID,
+                         "%s: --%s \"%.200s\" is out of range; expected %lld to %lld",
+                         p->command->name, o->name, value, (long long)o->min, (long long)o->max);
+    }
+    *field = v;
+    return 0;
+}
+
+static int set_choice(struct parse *p, const struct option *o, const char *value, int *field) {
+    const char *at = o->choices;
+    for (int i = 0; *at; i++) {
+        size_t n = strcspn(at, "|");
+        if (strlen(value) == n && memcmp(value, at, n) == 0) {
+            *field = i;
+            return 0;
+        }
+        at += n + (at[n] == '|');
+    }
+    return refuse(p, o, value, "is not known");
+}
+
+static int set_value(struct parse *p, const struct option *o, const char *value) {
+    void *field = (char *)p->args + o->offset;
+    struct option_words *words;
+    switch (o->type) {
+    case OPTION_FLAG: *(bool *)field = true; return 0;
+    case OPTION_TEXT: *(const char **)field = value; return 0;
+    case OPTION_CHOICE: return set_choice(p, o, value, field);
+    case OPTION_WORDS:
+        words = field;
+        if (words->n == OPTION_WORDS_MAX)
+            FAIL(p->err, INVALID, "%s: --%s is given more than %d times", p->command->name, o->name,
+                 OPTION_WORDS_MAX);
+        words->word[words->n++] = value;
+        return 0;
+    default: return set_number(p, o, value, field);
+    }
+}
+
+static const char *next_option(const void *ctx, size_t i) {
+    const struct option *options = ctx;
+    return options ? options[i].name : NULL;
+}
+
+static int unknown(struct parse *p, const char *word, size_t name_length) {
+    char name[32];
+    const char *near = NULL;
+    if (name_length < sizeof name) {
+        memcpy(name, word + 2, name_length);
+        name[name_length] = 0;
+        near = suggest(name, next_option, p->command->options);
+    }
+    if (near)
+        FAIL(p->err, INVALID, "%s: unknown option \"%.200s\"; did you mean --%s?", p->command->name,
+             word, near);
+    FAIL(p->err, INVALID, "%s: unknown option \"%.200s\"; see: keel help %s", p->command->name,
+         word, p->command->name);
+}
+
+/* argv[i] begins with "--". *out_used: how many words it took. */
+static int parse_option(struct parse *p, int argc, char **argv, int i, int *out_used) {
+    const char *name = argv[i] + 2, *equals = strchr(name, '=');
+    size_t length = equals ? (size_t)(equals - name) : strlen(name), n = option_count(p->command);
+    for (size_t k = 0; k < n; k++) {
+        const struct option *o = &p->command->options[k];
+        if (strlen(o->name) != length || memcmp(o->name, name, length) != 0) continue;
+        if ((p->seen >> k & 1) && o->type != OPTION_WORDS)
+            FAIL(p->err, INVALID, "%s: --%s is given twice", p->command->name, o->name);
+        p->seen |= (uint64_t)1 << k;
+        *out_used = 1;
+        if (o->type == OPTION_FLAG && equals)
+            FAIL(p->err, INVALID, "%s: --%s takes no value; found \"%.200s\"", p->command->name,
+                 o->name, equals + 1);
+        if (o->type == OPTION_FLAG) return set_value(p, o, NULL);
+        if (equals) return set_value(p, o, equals + 1);
+        if (i + 1 >= argc)
+            FAIL(p->err, INVALID, "%s: --%s needs a value: expected %s%s", p->command->name,
+                 o->name, o->type == OPTION_CHOICE ? "one of " : "", expectation(o));
+        *out_used = 2;
+        return set_value(p, o, argv[i + 1]);
+    }
+    return unknown(p, argv[i], length);
+}
+
+static int check_complete(struct parse *p, int operands) {
+    const struct command *c = p->command;
+    for (size_t k = 0, n = option_count(c); k < n; k++)
+        if (c->options[k].required && !(p->seen >> k & 1))
+            FAIL(p->err, INVALID, "%s: --%s %s is missing; see: keel help %s", c->name,
+                 c->options[k].name, c->options[k].value ? c->options[k].value : "", c->name);
+    if (operands < c->min_operands)
+        FAIL(p->err, INVALID, "%s: expected %s; see: keel help %s", c->name, c->operands, c->name);
+    return 0;
+}
+
+int options_parse(const struct command *command, int argc, char **argv, void *args,
+                  struct operands *out, struct keel_error *err) {
+    struct parse p = {.command = command, .args = args, .err = err};
+    bool only_operands = false;
+    int kept = 0;
+    for (int i = 1; i < argc;) {
+        char *word = argv[i];
+        if (!only_operands && strcmp(word, "--") == 0) {
+            only_operands = true;
+            i++;
+        } else if (!only_operands && word[0] == '-' && word[1] == '-') {
+            int used = 0;
+            TRY(parse_option(&p, argc, argv, i, &used));
+            i += used;
+        } else if (!only_operands && word[0] == '-' && word[1]) {
+            FAIL(err, INVALID, "%s: unknown option \"%.200s\"; options are long: --name",
+                 command->name, word);
+        } else {
+            if (command->max_operands != ANY_NUMBER && kept >= command->max_operands)
+                FAIL(err, INVALID, "%s: unexpected \"%.200s\"; expected %s", command->name, word,
+                     command->operands ? command->operands : "options only");
+            argv[1 + kept++] = word;
+            i++;
+        }
+    }
+    if (out) *out = (struct operands){.word = argv + 1, .n = kept};
+    return check_complete(&p, kept);
+}
+
+static size_t left_width(const struct option *o) {
+    return strlen(o->name) + (o->value ? strlen(o->value) + 1 : 0);
+}
+
+static void option_line(const struct option *o, size_t width, struct output *out) {
+    output_printf(out, "  --%s%s%s%*s  %s", o->name, o->value ? " " : "", o->value ? o->value : "",
+                  (int)(width - left_width(o)), "", o->help);
+    if (o->type == OPTION_CHOICE) output_printf(out, ": %s", o->choices);
+    if (o->required) output_text(out, " (required)");
+    if (o->type == OPTION_WORDS) output_text(out, " (may be repeated)");
+    output_char(out, '\n');
+}
+
+void options_help(const struct command *command, struct output *o) {
+    size_t n = option_count(command), width = strlen("help");
+    output_printf(o, "keel %s: %s\n\nUsage: keel %s", command->name, command->summary,
+                  command->name);
+    for (size_t k = 0; k < n; k++)
+        if (command->options[k].required)
+            output_printf(o, " --%s %s", command->options[k].name, command->options[k].value);
+    if (n) output_text(o, " [OPTION...]");
+    if (command->operands) output_printf(o, " %s", command->operands);
+    output_char(o, '\n');
+    if (command->description) {
+        output_char(o, '\n');
+        output_text(o, command->description);
+    }
+
+    output_text(o, "\nOptions:\n");
+    for (size_t k = 0; k < n; k++)
+        if (left_width(&command->options[k]) > width) width = left_width(&command->options[k]);
+    for (size_t k = 0; k < n; k++) option_line(&command->options[k], width, o);
+    static const struct option HELP = {.name = "help", .type = OPTION_FLAG, .help = "this page"};
+    option_line(&HELP, width, o);
+    if (command->examples) {
+        output_text(o, "\nExamples:\n");
+        output_text(o, command->examples);
+    }
+}
