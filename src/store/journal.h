@@ -10,7 +10,7 @@
  * crash and is replayed exactly once, in order. A record whose commit failed, or never returned, is
  * replayed whole or not at all.
  *
- * Format, validity rule and recovery: journal.c. Layers: base, xxHash.
+ * Format and validity rule: journal_file.h; reader and recovery: journal.c. Layers: base, xxHash.
  * Threads: append, commit, sync, trim and the position getters may be called by many threads at
  * once; open, close and check by one. One process writes a journal at a time: the caller holds the
  * lock of the data directory. Replay runs in the thread that opens.
@@ -84,9 +84,9 @@ int journal_append(struct journal *j, unsigned kind, struct str payload, uint64_
 /* Returns when everything below end_position is durable (or with the kernel, see durability).
  * Concurrent commits share one write and one fdatasync.
  *
- * A failed write or sync makes the journal failed for ever: this and every later append, commit and
- * sync return the first error. What was not acknowledged then is unknown until it is opened again.
- */
+ * A failed write or sync makes the journal failed for ever: every later append, and every commit
+ * and sync of what was not reached by then, returns the first error. What was not acknowledged is
+ * unknown until the journal is opened again. */
 int journal_commit(struct journal *j, uint64_t end_position, struct keel_error *err) K_CHECKED;
 
 /* As journal_commit, and on disk whatever the durability: to be called before a position is written
