@@ -14,15 +14,16 @@
 enum { CHUNK_ROWS = 1024 };
 
 /* ---- integers ----
- * Layouts, tried in this order of preference at equal size:
+ * Layouts, in this order of preference at equal size:
  *   0 CONSTANT   zigzag varint
  *   1 FOR        base + bit-packed offsets of one width
  *   2 PFOR       as FOR in sub-blocks of 128 with a width each and patched exceptions
  *   3 RUNS       run lengths and run values, each an encoded integer chunk
- *   4 DELTA      first value + encoded chunk of (zigzag) differences
+ *   4 DELTA      first value + encoded chunk of (zigzag if need be) differences
  *   5 ZSTD       zstd over the best of the above (only where it saves an eighth or more)
- * Bit-packing is laid out in 32 interleaved lanes of 32 rows, so that gcc vectorises the unpacking.
- */
+ * RUNS and DELTA may hold each other once. Bit-packing is laid out in interleaved lanes of up to 32
+ * rows (unpack.h), so that one vector instruction unpacks a value of each lane; a short chunk has
+ * fewer lanes and is padded by less than 32 values. codec_ints.c has the bytes. */
 int ints_encode(const int64_t *v, size_t n, struct buf *out) K_CHECKED;
 /* Exactly n values must be encoded in exactly these bytes. `out` has room for CHUNK_ROWS values
  * whatever n is (unpacking writes whole lanes). */
@@ -32,7 +33,8 @@ int ints_decode(struct str bytes, size_t n, int64_t *out) K_CHECKED;
 int ints_decode_u32(struct str bytes, size_t n, uint32_t *out) K_CHECKED;
 
 /* ---- bits ---- n bits in words of 64, least significant first; unused high bits are 0.
- * Layouts: 0 all clear, 1 all set, 2 raw, 3 zstd of raw (large gains only). */
+ * Layouts: 0 all clear, 1 all set, 2 raw, 3 and 4 lengths of alternating runs as an integer chunk
+ * (starting with clear, with set). Bits of words[] beyond n are ignored. */
 int bits_encode(const uint64_t *words, size_t n, struct buf *out) K_CHECKED;
 int bits_decode(struct str bytes, size_t n, uint64_t *out) K_CHECKED; /* room for 16 words */
 

@@ -1,0 +1,664 @@
+/* Integer chunks: see codec.h.
+ *
+ * Format (v = LEB128 varint, z = zigzag varint; the chunk ends where its bytes end):
+ *   0 CONSTANT  z value                                            (0 for no values)
+ *   1 FOR       u8 width | z base | packed low 32 bits | packed bits above 32
+ *   2 PFOR      z base | per 128 values: u8 width (<= 32) | u8 exceptions
+ *               | if any: u8 high width | u8 position × exceptions | high bits, one stream
+ *               | packed low bits
+ *   3 RUNS      v runs | v bytes of the first chunk | chunk of run lengths - 1 | chunk of values
+ *   4 DELTA     u8 flags (1: differences are zigzag, 2: they need more than 32 bits) | z first
+ *               | chunk of n - 1 differences
+ *   5 ZSTD      v bytes of the inner chunk | zstd frame of it (never of another ZSTD)
+ * "packed" is unpack.h. Sums and differences are modulo 2^64, so every int64 sequence has every
+ * layout. Base is the smallest value: offsets are unsigned.
+ *
+ * The encoder takes a histogram of the offsets' widths per block of 128. The exact size of
+ * CONSTANT, FOR and PFOR follows from it without packing; RUNS and DELTA are encoded to scratch
+ * memory and compared. RUNS and DELTA may hold each other down to DEPTH_MAX, which bounds both the
+ * encoder's work and the decoder's recursion.
+ *
+ * Layers: unpack.h, codec_int.h. Threads: pure functions. Limits: n <= CHUNK_ROWS; about 60 KB of
+ * stack when encoding, 30 KB when decoding.
+ */
+#include "store/codec_int.h"
+#include "store/unpack.h"
+
+_Static_assert((int)CHUNK_ROWS == (int)PACK_MAX_VALUES, "a full chunk has a kernel of its own");
+
+/* Written to disk: never renumber. */
+enum layout { CONSTANT = 0, FOR = 1, PFOR = 2, RUNS = 3, DELTA = 4, ZSTD = 5 };
+enum delta_flags { DELTA_ZIGZAG = 1, DELTA_WIDE = 2 };
+
+enum {
+    DEPTH_MAX = 2, /* chunks inside chunks, ZSTD not counted */
+    BLOCKS = CHUNK_ROWS / PACK_BLOCK,
+};
+
+/* ---- encoding ---- */
+
+static uint8_t *put_varint(uint8_t *to, uint64_t v) {
+    for (; v >= 0x80; v >>= 7) *to++ = (uint8_t)(v | 0x80);
+    *to++ = (uint8_t)v;
+    return to;
+}
+
+static size_t varint_bytes(uint64_t v) { return v ? (bits_of(v) + 6) / 7 : 1; }
+
+struct block_plan {
+    uint16_t count[65]; /* values by width of their offset */
+    uint8_t width;      /* of the packed low bits          */
+    uint8_t high_width; /* of the exceptions' high bits    */
+    uint8_t exceptions;
+};
+
+struct plan {
+    const int64_t *v;
+    size_t n, runs, blocks;
+    int64_t min, max;
+    struct block_plan block[BLOCKS];
+};
+
+static uint64_t offset(const struct plan *p, size_t i) {
+    return (uint64_t)p->v[i] - (uint64_t)p->min;
+}
+
+static size_t block_values(const struct plan *p, size_t block) {
+    size_t left = p->n - block * PACK_BLOCK;
+    return left < PACK_BLOCK ? left : PACK_BLOCK;
+}
+
+static void plan_values(struct plan *p) {
+    int64_t min = p->v[0], max = p->v[0];
+    size_t runs = 1;
+    for (size_t i = 1; i < p->n; i++) {
+        int64_t v = p->v[i];
+        runs += v != p->v[i - 1];
+        min = v < min ? v : min;
+        max = v > max ? v : max;
+    }
+    p->min = min;
+    p->max = max;
+    p->runs = runs;
+    p->blocks = (p->n + PACK_BLOCK - 1) / PACK_BLOCK;
+}
+
+static size_t high_bytes(size_t exceptions, unsigned high_width) {
+    return (exceptions * high_width + 7) / 8;
+}
+
+/* The cheapest split of a block into low bits and exceptions; returns its bytes. */
+static size_t plan_block(struct block_plan *b, size_t n) {
+    const size_t lanes = (n + 31) / 32, rows = (n + lanes - 1) / lanes; /* as packed_bytes */
+    unsigned widest = 64;
+    while (widest > 0 && b->count[widest] == 0) widest--;
+    size_t exceptions = 0, best = SIZE_MAX;
+    for (unsigned width = widest; width <= 64; exceptions += b->count[width--]) {
+        if (width > 32) continue;
+        unsigned high = widest - width;
+        size_t bytes = 2 + (rows * width + 31) / 32 * lanes * 4;
+        if (exceptions) bytes += 1 + exceptions + high_bytes(exceptions, high);
+        if (bytes < best) {
+            best = bytes;
+            b->width = (uint8_t)width;
+            b->high_width = (uint8_t)high;
+            b->exceptions = (uint8_t)exceptions;
+        }
+    }
+    return best;
+}
+
+/* Fills in the blocks and returns the bytes of PFOR. */
+static size_t plan_pfor(struct plan *p) {
+    size_t bytes = 1 + varint_bytes(zigzag(p->min));
+    for (size_t k = 0; k < p->blocks; k++) {
+        struct block_plan *b = &p->block[k];
+        size_t n = block_values(p, k), first = k * PACK_BLOCK;
+        uint16_t odd[65] = {0}; /* a second set: equal neighbours would wait for each other */
+        memset(b->count, 0, sizeof b->count);
+        for (size_t i = 0; i + 1 < n; i += 2) {
+            b->count[bits_of(offset(p, first + i))]++;
+            odd[bits_of(offset(p, first + i + 1))]++;
+        }
+        if (n % 2) odd[bits_of(offset(p, first + n - 1))]++;
+        for (size_t width = 0; width <= 64; width++)
+            b->count[width] = (uint16_t)(b->count[width] + odd[width]);
+        bytes += plan_block(b, n);
+    }
+    return bytes;
+}
+
+static unsigned for_width(const struct plan *p) {
+    return bits_of((uint64_t)p->max - (uint64_t)p->min);
+}
+
+static size_t for_bytes(const struct plan *p) {
+    unsigned width = for_width(p);
+    size_t low = packed_bytes(p->n, width < 32 ? width : 32);
+    size_t high = width > 32 ? packed_bytes(p->n, width - 32) : 0;
+    return 2 + varint_bytes(zigzag(p->min)) + low + high;
+}
+
+static size_t put_constant(int64_t v, uint8_t *out) {
+    *out = CONSTANT;
+    return (size_t)(put_varint(out + 1, zigzag(v)) - out);
+}
+
+static size_t put_for(const struct plan *p, uint8_t *out) {
+    uint32_t part[CHUNK_ROWS] = {0};
+    unsigned width = for_width(p), low = width < 32 ? width : 32;
+    *out = FOR;
+    out[1] = (uint8_t)width;
+    uint8_t *to = put_varint(out + 2, zigzag(p->min));
+    for (size_t i = 0; i < p->n; i++) part[i] = (uint32_t)offset(p, i);
+    pack(part, p->n, low, to);
+    to += packed_bytes(p->n, low);
+    if (width > 32) {
+        for (size_t i = 0; i < p->n; i++) part[i] = (uint32_t)(offset(p, i) >> 32);
+        pack(part, p->n, width - 32, to);
+        to += packed_bytes(p->n, width - 32);
+    }
+    return (size_t)(to - out);
+}
+
+/* Appends v to a stream of bits that starts at `to` (zeroed beyond *bit). */
+static void put_bits(uint8_t *to, size_t *bit, uint64_t v, unsigned width) {
+    for (unsigned done = 0; done < width;) {
+        unsigned room = 8 - (unsigned)(*bit % 8), take = width - done < room ? width - done : room;
+        uint64_t part = (v >> done) & ((1u << take) - 1);
+        to[*bit / 8] |= (uint8_t)(part << *bit % 8);
+        *bit += take;
+        done += take;
+    }
+}
+
+static uint8_t *put_block(const struct plan *p, size_t k, uint8_t *to) {
+    const struct block_plan *b = &p->block[k];
+    const size_t n = block_values(p, k), first = k * PACK_BLOCK;
+    uint32_t part[PACK_BLOCK];
+    uint8_t *position = NULL, *high = NULL;
+    size_t bit = 0;
+    *to++ = b->width;
+    *to++ = b->exceptions;
+    if (b->exceptions) {
+        *to++ = b->high_width;
+        position = to;
+        high = position + b->exceptions;
+        to = high + high_bytes(b->exceptions, b->high_width);
+        memset(high, 0, (size_t)(to - high));
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint64_t v = offset(p, first + i);
+        if (bits_of(v) > b->width) {
+            *position++ = (uint8_t)i;
+            put_bits(high, &bit, v >> b->width, b->high_width);
+        }
+        part[i] = (uint32_t)(v & ((UINT64_C(1) << b->width) - 1));
+    }
+    pack(part, n, b->width, to);
+    return to + packed_bytes(n, b->width);
+}
+
+static size_t put_pfor(const struct plan *p, uint8_t *out) {
+    *out = PFOR;
+    uint8_t *to = put_varint(out + 1, zigzag(p->min));
+    for (size_t k = 0; k < p->blocks; k++) to = put_block(p, k, to);
+    return (size_t)(to - out);
+}
+
+static size_t put_smallest(const int64_t *v, size_t n, unsigned tries, size_t limit, uint8_t *out);
+
+/* The last inner chunk of the chunk that starts at `out`: returns the bytes of the whole, or 0. */
+static size_t put_last(const int64_t *v, size_t n, unsigned tries, size_t limit, uint8_t *out,
+                       uint8_t *to) {
+    size_t used = (size_t)(to - out);
+    if (used >= limit) return 0;
+    size_t size = put_smallest(v, n, tries, limit - used, to);
+    return size && used + size < limit ? used + size : 0;
+}
+
+static size_t put_runs(const struct plan *p, unsigned tries, size_t limit, uint8_t *out) {
+    int64_t length[CHUNK_ROWS / 2], value[CHUNK_ROWS / 2];
+    uint8_t lengths[INTS_MAX_BYTES / 2 + 64];
+    size_t runs = 0, start = 0;
+    for (size_t i = 1; i <= p->n; i++) {
+        if (i < p->n && p->v[i] == p->v[start]) continue;
+        length[runs] = (int64_t)(i - start - 1);
+        value[runs++] = p->v[start];
+        start = i;
+    }
+    K_ASSERT_OP(runs, >, 0);
+    size_t lengths_n = put_smallest(length, runs, tries, limit, lengths);
+    if (lengths_n == 0) return 0;
+    *out = RUNS;
+    uint8_t *to = put_varint(out + 1, runs);
+    to = put_varint(to, lengths_n);
+    memcpy(to, lengths, lengths_n);
+    to += lengths_n;
+    return put_last(value, runs, tries, limit, out, to);
+}
+
+static size_t put_delta(const struct plan *p, unsigned tries, size_t limit, uint8_t *out) {
+    int64_t difference[CHUNK_ROWS];
+    unsigned flags = 0;
+    uint64_t any = 0;
+    for (size_t i = 1; i < p->n; i++) {
+        uint64_t d = (uint64_t)p->v[i] - (uint64_t)p->v[i - 1];
+        difference[i - 1] = (int64_t)d;
+        any |= d;
+    }
+    if (any >> 63) {
+        flags |= DELTA_ZIGZAG;
+        any = 0;
+        for (size_t i = 0; i < p->n - 1; i++) {
+            uint64_t d = zigzag(difference[i]);
+            difference[i] = (int64_t)d;
+            any |= d;
+        }
+    }
+    if (any >> 32) flags |= DELTA_WIDE;
+    *out = DELTA;
+    out[1] = (uint8_t)flags;
+    uint8_t *to = put_varint(out + 2, zigzag(p->v[0]));
+    return put_last(difference, p->n - 1, tries, limit, out, to);
+}
+
+/* Writes the smallest of the layouts 0 to 4, the first of them at equal size, and returns its
+ * bytes, or 0 if there is none of less than `limit` bytes. `tries` has a bit for each of RUNS and
+ * DELTA that may be used. */
+static size_t put_smallest(const int64_t *v, size_t n, unsigned tries, size_t limit, uint8_t *out) {
+    struct plan p = {.v = v, .n = n};
+    if (n == 0) return put_constant(0, out);
+    plan_values(&p);
+    if (p.runs == 1) return put_constant(v[0], out);
+    const size_t by_for = for_bytes(&p), by_pfor = plan_pfor(&p);
+    const size_t least = by_pfor < by_for ? by_pfor : by_for;
+    size_t size = 0, bound = least < limit ? least : limit;
+
+    uint8_t scratch[INTS_MAX_BYTES];
+    if (tries & 1u << RUNS && p.runs <= n / 2) {
+        size = put_runs(&p, tries & ~(1u << RUNS), bound, out);
+        if (size) bound = size;
+    }
+    if (tries & 1u << DELTA) {
+        size_t by_delta = put_delta(&p, tries & ~(1u << DELTA), bound, size ? scratch : out);
+        if (by_delta && size) memcpy(out, scratch, by_delta);
+        if (by_delta) size = by_delta;
+    }
+    if (size) return size;
+    if (least >= limit) return 0;
+    return by_pfor < by_for ? put_pfor(&p, out) : put_for(&p, out);
+}
+
+int ints_encode(const int64_t *v, size_t n, struct buf *out) {
+    K_ASSERT_OP(n, <=, CHUNK_ROWS);
+    TRY(buf_reserve(out, INTS_MAX_BYTES));
+    uint8_t *to = out->p + out->n;
+    size_t size = put_smallest(v, n, 1u << RUNS | 1u << DELTA, SIZE_MAX, to);
+    if (size >= SQUEEZE_LEAST_BYTES) {
+        uint8_t frame[INTS_MAX_BYTES];
+        size_t room = size - size / SQUEEZE_LEAST_GAIN - 3; /* 3 for the header */
+        size_t squeezed = squeeze(to, size, frame, room);
+        if (squeezed) {
+            *to = ZSTD;
+            uint8_t *at = put_varint(to + 1, size);
+            memcpy(at, frame, squeezed);
+            size = (size_t)(at - to) + squeezed;
+        }
+    }
+    out->n += size;
+    return 0;
+}
+
+/* ---- decoding ---- */
+
+static struct str rest(const struct reader *r) {
+    return (struct str){(const char *)r->p, reader_left(r)};
+}
+
+/* The packed part of n values, or NULL. */
+static const uint8_t *take_packed(struct reader *r, size_t n, unsigned width) {
+    return reader_take(r, packed_bytes(n, width));
+}
+
+static int finish(const struct reader *r) { return r->bad || reader_left(r) ? -KEEL_E_CORRUPT : 0; }
+
+/* Kept out of line: inlined into the switch, its arrays would be part of every chunk's frame. */
+#define LARGE_FRAME __attribute__((noinline))
+
+struct exceptions {
+    size_t n;
+    unsigned width, high_width;
+    const uint8_t *position, *high;
+    uint8_t copy[PACK_BLOCK * 8 + 9];
+};
+
+/* Afterwards 9 bytes can be read at any place in e->high: almost always the packed bits that follow
+ * allow it; at the very end of the input the high bits are copied. (Copying always cost 4 ns an
+ * exception: reads straddling the copy's stores wait for them.) */
+static int read_exceptions(struct reader *r, size_t block_n, struct exceptions *e) {
+    e->width = reader_u8(r);
+    e->n = reader_u8(r);
+    if (e->width > 32 || e->n > block_n) return -KEEL_E_CORRUPT;
+    if (e->n == 0) return 0;
+    e->high_width = reader_u8(r);
+    if (e->high_width == 0 || e->high_width + e->width > 64) return -KEEL_E_CORRUPT;
+    size_t bytes = high_bytes(e->n, e->high_width);
+    e->position = reader_take(r, e->n);
+    e->high = reader_take(r, bytes);
+    if (!e->high) return -KEEL_E_CORRUPT;
+    if (reader_left(r) < 9) {
+        memcpy(e->copy, e->high, bytes);
+        memset(e->copy + bytes, 0, 9);
+        e->high = e->copy;
+    }
+    return 0;
+}
+
+/* The bits at `bit`, up to 57 of them. */
+static uint64_t bits_at(const uint8_t *p, size_t bit) {
+    uint64_t word;
+    memcpy(&word, p + bit / 8, sizeof word);
+    return word >> bit % 8;
+}
+
+/* Exception k's high bits, shifted to their place. */
+static uint64_t exception_high(const struct exceptions *e, size_t k) {
+    size_t bit = k * e->high_width;
+    uint64_t word = bits_at(e->high, bit);
+    if (bit % 8 + e->high_width > 64) word |= (uint64_t)e->high[bit / 8 + 8] << (64 - bit % 8);
+    return (word & (UINT64_MAX >> (64 - e->high_width))) << e->width;
+}
+
+static int decode_u32(struct str bytes, size_t n, unsigned depth, uint32_t *out);
+static int decode_i64(struct str bytes, size_t n, unsigned depth, int64_t *out);
+
+/* The same layouts for both result types follow; what differs is the check that values fit u32. */
+
+static int decode_constant(struct reader *r, int64_t *out) {
+    *out = unzigzag(reader_varint(r));
+    return finish(r);
+}
+
+static int for_u32(struct reader *r, size_t n, uint32_t *out) {
+    unsigned width = reader_u8(r);
+    uint64_t base = (uint64_t)unzigzag(reader_varint(r));
+    if (width > 32 || base > UINT32_MAX) return -KEEL_E_CORRUPT;
+    const uint8_t *packed = take_packed(r, n, width);
+    if (!packed) return -KEEL_E_CORRUPT;
+    unpack(packed, n, width, (uint32_t)base, out);
+    bool wrapped = false;
+    if (base + ((UINT64_C(1) << width) - 1) > UINT32_MAX)
+        for (size_t i = 0; i < n; i++) wrapped |= out[i] < base;
+    return wrapped ? -KEEL_E_CORRUPT : finish(r);
+}
+
+static int for_i64(struct reader *r, size_t n, int64_t *out) {
+    uint32_t part[CHUNK_ROWS];
+    unsigned width = reader_u8(r), low = width < 32 ? width : 32;
+    uint64_t base = (uint64_t)unzigzag(reader_varint(r));
+    if (width > 64) return -KEEL_E_CORRUPT;
+    const uint8_t *packed = take_packed(r, n, low);
+    if (!packed) return -KEEL_E_CORRUPT;
+    unpack(packed, n, low, 0, part);
+    for (size_t i = 0; i < n; i++) out[i] = (int64_t)(base + part[i]);
+    if (width > 32) {
+        packed = take_packed(r, n, width - 32);
+        if (!packed) return -KEEL_E_CORRUPT;
+        unpack(packed, n, width - 32, 0, part);
+        for (size_t i = 0; i < n; i++)
+            out[i] = (int64_t)((uint64_t)out[i] + ((uint64_t)part[i] << 32));
+    }
+    return finish(r);
+}
+
+static int pfor_block_u32(struct reader *r, size_t n, uint32_t base, uint32_t *out) {
+    struct exceptions e;
+    TRY(read_exceptions(r, n, &e));
+    const uint8_t *packed = take_packed(r, n, e.width);
+    if (!packed) return -KEEL_E_CORRUPT;
+    unpack(packed, n, e.width, base, out);
+    if (base + ((UINT64_C(1) << e.width) - 1) > UINT32_MAX)
+        for (size_t i = 0; i < n; i++)
+            if (out[i] < base) return -KEEL_E_CORRUPT;
+    if (e.n == 0) return 0;
+    /* The loop has no branches: what is wrong is gathered and told at the end. */
+    if (e.high_width + e.width > 32) return -KEEL_E_CORRUPT;
+    const uint64_t mask = (UINT64_C(1) << e.high_width) - 1;
+    uint64_t wrong = 0;
+    for (size_t k = 0, bit = 0; k < e.n; k++, bit += e.high_width) {
+        size_t at = e.position[k];
+        wrong |= at >= n;
+        at %= PACK_BLOCK;
+        uint64_t v = out[at] + ((bits_at(e.high, bit) & mask) << e.width);
+        wrong |= v >> 32;
+        out[at] = (uint32_t)v;
+    }
+    return wrong ? -KEEL_E_CORRUPT : 0;
+}
+
+static int pfor_u32(struct reader *r, size_t n, uint32_t *out) {
+    uint64_t base = (uint64_t)unzigzag(reader_varint(r));
+    if (base > UINT32_MAX) return -KEEL_E_CORRUPT;
+    for (size_t i = 0; i < n; i += PACK_BLOCK)
+        TRY(pfor_block_u32(r, n - i < PACK_BLOCK ? n - i : PACK_BLOCK, (uint32_t)base, out + i));
+    return finish(r);
+}
+
+static int pfor_block_i64(struct reader *r, size_t n, uint64_t base, int64_t *out) {
+    struct exceptions e;
+    uint32_t part[PACK_BLOCK];
+    TRY(read_exceptions(r, n, &e));
+    const uint8_t *packed = take_packed(r, n, e.width);
+    if (!packed) return -KEEL_E_CORRUPT;
+    unpack(packed, n, e.width, 0, part);
+    for (size_t i = 0; i < n; i++) out[i] = (int64_t)(base + part[i]);
+    for (size_t k = 0; k < e.n; k++) {
+        if (e.position[k] >= n) return -KEEL_E_CORRUPT;
+        int64_t *at = &out[e.position[k]];
+        *at = (int64_t)((uint64_t)*at + exception_high(&e, k));
+    }
+    return 0;
+}
+
+static int pfor_i64(struct reader *r, size_t n, int64_t *out) {
+    uint64_t base = (uint64_t)unzigzag(reader_varint(r));
+    for (size_t i = 0; i < n; i += PACK_BLOCK)
+        TRY(pfor_block_i64(r, n - i < PACK_BLOCK ? n - i : PACK_BLOCK, base, out + i));
+    return finish(r);
+}
+
+struct runs {
+    size_t n;
+    struct str values;
+    uint32_t length[CHUNK_ROWS]; /* less 1 */
+};
+
+/* Reads the lengths; they add up to n when this returns 0. */
+static int read_runs(struct reader *r, size_t n, unsigned depth, struct runs *runs) {
+    uint64_t count = reader_varint(r), bytes = reader_varint(r);
+    if (count == 0 || count > n || bytes > reader_left(r)) return -KEEL_E_CORRUPT;
+    struct str lengths = {(const char *)reader_take(r, (size_t)bytes), (size_t)bytes};
+    TRY(decode_u32(lengths, (size_t)count, depth + 1, runs->length));
+    uint64_t sum = count;
+    for (size_t i = 0; i < count; i++) sum += runs->length[i];
+    if (sum != n) return -KEEL_E_CORRUPT;
+    runs->n = (size_t)count;
+    runs->values = rest(r);
+    return 0;
+}
+
+/* Runs are short on the whole (a customer's events in one channel): eight values are stored at
+ * once where the chunk has room for them, and the excess is overwritten by the next run. */
+#define EXPAND_RUNS(runs, value, out)                                                              \
+    for (size_t k_ = 0, at_ = 0; k_ < (runs)->n; k_++) {                                           \
+        const size_t end_ = at_ + (runs)->length[k_] + 1;                                          \
+        for (; at_ < end_ && at_ + 8 <= CHUNK_ROWS; at_ += 8)                                      \
+            for (size_t j_ = 0; j_ < 8; j_++) (out)[at_ + j_] = (value)[k_];                       \
+        for (; at_ < end_; at_++) (out)[at_] = (value)[k_];                                        \
+        at_ = end_;                                                                                \
+    }
+
+static LARGE_FRAME int runs_u32(struct reader *r, size_t n, unsigned depth, uint32_t *out) {
+    struct runs runs;
+    uint32_t value[CHUNK_ROWS];
+    TRY(read_runs(r, n, depth, &runs));
+    TRY(decode_u32(runs.values, runs.n, depth + 1, value));
+    EXPAND_RUNS(&runs, value, out)
+    return 0;
+}
+
+static LARGE_FRAME int runs_i64(struct reader *r, size_t n, unsigned depth, int64_t *out) {
+    struct runs runs;
+    int64_t value[CHUNK_ROWS];
+    TRY(read_runs(r, n, depth, &runs));
+    TRY(decode_i64(runs.values, runs.n, depth + 1, value));
+    EXPAND_RUNS(&runs, value, out)
+    return 0;
+}
+
+struct delta {
+    unsigned flags;
+    uint64_t first;
+};
+
+static int read_delta(struct reader *r, size_t n, struct delta *d) {
+    d->flags = reader_u8(r);
+    d->first = (uint64_t)unzigzag(reader_varint(r));
+    return n == 0 || d->flags > (DELTA_ZIGZAG | DELTA_WIDE) || r->bad ? -KEEL_E_CORRUPT : 0;
+}
+
+/* Sums n - 1 differences of one integer type to n values of another. `any` receives the union of
+ * the bits of all sums, to check their range. */
+#define SUM_UP(d, difference, n, out, any)                                                         \
+    {                                                                                              \
+        uint64_t sum_ = (d)->first;                                                                \
+        (any) = sum_;                                                                              \
+        (out)[0] = (__typeof__((out)[0]))sum_;                                                     \
+        if ((d)->flags & DELTA_ZIGZAG) {                                                           \
+            for (size_t i_ = 1; i_ < (n); i_++) {                                                  \
+                sum_ += (uint64_t)unzigzag((uint64_t)(difference)[i_ - 1]);                        \
+                (out)[i_] = (__typeof__((out)[0]))sum_;                                            \
+                (any) |= sum_;                                                                     \
+            }                                                                                      \
+        } else {                                                                                   \
+            for (size_t i_ = 1; i_ < (n); i_++) {                                                  \
+                sum_ += (uint64_t)(difference)[i_ - 1];                                            \
+                (out)[i_] = (__typeof__((out)[0]))sum_;                                            \
+                (any) |= sum_;                                                                     \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+static LARGE_FRAME int delta_u32(struct reader *r, size_t n, unsigned depth, uint32_t *out) {
+    struct delta d;
+    uint64_t any;
+    TRY(read_delta(r, n, &d));
+    if (d.flags & DELTA_WIDE) { /* jumps from one end of u32 to the other: rare */
+        int64_t difference[CHUNK_ROWS];
+        TRY(decode_i64(rest(r), n - 1, depth + 1, difference));
+        SUM_UP(&d, difference, n, out, any)
+    } else {
+        uint32_t difference[CHUNK_ROWS];
+        TRY(decode_u32(rest(r), n - 1, depth + 1, difference));
+        SUM_UP(&d, difference, n, out, any)
+    }
+    return any >> 32 ? -KEEL_E_CORRUPT : 0;
+}
+
+static LARGE_FRAME int delta_i64(struct reader *r, size_t n, unsigned depth, int64_t *out) {
+    struct delta d;
+    uint64_t any;
+    TRY(read_delta(r, n, &d));
+    if (d.flags & DELTA_WIDE) {
+        int64_t difference[CHUNK_ROWS];
+        TRY(decode_i64(rest(r), n - 1, depth + 1, difference));
+        SUM_UP(&d, difference, n, out, any)
+    } else {
+        uint32_t difference[CHUNK_ROWS];
+        TRY(decode_u32(rest(r), n - 1, depth + 1, difference));
+        SUM_UP(&d, difference, n, out, any)
+    }
+    (void)any; /* every int64 is a value */
+    return 0;
+}
+
+/* Puts the inner chunk of a ZSTD layout into `inner` (INTS_MAX_BYTES). */
+static int read_zstd(struct reader *r, uint8_t *inner, struct str *out) {
+    uint64_t size = reader_varint(r);
+    if (r->bad || size == 0 || size > INTS_MAX_BYTES) return -KEEL_E_CORRUPT;
+    TRY(unsqueeze(rest(r), (size_t)size, inner));
+    if (inner[0] == ZSTD) return -KEEL_E_CORRUPT;
+    *out = (struct str){(const char *)inner, (size_t)size};
+    return 0;
+}
+
+static LARGE_FRAME int zstd_u32(struct reader *r, size_t n, unsigned depth, uint32_t *out) {
+    uint8_t inner[INTS_MAX_BYTES];
+    struct str bytes;
+    TRY(read_zstd(r, inner, &bytes));
+    return decode_u32(bytes, n, depth + 1, out);
+}
+
+static LARGE_FRAME int zstd_i64(struct reader *r, size_t n, unsigned depth, int64_t *out) {
+    uint8_t inner[INTS_MAX_BYTES];
+    struct str bytes;
+    TRY(read_zstd(r, inner, &bytes));
+    return decode_i64(bytes, n, depth + 1, out);
+}
+
+/* A ZSTD layer stands outermost only, so the recursion ends at DEPTH_MAX + 1. */
+static bool too_deep(unsigned layout, unsigned depth) {
+    return layout == ZSTD ? depth > 0 : depth > DEPTH_MAX + 1;
+}
+
+static int decode_u32(struct str bytes, size_t n, unsigned depth, uint32_t *out) {
+    if (bytes.n == 0) return -KEEL_E_CORRUPT;
+    struct reader r = reader_over(bytes.p, bytes.n);
+    unsigned layout = reader_u8(&r);
+    if (too_deep(layout, depth)) return -KEEL_E_CORRUPT;
+    switch (layout) {
+    case CONSTANT: {
+        int64_t v;
+        TRY(decode_constant(&r, &v));
+        if (v < 0 || v > UINT32_MAX) return -KEEL_E_CORRUPT;
+        for (size_t i = 0; i < n; i++) out[i] = (uint32_t)v;
+        return 0;
+    }
+    case FOR: return for_u32(&r, n, out);
+    case PFOR: return pfor_u32(&r, n, out);
+    case RUNS: return runs_u32(&r, n, depth, out);
+    case DELTA: return delta_u32(&r, n, depth, out);
+    case ZSTD: return zstd_u32(&r, n, depth, out);
+    default: return -KEEL_E_CORRUPT;
+    }
+}
+
+static int decode_i64(struct str bytes, size_t n, unsigned depth, int64_t *out) {
+    if (bytes.n == 0) return -KEEL_E_CORRUPT;
+    struct reader r = reader_over(bytes.p, bytes.n);
+    unsigned layout = reader_u8(&r);
+    if (too_deep(layout, depth)) return -KEEL_E_CORRUPT;
+    switch (layout) {
+    case CONSTANT: {
+        int64_t v;
+        TRY(decode_constant(&r, &v));
+        for (size_t i = 0; i < n; i++) out[i] = v;
+        return 0;
+    }
+    case FOR: return for_i64(&r, n, out);
+    case PFOR: return pfor_i64(&r, n, out);
+    case RUNS: return runs_i64(&r, n, depth, out);
+    case DELTA: return delta_i64(&r, n, depth, out);
+    case ZSTD: return zstd_i64(&r, n, depth, out);
+    default: return -KEEL_E_CORRUPT;
+    }
+}
+
+int ints_decode(struct str bytes, size_t n, int64_t *out) {
+    return n > CHUNK_ROWS ? -KEEL_E_CORRUPT : decode_i64(bytes, n, 0, out);
+}
+
+int ints_decode_u32(struct str bytes, size_t n, uint32_t *out) {
+    return n > CHUNK_ROWS ? -KEEL_E_CORRUPT : decode_u32(bytes, n, 0, out);
+}

@@ -1,0 +1,82 @@
+/* Implementation of unpack.h: the choice of kernels, and the shapes that have none. */
+#include "store/unpack.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/error.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packed words are little-endian");
+
+/* A processor must have all that cmake/rooms.cmake lets the compiler use in the *_avx2.c and
+ * *_avx512.c files (lzcnt and popcnt come with AVX2). */
+static const struct unpack_kernels *best_kernels(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+                __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma");
+    bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                  __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vbmi") &&
+                  __builtin_cpu_supports("avx512vbmi2");
+    if (avx2) return avx512 ? &UNPACK_AVX512 : &UNPACK_AVX2;
+#endif
+    return &UNPACK_PLAIN;
+}
+
+static const struct unpack_kernels *kernels(void) {
+    static const struct unpack_kernels *_Atomic chosen;
+    const struct unpack_kernels *k = atomic_load_explicit(&chosen, memory_order_relaxed);
+    if (__builtin_expect(!k, 0)) {
+        k = best_kernels();
+        atomic_store_explicit(&chosen, k, memory_order_relaxed);
+    }
+    return k;
+}
+
+void pack(const uint32_t *v, size_t n, unsigned width, uint8_t *out) {
+    K_ASSERT_OP(n, <=, PACK_MAX_VALUES);
+    K_ASSERT_OP(width, <=, 32);
+    if (n == 0 || width == 0) return;
+    uint32_t words[PACK_MAX_VALUES + 32] = {0}; /* one more row: a spill of the last one is 0 */
+    size_t lanes = (n + 31) / 32, bit = 0;
+    for (size_t row = 0; row < n; row += lanes, bit += width) {
+        uint32_t *to = words + bit / 32 * lanes;
+        size_t in_row = n - row < lanes ? n - row : lanes;
+        for (size_t lane = 0; lane < in_row; lane++) {
+            uint64_t shifted = (uint64_t)v[row + lane] << bit % 32;
+            to[lane] |= (uint32_t)shifted;
+            to[lanes + lane] |= (uint32_t)(shifted >> 32);
+        }
+    }
+    memcpy(out, words, packed_bytes(n, width));
+}
+
+/* Any number of lanes. Slower than a kernel (about 1 G values/s), but only the last chunk of a
+ * column and the short inner chunks of runs come here. */
+static void unpack_any(const uint8_t *in, size_t n, unsigned width, uint32_t base, uint32_t *out) {
+    uint32_t words[PACK_MAX_VALUES + 32];
+    size_t lanes = (n + 31) / 32, bytes = packed_bytes(n, width), bit = 0;
+    const uint32_t mask = width == 32 ? UINT32_MAX : (1u << width) - 1;
+    memcpy(words, in, bytes);
+    memset((uint8_t *)words + bytes, 0, lanes * 4);
+    for (size_t row = 0; row < n; row += lanes, bit += width) {
+        const uint32_t *from = words + bit / 32 * lanes;
+        for (size_t lane = 0; lane < lanes; lane++) {
+            uint64_t pair = from[lane] | (uint64_t)from[lanes + lane] << 32;
+            out[row + lane] = ((uint32_t)(pair >> bit % 32) & mask) + base;
+        }
+    }
+}
+
+void unpack(const uint8_t *in, size_t n, unsigned width, uint32_t base, uint32_t *out) {
+    K_ASSERT_OP(n, <=, PACK_MAX_VALUES);
+    K_ASSERT_OP(width, <=, 32);
+    if (n == PACK_MAX_VALUES)
+        kernels()->chunk[width](in, base, out);
+    else if (n == PACK_BLOCK)
+        kernels()->block[width](in, base, out);
+    else if (n > 0)
+        unpack_any(in, n, width, base, out);
+}

@@ -1,0 +1,48 @@
+/* Bit-packing of unsigned integers in interleaved lanes.
+ *
+ * Duty: n values (n <= 1024) of b bits each (0 <= b <= 32) to bytes and back; the rest of the
+ * codecs decide what to pack. Private to the codecs.
+ *
+ * Format: L = ceil(n / 32) lanes, R = ceil(n / L) rows. Value i stands in row i / L of lane i % L.
+ * A lane is a stream of bits in little-endian words of 32, lowest bits first: row r takes the bits
+ * r*b .. r*b+b-1. Word w of lane l is the u32 at index w*L + l. Bits of rows and lanes that hold no
+ * value are 0 (not checked when read). So a chunk is padded by less than 32 values and one word a
+ * lane, and neighbouring values need the same shift: one vector instruction serves as many values
+ * as it has lanes. After the layout of FastLanes (Afroozeh, Boncz, VLDB 2023), with fewer lanes for
+ * short chunks.
+ *
+ * Layers: base. Threads: pure functions; the choice of kernels is an idempotent atomic store.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { PACK_MAX_VALUES = 1024, PACK_BLOCK = 128 };
+
+/* Bytes that n values of `width` bits take. */
+static inline size_t packed_bytes(size_t n, unsigned width) {
+    if (n == 0) return 0;
+    size_t lanes = (n + 31) / 32, rows = (n + lanes - 1) / lanes;
+    return (rows * width + 31) / 32 * lanes * 4;
+}
+
+/* Writes packed_bytes(n, width) bytes; bits of v[] above width must be 0. */
+void pack(const uint32_t *v, size_t n, unsigned width, uint8_t *out);
+
+/* Reads packed_bytes(n, width) bytes, writes base + value (modulo 2^32). `out` has room for n
+ * rounded up to whole lanes: at most (n + 31) / 32 * 32 values. */
+void unpack(const uint8_t *in, size_t n, unsigned width, uint32_t base, uint32_t *out);
+
+/* The two shapes that almost all data has, unrolled for each width: 1,024 values (32 lanes) and
+ * 128 values (4 lanes). One set for each instruction set, from unpack_kernels.h. */
+typedef void unpack_kernel(const uint8_t *restrict in, uint32_t base, uint32_t *restrict out);
+
+struct unpack_kernels {
+    unpack_kernel *chunk[33], *block[33]; /* by width */
+};
+
+extern const struct unpack_kernels UNPACK_PLAIN;
+#if defined(__x86_64__)
+extern const struct unpack_kernels UNPACK_AVX2, UNPACK_AVX512;
+#endif

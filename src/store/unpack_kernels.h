@@ -1,0 +1,72 @@
+/* The body of unpack_plain.c, unpack_avx2.c and unpack_avx512.c: see unpack.h.
+ *
+ * Needs UNPACK_SET (the name of the table to define) and UNPACK_VECTOR_BYTES (16, 32 or 64).
+ * Written with the vector extension of gcc and clang, not with intrinsics: it compiles for every
+ * processor, and the vectors are there whatever the optimiser's mood. A kernel walks down one
+ * vector of lanes, with its 32 rows unrolled: each word is loaded once and each shift is a
+ * constant.
+ */
+#include "store/unpack.h"
+
+#include <string.h>
+
+typedef uint32_t wide_vector __attribute__((vector_size(UNPACK_VECTOR_BYTES)));
+typedef uint32_t narrow_vector __attribute__((vector_size(16)));
+
+#define EACH_ROW(X)                                                                                \
+    X(0)                                                                                           \
+    X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17)   \
+        X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
+
+#define EACH_WIDTH(X)                                                                              \
+    X(0)                                                                                           \
+    X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17)   \
+        X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31) X(32)
+
+/* One row of one vector of lanes. When it uses up a word, the next one is loaded; the last row of
+ * a lane always ends a word, so no load goes past the input. */
+#define ROW(r)                                                                                     \
+    {                                                                                              \
+        const unsigned bit = (r)*width, shift = bit % 32, next = bit / 32 + 1;                     \
+        value = word >> shift;                                                                     \
+        if (shift + width >= 32 && next < width) {                                                 \
+            memcpy(&word, in + next * stride, sizeof word);                                        \
+            if (shift + width > 32) value |= word << ((32 - shift) % 32);                          \
+        }                                                                                          \
+        value = (value & mask) + base;                                                             \
+        memcpy(out + (r)*lanes, &value, sizeof value);                                             \
+    }
+
+#define DEFINE_COLUMNS(name, vector)                                                               \
+    static inline __attribute__((always_inline)) void name(                                        \
+        const uint8_t *restrict in, uint32_t base, uint32_t *restrict out, const unsigned width,   \
+        const unsigned lanes) {                                                                    \
+        const unsigned stride = lanes * 4;                                                         \
+        const uint32_t mask = width == 32 ? UINT32_MAX : (1u << width % 32) - 1;                   \
+        for (unsigned lane = 0; lane < lanes; lane += sizeof(vector) / 4) {                        \
+            vector word = {0}, value;                                                              \
+            if (width > 0) memcpy(&word, in, sizeof word);                                         \
+            EACH_ROW(ROW)                                                                          \
+            in += sizeof(vector);                                                                  \
+            out += sizeof(vector) / 4;                                                             \
+        }                                                                                          \
+    }
+
+DEFINE_COLUMNS(wide_columns, wide_vector)
+DEFINE_COLUMNS(narrow_columns, narrow_vector)
+
+#define DEFINE_KERNELS(width)                                                                      \
+    static void chunk_##width(const uint8_t *restrict in, uint32_t base, uint32_t *restrict out) { \
+        wide_columns(in, base, out, width, 32);                                                    \
+    }                                                                                              \
+    static void block_##width(const uint8_t *restrict in, uint32_t base, uint32_t *restrict out) { \
+        narrow_columns(in, base, out, width, 4);                                                   \
+    }
+EACH_WIDTH(DEFINE_KERNELS)
+
+#define CHUNK_ENTRY(width) chunk_##width,
+#define BLOCK_ENTRY(width) block_##width,
+const struct unpack_kernels UNPACK_SET = {
+    .chunk = {EACH_WIDTH(CHUNK_ENTRY)},
+    .block = {EACH_WIDTH(BLOCK_ENTRY)},
+};
