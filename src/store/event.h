@@ -43,7 +43,8 @@ enum value_type {
     VALUE_TRUE = 1,
     VALUE_NUMBER = 2,
     VALUE_STRING = 3,
-    VALUE_JSON = 4, /* what has no column of its own: arrays of scalars, deep nesting, as JSON text */
+    VALUE_JSON =
+        4, /* what has no column of its own: arrays of scalars, deep nesting, as JSON text */
     VALUE_LIST = 5, /* array of objects, such as `products`: line items */
 };
 
@@ -52,12 +53,12 @@ enum value_type {
 
 /* Limits: what is larger is refused with a reason by event_end. */
 enum {
-    EVENT_MAX_BYTES = 1 << 20,    /* one encoded event and the names new with it        */
-    EVENT_MAX_FIELDS = 10000,     /* Segment's limit of properties; also of one item    */
-    EVENT_MAX_ITEMS = 10000,      /* line items of one list                             */
-    EVENT_MAX_NAME = 200,         /* bytes of an event or field name                    */
-    EVENT_MAX_ID = 500,           /* bytes of user_id, anonymous_id, group id           */
-    BATCH_MAX_BYTES = 16 << 20,   /* one batch: one journal record                      */
+    EVENT_MAX_BYTES = 1 << 20,  /* one encoded event and the names new with it        */
+    EVENT_MAX_FIELDS = 10000,   /* Segment's limit of properties; also of one item    */
+    EVENT_MAX_ITEMS = 10000,    /* line items of one list                             */
+    EVENT_MAX_NAME = 200,       /* bytes of an event or field name                    */
+    EVENT_MAX_ID = 500,         /* bytes of user_id, anonymous_id, group id           */
+    BATCH_MAX_BYTES = 16 << 20, /* one batch: one journal record                      */
     BATCH_MAX_NAMES = 1 << 16,
 };
 
@@ -97,11 +98,11 @@ struct batch_writer {
     size_t event_start; /* offset of the open event, or SIZE_MAX      */
     size_t fields_at;   /* where its count is patched                 */
     uint32_t fields;
-    uint32_t name_start;      /* names before the open event,         */
-    size_t names_bytes_start; /* and their bytes: for taking it back  */
-    uint32_t previous;        /* name of the field before             */
+    uint32_t name_start;          /* names before the open event,         */
+    size_t names_bytes_start;     /* and their bytes: for taking it back  */
+    uint32_t previous;            /* name of the field before             */
     uint64_t serial, item_serial; /* tell fields seen in this event or item */
-    size_t list_at, item_at;  /* counts of an open list and item      */
+    size_t list_at, item_at;      /* counts of an open list and item      */
     uint32_t list_name, items, item_fields;
     bool list_ignored;  /* the open list is a duplicate               */
     const char *reason; /* why the open event will be refused         */
@@ -128,8 +129,9 @@ void event_item_json(struct batch_writer *w, struct str name, struct str json);
 void event_item_end(struct batch_writer *w);
 void event_list_end(struct batch_writer *w);
 /* Replaces the key of the open event, whose fields are all written, by one derived from what it
- * says: type, name, ids, fields in any order, and `own_time` (the moment that the sender stated; not
- * one that depends on when the event is read). The same content has the same key in every batch. */
+ * says: type, name, ids, fields in any order, and `own_time` (the moment that the sender stated;
+ * not one that depends on when the event is read). The same content has the same key in every
+ * batch. */
 void event_derive_key(struct batch_writer *w, int64_t own_time);
 /* NULL and the event is in the batch, or a static text that says why it was refused (too large, no
  * identifier, empty track name, time out of range …) and the batch is as before event_begin. */
@@ -165,10 +167,10 @@ struct event_view {
 struct field_view {
     enum field_scope scope;
     enum value_type type;
-    uint32_t name;     /* number in the batch's names                               */
-    double number;     /* VALUE_NUMBER                                              */
-    struct str text;   /* VALUE_STRING, VALUE_JSON                                  */
-    uint32_t items;    /* VALUE_LIST: item_next reads them; field_next skips the unread */
+    uint32_t name;   /* number in the batch's names                               */
+    double number;   /* VALUE_NUMBER                                              */
+    struct str text; /* VALUE_STRING, VALUE_JSON                                  */
+    uint32_t items;  /* VALUE_LIST: item_next reads them; field_next skips the unread */
 };
 
 int batch_open(struct batch_reader *b, struct str bytes, struct arena *arena,
