@@ -54,3 +54,7 @@ touch tests/store/test_lost.c
 expect tests 'tests/store/test_lost.c: is not run by CTest'
 mv tests/store/test_lost.c tests/store/lost.c
 expect tests 'tests/store/lost.c: is no test'
+
+mkdir -p tests/fuzz/corpus/orphan
+touch tests/fuzz/corpus/orphan/1
+expect tests 'tests/fuzz/corpus/orphan: no fuzz target reads it'

@@ -33,4 +33,7 @@ def check(repo):
             problems.append(Problem(
                 name, 0, "is no test: name it test_*.c, test_*.sh or fuzz/fuzz_*.c, or move it to "
                 "tests/support or tests/data", "-"))
+    for corpus in sorted({n.split("/")[3] for n in repo.find(r"^tests/fuzz/corpus/.*/")}):
+        if f"fuzz.{corpus}" not in registered:
+            problems.append(Problem(f"tests/fuzz/corpus/{corpus}", 0, "no fuzz target reads it", "-"))
     return problems

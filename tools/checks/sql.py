@@ -3,11 +3,10 @@ import re
 
 from .repo import Problem, line_of
 
-# Functions that take SQL: name -> which argument. Wrappers of sqlite3 are added here.
+# Functions that take SQL: name -> which argument. A wrapper of sqlite3 is added here.
 TAKES_SQL = {
     "sqlite3_exec": 1, "sqlite3_prepare": 1, "sqlite3_prepare_v2": 1, "sqlite3_prepare_v3": 1,
     "sqlite3_get_table": 1,
-    "db_exec": 1, "db_prepare": 1, "db_query": 1,
 }
 LITERAL = re.compile(r'\s*("|[A-Z][A-Z0-9_]*\b\s*("|$))')
 
