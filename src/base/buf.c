@@ -24,8 +24,7 @@ int buf_reserve(struct buf *b, size_t more) {
     if (b->cap - b->n >= more) return 0;
     if (more > b->max || b->n > b->max - more) return fail(b, KEEL_E_LIMIT);
     size_t cap = b->cap ? b->cap : FIRST_CAPACITY;
-    while (cap < b->n + more)
-        cap *= 2;
+    while (cap < b->n + more) cap *= 2;
     if (cap > b->max) cap = b->max;
     uint8_t *p = k_try_realloc(b->p, cap);
     if (!p) return fail(b, KEEL_E_NO_MEMORY);
@@ -56,10 +55,24 @@ int buf_printf(struct buf *b, const char *format, ...) {
     int n = vsnprintf(NULL, 0, format, args);
     va_end(args);
     K_ASSERT_OP(n, >=, 0);
-    TRY(buf_reserve(b, (size_t)n + 1));
+    TRY(buf_reserve(b, (size_t)n));
+    if (n == 0) return 0;
+    /* vsnprintf ends its text with a NUL, for which there may be no room at max. */
+    char *to = (char *)b->p + b->n;
     va_start(args, format);
-    vsnprintf((char *)b->p + b->n, (size_t)n + 1, format, args);
+    if (b->cap - b->n > (size_t)n) {
+        vsnprintf(to, (size_t)n + 1, format, args);
+    } else {
+        char *whole = k_try_alloc((size_t)n + 1);
+        if (whole) {
+            vsnprintf(whole, (size_t)n + 1, format, args);
+            memcpy(to, whole, (size_t)n);
+            k_free(whole);
+        }
+        n = whole ? n : fail(b, KEEL_E_NO_MEMORY);
+    }
     va_end(args);
+    if (n < 0) return n;
     b->n += (size_t)n;
     return 0;
 }
@@ -88,11 +101,24 @@ int buf_add_json_f64(struct buf *b, double v) {
     return isfinite(v) ? buf_add_f64(b, v) : buf_add_text(b, "null");
 }
 
+/* Below 1e-4 printf turns to exponents; people write so from about 1e-7 on. */
+static const double SMALLEST_PLAIN = 1e-6;
+
+static int add_small(struct buf *b, double v) {
+    char text[40];
+    for (int decimals = 5; decimals <= 23; decimals++) {
+        snprintf(text, sizeof text, "%.*f", decimals, v);
+        if (strtod(text, NULL) == v) break;
+    }
+    return buf_add_text(b, text);
+}
+
 int buf_add_f64(struct buf *b, double v) {
     char text[40];
     if (!isfinite(v)) return buf_add_text(b, isnan(v) ? "nan" : v < 0 ? "-inf" : "inf");
     if (v == 0) v = 0; /* no "-0" */
     if (fabs(v) < 1e15 && v == trunc(v)) return buf_printf(b, "%.0f", v);
+    if (fabs(v) >= SMALLEST_PLAIN && fabs(v) < 1e-4) return add_small(b, v);
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, v);
         if (strtod(text, NULL) == v) break;
@@ -142,6 +168,7 @@ uint64_t reader_varint(struct reader *r) {
     for (int shift = 0; shift < 64; shift += 7) {
         const uint8_t *p = reader_take(r, 1);
         if (!p) return 0;
+        if (shift == 63 && *p > 1) break; /* more than 64 bits */
         v |= (uint64_t)(*p & 0x7f) << shift;
         if (!(*p & 0x80)) return v;
     }

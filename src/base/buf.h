@@ -21,7 +21,9 @@ static inline void buf_clear(struct buf *b) {
     b->n = 0;
     b->failed = 0;
 }
-static inline struct str buf_str(const struct buf *b) { return (struct str){(const char *)b->p, b->n}; }
+static inline struct str buf_str(const struct buf *b) {
+    return (struct str){(const char *)b->p, b->n};
+}
 
 /* Room for `more` bytes behind n, or an error; does not change n. */
 int buf_reserve(struct buf *b, size_t more);

@@ -37,9 +37,9 @@ int error_errno(struct keel_error *err, int errno_value, const char *format, ...
 /* Puts "<context>: " before the message that a callee left in *err; returns `code` unchanged. */
 int error_context(struct keel_error *err, int code, const char *format, ...) K_PRINTF(3, 4);
 
-const char *error_text(int code);      /* static text of a (negative or positive) code   */
-int error_exit_status(int code);       /* process exit code, 0 for 0                     */
-int error_http_status(int code);       /* HTTP status, 200 for 0                         */
+const char *error_text(int code); /* static text of a (negative or positive) code   */
+int error_exit_status(int code);  /* process exit code, 0 for 0                     */
+int error_http_status(int code);  /* HTTP status, 200 for 0                         */
 
 /* Leaves the function with the code of a failing call (nothing to clean up). */
 #define TRY(call)                                                                                  \

@@ -95,6 +95,7 @@ void arena_release(struct arena *a) {
 
 void *arena_try_alloc(struct arena *a, size_t bytes) {
     if (bytes > a->max_bytes || a->used_bytes > a->max_bytes - bytes) return NULL;
+    if (bytes > SIZE_MAX / 2) return NULL; /* rounding up must not overflow */
     size_t size = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
     if ((size_t)(a->end - a->at) < size) {
         size_t block = a->top ? a->top->size * 2 : BLOCK_FIRST;
@@ -119,11 +120,13 @@ void *arena_alloc(struct arena *a, size_t bytes) {
     return p;
 }
 
-void *arena_zalloc(struct arena *a, size_t bytes) { return memset(arena_alloc(a, bytes), 0, bytes); }
+void *arena_zalloc(struct arena *a, size_t bytes) {
+    return memset(arena_alloc(a, bytes), 0, bytes);
+}
 
 char *arena_strndup(struct arena *a, const char *s, size_t n) {
     char *p = arena_alloc(a, n + 1);
-    memcpy(p, s, n);
+    if (n > 0) memcpy(p, s, n); /* an empty slice may be NULL */
     p[n] = 0;
     return p;
 }

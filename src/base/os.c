@@ -56,8 +56,7 @@ int file_open(const char *path, unsigned flags, int *out_fd, struct keel_error *
     if (flags & FILE_TRUNCATE) how |= O_TRUNC;
     if (flags & FILE_APPEND) how |= O_APPEND;
     int fd;
-    do
-        fd = os->open(path, how, 0640);
+    do fd = os->open(path, how, 0640);
     while (fd < 0 && errno == EINTR);
     if (fd < 0) return error_errno(err, errno, "cannot open %s", path);
     *out_fd = fd;
@@ -141,10 +140,19 @@ int file_read(const char *path, struct buf *out, struct keel_error *err) {
     TRY(file_open(path, FILE_READ, &fd, err));
     for (;;) {
         enum { CHUNK = 1 << 16 };
-        code = buf_reserve(out, CHUNK);
-        if (code == -KEEL_E_LIMIT && out->max > out->n) code = buf_reserve(out, out->max - out->n);
+        size_t room = out->max - out->n;
+        if (room == 0) { /* full: fine if the file ends here */
+            uint8_t more;
+            ssize_t n = os->read(fd, &more, 1);
+            if (n < 0 && errno == EINTR) continue;
+            if (n < 0) code = error_errno(err, errno, "cannot read %s", path);
+            if (n > 0)
+                code = error_set(err, KEEL_E_LIMIT, "%s is larger than %zu bytes", path, out->max);
+            break;
+        }
+        code = buf_reserve(out, room < CHUNK ? room : CHUNK);
         if (code < 0) {
-            error_set(err, (enum keel_code) - code, "%s is larger than %zu bytes", path, out->max);
+            error_set(err, (enum keel_code) - code, "no memory to read %s", path);
             break;
         }
         ssize_t n = os->read(fd, out->p + out->n, out->cap - out->n);

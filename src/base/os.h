@@ -36,8 +36,8 @@ struct os {
     int (*flock)(int fd, int operation);
     void *(*mmap)(void *at, size_t n, int protection, int flags, int fd, off_t offset);
     int (*munmap)(void *p, size_t n);
-    int64_t (*now_us)(void);        /* wall clock, microseconds since 1970-01-01 UTC */
-    int64_t (*monotonic_us)(void);  /* never steps back                              */
+    int64_t (*now_us)(void);       /* wall clock, microseconds since 1970-01-01 UTC */
+    int64_t (*monotonic_us)(void); /* never steps back                              */
 };
 
 extern const struct os OS_REAL;
@@ -50,11 +50,19 @@ static inline int64_t now_us(void) { return os_table()->now_us(); }
 static inline int64_t now_ms(void) { return now_us() / 1000; }
 static inline int64_t monotonic_us(void) { return os_table()->monotonic_us(); }
 
-enum file_open_flags { FILE_READ = 0, FILE_WRITE = 1, FILE_CREATE = 2, FILE_EXCLUSIVE = 4, FILE_TRUNCATE = 8, FILE_APPEND = 16 };
+enum file_open_flags {
+    FILE_READ = 0,
+    FILE_WRITE = 1,
+    FILE_CREATE = 2,
+    FILE_EXCLUSIVE = 4,
+    FILE_TRUNCATE = 8,
+    FILE_APPEND = 16
+};
 
 int file_open(const char *path, unsigned flags, int *out_fd, struct keel_error *err) K_CHECKED;
 void file_close(int fd); /* -1 is fine; errors of close after a sync carry no information */
-int file_write_all(int fd, const void *p, size_t n, const char *path, struct keel_error *err) K_CHECKED;
+int file_write_all(int fd, const void *p, size_t n, const char *path,
+                   struct keel_error *err) K_CHECKED;
 int file_pwrite_all(int fd, const void *p, size_t n, uint64_t at, const char *path,
                     struct keel_error *err) K_CHECKED;
 /* Reads exactly n bytes, else KEEL_E_CORRUPT ("ends at …"). */
@@ -68,7 +76,8 @@ int file_truncate(int fd, uint64_t size, const char *path, struct keel_error *er
 int file_read(const char *path, struct buf *out, struct keel_error *err) K_CHECKED;
 bool file_exists(const char *path);
 int file_remove(const char *path, struct keel_error *err) K_CHECKED; /* absent: success */
-int file_rename(const char *from, const char *to, struct keel_error *err) K_CHECKED; /* durable: syncs the folder of `to` */
+int file_rename(const char *from, const char *to,
+                struct keel_error *err) K_CHECKED; /* durable: syncs the folder of `to` */
 int file_make_dir(const char *path, struct keel_error *err) K_CHECKED; /* exists: success */
 int file_sync_dir(const char *path, struct keel_error *err) K_CHECKED;
 

@@ -48,8 +48,7 @@ struct str str_trim(struct str s) {
         s.p++;
         s.n--;
     }
-    while (s.n && is_space(s.p[s.n - 1]))
-        s.n--;
+    while (s.n && is_space(s.p[s.n - 1])) s.n--;
     return s;
 }
 

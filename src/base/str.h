@@ -23,7 +23,7 @@ static inline bool str_eq(struct str a, struct str b) {
 }
 static inline bool str_is(struct str a, const char *s) { return str_eq(a, str_from(s)); }
 
-int str_cmp(struct str a, struct str b);                 /* byte order, as memcmp then length  */
+int str_cmp(struct str a, struct str b); /* byte order, as memcmp then length  */
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 bool str_contains(struct str s, struct str part);        /* case-sensitive                     */
@@ -31,9 +31,9 @@ bool str_contains_nocase(struct str s, struct str part); /* ASCII case folded   
 bool str_eq_nocase(struct str a, struct str b);          /* ASCII case folded                  */
 struct str str_trim(struct str s);                       /* without leading/trailing space     */
 struct str str_dup(struct arena *a, struct str s);
-bool str_is_utf8(struct str s);                          /* well-formed, RFC 3629              */
+bool str_is_utf8(struct str s); /* well-formed, RFC 3629              */
 
 /* Whole slice must be a number; false leaves *out alone. */
 bool str_to_i64(struct str s, int64_t *out);
 bool str_to_u64(struct str s, uint64_t *out);
-bool str_to_f64(struct str s, double *out);              /* finite decimal, locale-free        */
+bool str_to_f64(struct str s, double *out); /* finite decimal, locale-free        */

@@ -81,8 +81,7 @@ void pool_free(struct pool *pool) {
     pool->stopping = true;
     pthread_cond_broadcast(&pool->start);
     pthread_mutex_unlock(&pool->lock);
-    for (unsigned i = 1; i < pool->size; i++)
-        pthread_join(pool->workers[i].thread, NULL);
+    for (unsigned i = 1; i < pool->size; i++) pthread_join(pool->workers[i].thread, NULL);
     pthread_cond_destroy(&pool->start);
     pthread_cond_destroy(&pool->done);
     pthread_mutex_destroy(&pool->lock);
@@ -107,8 +106,7 @@ void pool_run(struct pool *pool, size_t pieces, void (*work)(void *, size_t, uns
     }
     drain(pool, 0);
     pthread_mutex_lock(&pool->lock);
-    while (pool->active)
-        pthread_cond_wait(&pool->done, &pool->lock);
+    while (pool->active) pthread_cond_wait(&pool->done, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
     pthread_mutex_unlock(&pool->gate);
 }

@@ -19,5 +19,5 @@ unsigned pool_size(const struct pool *pool);
 /* Calls work(ctx, piece, worker) once for every piece in 0..pieces-1, on all workers, and returns
  * when all are done. worker is 0..pool_size-1: an index for scratch space. Pieces are handed out in
  * order. One pool_run at a time per pool; others wait. */
-void pool_run(struct pool *pool, size_t pieces, void (*work)(void *ctx, size_t piece, unsigned worker),
-              void *ctx);
+void pool_run(struct pool *pool, size_t pieces,
+              void (*work)(void *ctx, size_t piece, unsigned worker), void *ctx);

@@ -27,7 +27,8 @@ int db_open(const char *dir, const struct db_options *options, struct db **out,
 int db_close(struct db *db, struct keel_error *err) K_CHECKED;
 
 /* Makes a new data directory; KEEL_E_EXISTS if there is one. */
-int db_init(const char *dir, struct str time_zone, struct str currency, struct keel_error *err) K_CHECKED;
+int db_init(const char *dir, struct str time_zone, struct str currency,
+            struct keel_error *err) K_CHECKED;
 
 /* Journals and applies a batch; it is durable when db_ingest returns (durability = commit). Adds to
  * *counts. */

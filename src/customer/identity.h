@@ -56,6 +56,10 @@ void identity_owned(struct identity *g, struct str user_id,
 uint64_t identity_count(const struct identity *g, enum id_kind kind);
 uint64_t identity_conflicts(const struct identity *g);
 
-/* Persistence: load up to `bytes`; append what is new and sync; the file's new length. */
-int identity_load(struct identity *g, const char *path, uint64_t bytes, struct keel_error *err) K_CHECKED;
-int identity_save(struct identity *g, const char *path, uint64_t *out_bytes, struct keel_error *err) K_CHECKED;
+/* Persistence: load up to `bytes`; append what is new and sync, giving the file's new length; and,
+ * once the manifest has noted that length, forget that it was new. */
+int identity_load(struct identity *g, const char *path, uint64_t bytes,
+                  struct keel_error *err) K_CHECKED;
+int identity_save(struct identity *g, const char *path, uint64_t *out_bytes,
+                  struct keel_error *err) K_CHECKED;
+void identity_saved(struct identity *g, uint64_t bytes);

@@ -13,7 +13,7 @@
 #include "base/str.h"
 
 enum {
-    LEXICON_MAX = 1 << 24,    /* strings of one column in memory                          */
+    LEXICON_MAX = 1 << 24,       /* strings of one column in memory                          */
     LEXICON_TEXT_FROM = 1 << 18, /* above, the column is stored as text from the next head on */
 };
 

@@ -42,7 +42,7 @@ struct redirect_page {
 
 struct redirects *redirects_new(void);
 void redirects_free(struct redirects *r);
-uint32_t redirects_add_number(struct redirects *r);               /* the next number; its own root */
+uint32_t redirects_add_number(struct redirects *r); /* the next number; its own root */
 void redirects_set(struct redirects *r, uint32_t number, uint32_t root);
 uint32_t redirects_root(const struct redirects *r, uint32_t number);
 uint32_t redirects_numbers(const struct redirects *r);

@@ -23,10 +23,15 @@
 
 enum {
     SCHEMA_MAX_STREAMS = 60000,
-    SCHEMA_MAX_COLUMNS = 200000,
+    SCHEMA_MAX_COLUMNS = 260000,
     SCHEMA_MAX_COLUMNS_PER_STREAM = 300,
     STREAM_ROWS = 0,
 };
+
+#define SCHEMA_REST "$rest" /* the residual JSON column of an event */
+
+#define SCHEMA_OVERFLOW "$overflow" /* events whose names found no stream: the name is a property  \
+                                     */
 
 enum column_type { COLUMN_NUMBER = 0, COLUMN_STRING = 1, COLUMN_BOOL = 2, COLUMN_JSON = 3 };
 
@@ -35,8 +40,8 @@ enum stream_kind { STREAM_KIND_ROWS = 0, STREAM_KIND_EVENT = 1, STREAM_KIND_ITEM
 struct stream_info {
     uint32_t id;
     enum stream_kind kind;
-    uint32_t parent; /* items: the event's stream; events: STREAM_ROWS           */
-    struct str name; /* event name, list name; owned by the schema               */
+    uint32_t parent;  /* items: the event's stream; events: STREAM_ROWS           */
+    struct str name;  /* event name, list name; owned by the schema               */
     uint32_t columns; /* how many columns it has                                 */
 };
 

@@ -21,8 +21,8 @@ enum row_parts { ROWS_CUSTOMER = 1, ROWS_TIME = 2, ROWS_EVENT = 4, ROWS_NUMBER =
 
 struct row_block {
     uint32_t n;
-    uint64_t starts[BITS_WORDS]; /* with ROWS_CUSTOMER: set where the customer differs from the row before
-                                    (always set at row 0 of the block) */
+    uint64_t starts[BITS_WORDS]; /* with ROWS_CUSTOMER: set where the customer differs from the row
+                                    before (always set at row 0 of the block) */
     uint32_t customer[CHUNK_ROWS];
     int64_t time[CHUNK_ROWS];
     uint32_t event[CHUNK_ROWS]; /* stream ids */
@@ -58,18 +58,21 @@ struct source_ops {
     bool (*has_posting)(const struct source *s, uint32_t stream);
     int (*posting)(const struct source *s, uint32_t stream, uint32_t chunk, uint32_t *customer,
                    int64_t *time, uint32_t *n, struct keel_error *err);
+    /* The message keys of all rows, in any order: out has room for `rows`. */
+    int (*keys)(const struct source *s, struct event_key *out, struct keel_error *err);
 };
 
 struct source {
     const struct source_ops *ops;
     uint32_t rows, blocks;
-    int32_t bucket;                /* months since 1970-01, UTC                        */
-    int64_t min_time, max_time;    /* inclusive; rows > 0                              */
-    uint64_t first_arrival;        /* order of sources whose rows tie                  */
-    uint32_t identity_version;     /* redirects at which the rows were placed          */
-    const uint32_t *block_first;   /* [blocks] customer of a block's first row         */
-    const uint32_t *block_last;    /* [blocks] customer of its last row                */
-    const uint64_t *block_events;  /* [blocks] bit (stream id % 64) of the events in it */
+    int32_t bucket;               /* months since 1970-01, UTC                        */
+    int64_t min_time, max_time;   /* inclusive; rows > 0                              */
+    uint64_t first_arrival;       /* of the oldest row: order of sources that tie     */
+    uint64_t last_arrival;        /* exclusive                                        */
+    uint32_t identity_version;    /* redirects at which the rows were placed          */
+    const uint32_t *block_first;  /* [blocks] customer of a block's first row         */
+    const uint32_t *block_last;   /* [blocks] customer of its last row                */
+    const uint64_t *block_events; /* [blocks] bit (stream id % 64) of the events in it */
 };
 
 static inline uint64_t event_bit(uint32_t stream) { return (uint64_t)1 << (stream & 63); }

@@ -33,9 +33,9 @@ struct store;
 
 struct store_options {
     bool read_only;
-    bool create;                  /* make the folder if it is absent or empty */
-    uint32_t head_rows;           /* 0: STORE_HEAD_ROWS */
-    uint32_t part_rows;           /* 0: STORE_PART_ROWS */
+    bool create;        /* make the folder if it is absent or empty */
+    uint32_t head_rows; /* 0: STORE_HEAD_ROWS */
+    uint32_t part_rows; /* 0: STORE_PART_ROWS */
     struct journal_options journal;
 };
 
@@ -49,18 +49,27 @@ struct store_client {
     /* A flush: make durable everything up to now, and note in `db` (inside the flush's
      * transaction) where it ends. */
     int (*flush)(void *ctx, struct store *store, sqlite3 *db, struct keel_error *err);
+    /* That transaction is committed. */
+    void (*flushed)(void *ctx);
 };
 
 int store_open(const char *dir, const struct store_options *options,
                const struct store_client *client, struct store **out,
                struct keel_error *err) K_CHECKED;
-int store_close(struct store *s, struct keel_error *err) K_CHECKED; /* flushes nothing: the journal has it */
+int store_close(struct store *s,
+                struct keel_error *err) K_CHECKED; /* flushes nothing: the journal has it */
 
 const char *store_dir(const struct store *s);
 struct schema *store_schema(struct store *s);
 struct redirects *store_redirects(struct store *s);
 struct lexicon *store_lexicon(struct store *s, uint32_t column);
 sqlite3 *store_db(struct store *s);
+
+/* Named settings in the manifest: NOT_FOUND if absent; the text is the arena's. */
+int store_setting(struct store *s, const char *name, struct arena *a, struct str *out,
+                  struct keel_error *err) K_CHECKED;
+int store_set_setting(struct store *s, const char *name, struct str value,
+                      struct keel_error *err) K_CHECKED;
 
 /* ---- ingest: between store_ingest_begin and _end the caller is the one writer ---- */
 
@@ -79,7 +88,8 @@ int store_seen(struct store *s, struct event_key key, int64_t time_ms,
 struct head *store_head(struct store *s);
 int store_make_room(struct store *s, uint32_t events, struct keel_error *err) K_CHECKED;
 
-/* Writes the head into parts and trims the journal. */
+/* Writes the head into parts and trims the journal. For this and for store_compact the caller is
+ * the one writer. */
 int store_flush(struct store *s, struct keel_error *err) K_CHECKED;
 /* Merges parts where it pays (all: every bucket into as few parts as possible). Returns the number
  * of buckets rewritten. */
