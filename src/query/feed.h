@@ -1,0 +1,35 @@
+/* What a kernel is fed: a batch of rows, and a way to ask for their columns.
+ *
+ * Kernels see this instead of a scan, so that a test, or the evaluator of one customer, can feed
+ * them by hand. Columns have *handles*: numbers that the plan of the query gave out; whoever feeds
+ * knows how to find them.
+ *
+ * Layers: store/scan.h. Threads: a feed belongs to one worker and lives for one batch.
+ */
+#pragma once
+
+#include "query/moments.h"
+#include "store/scan.h"
+
+struct feed {
+    uint32_t n;
+    uint32_t first; /* customer number of the range's slot 0 */
+    const uint32_t *customer;
+    const int64_t *time;
+    const uint32_t *event;
+    uint64_t live[BITS_WORDS];
+    struct span span;    /* all live rows lie in it */
+    uint64_t event_mask; /* event_bit of every row's event; 0: not computed yet */
+    int (*column)(const struct feed *f, uint32_t handle, const struct vec **out,
+                  struct keel_error *err);
+    int (*items)(const struct feed *f, uint32_t handle, struct batch_items *out,
+                 struct keel_error *err);
+    void *ctx;
+};
+
+/* False if surely no row is of this event. */
+static inline bool feed_may_have(struct feed *f, uint32_t stream) {
+    if (!f->event_mask)
+        for (uint32_t i = 0; i < f->n; i++) f->event_mask |= event_bit(f->event[i]);
+    return f->event_mask & event_bit(stream);
+}

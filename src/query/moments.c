@@ -1,0 +1,153 @@
+/* Implementation of moments.h. */
+#include "query/moments.h"
+
+int64_t moment_ms(const struct time_zone *zone, const struct query_time *t) {
+    if (t->kind == QUERY_TIME_ZONED) {
+        int64_t day = day_from_civil(t->year, t->month, t->day);
+        int64_t minutes = t->hour * 60 + t->minute - t->offset_minutes;
+        return day * MS_PER_DAY + minutes * MS_PER_MINUTE + t->second * MS_PER_SECOND + t->ms;
+    }
+    if (t->kind == QUERY_TIME_LOCAL)
+        return time_from_local(zone, t->year, t->month, t->day, t->hour, t->minute, t->second,
+                               t->ms);
+    return time_day_start(zone, day_from_civil(t->year, t->month, t->day));
+}
+
+static int64_t unit_ms(enum query_unit unit) {
+    switch (unit) {
+    case QUERY_SECOND: return MS_PER_SECOND;
+    case QUERY_MINUTE: return MS_PER_MINUTE;
+    case QUERY_HOUR: return MS_PER_HOUR;
+    case QUERY_DAY: return MS_PER_DAY;
+    case QUERY_WEEK: return (int64_t)7 * MS_PER_DAY;
+    default: return 0;
+    }
+}
+
+int64_t duration_ms(struct query_duration d) {
+    return d.n == 0 ? INT64_MAX : (int64_t)d.n * unit_ms(d.unit);
+}
+
+static int32_t day_add(int32_t day, enum query_unit unit, int n) {
+    switch (unit) {
+    case QUERY_DAY: return day + n;
+    case QUERY_WEEK: return day + 7 * n;
+    case QUERY_MONTH: return day_add_months(day, n);
+    case QUERY_QUARTER: return day_add_months(day, 3 * n);
+    case QUERY_YEAR: return day_add_months(day, 12 * n);
+    default: return day;
+    }
+}
+
+/* The same wall time n calendar units before. */
+static int64_t calendar_before(const struct time_zone *zone, int64_t at_ms, enum query_unit unit,
+                               uint32_t n) {
+    int32_t day = time_day(zone, at_ms);
+    int64_t wall = at_ms + (int64_t)time_zone_offset(zone, at_ms) * MS_PER_SECOND;
+    int64_t in_day = wall - (int64_t)day * MS_PER_DAY;
+    /* Years before the calendar's first stand for "no bound". */
+    static const int32_t days[] = {0, 0, 0, 1, 7, 31, 92, 366};
+    if ((int64_t)n * days[unit] > day - day_from_civil(1, 1, 1)) return INT64_MIN;
+    int year, month, day_of_month;
+    civil_from_day(day_add(day, unit, -(int)n), &year, &month, &day_of_month);
+    return time_from_local(zone, year, month, day_of_month, (int)(in_day / MS_PER_HOUR),
+                           (int)(in_day / MS_PER_MINUTE % 60), (int)(in_day / MS_PER_SECOND % 60),
+                           (int)(in_day % MS_PER_SECOND));
+}
+
+static struct span whole_period(const struct time_zone *zone, const struct query_time *t) {
+    int32_t day = day_from_civil(t->year, t->month, t->day);
+    int32_t next = t->kind == QUERY_TIME_YEAR    ? day_add_months(day, 12)
+                   : t->kind == QUERY_TIME_MONTH ? day_add_months(day, 1)
+                                                 : day + 1;
+    return (struct span){time_day_start(zone, day), time_day_start(zone, next)};
+}
+
+struct span range_span(const struct time_zone *zone, const struct query_range *r, int64_t at_ms) {
+    struct span s = {INT64_MIN, at_ms};
+    switch (r->kind) {
+    case QUERY_RANGE_ALL: break;
+    case QUERY_RANGE_SPAN:
+        if (r->has_from) s.from_ms = moment_ms(zone, &r->from);
+        if (r->has_to) s.to_ms = moment_ms(zone, &r->to);
+        break;
+    case QUERY_RANGE_LAST:
+        s.from_ms = r->unit <= QUERY_HOUR ? at_ms - (int64_t)r->n * unit_ms(r->unit)
+                                          : calendar_before(zone, at_ms, r->unit, r->n);
+        break;
+    case QUERY_RANGE_IN: s = whole_period(zone, &r->from); break;
+    }
+    if (s.to_ms > at_ms) s.to_ms = at_ms;
+    return s;
+}
+
+static int32_t period_start_day(enum query_unit unit, int32_t day) {
+    switch (unit) {
+    case QUERY_WEEK: return day_week_start(day);
+    case QUERY_MONTH: return day_month_start(day);
+    case QUERY_QUARTER: return day_quarter_start(day);
+    case QUERY_YEAR: return day_year_start(day);
+    default: return day;
+    }
+}
+
+/* Appends the boundaries from the period that holds `from` to the first at or after `to`; hours
+ * count from midnight, so that a zone with half-hour offsets has its own whole hours. */
+static int list_starts(struct periods *p, const struct time_zone *zone, struct span span,
+                       struct buf *out, struct keel_error *err) {
+    int32_t day = period_start_day(p->unit, time_day(zone, span.from_ms));
+    for (uint64_t n = 0;; day = day_add(day, p->unit == QUERY_HOUR ? QUERY_DAY : p->unit, 1)) {
+        int64_t start = time_day_start(zone, day);
+        int64_t stop = p->unit == QUERY_HOUR ? time_day_start(zone, day + 1) : start + 1;
+        for (int64_t t = start; t < stop; t += MS_PER_HOUR) {
+            if (t + MS_PER_HOUR <= span.from_ms && p->unit == QUERY_HOUR) continue;
+            if (++n > PERIODS_MAX + 1)
+                FAIL(err, LIMIT, "more than %d periods: choose a shorter range or longer periods",
+                     PERIODS_MAX);
+            TRY(buf_add(out, &t, sizeof t));
+            if (t >= span.to_ms) return 0;
+        }
+    }
+}
+
+int periods_init(struct periods *p, const struct time_zone *zone, enum query_unit unit,
+                 struct span span, struct arena *arena, struct keel_error *err) {
+    *p = (struct periods){.unit = unit};
+    if (span_empty(span)) return 0;
+    struct buf starts;
+    buf_init(&starts, (PERIODS_MAX + 8) * sizeof(int64_t));
+    int code = list_starts(p, zone, span, &starts, err);
+    if (code == 0) {
+        p->n = (uint32_t)(starts.n / sizeof(int64_t)) - 1;
+        p->start = arena_try_alloc(arena, starts.n);
+        if (!p->start)
+            code = error_set(err, KEEL_E_NO_MEMORY, "too little memory for periods");
+        else
+            memcpy(p->start, starts.p, starts.n);
+    }
+    buf_release(&starts);
+    TRY(code);
+
+    int64_t shortest = INT64_MAX;
+    for (uint32_t k = 0; k < p->n; k++)
+        if (p->start[k + 1] - p->start[k] < shortest) shortest = p->start[k + 1] - p->start[k];
+    p->shift = 63 - (unsigned)__builtin_clzll((uint64_t)shortest);
+    p->base = p->start[0];
+    uint64_t slots = ((uint64_t)(p->start[p->n] - p->base) >> p->shift) + 1;
+    p->table = slots <= PERIODS_MAX_SLOTS ? arena_try_alloc(arena, slots * sizeof *p->table) : NULL;
+    if (!p->table) FAIL(err, LIMIT, "too many periods: choose a shorter range or longer periods");
+    p->slots = (uint32_t)slots;
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < p->slots; i++) {
+        int64_t t = p->base + (int64_t)((uint64_t)i << p->shift);
+        while (k + 1 < p->n && p->start[k + 1] <= t) k++;
+        p->table[i] = k;
+    }
+    return 0;
+}
+
+const char *period_unit_name(enum query_unit unit) {
+    static const char *const names[QUERY_UNITS] = {"second", "minute", "hour",    "day",
+                                                   "week",   "month",  "quarter", "year"};
+    return names[unit];
+}

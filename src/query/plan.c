@@ -1,0 +1,289 @@
+/* Implementation of plan.h: needs of machines become passes.
+ *
+ * Rules, per stage:
+ *   - a machine whose order does not matter and whose events are all rare is fed event by event,
+ *     each from its posting copy, shared with other such machines;
+ *   - an ordered machine that needs one rare event has a pass over its posting copy too;
+ *   - all other machines share one pass, ordered if one of them asks for order.
+ * An event is rare if it has less than a tenth of the rows and (nearly) all of its rows stand in
+ * sources that keep a posting copy. */
+#include "query/plan.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "query/machine.h"
+
+void plan_init(struct plan *p, struct db *db, const struct snapshot *snap, const struct query *q,
+               int64_t at_ms) {
+    memset(p, 0, sizeof *p);
+    p->db = db;
+    p->store = db_store(db);
+    p->schema = store_schema(p->store);
+    p->zone = db_zone(db);
+    p->snap = snap;
+    p->q = q;
+    p->at_ms = at_ms;
+    arena_init(&p->arena, PLAN_MAX_BYTES);
+}
+
+void plan_release(struct plan *p) {
+    for (uint32_t i = 0; i < p->n_tests; i++) test_release(p->tests[i]);
+    k_free(p->tests);
+    arena_release(&p->arena);
+}
+
+int plan_column(struct plan *p, uint32_t id, uint32_t *out, struct keel_error *err) {
+    for (uint32_t i = 0; i < p->n_columns; i++)
+        if (p->columns[i] == id) {
+            *out = i;
+            return 0;
+        }
+    if (p->n_columns == PLAN_MAX_COLUMNS)
+        FAIL(err, LIMIT, "the question touches more than %d columns: name the events it is about",
+             PLAN_MAX_COLUMNS);
+    *out = p->n_columns;
+    p->columns[p->n_columns++] = id;
+    return 0;
+}
+
+/* ---- notes ---- */
+
+void plan_note(struct plan *p, const char *format, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (n < 0) return;
+    struct str note = {text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1};
+    for (uint32_t i = 0; i < p->n_notes; i++)
+        if (str_eq(p->notes[i], note)) return;
+    if (p->n_notes < PLAN_MAX_NOTES) p->notes[p->n_notes++] = str_dup(&p->arena, note);
+}
+
+enum { NAME_LOOKS = 2000, NAME_MOST = 64 };
+
+/* Edits (insert, delete, change; ASCII case is free) between two short names. */
+static unsigned edits(struct str a, struct str b) {
+    unsigned row[NAME_MOST + 1];
+    for (unsigned j = 0; j <= b.n; j++) row[j] = j;
+    for (size_t i = 1; i <= a.n; i++) {
+        unsigned corner = row[0];
+        row[0] = (unsigned)i;
+        for (size_t j = 1; j <= b.n; j++) {
+            struct str x = {a.p + i - 1, 1}, y = {b.p + j - 1, 1};
+            unsigned best = corner + !str_eq_nocase(x, y);
+            corner = row[j];
+            if (row[j] + 1 < best) best = row[j] + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[b.n];
+}
+
+struct nearest {
+    struct str name;
+    unsigned edits;
+};
+
+static void nearer(struct nearest *best, struct str wanted, struct str candidate) {
+    if (wanted.n > NAME_MOST || candidate.n > NAME_MOST || candidate.n == 0) return;
+    if (candidate.p[0] == '$') return;
+    unsigned n = edits(wanted, candidate), most = (unsigned)wanted.n / 3 + 1;
+    if (n <= most && (!best->name.p || n < best->edits)) *best = (struct nearest){candidate, n};
+}
+
+void plan_note_event(struct plan *p, struct str name) {
+    struct nearest best = {0};
+    uint32_t n = schema_streams(p->schema);
+    for (uint32_t i = 0; i < n && i < NAME_LOOKS; i++) {
+        struct stream_info s = schema_stream(p->schema, i);
+        if (s.kind == STREAM_KIND_EVENT) nearer(&best, name, s.name);
+    }
+    if (best.name.p)
+        plan_note(p, "no event named \"%.*s\" has been seen; did you mean \"%.*s\"?", STR_ARG(name),
+                  STR_ARG(best.name));
+    else
+        plan_note(p, "no event named \"%.*s\" has been seen", STR_ARG(name));
+}
+
+void plan_note_property(struct plan *p, struct str event, struct str path) {
+    struct nearest best = {0};
+    uint32_t n = schema_columns(p->schema);
+    int64_t stream = event.n > 0 ? schema_find_event(p->schema, event) : -1;
+    for (uint32_t i = 0; i < n && i < NAME_LOOKS; i++) {
+        struct column_info c = schema_column(p->schema, i);
+        if (stream < 0 || c.stream == stream || c.stream == STREAM_ROWS)
+            nearer(&best, path, c.name);
+    }
+    struct buf text;
+    buf_init(&text, 2048);
+    if (event.n > 0)
+        buf_printf(&text, "\"%.*s\" has no property \"%.*s\"", STR_ARG(event), STR_ARG(path));
+    else
+        buf_printf(&text, "no property \"%.*s\" has been seen", STR_ARG(path));
+    if (best.name.p) buf_printf(&text, "; did you mean \"%.*s\"?", STR_ARG(best.name));
+    if (!text.failed) plan_note(p, "%.*s", (int)text.n, (const char *)text.p);
+    buf_release(&text);
+}
+
+/* ---- needs ---- */
+
+static void add_number(struct plan *p, uint32_t **list, uint32_t *n, uint32_t v) {
+    for (uint32_t i = 0; i < *n; i++)
+        if ((*list)[i] == v) return;
+    if ((*n & (*n - 1)) == 0) { /* room doubles at powers of two */
+        uint32_t *grown = arena_alloc(&p->arena, (*n ? *n * 2 : 1) * sizeof *grown);
+        if (*n) memcpy(grown, *list, *n * sizeof *grown);
+        *list = grown;
+    }
+    (*list)[(*n)++] = v;
+}
+
+void machine_need_event(struct plan *p, struct machine *m, uint32_t stream) {
+    add_number(p, &m->events, &m->n_events, stream);
+}
+
+void machine_need_column(struct plan *p, struct machine *m, uint32_t handle) {
+    add_number(p, &m->handles, &m->n_handles, handle);
+}
+
+int plan_add(struct plan *p, struct machine *m, struct keel_error *err) {
+    if (p->n_machines == PLAN_MAX_MACHINES)
+        FAIL(err, LIMIT, "the question has more than %d parts: ask it in several",
+             PLAN_MAX_MACHINES);
+    m->index = p->n_machines;
+    p->machines[p->n_machines++] = m;
+    return 0;
+}
+
+/* ---- passes ---- */
+
+static bool is_rare(const struct plan *p, uint32_t stream) {
+    uint64_t rows = 0, copied = 0;
+    for (uint32_t i = 0; i < p->snap->source_count; i++) {
+        const struct source *s = p->snap->sources[i];
+        uint32_t n = s->ops->stream_rows(s, stream);
+        rows += n;
+        if (n > 0 && s->ops->has_posting(s, stream)) copied += n;
+    }
+    return rows * 10 < p->snap->rows && copied * 10 >= rows * 8;
+}
+
+static struct pass *new_pass(struct plan *p, unsigned stage, bool ordered) {
+    if (p->n_passes == PLAN_MAX_PASSES) return NULL;
+    struct pass *pass = &p->passes[p->n_passes++];
+    *pass = (struct pass){.stage = stage, .ordered = ordered, .span = {INT64_MAX, INT64_MIN}};
+    pass->machines = arena_alloc(&p->arena, PLAN_MAX_MACHINES * sizeof(struct machine *));
+    return pass;
+}
+
+static void feed_in_pass(struct plan *p, struct pass *pass, struct machine *m) {
+    pass->machines[pass->n_machines++] = m;
+    if (m->all_events) pass->all_events = true;
+    for (uint32_t i = 0; i < m->n_events; i++)
+        add_number(p, &pass->events, &pass->n_events, m->events[i]);
+    pass->ordered |= m->ordered;
+    if (m->span.from_ms < pass->span.from_ms) pass->span.from_ms = m->span.from_ms;
+    if (m->span.to_ms > pass->span.to_ms) pass->span.to_ms = m->span.to_ms;
+}
+
+/* The pass over one rare event, shared; in order as soon as one machine asks for it. */
+static bool feed_rare(struct plan *p, struct machine *m, uint32_t event) {
+    struct pass *pass = NULL;
+    for (uint32_t i = 0; i < p->n_passes && !pass; i++) {
+        struct pass *q = &p->passes[i];
+        if (q->stage == m->stage && q->n_events == 1 && !q->all_events && q->events[0] == event)
+            pass = q;
+    }
+    if (!pass) {
+        pass = new_pass(p, m->stage, false);
+        if (!pass) return false;
+        add_number(p, &pass->events, &pass->n_events, event);
+    }
+    pass->machines[pass->n_machines++] = m;
+    pass->ordered |= m->ordered;
+    if (m->span.from_ms < pass->span.from_ms) pass->span.from_ms = m->span.from_ms;
+    if (m->span.to_ms > pass->span.to_ms) pass->span.to_ms = m->span.to_ms;
+    return true;
+}
+
+static bool goes_by_postings(const struct plan *p, const struct machine *m) {
+    if (m->all_events || (m->ordered && m->n_events != 1)) return false;
+    for (uint32_t i = 0; i < m->n_events; i++)
+        if (!is_rare(p, m->events[i])) return false;
+    return true;
+}
+
+static bool sees_nothing(const struct machine *m) {
+    return (!m->all_events && m->n_events == 0) || span_empty(m->span);
+}
+
+/* The columns of a pass: those of its machines that can have values for its events. */
+static int pass_columns(struct plan *p, struct pass *pass, struct keel_error *err) {
+    for (uint32_t h = 0; h < PLAN_MAX_COLUMNS; h++) pass->slot_of[h] = -1;
+    for (uint32_t i = 0; i < pass->n_machines; i++) {
+        const struct machine *m = pass->machines[i];
+        for (uint32_t j = 0; j < m->n_handles; j++) {
+            uint32_t handle = m->handles[j], id = p->columns[handle];
+            struct stream_info s = schema_stream(p->schema, schema_column(p->schema, id).stream);
+            uint32_t event = s.kind == STREAM_KIND_ITEMS ? s.parent : s.id;
+            bool wanted = pass->all_events || event == STREAM_ROWS;
+            for (uint32_t e = 0; e < pass->n_events && !wanted; e++)
+                wanted = pass->events[e] == event;
+            if (!wanted || pass->slot_of[handle] >= 0) continue;
+            add_number(p, &pass->columns, &pass->n_columns, id);
+            pass->slot_of[handle] = (int32_t)pass->n_columns - 1;
+        }
+    }
+    if (pass->n_columns > SCAN_MAX_COLUMNS)
+        FAIL(err, LIMIT,
+             "the question reads %u columns at once, more than %d: name the events it is about, or "
+             "ask in several",
+             pass->n_columns, SCAN_MAX_COLUMNS);
+    if (!pass->all_events && pass->n_events > SCAN_MAX_EVENTS)
+        FAIL(err, LIMIT, "the question is about more than %d events", SCAN_MAX_EVENTS);
+    return 0;
+}
+
+int plan_passes(struct plan *p, struct keel_error *err) {
+    for (unsigned stage = 0; stage < 2; stage++) {
+        struct pass *common = NULL;
+        for (uint32_t i = 0; i < p->n_machines; i++) {
+            struct machine *m = p->machines[i];
+            if (m->stage != stage || sees_nothing(m)) continue;
+            if (goes_by_postings(p, m)) {
+                bool fed = true;
+                for (uint32_t e = 0; e < m->n_events && fed; e++)
+                    fed = feed_rare(p, m, m->events[e]);
+                if (!fed) FAIL(err, LIMIT, "the question is about too many different events");
+                continue;
+            }
+            if (!common) common = new_pass(p, stage, false);
+            if (!common) FAIL(err, LIMIT, "the question is about too many different events");
+            feed_in_pass(p, common, m);
+        }
+    }
+    for (uint32_t i = 0; i < p->n_passes; i++) TRY(pass_columns(p, &p->passes[i], err));
+    return 0;
+}
+
+int plan_explain(const struct plan *p, struct buf *out) {
+    for (uint32_t i = 0; i < p->n_passes; i++) {
+        const struct pass *pass = &p->passes[i];
+        bool stream = !pass->all_events && pass->n_events == 1 && is_rare(p, pass->events[0]);
+        buf_printf(out, "%s%s %s of ", i ? "; " : "",
+                   pass->stage == 0 ? "customers:" : "answer:", stream ? "stream" : "scan");
+        if (pass->all_events) buf_add_text(out, "all events");
+        for (uint32_t e = 0; !pass->all_events && e < pass->n_events; e++) {
+            struct str name = schema_stream(p->schema, pass->events[e]).name;
+            buf_printf(out, "%s\"%.*s\"", e ? ", " : "", STR_ARG(name));
+        }
+        buf_printf(out, ", %u column%s%s", pass->n_columns, pass->n_columns == 1 ? "" : "s",
+                   pass->ordered ? ", in order" : "");
+    }
+    if (p->n_passes == 0) buf_add_text(out, "nothing to read");
+    return out->failed;
+}
