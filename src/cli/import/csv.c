@@ -1,10 +1,12 @@
 /* Implementation of csv.h.
  *
  * The buffer holds the open row from its first byte, so that the raw text is at hand. It is cut
- * into lines by memchr; a line that begins a row and holds no quote is split where it stands, any
- * other goes through libcsv, whose row callback tells whether the line ended the row or a quoted
- * field goes on. (Feeding libcsv line by line rather than by block is what makes line numbers and
- * raw text exact; measured on 52 MB of quoted retail data it still parses 3.4 M rows/s.)
+ * into lines by memchr. A line that begins a row and whose quotes just enclose fields is split
+ * where it stands, without a copy; any other (doubled quotes, a field that goes on in the next
+ * line) goes through libcsv, whose row callback tells whether the line ended the row. Feeding
+ * libcsv line by line rather than by block makes line numbers and raw text exact. Measured on 52 MB
+ * of quoted retail data: libcsv alone parses 3.4 M rows/s and took a third of an import's time;
+ * splitting in place made the import 1.4 times as fast.
  */
 #include "cli/import/csv.h"
 
@@ -198,6 +200,7 @@ static struct str trimmed(struct str s, char delimiter) {
     return s;
 }
 
+/* Splits at every delimiter. */
 static void split_plain(struct csv_reader *r, struct str line) {
     line = without_line_end(line);
     for (;;) {
@@ -208,6 +211,45 @@ static void split_plain(struct csv_reader *r, struct str line) {
         line.p += n + 1;
         line.n -= n + 1;
     }
+}
+
+/* The field that begins at *at, which then stands behind its delimiter, or is NULL at the line's
+ * end. False: it is not of the simple sort. */
+static bool simple_field(char delimiter, const char **at, const char *end, struct str *out) {
+    const char *p = *at;
+    while (p < end && is_blank(*p) && *p != delimiter) p++;
+    const char *stop;
+    if (p < end && *p == '"') {
+        const char *quote = memchr(p + 1, '"', (size_t)(end - p - 1));
+        if (!quote) return false;
+        *out = (struct str){p + 1, (size_t)(quote - p - 1)};
+        stop = quote + 1;
+        while (stop < end && is_blank(*stop) && *stop != delimiter) stop++;
+        if (stop < end && *stop != delimiter) return false;
+    } else {
+        stop = memchr(p, delimiter, (size_t)(end - p));
+        if (!stop) stop = end;
+        if (memchr(p, '"', (size_t)(stop - p))) return false;
+        *out = trimmed((struct str){p, (size_t)(stop - p)}, delimiter);
+    }
+    *at = stop < end ? stop + 1 : NULL;
+    return true;
+}
+
+/* False, and no fields, if libcsv has to look at the line. */
+static bool split_simple(struct csv_reader *r, struct str line) {
+    line = without_line_end(line);
+    const char *at = line.p, *end = line.p + line.n;
+    while (at) {
+        struct str field;
+        if (!simple_field(r->format.delimiter, &at, end, &field)) {
+            r->n = 0;
+            r->failed_fields = false;
+            return false;
+        }
+        add_field(r, field);
+    }
+    return true;
 }
 
 static void split_whitespace(struct csv_reader *r, struct str line) {
@@ -291,8 +333,10 @@ static int add_line(struct csv_reader *r, struct str line, bool first, struct ke
     if (r->format.whitespace) {
         split_whitespace(r, line);
         r->row_done = true;
-    } else if (!r->format.quoted || (first && !memchr(line.p, '"', line.n))) {
+    } else if (!r->format.quoted) {
         split_plain(r, line);
+        r->row_done = true;
+    } else if (first && split_simple(r, line)) {
         r->row_done = true;
     } else {
         size_t n = csv_parse(&r->parser, line.p, line.n, on_field, on_row, r);

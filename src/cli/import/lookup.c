@@ -19,12 +19,6 @@ struct lookup {
     uint64_t mask, n;
 };
 
-struct str map_value(const struct map *map, struct str field) {
-    for (uint32_t i = 0; i < map->n_nulls; i++)
-        if (str_eq(map->nulls[i], field)) return (struct str){0};
-    return field;
-}
-
 void lookup_free(struct lookup *lookup) {
     if (!lookup) return;
     arena_release(&lookup->arena);

@@ -22,6 +22,3 @@ uint64_t lookup_bytes(const struct lookup *lookup);
 
 /* Puts the values of the key's row into row[column] for all columns of this lookup, or nulls. */
 void lookup_fill(const struct lookup *lookup, struct str key, struct str *row);
-
-/* Nulls have p == NULL from here on. */
-struct str map_value(const struct map *map, struct str field);

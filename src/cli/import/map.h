@@ -176,3 +176,10 @@ int map_load(const char *path, struct map **out, struct keel_error *err) K_CHECK
 int map_parse(struct str text, const char *name, struct map **out,
               struct keel_error *err) K_CHECKED;
 void map_free(struct map *map); /* NULL is fine */
+
+/* A field of a file as a value: one of the map's null texts has p == NULL from here on. */
+static inline struct str map_value(const struct map *map, struct str field) {
+    for (uint32_t i = 0; i < map->n_nulls; i++)
+        if (str_eq(map->nulls[i], field)) return (struct str){0};
+    return field;
+}
