@@ -26,7 +26,7 @@ int buf_reserve(struct buf *b, size_t more) {
     size_t cap = b->cap ? b->cap : FIRST_CAPACITY;
     while (cap < b->n + more) cap *= 2;
     if (cap > b->max) cap = b->max;
-    uint8_t *p = k_try_realloc(b->p, cap);
+    uint8_t *p = k_try_realloc(b->p, cap + 1); /* and the NUL that vsnprintf writes */
     if (!p) return fail(b, KEEL_E_NO_MEMORY);
     b->p = p;
     b->cap = cap;
@@ -57,22 +57,9 @@ int buf_printf(struct buf *b, const char *format, ...) {
     K_ASSERT_OP(n, >=, 0);
     TRY(buf_reserve(b, (size_t)n));
     if (n == 0) return 0;
-    /* vsnprintf ends its text with a NUL, for which there may be no room at max. */
-    char *to = (char *)b->p + b->n;
     va_start(args, format);
-    if (b->cap - b->n > (size_t)n) {
-        vsnprintf(to, (size_t)n + 1, format, args);
-    } else {
-        char *whole = k_try_alloc((size_t)n + 1);
-        if (whole) {
-            vsnprintf(whole, (size_t)n + 1, format, args);
-            memcpy(to, whole, (size_t)n);
-            k_free(whole);
-        }
-        n = whole ? n : fail(b, KEEL_E_NO_MEMORY);
-    }
+    vsnprintf((char *)b->p + b->n, (size_t)n + 1, format, args);
     va_end(args);
-    if (n < 0) return n;
     b->n += (size_t)n;
     return 0;
 }
@@ -101,7 +88,7 @@ int buf_add_json_f64(struct buf *b, double v) {
     return isfinite(v) ? buf_add_f64(b, v) : buf_add_text(b, "null");
 }
 
-/* Below 1e-4 printf turns to exponents; people write so from about 1e-7 on. */
+/* Below 1e-4 printf turns to exponents; people do so only below 1e-6. */
 static const double SMALLEST_PLAIN = 1e-6;
 
 static int add_small(struct buf *b, double v) {
