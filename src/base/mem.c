@@ -97,7 +97,7 @@ void *arena_try_alloc(struct arena *a, size_t bytes) {
     if (bytes > a->max_bytes || a->used_bytes > a->max_bytes - bytes) return NULL;
     if (bytes > SIZE_MAX / 2) return NULL; /* rounding up must not overflow */
     size_t size = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-    if ((size_t)(a->end - a->at) < size) {
+    if (!a->top || (size_t)(a->end - a->at) < size) { /* even for no bytes: NULL is failure */
         size_t block = a->top ? a->top->size * 2 : BLOCK_FIRST;
         if (block > BLOCK_MOST) block = BLOCK_MOST;
         if (block < size) block = size;
