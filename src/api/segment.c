@@ -1,0 +1,472 @@
+/* The Segment dialect: documents, the heads of events, their times. See segment.h; the fields are
+ * segment_fields.c's.
+ *
+ * Each event is walked twice. The first walk notes where the values of the top-level keys start and
+ * skips them, because the order of keys is the sender's: sentAt may come last and the name behind
+ * the properties that depend on it. The second walk takes the values.
+ *
+ * The tokens of a block of lines are found in one go. If the block has a fault (one unclosed quote
+ * turns all behind it inside out) its lines are taken one by one.
+ *
+ * Layers: json_tokens.h, json_cursor.h, base, store/event.h. Threads: a reader has one owner.
+ */
+#include "api/segment.h"
+
+#include "api/json_tokens.h"
+#include "api/segment_int.h"
+#include "base/time.h"
+
+enum {
+    SCRATCH_BYTES = 256 << 20, /* unescaped strings of one event: at most a few times its text */
+    FUTURE_MS = 24 * MS_PER_HOUR,
+};
+static const double FIRST_EPOCH_MS = 1e11; /* 1973 in milliseconds; smaller numbers are seconds, */
+static const double FIRST_EPOCH_S = 1e8;   /* 1973 as well; smaller ones are no times at all     */
+
+struct segment_reader {
+    struct json_tokens *tokens;
+    struct arena scratch;
+    struct arena_mark empty; /* scratch with its first block and nothing in it */
+};
+
+/* What holds for all events of a document. */
+struct document {
+    struct segment_reader *reader;
+    const struct segment_options *options;
+    const struct segment_sink *sink;
+    const uint32_t *context; /* the batch's, or NULL */
+    const uint32_t *sent;    /* the batch's sentAt, or NULL */
+    uint64_t index;
+};
+
+/* ---- reasons ---- */
+
+static const char *const REASON_TEXTS[] = {
+#define SEGMENT_REASON(name, text) text,
+#include "api/segment_reasons.def"
+#undef SEGMENT_REASON
+};
+
+const char *segment_reason_text(enum segment_reason reason) { return REASON_TEXTS[reason]; }
+
+uint64_t segment_refused_total(const struct segment_counts *counts) {
+    uint64_t total = 0;
+    for (int i = 0; i < SEGMENT_REASONS; i++) total += counts->refused[i];
+    return total;
+}
+
+static enum segment_reason reason_of(const char *text) {
+    int i = 0;
+    while (i < SEGMENT_OTHER && strcmp(REASON_TEXTS[i], text) != 0) i++;
+    return (enum segment_reason)i;
+}
+
+static void refuse(const struct document *d, enum segment_reason reason, const char *detail,
+                   struct str text, const char *at) {
+    d->sink->counts->refused[reason]++;
+    if (!d->sink->refused) return;
+    if (text.n && text.p[text.n - 1] == '\r') text.n--;
+    struct segment_refusal refusal = {
+        .reason = reason,
+        .detail = detail ? detail : REASON_TEXTS[reason],
+        .index = d->index,
+        .column = at >= text.p && at <= text.p + text.n ? (uint64_t)(at - text.p) + 1 : 0,
+        .text = text,
+    };
+    d->sink->refused(d->sink->ctx, &refusal);
+}
+
+/* ---- top-level keys ---- */
+
+#define IS(word) (memcmp(key.p, word, sizeof word - 1) == 0)
+
+enum segment_key segment_key_of(struct str key) {
+    switch (key.n) {
+    case 4: return IS("type") ? KEY_TYPE : IS("name") ? KEY_NAME : KEY_UNKNOWN;
+    case 5: return IS("event") ? KEY_EVENT : IS("batch") ? KEY_BATCH : KEY_UNKNOWN;
+    case 6:
+        return IS("userId")   ? KEY_USER
+               : IS("sentAt") ? KEY_SENT
+               : IS("traits") ? KEY_TRAITS
+                              : KEY_UNKNOWN;
+    case 7:
+        return IS("context")   ? KEY_CONTEXT
+               : IS("channel") ? KEY_CHANNEL
+               : IS("groupId") ? KEY_GROUP
+               : IS("version") ? KEY_DROPPED
+                               : KEY_UNKNOWN;
+    case 8: return IS("writeKey") ? KEY_WRITE_KEY : KEY_UNKNOWN;
+    case 9:
+        return IS("timestamp")                      ? KEY_TIMESTAMP
+               : IS("messageId")                    ? KEY_MESSAGE
+               : IS("_metadata") || IS("projectId") ? KEY_DROPPED
+                                                    : KEY_UNKNOWN;
+    case 10:
+        return IS("properties")   ? KEY_PROPERTIES
+               : IS("previousId") ? KEY_PREVIOUS
+               : IS("receivedAt") ? KEY_RECEIVED
+                                  : KEY_UNKNOWN;
+    case 11: return IS("anonymousId") ? KEY_ANONYMOUS : KEY_UNKNOWN;
+    case 12: return IS("integrations") ? KEY_DROPPED : KEY_UNKNOWN;
+    case 17: return IS("originalTimestamp") ? KEY_ORIGINAL : KEY_UNKNOWN;
+    default: return KEY_UNKNOWN;
+    }
+}
+
+#undef IS
+
+/* The first walk. Values that are null count as absent. */
+static int find_keys(struct json_cursor *c, struct segment_object *object) {
+    struct str key;
+    memset(object, 0, sizeof *object);
+    object->start = c->at;
+    for (bool first = true; cursor_member(c, &first, &key) > 0;) {
+        enum segment_key which = segment_key_of(key);
+        if (!object->at[which] && cursor_peek(c) != 'n') object->at[which] = c->at;
+        cursor_skip(c);
+        if (c->error) break;
+    }
+    return c->error ? -1 : 0;
+}
+
+/* ---- heads ---- */
+
+/* A string; a number by its text; of anything else nothing. */
+static struct str read_text(struct json_cursor *c, const uint32_t *token) {
+    struct str text = {"", 0};
+    double number;
+    if (!token) return text;
+    c->at = token;
+    switch (cursor_peek(c)) {
+    case '"': return cursor_string_at(c, token);
+    case '{':
+    case '[': break;
+    case 't': (void)cursor_literal(c, "true"); break;
+    case 'f': (void)cursor_literal(c, "false"); break;
+    default: (void)cursor_number(c, &number, &text);
+    }
+    return text;
+}
+
+static int read_type(struct str text) {
+    static const struct str types[EVENT_TYPES] = {
+        [EVENT_TRACK] = {"track", 5}, [EVENT_IDENTIFY] = {"identify", 8},
+        [EVENT_PAGE] = {"page", 4},   [EVENT_SCREEN] = {"screen", 6},
+        [EVENT_GROUP] = {"group", 5}, [EVENT_ALIAS] = {"alias", 5},
+    };
+    for (int i = 0; i < EVENT_TYPES; i++)
+        if (str_eq(text, types[i])) return i;
+    return -1;
+}
+
+struct moment {
+    bool known, broken; /* broken: present, and not to be read as a time */
+    int64_t ms;
+};
+
+static struct moment read_time(struct json_cursor *c, const uint32_t *token) {
+    struct moment m = {0};
+    double number;
+    if (!token) return m;
+    struct str text = read_text(c, token);
+    m.known = time_parse(text, NULL, &m.ms);
+    if (!m.known && str_to_f64(text, &number) && number >= FIRST_EPOCH_S &&
+        number < (double)EVENT_MAX_TIME) {
+        m.known = true;
+        m.ms = (int64_t)(number < FIRST_EPOCH_MS ? number * MS_PER_SECOND : number);
+        c->repaired = true;
+    }
+    m.broken = !m.known;
+    return m;
+}
+
+struct event_time {
+    int64_t ms;
+    int64_t stated; /* by the sender, for the key of an event without a message id */
+};
+
+/* The time of an event by the rules of segment.h; false: it states none that can be read, and there
+ * is no other. */
+static bool find_time(struct json_cursor *c, const struct document *d,
+                      const struct segment_object *object, struct event_time *out) {
+    const struct segment_options *options = d->options;
+    struct moment timestamp = read_time(c, object->at[KEY_TIMESTAMP]);
+    struct moment original = read_time(c, object->at[KEY_ORIGINAL]);
+    struct moment sent = read_time(c, object->at[KEY_SENT] ? object->at[KEY_SENT] : d->sent);
+    struct moment received = {.known = options->received_ms != 0, .ms = options->received_ms};
+    if (!received.known) received = read_time(c, object->at[KEY_RECEIVED]);
+    bool broken = timestamp.broken || original.broken;
+    if (broken || sent.broken || received.broken) c->repaired = true;
+    struct moment client = original.known ? original : timestamp;
+    if (client.known && sent.known && received.known)
+        out->ms = received.ms - (sent.ms - client.ms);
+    else if (client.known)
+        out->ms = timestamp.known ? timestamp.ms : original.ms;
+    else if (received.known || sent.known)
+        out->ms = received.known ? received.ms : sent.ms;
+    else if (broken || options->now_ms == 0)
+        return false;
+    else
+        out->ms = options->now_ms;
+    out->stated = client.known ? client.ms : sent.known ? sent.ms : received.ms;
+    int64_t bound = received.known ? received.ms : options->now_ms;
+    if (bound && out->ms > bound + FUTURE_MS) {
+        out->ms = bound + FUTURE_MS;
+        c->repaired = true;
+    }
+    return true;
+}
+
+/* Ids and name by type; SEGMENT_REASONS if nothing is wrong. */
+static enum segment_reason find_names(struct json_cursor *c, const struct segment_object *object,
+                                      struct event_head *head) {
+    head->user_id = read_text(c, object->at[KEY_USER]);
+    head->anonymous_id = read_text(c, object->at[KEY_ANONYMOUS]);
+    switch (head->type) {
+    case EVENT_TRACK: head->name = read_text(c, object->at[KEY_EVENT]); break;
+    case EVENT_PAGE:
+    case EVENT_SCREEN: head->name = read_text(c, object->at[KEY_NAME]); break;
+    case EVENT_GROUP:
+        head->related_id = read_text(c, object->at[KEY_GROUP]);
+        if (head->related_id.n == 0) return SEGMENT_NO_GROUP;
+        break;
+    case EVENT_ALIAS:
+        head->related_id = read_text(c, object->at[KEY_PREVIOUS]);
+        if (head->related_id.n == 0) return SEGMENT_NO_PREVIOUS;
+        break;
+    default: break;
+    }
+    return SEGMENT_REASONS;
+}
+
+/* ---- events ---- */
+
+/* Writes the event whose keys are in `object`; the reason if it is refused, else SEGMENT_REASONS.
+ */
+static enum segment_reason write_event(struct json_cursor *c, const struct document *d,
+                                       const struct segment_object *object) {
+    struct batch_writer *w = d->sink->writer;
+    struct event_head head = {.name = {"", 0}, .related_id = {"", 0}};
+    struct event_time time;
+    int type = d->options->type;
+    if (type == SEGMENT_ANY_TYPE) type = read_type(read_text(c, object->at[KEY_TYPE]));
+    if (type < 0) return SEGMENT_TYPE;
+    head.type = (enum event_type)type;
+    enum segment_reason reason = find_names(c, object, &head);
+    if (c->error) return SEGMENT_BAD_JSON;
+    if (reason != SEGMENT_REASONS) return reason;
+    if (!find_time(c, d, object, &time)) return SEGMENT_TIME_TEXT;
+    head.time_ms = time.ms;
+    struct segment_event e = {.c = c, .w = w, .object = object, .batch_context = d->context};
+    e.type = head.type;
+    if (head.type == EVENT_TRACK) e.spec1 = segment_rename(&head.name);
+    struct str message = read_text(c, object->at[KEY_MESSAGE]);
+    if (message.n) head.key = event_key_of(message);
+    event_begin(w, &head);
+    segment_write_fields(&e);
+    if (c->error) {
+        event_cancel(w);
+        return SEGMENT_BAD_JSON;
+    }
+    if (message.n == 0) event_derive_key(w, time.stated);
+    const char *why = event_end(w);
+    return why ? reason_of(why) : SEGMENT_REASONS;
+}
+
+/* The event whose keys are found; its text ends before `end`. */
+static void take_event(struct json_cursor *c, const struct document *d,
+                       const struct segment_object *object, const char *end) {
+    struct str text = {c->text + *object->start, (size_t)(end - c->text) - *object->start};
+    c->repaired = false;
+    enum segment_reason reason = write_event(c, d, object);
+    struct segment_counts *counts = d->sink->counts;
+    if (reason == SEGMENT_REASONS) {
+        counts->accepted++;
+        counts->repaired += c->repaired;
+    } else if (reason == SEGMENT_BAD_JSON) {
+        refuse(d, reason, c->error, text, c->text + *c->at);
+    } else {
+        refuse(d, reason, NULL, text, NULL);
+    }
+    arena_rewind(&d->reader->scratch, d->reader->empty);
+}
+
+/* The events of an array, each on its own: one that is broken does not stop the others. */
+static void take_items(struct json_cursor *c, struct document *d, const char *end) {
+    for (bool first = true; cursor_element(c, &first) > 0; d->index++) {
+        const uint32_t *start = c->at;
+        cursor_skip(c);
+        if (c->error) break;
+        const uint32_t *next = c->at;
+        const char *item_end = c->text + next[-1] + 1;
+        struct segment_object object;
+        c->at = start;
+        if (cursor_peek(c) != '{')
+            refuse(d, SEGMENT_NOT_OBJECT, NULL,
+                   (struct str){c->text + *start, (size_t)(item_end - c->text) - *start}, NULL);
+        else if (find_keys(c, &object) == 0)
+            take_event(c, d, &object, item_end);
+        else
+            refuse(d, SEGMENT_BAD_JSON, c->error,
+                   (struct str){c->text + *start, (size_t)(item_end - c->text) - *start},
+                   c->text + *c->at);
+        c->error = NULL;
+        c->at = next;
+    }
+    if (c->error)
+        refuse(d, SEGMENT_BAD_JSON, c->error, (struct str){c->text, (size_t)(end - c->text)},
+               c->text + *c->at);
+}
+
+/* ---- documents ---- */
+
+/* Reads the document at the cursor, which must end before `end`. False: it is not one that can be
+ * read at all, and is refused. */
+static bool take_document(struct json_cursor *c, struct document *d, struct str text,
+                          struct str *write_key) {
+    const char *end = text.p + text.n;
+    struct segment_object object;
+    const uint32_t *start = c->at;
+    bool array = cursor_peek(c) == '[';
+    *write_key = (struct str){"", 0};
+    if (!array && cursor_peek(c) != '{') {
+        refuse(d, SEGMENT_NOT_OBJECT, NULL, text, NULL);
+        return false;
+    }
+    if (array)
+        cursor_skip(c);
+    else
+        (void)find_keys(c, &object);
+    if (!c->error && c->text + c->at[-1] >= end) cursor_fail(c, "the text ends too early");
+    if (!c->error && c->text + *c->at < end)
+        cursor_fail(c, "something stands behind the JSON value");
+    if (c->error) {
+        refuse(d, SEGMENT_BAD_JSON, c->error, text, c->text + *c->at);
+        return false;
+    }
+    c->at = start;
+    if (!array && object.at[KEY_WRITE_KEY]) {
+        struct json_cursor plain = *c; /* as it stands: scratch does not outlive the first event */
+        plain.escapes = false;
+        *write_key = read_text(&plain, object.at[KEY_WRITE_KEY]);
+    }
+    if (!array && object.at[KEY_BATCH]) {
+        d->context = object.at[KEY_CONTEXT];
+        d->sent = object.at[KEY_SENT];
+        c->at = object.at[KEY_BATCH];
+        array = true;
+        if (cursor_peek(c) != '[') {
+            refuse(d, SEGMENT_BAD_JSON, "batch is not an array", text, NULL);
+            return false;
+        }
+    }
+    if (array)
+        take_items(c, d, end);
+    else
+        take_event(c, d, &object, end);
+    return true;
+}
+
+struct segment_reader *segment_reader_new(const char *isa) {
+    struct json_tokens *tokens = json_tokens_new(isa);
+    if (!tokens) return NULL;
+    struct segment_reader *r = k_zalloc(sizeof *r);
+    r->tokens = tokens;
+    arena_init(&r->scratch, SCRATCH_BYTES);
+    arena_alloc(&r->scratch, 1);
+    r->empty = arena_mark(&r->scratch);
+    return r;
+}
+
+void segment_reader_free(struct segment_reader *r) {
+    if (!r) return;
+    json_tokens_free(r->tokens);
+    arena_release(&r->scratch);
+    k_free(r);
+}
+
+const char *segment_reader_isa(const struct segment_reader *r) {
+    return json_tokens_isa(r->tokens);
+}
+
+void segment_read_body(struct segment_reader *r, struct str body,
+                       const struct segment_options *options, const struct segment_sink *sink,
+                       struct str *write_key) {
+    struct document d = {.reader = r, .options = options, .sink = sink};
+    const char *why = "not JSON";
+    bool utf8_known = sink->writer->utf8_known;
+    *write_key = (struct str){"", 0};
+    int code = json_tokens_find(r->tokens, body, &why);
+    if (code < 0) {
+        bool broken = code == -KEEL_E_SYNTAX;
+        refuse(&d, broken ? SEGMENT_BAD_JSON : SEGMENT_MEMORY, broken ? why : NULL, body, NULL);
+        return;
+    }
+    struct json_cursor c = {.text = body.p, .at = json_tokens_first(r->tokens)};
+    c.scratch = &r->scratch;
+    c.escapes = memchr(body.p, '\\', body.n) != NULL;
+    sink->writer->utf8_known = true;
+    take_document(&c, &d, body, write_key);
+    sink->writer->utf8_known = utf8_known;
+}
+
+/* ---- lines ---- */
+
+/* One line, whose tokens start at the cursor if it has any. */
+static void take_line(struct json_cursor *c, struct document *d, struct str line, bool escapes) {
+    struct str write_key;
+    if (c->text + *c->at >= line.p + line.n) return; /* blank */
+    c->escapes = escapes && memchr(line.p, '\\', line.n) != NULL;
+    c->error = NULL;
+    d->context = d->sent = NULL;
+    uint64_t index = d->index;
+    take_document(c, d, line, &write_key);
+    d->index = index; /* take_items counts on */
+}
+
+static void read_one_line(struct segment_reader *r, struct document *d, struct str line) {
+    const char *why = "not JSON";
+    int code = json_tokens_find(r->tokens, line, &why);
+    if (code < 0) {
+        bool broken = code == -KEEL_E_SYNTAX;
+        refuse(d, broken ? SEGMENT_BAD_JSON : SEGMENT_MEMORY, broken ? why : NULL, line, NULL);
+        return;
+    }
+    struct json_cursor c = {.text = line.p, .at = json_tokens_first(r->tokens)};
+    c.scratch = &r->scratch;
+    take_line(&c, d, line, true);
+}
+
+static struct str next_line(struct str *lines) {
+    const char *end = memchr(lines->p, '\n', lines->n);
+    struct str line = {lines->p, (size_t)(end - lines->p)};
+    *lines = (struct str){end + 1, lines->n - line.n - 1};
+    return line;
+}
+
+uint64_t segment_read_lines(struct segment_reader *r, struct str lines, uint64_t first_line,
+                            const struct segment_options *options,
+                            const struct segment_sink *sink) {
+    struct document d = {.reader = r, .options = options, .sink = sink, .index = first_line};
+    const char *why;
+    bool utf8_known = sink->writer->utf8_known;
+    K_ASSERT(lines.n && lines.p[lines.n - 1] == '\n');
+    sink->writer->utf8_known = true;
+    int code = json_tokens_find(r->tokens, (struct str){lines.p, lines.n - 1}, &why);
+    struct json_cursor c = {.text = lines.p, .scratch = &r->scratch};
+    if (code == 0) c.at = json_tokens_first(r->tokens);
+    bool escapes = memchr(lines.p, '\\', lines.n) != NULL;
+    for (; lines.n; d.index++) {
+        struct str line = next_line(&lines);
+        if (code < 0) {
+            read_one_line(r, &d, line);
+            continue;
+        }
+        const uint32_t *start = c.at;
+        take_line(&c, &d, line, escapes);
+        /* Where the next line starts does not depend on what this one was read as. */
+        for (c.at = start; c.text + *c.at < line.p + line.n;) c.at++;
+    }
+    sink->writer->utf8_known = utf8_known;
+    return d.index - first_line;
+}
