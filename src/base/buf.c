@@ -80,7 +80,7 @@ int buf_add_json_str(struct buf *b, struct str s) {
                                          : NULL;
         TRY(escape ? buf_add_text(b, escape) : buf_printf(b, "\\u%04x", c));
     }
-    TRY(buf_add(b, s.p + from, s.n - from));
+    if (s.n > from) TRY(buf_add(b, s.p + from, s.n - from));
     return buf_add_char(b, '"');
 }
 

@@ -21,6 +21,7 @@ bool str_starts(struct str s, struct str prefix) {
 }
 
 bool str_ends(struct str s, struct str suffix) {
+    if (suffix.n == 0) return true;
     return s.n >= suffix.n && str_eq((struct str){s.p + s.n - suffix.n, suffix.n}, suffix);
 }
 
@@ -57,7 +58,7 @@ struct str str_dup(struct arena *a, struct str s) {
 }
 
 bool str_is_utf8(struct str s) {
-    const unsigned char *p = (const unsigned char *)s.p, *end = p + s.n;
+    const unsigned char *p = (const unsigned char *)s.p, *end = s.n ? p + s.n : p;
     while (p < end) {
         if (*p < 0x80) {
             p++;

@@ -321,6 +321,7 @@ static void str_comparing(void **state) {
     assert_false(str_starts(STR("a"), STR("ab")));
     assert_true(str_ends(STR("abc"), STR("bc")));
     assert_false(str_ends(STR("c"), STR("bc")));
+    assert_true(str_ends(none, none) && str_starts(none, none));
     assert_true(str_contains(STR("abc"), STR("b")));
     assert_true(str_contains(STR("abc"), none));
     assert_false(str_contains(none, STR("b")));
@@ -369,6 +370,7 @@ static void str_utf8(void **state) {
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
         if (str_is_utf8(str_from(BAD[i]))) fail_msg("bad text %zu was accepted", i);
     assert_true(str_is_utf8((struct str){"a\0b", 3}));
+    assert_true(str_is_utf8((struct str){NULL, 0}));
 }
 
 static void str_numbers(void **state) {
