@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define EACH_COMMAND(C)                                                                            \
+    C(simulate)                                                                                    \
     C(help)                                                                                        \
     C(version)
 

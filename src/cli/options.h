@@ -29,7 +29,7 @@ enum option_type {                  /* the field at `offset` is a … */
                    OPTION_INTEGER,  /* int64_t; 20k, 3M, 1G are thousands, millions, billions  */
                    OPTION_DURATION, /* int64_t milliseconds: 500ms, 10s, 15m, 12h, 30d, 2w */
                    OPTION_SIZE,     /* int64_t bytes: 4096, 64k, 512M, 2G (powers of 1024)     */
-                   OPTION_DATE,   /* int64_t milliseconds since 1970: 2024-01-01, or a time; UTC   */
+                   OPTION_DATE, /* int64_t milliseconds since 1970: 2024-01-01, or a time; UTC   */
                    OPTION_CHOICE, /* int: index of the word in `choices` */
 };
 
