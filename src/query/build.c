@@ -361,7 +361,7 @@ struct query_term *build_term(struct query_builder *b, enum query_term_kind kind
 bool build_clause(struct query_builder *b, enum build_clause clause, query_tok word) {
     struct query_pos at = word ? build_pos(word) : b->range_at;
     if (!(build_clause_forms[clause] >> b->q->form & 1)) {
-        build_fail(b, at, "\"%s\" takes no %s", FORM_TEXT[b->q->form], CLAUSE_TEXT[clause]);
+        build_fail(b, at, "%s does not go with \"%s\"", CLAUSE_TEXT[clause], FORM_TEXT[b->q->form]);
         return false;
     }
     if (b->clauses >> clause & 1) {
@@ -426,10 +426,5 @@ void build_finish(struct query_builder *b) {
         build_fail(b, b->over_at, "\"over\" counts the periods of \"by\": over 7 days by day");
     if (q->form == QUERY_TREND) q->trend.over = b->over ? b->over : 1;
     if (q->form == QUERY_RETENTION) q->retention.periods = b->over;
-    if (q->form == QUERY_TIME && q->time.n_percentiles == 0) {
-        static const double usual[] = {50, 90};
-        q->time.n_percentiles = 2;
-        q->time.percentiles = arena_alloc(b->arena, sizeof usual);
-        memcpy(q->time.percentiles, usual, sizeof usual);
-    }
+    if (q->form == QUERY_TIME && q->time.n_percentiles == 0) query_usual_percentiles(q, b->arena);
 }

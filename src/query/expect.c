@@ -49,6 +49,12 @@ static const struct group {
     {"an event in quotes, page, screen, identify, group, alias or any event",
      {QT_STRING, QT_PAGE, QT_ANY},
      {QT_STRING, QT_PAGE, QT_SCREEN, QT_IDENTIFY, QT_GROUP, QT_ALIAS, QT_ANY}},
+    {"what to count (events, unique customers, sum(…), …)",
+     {QT_CUSTOMERS, QT_EVENTS, QT_UNIQUE, QT_AGGREGATE},
+     {QT_CUSTOMERS, QT_EVENTS, QT_UNIQUE, QT_AGGREGATE, QT_COUNT, QT_FIRST, QT_LAST}},
+    {"a property, a trait or a measure (sum(…))",
+     {QT_NAME, QT_TRAIT, QT_AGGREGATE},
+     {QT_NAME, QT_TRAIT, QT_AGGREGATE, QT_COUNT, QT_FIRST, QT_LAST, QT_UNIQUE}},
     {"a value (\"text\", 12.5, 2011-09-10, true)",
      {QT_STRING, QT_NUMBER, QT_MOMENT},
      {QT_STRING, QT_NUMBER, QT_MOMENT, QT_BOOLEAN}},
@@ -141,14 +147,18 @@ static int form_of(const struct query_token *t) {
     return -1;
 }
 
-static void drop_foreign_clauses(struct set *set, const struct query_token *tokens) {
+static void drop_foreign_clauses(struct set *set, const struct query_token *tokens, uint32_t i) {
+    static const uint8_t ranges[] = {QT_SINCE, QT_BEFORE, QT_FROM, QT_DURING, QT_ON, QT_IN};
     int form = form_of(tokens);
+    bool unranged = form >= 0 && !(build_clause_forms[CLAUSE_RANGE] >> form & 1);
+    if (unranged && i == 2) /* count customers …: no condition yet that could take a range */
+        for (size_t k = 0; k < sizeof ranges; k++) set->has[ranges[k]] = false;
     if (form < 0 || !set->has[0] || !set->has[QT_LIMIT]) return; /* not between clauses */
-    for (size_t i = 0; i < sizeof CLAUSE_WORDS / sizeof *CLAUSE_WORDS; i++) {
+    for (size_t c = 0; c < sizeof CLAUSE_WORDS / sizeof *CLAUSE_WORDS; c++) {
         bool taken = false;
-        for (uint8_t k = 0; k < CLAUSE_WORDS[i].n; k++)
-            taken |= build_clause_forms[CLAUSE_WORDS[i].clauses[k]] >> form & 1;
-        if (!taken) set->has[CLAUSE_WORDS[i].code] = false;
+        for (uint8_t k = 0; k < CLAUSE_WORDS[c].n; k++)
+            taken |= build_clause_forms[CLAUSE_WORDS[c].clauses[k]] >> form & 1;
+        if (!taken) set->has[CLAUSE_WORDS[c].code] = false;
     }
 }
 
@@ -251,7 +261,7 @@ void query_expected(const void *parser, const char *text, const struct query_tok
     K_ASSERT_OP(query_grammar_codes(), <=, CODES);
     for (int code = 0; code < query_grammar_codes(); code++)
         possible.has[code] = query_grammar_accepts(parser, code);
-    drop_foreign_clauses(&possible, tokens);
+    drop_foreign_clauses(&possible, tokens, i);
     add(&w, "expected ");
     write_set(&w, &possible);
     if (i > 0) {

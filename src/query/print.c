@@ -23,6 +23,7 @@ static const char *const OPERATORS[QUERY_OPS] = {
     "between", "contains", "starts with", "ends with", "matches", "exists", "is missing"};
 
 const char *query_unit_text(enum query_unit unit) { return UNITS[unit]; }
+const char *query_op_text(enum query_op op) { return OPERATORS[op]; }
 const char *query_agg_text(enum query_agg agg) { return AGGREGATES[agg]; }
 const char *query_event_kind_text(enum query_event_kind kind) { return KINDS[kind]; }
 
@@ -474,5 +475,9 @@ int query_print_measure(const struct query_measure *m, struct buf *out) {
 }
 int query_print_term(const struct query_term *t, struct buf *out) {
     term(out, t);
+    return done(out);
+}
+int query_print_time(const struct query_time *t, struct buf *out) {
+    moment(out, t);
     return done(out);
 }

@@ -129,3 +129,10 @@ bool query_ascending(const double *v, uint32_t n) {
         if (!(v[i - 1] < v[i])) return false;
     return true;
 }
+
+void query_usual_percentiles(struct query *q, struct arena *a) {
+    static const double usual[] = {50, 90};
+    q->time.n_percentiles = 2;
+    q->time.percentiles = arena_alloc(a, sizeof usual);
+    memcpy(q->time.percentiles, usual, sizeof usual);
+}

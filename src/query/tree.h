@@ -28,3 +28,6 @@ bool query_time_may_precede(const struct query_time *from, const struct query_ti
 
 /* Each number larger than the one before it. */
 bool query_ascending(const double *v, uint32_t n);
+
+/* What a TIME query has when it names none: 50, 90. */
+void query_usual_percentiles(struct query *q, struct arena *a);
