@@ -59,9 +59,54 @@ static inline void put_padded(uint8_t *p, uint64_t v, int width) {
     p[width - 1] = (uint8_t)v;
 }
 
+/* Names, ids and values are mostly short: two overlapping words beat a call. */
 static inline uint8_t *put_bytes(uint8_t *p, const void *from, size_t n) {
-    if (n) memcpy(p, from, n);
+    const uint8_t *q = from;
+    uint64_t first, last;
+    uint32_t first4, last4;
+    if (n > 16) {
+        memcpy(p, q, n);
+    } else if (n >= 8) {
+        memcpy(&first, q, 8);
+        memcpy(&last, q + n - 8, 8);
+        memcpy(p, &first, 8);
+        memcpy(p + n - 8, &last, 8);
+    } else if (n >= 4) {
+        memcpy(&first4, q, 4);
+        memcpy(&last4, q + n - 4, 4);
+        memcpy(p, &first4, 4);
+        memcpy(p + n - 4, &last4, 4);
+    } else {
+        for (size_t i = 0; i < n; i++) p[i] = q[i];
+    }
     return p + n;
+}
+
+/* The same for comparing: eight bytes at a time, the last eight overlapping. */
+static inline bool same_bytes(const char *a, const char *b, size_t n) {
+    uint64_t x, y;
+    uint32_t x4, y4;
+    if (n >= 8) {
+        for (size_t i = 0; i < n - 8; i += 8) {
+            memcpy(&x, a + i, 8);
+            memcpy(&y, b + i, 8);
+            if (x != y) return false;
+        }
+        memcpy(&x, a + n - 8, 8);
+        memcpy(&y, b + n - 8, 8);
+        return x == y;
+    }
+    if (n >= 4) {
+        memcpy(&x4, a, 4);
+        memcpy(&y4, b, 4);
+        if (x4 != y4) return false;
+        memcpy(&x4, a + n - 4, 4);
+        memcpy(&y4, b + n - 4, 4);
+        return x4 == y4;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (a[i] != b[i]) return false;
+    return true;
 }
 
 static inline uint8_t *put_str(uint8_t *p, struct str s) {
@@ -183,7 +228,8 @@ static uint32_t look_up_name(struct batch_writer *w, struct str text) {
 static inline uint32_t intern(struct batch_writer *w, struct str text) {
     struct batch_name *previous = &w->table[w->previous];
     uint32_t number = previous->next;
-    if (number >= w->name_count || !str_eq(name_text(w, number), text)) {
+    if (number >= w->name_count || w->table[number].n != text.n ||
+        !same_bytes(name_text(w, number).p, text.p, text.n)) {
         number = look_up_name(w, text);
         if (number == NO_NAME) return number;
         w->table[w->previous].next = number; /* the table may have moved */

@@ -18,7 +18,8 @@
 struct redirects;
 
 struct redirect_move {
-    uint32_t number;  /* whose root changed              */
+    uint32_t number;  /* whose root changed               */
+    uint32_t from;    /* its root until then              */
     uint32_t version; /* the version that the change made */
 };
 

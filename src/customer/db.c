@@ -1,0 +1,418 @@
+/* Implementation of db.h.
+ *
+ * Applying a batch: names were interned by the writer, so (stream, name, type) is looked up in a
+ * small table of this batch and reaches the schema once. A property that finds no column joins the
+ * event's residual JSON object.
+ */
+#include "customer/db.h"
+
+#include <stdio.h>
+
+#include "base/os.h"
+
+enum { CACHE_SLOTS = 4096, CACHE_FULL = CACHE_SLOTS / 2, REST_MAX = EVENT_MAX_BYTES };
+
+/* One entry of the batch's table: which column a field goes to. */
+struct cached {
+    uint64_t key; /* 0: empty */
+    bool none;    /* past a limit of the schema */
+    struct column_info column;
+};
+
+struct cached_stream {
+    uint64_t key;
+    int64_t stream;
+};
+
+struct db {
+    struct store *store;
+    struct identity *identity;
+    struct time_zone *zone;
+    struct arena settings;
+    struct str currency;
+    uint64_t identity_bytes; /* of the flush under way */
+
+    /* Scratch of the one ingesting thread. */
+    struct arena names;
+    struct cached *cache;
+    uint32_t cached;
+    struct cached_stream *streams;
+    uint32_t cached_streams;
+    struct buf rest;
+    struct ingest_counts *counts;
+};
+
+/* ---- the batch's tables ---- */
+
+static void reset_caches(struct db *db) {
+    memset(db->cache, 0, CACHE_SLOTS * sizeof *db->cache);
+    memset(db->streams, 0, CACHE_SLOTS * sizeof *db->streams);
+    db->cached = db->cached_streams = 0;
+}
+
+/* Stream of a list or event name, by the batch's number of the name. -1: past the limit. */
+static int64_t stream_of(struct db *db, enum stream_kind kind, uint32_t parent,
+                         uint32_t name_number, struct str name) {
+    uint64_t key = (uint64_t)parent << 32 | (uint64_t)name_number << 2 | (uint64_t)kind;
+    uint32_t i = (uint32_t)hash_mix(key) & (CACHE_SLOTS - 1);
+    for (; db->streams[i].key; i = (i + 1) & (CACHE_SLOTS - 1))
+        if (db->streams[i].key == key) return db->streams[i].stream;
+    struct schema *schema = store_schema(db->store);
+    int64_t stream = kind == STREAM_KIND_EVENT ? schema_add_event(schema, name)
+                                               : schema_add_list(schema, parent, name);
+    if (db->cached_streams++ < CACHE_FULL)
+        db->streams[i] = (struct cached_stream){.key = key, .stream = stream};
+    return stream;
+}
+
+static enum column_type type_of(enum value_type type) {
+    switch (type) {
+    case VALUE_NUMBER: return COLUMN_NUMBER;
+    case VALUE_STRING: return COLUMN_STRING;
+    case VALUE_JSON: return COLUMN_JSON;
+    case VALUE_FALSE:
+    case VALUE_TRUE:
+    case VALUE_LIST: break;
+    }
+    return COLUMN_BOOL;
+}
+
+/* The column of a field, or NULL past a limit; valid until the next call. */
+static const struct column_info *column_of(struct db *db, uint32_t stream, uint32_t name_number,
+                                           struct str name, enum column_type type) {
+    static _Thread_local struct column_info uncached;
+    uint64_t key = (uint64_t)(stream + 1) << 24 | (uint64_t)name_number << 4 | (uint64_t)type;
+    uint32_t i = (uint32_t)hash_mix(key) & (CACHE_SLOTS - 1);
+    for (; db->cache[i].key; i = (i + 1) & (CACHE_SLOTS - 1))
+        if (db->cache[i].key == key) return db->cache[i].none ? NULL : &db->cache[i].column;
+    struct schema *schema = store_schema(db->store);
+    int64_t id = schema_add_column(schema, stream, name, type);
+    if (id >= 0) uncached = schema_column(schema, (uint32_t)id);
+    if (db->cached++ < CACHE_FULL)
+        db->cache[i] = (struct cached){.key = key, .none = id < 0, .column = uncached};
+    return id < 0 ? NULL : &uncached;
+}
+
+/* ---- fields ---- */
+
+static void put(struct head *head, const struct column_info *c, uint32_t slot,
+                const struct field_view *f) {
+    switch (f->type) {
+    case VALUE_FALSE:
+    case VALUE_TRUE: head_bool(head, c, slot, f->type == VALUE_TRUE); break;
+    case VALUE_NUMBER: head_number(head, c, slot, f->number); break;
+    case VALUE_STRING:
+    case VALUE_JSON: head_string(head, c, slot, f->text); break;
+    case VALUE_LIST: break;
+    }
+}
+
+static void rest_value(struct buf *b, const struct field_view *f) {
+    switch (f->type) {
+    case VALUE_FALSE: (void)!buf_add_text(b, "false"); break;
+    case VALUE_TRUE: (void)!buf_add_text(b, "true"); break;
+    case VALUE_NUMBER: (void)!buf_add_json_f64(b, f->number); break;
+    case VALUE_STRING: (void)!buf_add_json_str(b, f->text); break;
+    case VALUE_JSON: (void)!buf_add_str(b, f->text); break;
+    case VALUE_LIST: break;
+    }
+}
+
+static void rest_name(struct db *db, struct str name) {
+    (void)!buf_add_char(&db->rest, db->rest.n ? ',' : '{');
+    (void)!buf_add_json_str(&db->rest, name);
+    (void)!buf_add_char(&db->rest, ':');
+    db->counts->residual++;
+}
+
+static void rest_field(struct db *db, struct str name, const struct field_view *f) {
+    rest_name(db, name);
+    rest_value(&db->rest, f);
+}
+
+/* A list without a stream of its own: the whole list as JSON. */
+static void rest_list(struct db *db, const struct batch_reader *batch, struct event_view *event,
+                      const struct field_view *list) {
+    struct field_view f;
+    rest_name(db, batch->names[list->name]);
+    (void)!buf_add_char(&db->rest, '[');
+    for (uint32_t i = 0; i < list->items; i++) {
+        bool first = true;
+        item_next(event);
+        (void)!buf_add_text(&db->rest, i ? ",{" : "{");
+        while (item_field(batch, event, &f)) {
+            if (!first) (void)!buf_add_char(&db->rest, ',');
+            first = false;
+            (void)!buf_add_json_str(&db->rest, batch->names[f.name]);
+            (void)!buf_add_char(&db->rest, ':');
+            rest_value(&db->rest, &f);
+        }
+        (void)!buf_add_char(&db->rest, '}');
+    }
+    (void)!buf_add_char(&db->rest, ']');
+}
+
+static void apply_list(struct db *db, const struct batch_reader *batch, struct event_view *event,
+                       const struct field_view *list, uint32_t stream, uint32_t ordinal) {
+    struct head *head = store_head(db->store);
+    int64_t items = stream_of(db, STREAM_KIND_ITEMS, stream, list->name, batch->names[list->name]);
+    uint32_t first =
+        items < 0 ? UINT32_MAX : head_items(head, (uint32_t)items, ordinal, list->items);
+    if (first == UINT32_MAX) {
+        rest_list(db, batch, event, list);
+        return;
+    }
+    struct field_view f;
+    for (uint32_t i = 0; i < list->items; i++) {
+        item_next(event);
+        while (item_field(batch, event, &f)) {
+            const struct column_info *c =
+                column_of(db, (uint32_t)items, f.name, batch->names[f.name], type_of(f.type));
+            if (c)
+                put(head, c, first + i, &f);
+            else
+                rest_field(db, batch->names[f.name], &f);
+        }
+    }
+}
+
+static void put_named(struct db *db, uint32_t stream, uint32_t ordinal, const char *name,
+                      struct str value) {
+    struct schema *schema = store_schema(db->store);
+    int64_t id = schema_add_column(schema, stream, str_from(name), COLUMN_STRING);
+    if (id < 0) return;
+    struct column_info c = schema_column(schema, (uint32_t)id);
+    head_string(store_head(db->store), &c, ordinal, value);
+}
+
+/* What the event itself says beside its fields. */
+static void apply_head(struct db *db, const struct event_head *h, uint32_t stream,
+                       uint32_t ordinal) {
+    if ((h->type == EVENT_PAGE || h->type == EVENT_SCREEN) && h->name.n)
+        put_named(db, stream, ordinal, "name", h->name);
+    if (h->type == EVENT_GROUP && h->related_id.n)
+        put_named(db, stream, ordinal, "group_id", h->related_id);
+    if (h->type == EVENT_ALIAS && h->related_id.n)
+        put_named(db, stream, ordinal, "previous_id", h->related_id);
+}
+
+static int apply_event(struct db *db, const struct batch_reader *batch, struct event_view *event,
+                       struct keel_error *err) {
+    struct head *head = store_head(db->store);
+    struct str name =
+        event->head.type == EVENT_TRACK ? event->head.name : schema_reserved_name(event->head.type);
+    /* Untracked types share no number with names: theirs lie above the names of the batch. */
+    uint32_t name_number = event->head.type == EVENT_TRACK
+                               ? event->name
+                               : BATCH_MAX_NAMES + (uint32_t)event->head.type;
+    int64_t stream = stream_of(db, STREAM_KIND_EVENT, STREAM_ROWS, name_number, name);
+    bool overflow = stream < 0; /* names that carry values: kept, under one name */
+    if (overflow) stream = schema_add_event(store_schema(db->store), STR(SCHEMA_OVERFLOW));
+    K_ASSERT(stream > 0);
+    int seen = store_seen(db->store, event->head.key, event->head.time_ms, err);
+    if (seen < 0) return seen;
+    if (seen) {
+        db->counts->duplicates++;
+        return 0;
+    }
+    uint32_t number = identity_resolve(db->identity, &event->head);
+    uint32_t ordinal = head_row(head, number, event->head.time_ms, (uint32_t)stream);
+    uint32_t row = head_row_index(head);
+    struct field_view f;
+    buf_clear(&db->rest);
+    while (field_next(batch, event, &f)) {
+        if (f.type == VALUE_LIST) {
+            apply_list(db, batch, event, &f, (uint32_t)stream, ordinal);
+            continue;
+        }
+        bool context = f.scope == SCOPE_CONTEXT;
+        const struct column_info *c = column_of(db, context ? STREAM_ROWS : (uint32_t)stream,
+                                                f.name, batch->names[f.name], type_of(f.type));
+        if (c)
+            put(head, c, context ? row : ordinal, &f);
+        else
+            rest_field(db, batch->names[f.name], &f);
+    }
+    apply_head(db, &event->head, (uint32_t)stream, ordinal);
+    if (overflow) put_named(db, (uint32_t)stream, ordinal, "event", name);
+    if (db->rest.n) {
+        (void)!buf_add_char(&db->rest, '}');
+        int64_t id = schema_add_column(store_schema(db->store), (uint32_t)stream, STR(SCHEMA_REST),
+                                       COLUMN_JSON);
+        if (id >= 0) {
+            struct column_info c = schema_column(store_schema(db->store), (uint32_t)id);
+            head_string(head, &c, ordinal, buf_str(&db->rest));
+        }
+    }
+    db->counts->accepted++;
+    return event->r.bad ? error_set(err, KEEL_E_CORRUPT, "a damaged event in a batch") : 0;
+}
+
+static uint32_t batch_events(struct str batch) {
+    struct reader r = reader_over(batch.p, batch.n);
+    return reader_u32(&r);
+}
+
+static int apply_batch(struct db *db, struct str bytes, struct ingest_counts *counts,
+                       struct keel_error *err) {
+    struct batch_reader batch;
+    struct event_view event;
+    db->counts = counts;
+    arena_release(&db->names);
+    TRY(batch_open(&batch, bytes, &db->names, err));
+    reset_caches(db);
+    int more;
+    while ((more = batch_next(&batch, &event, err)) == 1) {
+        counts->events++;
+        TRY(apply_event(db, &batch, &event, err));
+    }
+    return more;
+}
+
+/* ---- the store's client ---- */
+
+static void log_path(struct store *store, char *out, size_t size) {
+    snprintf(out, size, "%s/identity.log", store_dir(store));
+}
+
+static int load(void *ctx, struct store *store, sqlite3 *sql, struct keel_error *err) {
+    struct db *db = ctx;
+    (void)sql;
+    char path[4096];
+    struct str text;
+    uint64_t bytes = 0;
+    db->store = store;
+    db->identity = identity_new(store_redirects(store));
+    log_path(store, path, sizeof path);
+    if (store_setting(store, "identity_bytes", &db->settings, &text, err) == 0 &&
+        !str_to_u64(text, &bytes))
+        FAIL(err, CORRUPT, "keel.db: identity_bytes is no number");
+    return identity_load(db->identity, path, bytes, err);
+}
+
+static int replay(void *ctx, struct store *store, struct str batch, struct keel_error *err) {
+    struct ingest_counts counts = {0};
+    TRY(store_make_room(store, batch_events(batch), err));
+    return apply_batch(ctx, batch, &counts, err);
+}
+
+static int flush(void *ctx, struct store *store, sqlite3 *sql, struct keel_error *err) {
+    struct db *db = ctx;
+    (void)sql;
+    char path[4096], text[32];
+    log_path(store, path, sizeof path);
+    TRY(identity_save(db->identity, path, &db->identity_bytes, err));
+    int n = snprintf(text, sizeof text, "%llu", (unsigned long long)db->identity_bytes);
+    return store_set_setting(store, "identity_bytes", (struct str){text, (size_t)n}, err);
+}
+
+static void flushed(void *ctx) {
+    struct db *db = ctx;
+    identity_saved(db->identity, db->identity_bytes);
+}
+
+/* ---- open, ingest, close ---- */
+
+static int load_settings(struct db *db, struct keel_error *err) {
+    struct str zone = STR("UTC");
+    db->currency = STR("USD");
+    (void)!store_setting(db->store, "currency", &db->settings, &db->currency, NULL);
+    (void)!store_setting(db->store, "time_zone", &db->settings, &zone, NULL);
+    return time_zone_load(zone, &db->zone, err);
+}
+
+int db_open(const char *dir, const struct db_options *options, struct db **out,
+            struct keel_error *err) {
+    struct db *db = k_zalloc(sizeof *db);
+    arena_init(&db->settings, 1 << 20);
+    arena_init(&db->names, SIZE_MAX / 2);
+    buf_init(&db->rest, REST_MAX);
+    db->cache = k_zalloc(CACHE_SLOTS * sizeof *db->cache);
+    db->streams = k_zalloc(CACHE_SLOTS * sizeof *db->streams);
+    struct store_client client = {
+        .ctx = db, .load = load, .replay = replay, .flush = flush, .flushed = flushed};
+    int code = store_open(dir, &options->store, &client, &db->store, err);
+    if (code < 0) db->store = NULL;
+    if (code == 0) code = load_settings(db, err);
+    if (code < 0) {
+        (void)!db_close(db, NULL);
+        return code;
+    }
+    *out = db;
+    return 0;
+}
+
+int db_close(struct db *db, struct keel_error *err) {
+    if (!db) return 0;
+    int code = store_close(db->store, err);
+    identity_free(db->identity);
+    time_zone_free(db->zone);
+    arena_release(&db->settings);
+    arena_release(&db->names);
+    buf_release(&db->rest);
+    k_free(db->cache);
+    k_free(db->streams);
+    k_free(db);
+    return code;
+}
+
+int db_init(const char *dir, struct str time_zone, struct str currency, struct keel_error *err) {
+    struct time_zone *zone;
+    TRY(time_zone_load(time_zone, &zone, err));
+    time_zone_free(zone);
+    struct db_options options = {.store = {.create = true}};
+    struct db *db;
+    TRY(db_open(dir, &options, &db, err));
+    int code = store_set_setting(db->store, "time_zone", time_zone, err);
+    if (code == 0) code = store_set_setting(db->store, "currency", currency, err);
+    int closed = db_close(db, code < 0 ? NULL : err);
+    return code < 0 ? code : closed;
+}
+
+int db_ingest(struct db *db, struct str batch, struct ingest_counts *counts,
+              struct keel_error *err) {
+    uint64_t position = 0;
+    store_ingest_begin(db->store);
+    /* Room first: a flush between the journal and the head would count the batch as stored. */
+    int code = store_make_room(db->store, batch_events(batch), err);
+    if (code == 0) code = store_journal(db->store, batch, &position, err);
+    if (code == 0) code = apply_batch(db, batch, counts, err);
+    store_ingest_end(db->store);
+    return code < 0 ? code : store_commit(db->store, position, err);
+}
+
+int db_flush(struct db *db, struct keel_error *err) {
+    store_ingest_begin(db->store);
+    int code = store_flush(db->store, err);
+    if (code == 0) code = store_compact(db->store, false, err);
+    store_ingest_end(db->store);
+    return code < 0 ? code : 0;
+}
+
+struct store *db_store(struct db *db) {
+    return db->store;
+}
+struct identity *db_identity(struct db *db) {
+    return db->identity;
+}
+const struct time_zone *db_zone(const struct db *db) { return db->zone; }
+struct str db_currency(const struct db *db) {
+    return db->currency;
+}
+
+int db_setting(struct db *db, const char *name, struct arena *a, struct str *out,
+               struct keel_error *err) {
+    return store_setting(db->store, name, a, out, err);
+}
+
+uint32_t db_find_customer(struct db *db, struct str text) {
+    const struct str user = STR("user_id="), anonymous = STR("anonymous_id=");
+    enum id_kind kind = str_starts(text, anonymous) ? ID_ANONYMOUS : ID_USER;
+    size_t skip = kind == ID_ANONYMOUS ? anonymous.n : str_starts(text, user) ? user.n : 0;
+    struct str id = {text.p + skip, text.n - skip};
+    store_ingest_begin(db->store);
+    uint32_t number = identity_find(db->identity, kind, id);
+    if (number != NUMBER_NONE) number = redirects_root(store_redirects(db->store), number);
+    store_ingest_end(db->store);
+    return number;
+}

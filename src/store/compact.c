@@ -1,0 +1,245 @@
+/* Flush and compaction: sources become parts.
+ *
+ * A change is: write the new files and sync them, sync their folder, then one manifest transaction
+ * that adds them, removes what they replace, and moves the journal position; then the list in
+ * memory is replaced. A crash before the transaction leaves files that the next part of the same
+ * number overwrites; a crash behind it leaves files noted as garbage, removed at the next open.
+ *
+ * Which parts are merged: in a bucket, parts stand in order of arrival. Starting from the newest,
+ * an older part joins as long as it is no larger than TIER_GROWTH times what has been joined; four
+ * or more are merged into one. So a row is rewritten about log4 of the bucket's size times, and
+ * only neighbours in arrival are merged, which keeps the order of ties.
+ *
+ * Locks: `compacting` throughout; `state` only to swap the list.
+ */
+#include <stdio.h>
+
+#include "base/os.h"
+#include "store/store_int.h"
+
+enum { TIER_PARTS = 4, TIER_GROWTH = 2, MOST_NEW_PARTS = 4096 };
+
+/* A change in the making. */
+struct change {
+    struct store *store;
+    struct held_part *added[MOST_NEW_PARTS];
+    struct manifest_part entries[MOST_NEW_PARTS];
+    uint32_t count;
+};
+
+static int write_parts(struct change *c, struct source *const *sources, uint32_t count,
+                       const struct redirect_view *redirects, struct keel_error *err) {
+    struct store *s = c->store;
+    struct part_env env = store_part_env(s);
+    struct part_merge *merge;
+    TRY(part_merge_open(sources, count, redirects, &env, s->options.part_rows, &merge, err));
+    int code = 1;
+    while (code == 1) {
+        char path[4096];
+        struct part_written written;
+        struct part *part;
+        uint64_t id = s->manifest.next_part;
+        store_part_path(s, id, path, sizeof path);
+        code = c->count == MOST_NEW_PARTS
+                   ? error_set(err, KEEL_E_LIMIT, "one change makes more than %d parts",
+                               MOST_NEW_PARTS)
+                   : part_merge_next(merge, path, id, &written, err);
+        if (code != 1) break;
+        s->manifest.next_part++;
+        int opened = part_open(path, &env, &part, err); /* read back what was written */
+        if (opened < 0) {
+            code = opened;
+            break;
+        }
+        c->entries[c->count] = (struct manifest_part){
+            .id = id, .bucket = sources[0]->bucket, .rows = written.rows, .bytes = written.bytes};
+        c->added[c->count++] = held_part_new(id, part);
+    }
+    part_merge_close(merge);
+    return code;
+}
+
+static void abandon(struct change *c) {
+    struct part_set *set = part_set_change(NULL, NULL, 0, c->added, c->count);
+    for (uint32_t i = 0; i < c->count; i++) c->added[i]->doomed = true;
+    part_set_unref(c->store, set);
+    c->count = 0;
+}
+
+static int sync_parts_folder(struct store *s, struct keel_error *err) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/parts", s->dir);
+    return file_sync_dir(path, err);
+}
+
+static int record(struct change *c, const uint64_t *gone, uint32_t gone_count, bool flush,
+                  struct keel_error *err) {
+    struct store *s = c->store;
+    TRY(sync_parts_folder(s, err));
+    TRY(manifest_begin(&s->manifest, err));
+    int code = 0;
+    for (uint32_t i = 0; i < c->count && code == 0; i++)
+        code = manifest_add_part(&s->manifest, &c->entries[i], err);
+    for (uint32_t i = 0; i < gone_count && code == 0; i++)
+        code = manifest_remove_part(&s->manifest, gone[i], err);
+    if (code == 0 && flush) code = manifest_save_schema(&s->manifest, s->schema, err);
+    if (code == 0 && flush && s->client.flush)
+        code = s->client.flush(s->client.ctx, s, s->manifest.db, err);
+    if (code == 0) code = manifest_save_state(&s->manifest, err);
+    if (code == 0) code = manifest_commit(&s->manifest, err);
+    if (code < 0)
+        manifest_rollback(&s->manifest);
+    else if (flush && s->client.flushed)
+        s->client.flushed(s->client.ctx);
+    return code;
+}
+
+/* ---- flush ---- */
+
+static int flush_locked(struct store *s, struct keel_error *err) {
+    struct head *head = s->head->head;
+    head_publish(head);
+    uint32_t rows = head_rows(head);
+    struct redirect_view redirects;
+    struct source **sources;
+    struct change *c = k_zalloc(sizeof *c);
+    c->store = s;
+    redirects_view(s->redirects, &redirects);
+    struct head_view *view = head_view_new(head, &redirects);
+    uint32_t count = head_view_sources(view, &sources);
+    int code = journal_sync(s->journal, s->applied_position, err);
+    for (uint32_t i = 0; i < count && code == 0; i++)
+        code = write_parts(c, &sources[i], 1, &redirects, err);
+    uint64_t position = s->manifest.journal_position, arrivals = s->manifest.arrivals;
+    s->manifest.journal_position = s->applied_position;
+    s->manifest.arrivals += rows;
+    if (code == 0) code = record(c, NULL, 0, true, err);
+    if (code == 0) {
+        struct part_set *set = part_set_change(s->set, NULL, 0, c->added, c->count);
+        struct held_head *fresh = held_head_new(s);
+        pthread_mutex_lock(&s->state);
+        struct part_set *old_set = s->set;
+        struct held_head *old_head = s->head;
+        struct held_view *old_view = s->view;
+        s->set = set;
+        s->head = fresh;
+        s->view = NULL;
+        pthread_mutex_unlock(&s->state);
+        head_view_free(view);
+        view = NULL;
+        held_view_unref(old_view);
+        held_head_unref(old_head);
+        part_set_unref(s, old_set);
+        code = journal_trim(s->journal, s->applied_position, err);
+    } else {
+        s->manifest.journal_position = position;
+        s->manifest.arrivals = arrivals;
+        abandon(c);
+    }
+    head_view_free(view);
+    redirect_view_release(&redirects);
+    k_free(c);
+    return code;
+}
+
+int store_flush(struct store *s, struct keel_error *err) {
+    if (s->options.read_only) FAIL(err, INVALID, "%s is open for reading only", s->dir);
+    if (head_rows(s->head->head) == 0 && s->applied_position == s->manifest.journal_position)
+        return 0;
+    pthread_mutex_lock(&s->compacting);
+    int code = flush_locked(s, err);
+    pthread_mutex_unlock(&s->compacting);
+    return code;
+}
+
+/* ---- compaction ---- */
+
+/* Parts split by customer share their arrivals: together they count as one. */
+static uint32_t run_end(const struct part_set *set, uint32_t i) {
+    const struct source *first = part_source(set->parts[i]->part);
+    uint32_t end = i + 1;
+    while (end < set->count) {
+        const struct source *next = part_source(set->parts[end]->part);
+        if (next->bucket != first->bucket || next->first_arrival != first->first_arrival) break;
+        end++;
+    }
+    return end;
+}
+
+/* Which parts [from, to) of the bucket that begins at `start` to merge; false: none. *end is where
+ * the bucket ends. */
+static bool choose(const struct part_set *set, uint32_t start, uint32_t version, bool all,
+                   uint32_t *from, uint32_t *to, uint32_t *end) {
+    uint32_t runs[1024], count = 0;
+    uint64_t rows[1024];
+    bool stale = false;
+    int32_t bucket = part_source(set->parts[start]->part)->bucket;
+    uint32_t i = start;
+    while (i < set->count && part_source(set->parts[i]->part)->bucket == bucket && count < 1024) {
+        uint32_t next = run_end(set, i);
+        runs[count] = i;
+        rows[count] = 0;
+        for (uint32_t k = i; k < next; k++) {
+            rows[count] += part_source(set->parts[k]->part)->rows;
+            stale |= part_source(set->parts[k]->part)->identity_version != version;
+        }
+        count++;
+        i = next;
+    }
+    *end = *to = i;
+    *from = start;
+    if (all) return count > 1 || stale;
+    uint32_t newest = count - 1;
+    uint64_t joined = rows[newest];
+    while (newest > 0 && rows[newest - 1] <= joined * TIER_GROWTH) joined += rows[--newest];
+    *from = runs[newest];
+    return count - newest >= TIER_PARTS;
+}
+
+static int merge_parts(struct store *s, struct part_set *set, uint32_t from, uint32_t to,
+                       const struct redirect_view *redirects, struct keel_error *err) {
+    struct change *c = k_zalloc(sizeof *c);
+    struct source **sources = k_alloc_array(to - from, sizeof *sources);
+    uint64_t *gone = k_alloc_array(to - from, sizeof *gone);
+    c->store = s;
+    for (uint32_t i = from; i < to; i++) {
+        sources[i - from] = part_source(set->parts[i]->part);
+        gone[i - from] = set->parts[i]->id;
+    }
+    int code = write_parts(c, sources, to - from, redirects, err);
+    if (code == 0) code = record(c, gone, to - from, false, err);
+    if (code == 0) {
+        struct part_set *changed = part_set_change(s->set, gone, to - from, c->added, c->count);
+        for (uint32_t i = from; i < to; i++) set->parts[i]->doomed = true;
+        pthread_mutex_lock(&s->state);
+        struct part_set *old = s->set;
+        s->set = changed;
+        pthread_mutex_unlock(&s->state);
+        part_set_unref(s, old);
+    } else {
+        abandon(c);
+    }
+    k_free(gone);
+    k_free(sources);
+    k_free(c);
+    return code;
+}
+
+int store_compact(struct store *s, bool all, struct keel_error *err) {
+    if (s->options.read_only) FAIL(err, INVALID, "%s is open for reading only", s->dir);
+    int code = 0, merged = 0;
+    pthread_mutex_lock(&s->compacting);
+    struct part_set *set = part_set_ref(s->set);
+    struct redirect_view redirects;
+    redirects_view(s->redirects, &redirects);
+    for (uint32_t start = 0, end; start < set->count && code == 0; start = end) {
+        uint32_t from, to;
+        if (!choose(set, start, redirects.version, all, &from, &to, &end)) continue;
+        code = merge_parts(s, set, from, to, &redirects, err);
+        merged++;
+    }
+    part_set_unref(s, set);
+    redirect_view_release(&redirects);
+    pthread_mutex_unlock(&s->compacting);
+    return code < 0 ? code : merged;
+}

@@ -1,0 +1,59 @@
+/* The head: recent events in memory, readable right after commit.
+ *
+ * Rows are appended in arrival order to flat arrays; a column's values lie in chunks of 1,024 slots
+ * of its stream, allocated when the first value arrives. A *view* sorts the rows published so far
+ * into timeline order (radix by root customer, then by time) and presents them as one source per
+ * time bucket, so that a scan and the part writer see a head as they see a part.
+ *
+ * Layers: schema, lexicon, redirect, source. Threads: one writer appends; head_publish makes the
+ * rows up to there visible; readers use views. Slots above the published count are never read.
+ * Limits: fixed at birth; head_has_room tells when to flush.
+ */
+#pragma once
+
+#include "store/lexicon.h"
+#include "store/source.h"
+
+enum {
+    HEAD_ITEMS_PER_ROW = 8,      /* room for line items: this many a row on average, a stream */
+    HEAD_TEXT_BYTES = 256 << 20, /* strings without dictionary */
+};
+
+struct head;
+
+/* lexicon_of(ctx, column) gives the lexicon of a dictionary column. */
+struct head *head_new(struct schema *schema,
+                      struct lexicon *(*lexicon_of)(void *ctx, uint32_t column), void *ctx,
+                      uint32_t capacity_rows, uint64_t first_arrival);
+void head_free(struct head *h);
+
+bool head_has_room(const struct head *h, uint32_t rows);
+uint32_t head_rows(const struct head *h); /* published */
+uint64_t head_first_arrival(const struct head *h);
+
+/* Appends a row; the values that follow go to it, until the next head_row. Returns the ordinal in
+ * its event's stream. */
+uint32_t head_row(struct head *h, uint32_t number, int64_t time_ms, uint32_t event_stream);
+/* Sets a value of slot `ordinal` of the column's stream (rows: the row index; items: the item). A
+ * second value for a slot is ignored: the first wins. */
+uint32_t
+head_row_index(const struct head *h); /* of the row just appended: slot of its context columns */
+void head_number(struct head *h, const struct column_info *column, uint32_t slot, double v);
+void head_bool(struct head *h, const struct column_info *column, uint32_t slot, bool v);
+void head_string(struct head *h, const struct column_info *column, uint32_t slot, struct str v);
+/* Room for `count` line items of a parent row; returns the slot of the first, UINT32_MAX when the
+ * head has no room for them or the parent has such a list already. */
+uint32_t head_items(struct head *h, uint32_t item_stream, uint32_t parent_ordinal, uint32_t count);
+void head_publish(struct head *h);
+
+/* Message keys: false if the key was there already. A key that was added must be followed by its
+ * row, so that keys and rows share an index. */
+bool head_add_key(struct head *h, struct event_key key);
+bool head_has_key(const struct head *h, struct event_key key);
+
+struct head_view;
+/* The rows published now, placed under their roots as of `redirects`. Never fails; zero rows give
+ * zero sources. The head must outlive the view. */
+struct head_view *head_view_new(struct head *h, const struct redirect_view *redirects);
+void head_view_free(struct head_view *v);
+uint32_t head_view_sources(const struct head_view *v, struct source ***out); /* borrowed */

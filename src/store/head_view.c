@@ -1,0 +1,451 @@
+/* Views of a head: published rows sorted into timeline order, one source per time bucket.
+ *
+ * Sorting: rows are dealt out to buckets in arrival order, then radix-sorted by root customer
+ * (stable, 11 bits a pass, passes over equal digits skipped), then each customer's run is sorted by
+ * (time, number), which is nearly sorted already. About 10 ns a row. A view copies no values: a
+ * chunk of a column is gathered from the head's chunks when asked for.
+ *
+ * Layers: head_int.h, source.h. Threads: built by one thread, then immutable.
+ */
+#include <stdlib.h>
+
+#include "base/time.h"
+#include "store/head_int.h"
+
+struct view_stream {
+    uint32_t rows;
+    uint32_t *view_row;   /* events: the view row of each                                    */
+    uint32_t *block_base; /* events: [blocks + 1] rows before each block                     */
+    uint32_t *slot;       /* items: head slot of each                                        */
+    uint64_t *chunk_base; /* items: [parent chunks + 1] items before each chunk of parents   */
+    uint32_t parent;      /* items: stream id of the event                                   */
+};
+
+struct head_source {
+    struct source base;
+    const struct head *head;
+    uint32_t *row; /* arrival index of each view row */
+    uint32_t *customer;
+    uint32_t *block_first, *block_last;
+    uint64_t *block_events;
+    uint32_t stream_capacity;
+    struct view_stream **streams;
+    const struct head_view *view;
+};
+
+struct head_view {
+    struct head_column **columns; /* the head's table as it was */
+    uint32_t column_capacity;
+    struct head_stream **streams;
+    uint32_t stream_capacity;
+    uint32_t count;
+    struct source **sources;
+};
+
+static const struct head_source *of(const struct source *s) {
+    return (const struct head_source *)s;
+}
+
+/* ---- reading ---- */
+
+static int view_rows(const struct source *s, uint32_t block, unsigned parts, struct row_block *out,
+                     struct keel_error *err) {
+    (void)err;
+    const struct head_source *v = of(s);
+    uint32_t from = block * CHUNK_ROWS;
+    uint32_t n = s->rows - from < CHUNK_ROWS ? s->rows - from : CHUNK_ROWS;
+    out->n = n;
+    if (parts & ROWS_CUSTOMER) {
+        memcpy(out->customer, v->customer + from, n * sizeof *out->customer);
+        memset(out->starts, 0, sizeof out->starts);
+        for (uint32_t i = 0; i < n; i++)
+            if (i == 0 || out->customer[i] != out->customer[i - 1]) bit_set(out->starts, i);
+    }
+    for (uint32_t i = 0; i < n && (parts & (ROWS_TIME | ROWS_EVENT | ROWS_NUMBER)); i++) {
+        uint32_t row = v->row[from + i];
+        out->time[i] = v->head->time[row];
+        out->event[i] = v->head->event[row];
+        out->number[i] = v->head->number[row];
+    }
+    return 0;
+}
+
+static const struct view_stream *stream_at(const struct source *s, uint32_t id) {
+    const struct head_source *v = of(s);
+    return id < v->stream_capacity ? v->streams[id] : NULL;
+}
+
+static uint32_t view_stream_base(const struct source *s, uint32_t id, uint32_t block) {
+    const struct view_stream *stream = stream_at(s, id);
+    return stream ? stream->block_base[block] : 0;
+}
+
+static uint32_t view_stream_rows(const struct source *s, uint32_t id) {
+    const struct view_stream *stream = stream_at(s, id);
+    return id == STREAM_ROWS ? s->rows : stream ? stream->rows : 0;
+}
+
+static bool view_has_column(const struct source *s, uint32_t column) {
+    const struct head_view *view = of(s)->view;
+    return column < view->column_capacity && view->columns[column];
+}
+
+/* Slot in the head of value k of a stream. */
+static uint32_t slot_of(const struct head_source *v, const struct view_stream *stream, uint32_t k) {
+    if (!stream) return v->row[k]; /* context: rows themselves */
+    return stream->slot ? stream->slot[k] : v->head->ordinal[v->row[stream->view_row[k]]];
+}
+
+static int view_column(const struct source *s, uint32_t column, uint32_t chunk,
+                       struct vec_buffer *out, struct keel_error *err) {
+    (void)err;
+    const struct head_source *v = of(s);
+    uint32_t id = schema_column(v->head->schema, column).stream;
+    const struct view_stream *stream = stream_at(s, id);
+    uint32_t rows = view_stream_rows(s, id), from = chunk * CHUNK_ROWS;
+    struct vec *vec = &out->vec;
+    vec->n = rows - from < CHUNK_ROWS ? rows - from : CHUNK_ROWS;
+    memset(vec->present, 0, sizeof vec->present);
+    if (!view_has_column(s, column)) {
+        vec->kind = VEC_NUMBER;
+        vec->num = out->num;
+        return 0;
+    }
+    const struct head_column *c = v->view->columns[column];
+    vec->kind = c->kind;
+    if (c->kind == VEC_NUMBER)
+        vec->num = out->num;
+    else if (c->kind == VEC_TEXT)
+        vec->text = out->text;
+    else
+        vec->code = out->code;
+    for (uint32_t i = 0; i < vec->n; i++) {
+        uint32_t slot = slot_of(v, id == STREAM_ROWS ? NULL : stream, from + i);
+        const struct head_chunk *values =
+            __atomic_load_n(&c->chunks[slot / CHUNK_ROWS], __ATOMIC_ACQUIRE);
+        uint32_t at = slot % CHUNK_ROWS;
+        if (!values || !values->present[at]) continue;
+        bit_set(vec->present, i);
+        if (c->kind == VEC_NUMBER)
+            out->num[i] = values->num[at];
+        else if (c->kind == VEC_TEXT)
+            out->text[i] = values->text[at];
+        else
+            out->code[i] = values->code[at];
+    }
+    return 0;
+}
+
+static struct head_list list_of(const struct head_stream *items, uint32_t parent_ordinal) {
+    struct head_list **lists = __atomic_load_n(&items->lists, __ATOMIC_ACQUIRE);
+    if (!lists) return (struct head_list){0};
+    const struct head_list *chunk =
+        __atomic_load_n(&lists[parent_ordinal / CHUNK_ROWS], __ATOMIC_ACQUIRE);
+    return chunk ? chunk[parent_ordinal % CHUNK_ROWS] : (struct head_list){0};
+}
+
+static int view_items(const struct source *s, uint32_t item_stream, uint32_t chunk,
+                      uint32_t *counts, uint64_t *base, struct keel_error *err) {
+    (void)err;
+    const struct head_source *v = of(s);
+    const struct view_stream *items = stream_at(s, item_stream);
+    uint32_t parent_id = schema_stream(v->head->schema, item_stream).parent;
+    const struct view_stream *parent = stream_at(s, parent_id);
+    uint32_t from = chunk * CHUNK_ROWS;
+    *base = items ? items->chunk_base[chunk] : 0;
+    for (uint32_t i = 0; parent && i < CHUNK_ROWS && from + i < parent->rows; i++)
+        counts[i] =
+            items ? list_of(v->view->streams[item_stream], slot_of(v, parent, from + i)).count : 0;
+    return 0;
+}
+
+static bool view_has_posting(const struct source *s, uint32_t id) {
+    return stream_at(s, id) != NULL;
+}
+
+static int view_posting(const struct source *s, uint32_t id, uint32_t chunk, uint32_t *customer,
+                        int64_t *time, uint32_t *n, struct keel_error *err) {
+    (void)err;
+    const struct head_source *v = of(s);
+    const struct view_stream *stream = stream_at(s, id);
+    uint32_t from = chunk * CHUNK_ROWS;
+    *n = stream->rows - from < CHUNK_ROWS ? stream->rows - from : CHUNK_ROWS;
+    for (uint32_t i = 0; i < *n; i++) {
+        uint32_t row = stream->view_row[from + i];
+        customer[i] = v->customer[row];
+        time[i] = v->head->time[v->row[row]];
+    }
+    return 0;
+}
+
+/* Every row was admitted with its key, so keys and rows share the arrival index. */
+static int view_keys(const struct source *s, struct event_key *out, struct keel_error *err) {
+    (void)err;
+    const struct head_source *v = of(s);
+    for (uint32_t i = 0; i < s->rows; i++) out[i] = v->head->keys[v->row[i]];
+    return 0;
+}
+
+static const struct source_ops VIEW_OPS = {
+    .rows = view_rows,
+    .stream_base = view_stream_base,
+    .stream_rows = view_stream_rows,
+    .has_column = view_has_column,
+    .column = view_column,
+    .items = view_items,
+    .has_posting = view_has_posting,
+    .posting = view_posting,
+    .keys = view_keys,
+};
+
+/* ---- building ---- */
+
+static void radix_sort(uint32_t *key, uint32_t *value, uint32_t *key2, uint32_t *value2,
+                       uint32_t n) {
+    enum { BITS = 11, SIZE = 1 << BITS };
+    for (int shift = 0; shift < 32; shift += BITS) {
+        uint32_t count[SIZE] = {0};
+        for (uint32_t i = 0; i < n; i++) count[key[i] >> shift & (SIZE - 1)]++;
+        if (n && count[key[0] >> shift & (SIZE - 1)] == n) continue;
+        uint32_t sum = 0;
+        for (int d = 0; d < SIZE; d++) {
+            uint32_t c = count[d];
+            count[d] = sum;
+            sum += c;
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t at = count[key[i] >> shift & (SIZE - 1)]++;
+            key2[at] = key[i];
+            value2[at] = value[i];
+        }
+        memcpy(key, key2, n * sizeof *key);
+        memcpy(value, value2, n * sizeof *value);
+    }
+}
+
+static int compare_rows(const void *a, const void *b, void *ctx) {
+    const struct head *h = ctx;
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    if (h->time[x] != h->time[y]) return h->time[x] < h->time[y] ? -1 : 1;
+    if (h->number[x] != h->number[y]) return h->number[x] < h->number[y] ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+static void sort_runs(struct head_source *v) {
+    const struct head *h = v->head;
+    uint32_t n = v->base.rows;
+    for (uint32_t i = 0; i < n;) {
+        uint32_t end = i + 1;
+        bool sorted = true;
+        while (end < n && v->customer[end] == v->customer[i]) {
+            uint32_t x = v->row[end - 1], y = v->row[end];
+            sorted &= h->time[x] < h->time[y] ||
+                      (h->time[x] == h->time[y] && h->number[x] <= h->number[y]);
+            end++;
+        }
+        if (!sorted)
+            qsort_r(v->row + i, end - i, sizeof *v->row, compare_rows, (void *)(uintptr_t)h);
+        i = end;
+    }
+}
+
+static void build_items(struct head_source *v, uint32_t id, const struct head_stream *items) {
+    uint32_t parent_id = schema_stream(v->head->schema, id).parent;
+    const struct view_stream *parent =
+        parent_id < v->stream_capacity ? v->streams[parent_id] : NULL;
+    if (!parent || !parent->rows) return;
+    struct view_stream *out = k_zalloc(sizeof *out);
+    uint32_t chunks = (parent->rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    out->parent = parent_id;
+    out->chunk_base = k_alloc_array(chunks + 1, sizeof *out->chunk_base);
+    uint64_t total = 0;
+    for (uint32_t k = 0; k < parent->rows; k++) {
+        if (k % CHUNK_ROWS == 0) out->chunk_base[k / CHUNK_ROWS] = total;
+        total += list_of(items, slot_of(v, parent, k)).count;
+    }
+    out->chunk_base[chunks] = total;
+    out->slot = k_alloc_array(total, sizeof *out->slot);
+    for (uint32_t k = 0; k < parent->rows; k++) {
+        struct head_list list = list_of(items, slot_of(v, parent, k));
+        for (uint32_t i = 0; i < list.count; i++) out->slot[out->rows++] = list.first + i;
+    }
+    v->streams[id] = out;
+}
+
+static void build_streams(struct head_source *v) {
+    const struct head *h = v->head;
+    uint32_t n = v->base.rows, blocks = v->base.blocks;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t id = h->event[v->row[i]];
+        if (!v->streams[id]) {
+            v->streams[id] = k_zalloc(sizeof **v->streams);
+            v->streams[id]->block_base = k_alloc_array(blocks + 1, sizeof(uint32_t));
+        }
+        v->streams[id]->rows++;
+    }
+    for (uint32_t id = 0; id < v->stream_capacity; id++) {
+        struct view_stream *s = v->streams[id];
+        if (!s) continue;
+        s->view_row = k_alloc_array(s->rows, sizeof *s->view_row);
+        s->rows = 0;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (i % CHUNK_ROWS == 0)
+            for (uint32_t id = 0; id < v->stream_capacity; id++)
+                if (v->streams[id])
+                    v->streams[id]->block_base[i / CHUNK_ROWS] = v->streams[id]->rows;
+        struct view_stream *s = v->streams[h->event[v->row[i]]];
+        s->view_row[s->rows++] = i;
+    }
+    for (uint32_t id = 0; id < v->stream_capacity; id++)
+        if (v->streams[id]) v->streams[id]->block_base[blocks] = v->streams[id]->rows;
+    for (uint32_t id = 0; id < v->view->stream_capacity && id < v->stream_capacity; id++)
+        if (v->view->streams[id] && v->view->streams[id]->lists)
+            build_items(v, id, v->view->streams[id]);
+}
+
+static void build_blocks(struct head_source *v) {
+    const struct head *h = v->head;
+    struct source *s = &v->base;
+    v->block_first = k_alloc_array(s->blocks, sizeof *v->block_first);
+    v->block_last = k_alloc_array(s->blocks, sizeof *v->block_last);
+    v->block_events = k_zalloc(s->blocks * sizeof *v->block_events);
+    s->min_time = INT64_MAX;
+    s->max_time = INT64_MIN;
+    for (uint32_t i = 0; i < s->rows; i++) {
+        uint32_t block = i / CHUNK_ROWS;
+        int64_t time = h->time[v->row[i]];
+        if (i % CHUNK_ROWS == 0) v->block_first[block] = v->customer[i];
+        v->block_last[block] = v->customer[i];
+        v->block_events[block] |= event_bit(h->event[v->row[i]]);
+        if (time < s->min_time) s->min_time = time;
+        if (time > s->max_time) s->max_time = time;
+    }
+    s->block_first = v->block_first;
+    s->block_last = v->block_last;
+    s->block_events = v->block_events;
+}
+
+static struct source *build_source(const struct head_view *view, const struct head *h,
+                                   const struct redirect_view *redirects, int32_t bucket,
+                                   const uint32_t *rows, uint32_t n) {
+    struct head_source *v = k_zalloc(sizeof *v);
+    v->head = h;
+    v->view = view;
+    v->base = (struct source){.ops = &VIEW_OPS,
+                              .rows = n,
+                              .blocks = (n + CHUNK_ROWS - 1) / CHUNK_ROWS,
+                              .bucket = bucket,
+                              .first_arrival = h->first_arrival,
+                              .last_arrival = h->first_arrival + head_rows(h),
+                              .identity_version = redirects->version};
+    v->row = k_alloc_array(n, sizeof *v->row);
+    v->customer = k_alloc_array(n, sizeof *v->customer);
+    memcpy(v->row, rows, n * sizeof *rows);
+    for (uint32_t i = 0; i < n; i++) v->customer[i] = redirect_root(redirects, h->number[rows[i]]);
+    uint32_t *scratch = k_alloc_array((size_t)n * 2, sizeof *scratch);
+    radix_sort(v->customer, v->row, scratch, scratch + n, n);
+    k_free(scratch);
+    sort_runs(v);
+    v->stream_capacity = schema_streams(h->schema);
+    v->streams = k_zalloc(v->stream_capacity * sizeof *v->streams);
+    build_blocks(v);
+    build_streams(v);
+    return &v->base;
+}
+
+/* Deals the rows out to their buckets, in arrival order: *order is the rows bucket after bucket,
+ * ends[] where each bucket of the table ends. */
+enum { FIRST_BUCKET = 0, BUCKETS = (2200 - 1970) * 12 + 2 };
+
+static void deal_buckets(const struct head *h, uint32_t n, uint32_t *order, uint32_t *ends) {
+    uint16_t *bucket = k_alloc_array(n, sizeof *bucket);
+    int64_t from = 0, to = 0; /* the last row's bucket, as a span: rows come nearly in time order */
+    int32_t last = 0;
+    memset(ends, 0, BUCKETS * sizeof *ends);
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t time = h->time[i];
+        if (time < from || time >= to) {
+            last = bucket_of(time);
+            from = (int64_t)day_from_civil(1970 + last / 12, last % 12 + 1, 1) * MS_PER_DAY;
+            to = (int64_t)day_from_civil(1970 + (last + 1) / 12, (last + 1) % 12 + 1, 1) *
+                 MS_PER_DAY;
+        }
+        K_ASSERT(last >= FIRST_BUCKET && last < BUCKETS);
+        bucket[i] = (uint16_t)last;
+        ends[last]++;
+    }
+    uint32_t sum = 0;
+    for (int b = 0; b < BUCKETS; b++) {
+        uint32_t count = ends[b];
+        ends[b] = sum;
+        sum += count;
+    }
+    for (uint32_t i = 0; i < n; i++) order[ends[bucket[i]]++] = i;
+    k_free(bucket);
+}
+
+struct head_view *head_view_new(struct head *h, const struct redirect_view *redirects) {
+    struct head_view *view = k_zalloc(sizeof *view);
+    uint32_t n = head_rows(h);
+    pthread_mutex_lock(&h->tables);
+    view->column_capacity = h->column_capacity;
+    view->columns = k_alloc_array(h->column_capacity, sizeof *view->columns);
+    view->stream_capacity = h->stream_capacity;
+    view->streams = k_alloc_array(h->stream_capacity, sizeof *view->streams);
+    if (h->column_capacity)
+        memcpy(view->columns, h->columns, h->column_capacity * sizeof *view->columns);
+    if (h->stream_capacity)
+        memcpy(view->streams, h->streams, h->stream_capacity * sizeof *view->streams);
+    pthread_mutex_unlock(&h->tables);
+    if (n == 0) return view;
+    uint32_t *order = k_alloc_array(n, sizeof *order);
+    uint32_t *ends = k_alloc_array(BUCKETS, sizeof *ends);
+    deal_buckets(h, n, order, ends);
+    uint32_t buckets = 0;
+    for (int b = 0; b < BUCKETS; b++) buckets += ends[b] > (b ? ends[b - 1] : 0);
+    view->sources = k_alloc_array(buckets, sizeof *view->sources);
+    for (int b = 0; b < BUCKETS; b++) {
+        uint32_t start = b ? ends[b - 1] : 0;
+        if (ends[b] > start)
+            view->sources[view->count++] =
+                build_source(view, h, redirects, b, order + start, ends[b] - start);
+    }
+    k_free(order);
+    k_free(ends);
+    return view;
+}
+
+static void source_free(struct source *s) {
+    struct head_source *v = (struct head_source *)s;
+    for (uint32_t i = 0; i < v->stream_capacity; i++) {
+        struct view_stream *stream = v->streams[i];
+        if (!stream) continue;
+        k_free(stream->view_row);
+        k_free(stream->block_base);
+        k_free(stream->slot);
+        k_free(stream->chunk_base);
+        k_free(stream);
+    }
+    k_free(v->streams);
+    k_free(v->row);
+    k_free(v->customer);
+    k_free(v->block_first);
+    k_free(v->block_last);
+    k_free(v->block_events);
+    k_free(v);
+}
+
+void head_view_free(struct head_view *v) {
+    if (!v) return;
+    for (uint32_t i = 0; i < v->count; i++) source_free(v->sources[i]);
+    k_free(v->sources);
+    k_free(v->columns);
+    k_free(v->streams);
+    k_free(v);
+}
+
+uint32_t head_view_sources(const struct head_view *v, struct source ***out) {
+    *out = v->sources;
+    return v->count;
+}

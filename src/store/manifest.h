@@ -1,0 +1,67 @@
+/* The manifest: DIR/keel.db (SQLite, WAL, synchronous=FULL), the one place that says which parts
+ * exist, where the journal goes on, and what the schema is. A part appears or disappears in one
+ * transaction, together with everything that must agree with it.
+ *
+ * Tables
+ *   state(name, value)     store_id, format, journal_position, next_part, arrivals, and the
+ *                          settings of the company (time_zone, currency)
+ *   part(id, bucket, rows, bytes, ...)   the parts in force
+ *   garbage(id)            parts no longer in force whose files may still exist
+ *   stream, col            the schema, append-only (col.text may turn 1)
+ * Other rooms keep tables of their own in the same file.
+ *
+ * Layers: base, schema. Threads: one connection, used under the store's lock.
+ */
+#pragma once
+
+#include <sqlite3.h>
+
+#include "store/schema.h"
+
+struct manifest_part {
+    uint64_t id, bytes;
+    int32_t bucket;
+    uint32_t rows;
+};
+
+struct manifest {
+    sqlite3 *db;
+    uint8_t store_id[16];
+    uint64_t journal_position, next_part, arrivals;
+    uint32_t saved_streams, saved_columns; /* how much of the schema is written */
+};
+
+/* Opens DIR/keel.db; creates it if `create` (KEEL_E_EXISTS if it is there, NOT_FOUND if it is
+ * absent otherwise). Loads the state. */
+int manifest_open(struct manifest *m, const char *dir, bool create, bool read_only,
+                  struct keel_error *err) K_CHECKED;
+void manifest_close(struct manifest *m);
+int manifest_load_schema(struct manifest *m, struct schema *schema,
+                         struct keel_error *err) K_CHECKED;
+/* Callback per part in force, by bucket and id; a negative result ends the walk. */
+int manifest_parts(struct manifest *m, int (*each)(void *ctx, const struct manifest_part *part),
+                   void *ctx, struct keel_error *err) K_CHECKED;
+
+int manifest_begin(struct manifest *m, struct keel_error *err) K_CHECKED;
+int manifest_add_part(struct manifest *m, const struct manifest_part *part,
+                      struct keel_error *err) K_CHECKED;
+int manifest_remove_part(struct manifest *m, uint64_t id, struct keel_error *err) K_CHECKED;
+int manifest_save_schema(struct manifest *m, const struct schema *schema,
+                         struct keel_error *err) K_CHECKED;
+int manifest_save_state(struct manifest *m,
+                        struct keel_error *err) K_CHECKED; /* positions, counters */
+int manifest_commit(struct manifest *m, struct keel_error *err) K_CHECKED;
+void manifest_rollback(struct manifest *m);
+
+/* Files of removed parts: callback per id, then forget them all. */
+int manifest_garbage(struct manifest *m, int (*each)(void *ctx, uint64_t id), void *ctx,
+                     struct keel_error *err) K_CHECKED;
+
+/* Named values. */
+int manifest_set(struct manifest *m, const char *name, struct str value,
+                 struct keel_error *err) K_CHECKED;
+int manifest_get(struct manifest *m, const char *name, struct arena *a, struct str *out,
+                 struct keel_error *err) K_CHECKED; /* NOT_FOUND if absent */
+
+/* The text of the last SQLite error as ours. */
+int manifest_fail(sqlite3 *db, const char *doing, struct keel_error *err);

@@ -1,0 +1,778 @@
+/* Reading parts (part.h has the format, part_write.c the directory).
+ *
+ * The directory is unpacked at open and every offset in it is checked against the file once; a
+ * chunk is checked against its checksum each time it is decoded (XXH3 runs at more than 10 GB/s, a
+ * chunk is one or two KB). A column's dictionary is translated into the lexicon when the column is
+ * first read. Whatever the bytes are, a fault is an error that names file and region, never a wrong
+ * value.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <zstd.h>
+
+#include "base/os.h"
+#include "store/part_int.h"
+#include "store/part_keys.h"
+
+struct region {
+    uint32_t chunks;
+    uint64_t *at; /* [chunks + 1] file offsets */
+};
+
+struct part_stream {
+    uint32_t id; /* in the schema */
+    enum stream_kind kind;
+    uint32_t parent; /* local */
+    uint32_t rows;
+    uint32_t *block_base; /* events: [blocks + 1]           */
+    uint64_t *chunk_base; /* items: [parent chunks + 1]     */
+    struct region posting, counts;
+};
+
+struct part_column {
+    uint32_t id, stream; /* in the schema; local */
+    enum column_type type;
+    enum vec_kind kind;
+    struct region values, dictionary;
+    uint32_t entries;
+    uint32_t *_Atomic codes; /* part code -> lexicon code, built at first use */
+};
+
+struct part {
+    struct source base;
+    char *path;
+    struct file_map map;
+    struct part_env env;
+    uint64_t id, last_arrival;
+    struct region runs, times, events, numbers;
+    uint32_t stream_count, column_count;
+    struct part_stream *streams;
+    struct part_column *columns;
+    uint32_t *column_of; /* schema id -> index + 1 */
+    uint32_t column_of_size;
+    uint32_t *stream_of; /* schema id -> local + 1 */
+    uint32_t stream_of_size;
+    uint32_t *block_first, *block_last;
+    uint64_t *block_events;
+    struct str keys;
+    pthread_mutex_t lock; /* building translation tables */
+};
+
+static const struct part *of(const struct source *s) { return (const struct part *)s; }
+
+static int corrupt(const struct part *p, const char *what, struct keel_error *err) {
+    FAIL(err, CORRUPT, "%s is damaged: %s; run 'keel doctor' and restore this file from a backup",
+         p->path, what);
+}
+
+/* ---- open ---- */
+
+static int read_region(struct part *p, struct reader *r, struct region *out, uint64_t limit,
+                       uint32_t expected) {
+    uint64_t at = reader_u64(r), chunks = reader_varint(r);
+    if (r->bad || chunks != expected || at > limit || chunks > reader_left(r)) return -1;
+    out->at = k_alloc_array(chunks + 1, sizeof *out->at);
+    out->chunks = (uint32_t)chunks;
+    for (uint64_t i = 0; i < chunks; i++) {
+        out->at[i] = at;
+        uint64_t bytes = reader_varint(r);
+        if (r->bad || bytes > limit - at || (bytes && bytes < 5)) return -1;
+        at += bytes;
+    }
+    out->at[chunks] = at;
+    (void)p;
+    return 0;
+}
+
+static uint32_t chunks_of(uint32_t rows) { return (rows + CHUNK_ROWS - 1) / CHUNK_ROWS; }
+
+static int read_stream(struct part *p, struct reader *r, uint32_t local, uint8_t *flags) {
+    struct part_stream *s = &p->streams[local];
+    uint8_t kind = reader_u8(r);
+    struct str name = reader_str(r);
+    uint64_t parent = reader_varint(r), rows = reader_varint(r);
+    *flags = reader_u8(r);
+    if (r->bad || kind > STREAM_KIND_ITEMS || parent >= p->stream_count || rows > UINT32_MAX ||
+        (kind == STREAM_KIND_ROWS) != (local == 0))
+        return -1;
+    s->kind = kind;
+    s->parent = (uint32_t)parent;
+    s->rows = (uint32_t)rows;
+    int64_t id = STREAM_ROWS;
+    if (kind == STREAM_KIND_EVENT) {
+        id = schema_add_event(p->env.schema, name);
+        s->block_base = k_zalloc((p->base.blocks + 1) * sizeof *s->block_base);
+        for (uint32_t b = 0; b < p->base.blocks; b++) {
+            uint64_t n = reader_varint(r);
+            if (n > CHUNK_ROWS) return -1;
+            s->block_base[b + 1] = s->block_base[b] + (uint32_t)n;
+        }
+        if (s->block_base[p->base.blocks] != s->rows) return -1;
+    } else if (kind == STREAM_KIND_ITEMS) {
+        if (parent == 0 || parent >= local || p->streams[parent].kind != STREAM_KIND_EVENT)
+            return -1;
+        id = schema_add_list(p->env.schema, p->streams[parent].id, name);
+        uint32_t chunks = chunks_of(p->streams[parent].rows);
+        s->chunk_base = k_zalloc((chunks + 1) * sizeof *s->chunk_base);
+        for (uint32_t c = 0; c < chunks; c++)
+            s->chunk_base[c + 1] = s->chunk_base[c] + reader_varint(r);
+        if (s->chunk_base[chunks] != s->rows) return -1;
+    } else if (rows != p->base.rows) {
+        return -1;
+    }
+    s->id = (uint32_t)id;
+    return r->bad || id < 0 ? -1 : 0;
+}
+
+static int read_blocks(struct part *p, struct reader *r) {
+    uint32_t n = p->base.blocks;
+    p->block_first = k_alloc_array(n, sizeof *p->block_first);
+    p->block_last = k_alloc_array(n, sizeof *p->block_last);
+    p->block_events = k_zalloc(n * sizeof *p->block_events);
+    uint64_t before = 0;
+    for (uint32_t b = 0; b < n; b++) {
+        uint64_t first = before + reader_varint(r), last = first + reader_varint(r);
+        uint64_t local = reader_u64(r);
+        if (r->bad || last > UINT32_MAX) return -1;
+        p->block_first[b] = (uint32_t)first;
+        p->block_last[b] = (uint32_t)last;
+        for (uint32_t l = 1; l < p->stream_count; l++) /* file: local bits; memory: schema bits */
+            if (local >> (l & 63) & 1) p->block_events[b] |= event_bit(p->streams[l].id);
+        before = last;
+    }
+    p->base.block_first = p->block_first;
+    p->base.block_last = p->block_last;
+    p->base.block_events = p->block_events;
+    return 0;
+}
+
+static int read_column(struct part *p, struct reader *r, struct part_column *c, uint64_t limit) {
+    uint64_t stream = reader_varint(r);
+    uint8_t type = reader_u8(r), kind = reader_u8(r);
+    struct str name = reader_str(r);
+    if (r->bad || stream >= p->stream_count || type > COLUMN_JSON || kind > VEC_TEXT) return -1;
+    int64_t id = schema_add_column(p->env.schema, p->streams[stream].id, name, type);
+    if (id < 0) return -1;
+    *c = (struct part_column){
+        .id = (uint32_t)id, .stream = (uint32_t)stream, .type = type, .kind = kind};
+    if (read_region(p, r, &c->values, limit, chunks_of(p->streams[stream].rows)) < 0) return -1;
+    if (kind != VEC_CODE) return 0;
+    uint64_t entries = reader_varint(r);
+    if (entries > LEXICON_MAX) return -1;
+    c->entries = (uint32_t)entries;
+    return read_region(p, r, &c->dictionary, limit, 1);
+}
+
+static int read_columns(struct part *p, struct reader *r, uint64_t limit) {
+    uint32_t count = reader_u32(r);
+    if (r->bad || count > reader_left(r)) return -1;
+    p->columns = k_zalloc(count * sizeof *p->columns);
+    for (; p->column_count < count; p->column_count++)
+        if (read_column(p, r, &p->columns[p->column_count], limit) < 0) {
+            p->column_count++;
+            return -1;
+        }
+    p->column_of_size = schema_columns(p->env.schema);
+    p->column_of = k_zalloc(p->column_of_size * sizeof *p->column_of);
+    for (uint32_t i = 0; i < count; i++) p->column_of[p->columns[i].id] = i + 1;
+    return 0;
+}
+
+static int read_directory(struct part *p, struct reader *r, uint64_t limit) {
+    uint64_t rows = reader_varint(r), blocks = reader_varint(r);
+    p->base.bucket = (int32_t)reader_u32(r);
+    p->base.min_time = (int64_t)reader_u64(r);
+    p->base.max_time = (int64_t)reader_u64(r);
+    p->base.first_arrival = reader_u64(r);
+    p->base.last_arrival = reader_u64(r);
+    p->base.identity_version = reader_u32(r);
+    uint64_t streams = reader_varint(r);
+    if (r->bad || rows == 0 || rows > UINT32_MAX ||
+        blocks != (rows + CHUNK_ROWS - 1) / CHUNK_ROWS || blocks > reader_left(r) || streams == 0 ||
+        streams > reader_left(r))
+        return -1;
+    p->base.rows = (uint32_t)rows;
+    p->base.blocks = (uint32_t)blocks;
+    p->stream_count = (uint32_t)streams;
+    p->streams = k_zalloc(streams * sizeof *p->streams);
+    uint8_t *flags = k_zalloc(streams);
+    int code = 0;
+    for (uint32_t l = 0; l < p->stream_count && code == 0; l++)
+        code = read_stream(p, r, l, &flags[l]);
+    if (code == 0) code = read_blocks(p, r);
+    struct region *spine[] = {&p->runs, &p->times, &p->events, &p->numbers};
+    for (size_t i = 0; i < 4 && code == 0; i++)
+        code = read_region(p, r, spine[i], limit, p->base.blocks);
+    for (uint32_t l = 1; l < p->stream_count && code == 0; l++) {
+        struct part_stream *s = &p->streams[l];
+        if (flags[l] & STREAM_HAS_POSTING)
+            code = read_region(p, r, &s->posting, limit, chunks_of(s->rows));
+        if (code == 0 && s->kind == STREAM_KIND_ITEMS)
+            code = read_region(p, r, &s->counts, limit, chunks_of(p->streams[s->parent].rows));
+    }
+    k_free(flags);
+    if (code < 0 || read_columns(p, r, limit) < 0) return -1;
+    uint64_t at = reader_u64(r), bytes = reader_varint(r);
+    if (r->bad || at > limit || bytes > limit - at) return -1;
+    p->keys = (struct str){(const char *)p->map.p + at, bytes};
+    p->stream_of_size = schema_streams(p->env.schema);
+    p->stream_of = k_zalloc(p->stream_of_size * sizeof *p->stream_of);
+    for (uint32_t l = 0; l < p->stream_count; l++) p->stream_of[p->streams[l].id] = l + 1;
+    return 0;
+}
+
+static int check_header(struct part *p, struct keel_error *err) {
+    const uint8_t *h = p->map.p;
+    uint16_t major;
+    uint64_t sum;
+    if (p->map.n < PART_HEADER_BYTES + PART_TRAILER_BYTES)
+        return corrupt(p, "the file is too short", err);
+    memcpy(&major, h + 8, 2);
+    memcpy(&sum, h + 56, 8);
+    memcpy(&p->id, h + 32, 8);
+    if (memcmp(h, PART_MAGIC, 8) != 0 || sum != hash64(h, 56)) return corrupt(p, "its header", err);
+    if (major > PART_MAJOR)
+        FAIL(err, UNSUPPORTED, "%s has format %u, this keel reads up to %d; use a newer keel",
+             p->path, major, PART_MAJOR);
+    if (memcmp(h + 16, p->env.store_id, PART_ID_BYTES) != 0)
+        FAIL(err, CORRUPT, "%s belongs to another store", p->path);
+    return 0;
+}
+
+static int load_directory(struct part *p, struct keel_error *err) {
+    const uint8_t *t = p->map.p + p->map.n - PART_TRAILER_BYTES;
+    uint64_t offset, sum;
+    uint32_t bytes, unpacked;
+    memcpy(&offset, t, 8);
+    memcpy(&bytes, t + 8, 4);
+    memcpy(&unpacked, t + 12, 4);
+    memcpy(&sum, t + 16, 8);
+    if (memcmp(t + 24, PART_END_MAGIC, 8) != 0 || unpacked > PART_DIRECTORY_MAX ||
+        offset > p->map.n - PART_TRAILER_BYTES || bytes != p->map.n - PART_TRAILER_BYTES - offset ||
+        sum != hash64(p->map.p + offset, bytes))
+        return corrupt(p, "its end (directory or trailer)", err);
+    uint8_t *directory = k_try_alloc(unpacked);
+    if (!directory) FAIL(err, NO_MEMORY, "no memory to open %s", p->path);
+    size_t n = ZSTD_decompress(directory, unpacked, p->map.p + offset, bytes);
+    struct reader r = reader_over(directory, unpacked);
+    int code = ZSTD_isError(n) || n != unpacked || read_directory(p, &r, offset) < 0 || r.bad
+                   ? corrupt(p, "its directory", err)
+                   : 0;
+    k_free(directory);
+    return code;
+}
+
+static const struct source_ops PART_OPS;
+
+int part_open(const char *path, const struct part_env *env, struct part **out,
+              struct keel_error *err) {
+    struct part *p = k_zalloc(sizeof *p);
+    p->path = k_strdup(path);
+    p->env = *env;
+    p->base.ops = &PART_OPS;
+    pthread_mutex_init(&p->lock, NULL);
+    int code = file_map_open(path, &p->map, err);
+    if (code == 0) code = check_header(p, err);
+    if (code == 0) code = load_directory(p, err);
+    if (code < 0) {
+        part_close(p);
+        return code;
+    }
+    *out = p;
+    return 0;
+}
+
+void part_close(struct part *p) {
+    if (!p) return;
+    struct region *spine[] = {&p->runs, &p->times, &p->events, &p->numbers};
+    for (size_t i = 0; i < 4; i++) k_free(spine[i]->at);
+    for (uint32_t l = 0; p->streams && l < p->stream_count; l++) {
+        k_free(p->streams[l].block_base);
+        k_free(p->streams[l].chunk_base);
+        k_free(p->streams[l].posting.at);
+        k_free(p->streams[l].counts.at);
+    }
+    for (uint32_t i = 0; i < p->column_count; i++) {
+        k_free(p->columns[i].values.at);
+        k_free(p->columns[i].dictionary.at);
+        k_free(p->columns[i].codes);
+    }
+    k_free(p->streams);
+    k_free(p->columns);
+    k_free(p->column_of);
+    k_free(p->stream_of);
+    k_free(p->block_first);
+    k_free(p->block_last);
+    k_free(p->block_events);
+    file_map_close(&p->map);
+    pthread_mutex_destroy(&p->lock);
+    k_free(p->path);
+    k_free(p);
+}
+
+struct source *part_source(struct part *p) {
+    return &p->base;
+}
+uint64_t part_bytes(const struct part *p) { return p->map.n; }
+uint64_t part_key_bytes(const struct part *p) { return p->keys.n; }
+const char *part_path(const struct part *p) { return p->path; }
+
+/* ---- chunks ---- */
+
+static _Thread_local uint64_t thread_bytes;
+
+uint64_t part_thread_bytes(void) { return thread_bytes; }
+
+static int chunk_bytes(const struct part *p, const struct region *region, uint32_t chunk,
+                       const char *what, struct str *out, struct keel_error *err) {
+    if (chunk >= region->chunks) return corrupt(p, what, err);
+    uint64_t at = region->at[chunk], end = region->at[chunk + 1];
+    uint32_t sum;
+    if (at == end) {
+        *out = (struct str){"", 0};
+        return 0;
+    }
+    thread_bytes += end - at;
+    memcpy(&sum, p->map.p + at, 4);
+    *out = (struct str){(const char *)p->map.p + at + 4, end - at - 4};
+    if (sum != (uint32_t)hash_str(*out)) {
+        char text[160];
+        snprintf(text, sizeof text, "%s, chunk %u at byte %llu: wrong checksum", what, chunk,
+                 (unsigned long long)at);
+        return corrupt(p, text, err);
+    }
+    return 0;
+}
+
+static struct str take_sized(struct reader *r) {
+    uint16_t n = reader_u16(r);
+    const uint8_t *bytes = reader_take(r, n);
+    return (struct str){(const char *)bytes, bytes ? n : 0};
+}
+static struct str take_rest(struct reader *r) {
+    return (struct str){(const char *)r->p, reader_left(r)};
+}
+
+static uint32_t block_rows(const struct source *s, uint32_t block) {
+    uint32_t from = block * CHUNK_ROWS;
+    return s->rows - from < CHUNK_ROWS ? s->rows - from : CHUNK_ROWS;
+}
+
+static int read_starts(const struct part *p, uint32_t block, uint64_t *starts, uint32_t *gaps,
+                       uint32_t *runs, struct keel_error *err) {
+    struct str bytes;
+    uint32_t n = block_rows(&p->base, block);
+    TRY(chunk_bytes(p, &p->runs, block, "customers", &bytes, err));
+    struct reader r = reader_over(bytes.p, bytes.n);
+    *runs = reader_u16(&r);
+    struct str packed = take_sized(&r);
+    if (r.bad || *runs > n || bits_decode(take_rest(&r), n, starts) < 0 ||
+        bits_count(starts) != *runs || !bit_get(starts, 0) ||
+        (gaps && ints_decode_u32(packed, *runs, gaps) < 0))
+        return corrupt(p, "customers", err);
+    return 0;
+}
+
+static int read_customers(const struct part *p, uint32_t block, struct row_block *out,
+                          struct keel_error *err) {
+    uint32_t gaps[CHUNK_ROWS], runs;
+    uint16_t at[CHUNK_ROWS + 1];
+    TRY(read_starts(p, block, out->starts, gaps, &runs, err));
+    bits_to_index(out->starts, at);
+    at[runs] = (uint16_t)out->n;
+    uint32_t customer = p->block_first[block];
+    for (uint32_t k = 0; k < runs; k++) {
+        customer += gaps[k];
+        for (uint32_t i = at[k]; i < at[k + 1]; i++) out->customer[i] = customer;
+    }
+    return customer == p->block_last[block] ? 0 : corrupt(p, "customers", err);
+}
+
+static int64_t read_base(struct reader *r, int64_t *unit) {
+    *unit = (int64_t)reader_varint(r);
+    uint64_t z = reader_varint(r);
+    return (int64_t)(z >> 1) ^ -(int64_t)(z & 1);
+}
+
+/* A run's first time is absolute, the others add to the row before: branch-free, one pass. */
+static int read_times(const struct part *p, uint32_t block, const uint64_t *starts, uint32_t runs,
+                      struct row_block *out, struct keel_error *err) {
+    uint32_t first[CHUNK_ROWS + 1], gap[CHUNK_ROWS + 1], rel[CHUNK_ROWS];
+    struct str bytes;
+    int64_t unit;
+    TRY(chunk_bytes(p, &p->times, block, "times", &bytes, err));
+    struct reader r = reader_over(bytes.p, bytes.n);
+    int64_t base = read_base(&r, &unit);
+    struct str firsts = take_sized(&r);
+    if (r.bad || unit <= 0 || ints_decode_u32(firsts, runs, first) < 0 ||
+        ints_decode_u32(take_rest(&r), out->n - runs, gap) < 0)
+        return corrupt(p, "times", err);
+    first[runs] = gap[out->n - runs] = 0;
+    uint32_t t = 0;
+    const uint32_t *f = first, *g = gap;
+    for (uint32_t i = 0; i < out->n; i++) {
+        uint32_t start = (uint32_t)(starts[i >> 6] >> (i & 63)) & 1;
+        t = start ? *f : t + *g;
+        f += start;
+        g += 1 - start;
+        rel[i] = t;
+    }
+    for (uint32_t i = 0; i < out->n; i++) out->time[i] = (base + rel[i]) * unit;
+    return 0;
+}
+
+static int part_rows(const struct source *s, uint32_t block, unsigned parts, struct row_block *out,
+                     struct keel_error *err) {
+    const struct part *p = of(s);
+    struct str bytes;
+    out->n = block_rows(s, block);
+    if (parts & (ROWS_CUSTOMER | ROWS_NUMBER)) TRY(read_customers(p, block, out, err));
+    if (parts & ROWS_TIME) {
+        uint32_t runs;
+        if (parts & (ROWS_CUSTOMER | ROWS_NUMBER))
+            runs = bits_count(out->starts);
+        else
+            TRY(read_starts(p, block, out->starts, NULL, &runs, err));
+        TRY(read_times(p, block, out->starts, runs, out, err));
+    }
+    if (parts & ROWS_EVENT) {
+        TRY(chunk_bytes(p, &p->events, block, "events", &bytes, err));
+        if (ints_decode_u32(bytes, out->n, out->event) < 0) return corrupt(p, "events", err);
+        uint32_t bad = 0;
+        for (uint32_t i = 0; i < out->n; i++) {
+            uint32_t local = out->event[i];
+            bad |= local >= p->stream_count;
+            out->event[i] = p->streams[local < p->stream_count ? local : 0].id;
+        }
+        if (bad) return corrupt(p, "events", err);
+    }
+    if (parts & ROWS_NUMBER) {
+        TRY(chunk_bytes(p, &p->numbers, block, "numbers", &bytes, err));
+        if (bytes.n == 0)
+            memcpy(out->number, out->customer, out->n * sizeof *out->number);
+        else if (ints_decode_u32(bytes, out->n, out->number) < 0)
+            return corrupt(p, "numbers", err);
+    }
+    return 0;
+}
+
+/* ---- streams and columns ---- */
+
+static const struct part_stream *stream_at(const struct source *s, uint32_t id) {
+    const struct part *p = of(s);
+    uint32_t at = id < p->stream_of_size ? p->stream_of[id] : 0;
+    return at ? &p->streams[at - 1] : NULL;
+}
+
+static uint32_t part_stream_base(const struct source *s, uint32_t id, uint32_t block) {
+    const struct part_stream *stream = stream_at(s, id);
+    return stream && stream->block_base ? stream->block_base[block] : 0;
+}
+
+static uint32_t part_stream_rows(const struct source *s, uint32_t id) {
+    const struct part_stream *stream = stream_at(s, id);
+    return stream ? stream->rows : 0;
+}
+
+static struct part_column *column_at(const struct source *s, uint32_t column) {
+    const struct part *p = of(s);
+    uint32_t at = column < p->column_of_size ? p->column_of[column] : 0;
+    return at ? &p->columns[at - 1] : NULL;
+}
+
+static bool part_has_column(const struct source *s, uint32_t column) {
+    return column_at(s, column) != NULL;
+}
+
+static int build_codes(const struct part *p, struct part_column *c, uint32_t **out,
+                       struct keel_error *err) {
+    struct str bytes;
+    struct buf text;
+    struct lexicon *lexicon = p->env.lexicon_of(p->env.ctx, c->id);
+    TRY(chunk_bytes(p, &c->dictionary, 0, "dictionary", &bytes, err));
+    struct str *entries = k_try_alloc_array((size_t)c->entries + 1, sizeof *entries);
+    uint32_t *codes = k_try_alloc_array((size_t)c->entries + 1, sizeof *codes);
+    buf_init(&text, PART_CHUNK_MAX);
+    int code = !entries || !codes
+                   ? error_set(err, KEEL_E_NO_MEMORY, "no memory for a dictionary of %s", p->path)
+               : texts_decode(bytes, c->entries, &text, entries) < 0 ? corrupt(p, "dictionary", err)
+                                                                     : 0;
+    for (uint32_t i = 0; i < c->entries && code == 0; i++) {
+        codes[i] = lexicon_add(lexicon, entries[i]);
+        if (codes[i] == UINT32_MAX)
+            code = error_set(err, KEEL_E_LIMIT, "a column of %s has more than %d strings", p->path,
+                             LEXICON_MAX);
+    }
+    buf_release(&text);
+    k_free(entries);
+    if (code < 0)
+        k_free(codes);
+    else
+        *out = codes;
+    return code;
+}
+
+/* The translation table of a dictionary column; made by the first reader. */
+static int codes_of(const struct part *p, struct part_column *c, const uint32_t **out,
+                    struct keel_error *err) {
+    uint32_t *codes = __atomic_load_n(&c->codes, __ATOMIC_ACQUIRE);
+    if (!codes) {
+        pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&p->lock;
+        pthread_mutex_lock(lock);
+        codes = c->codes;
+        int code = codes ? 0 : build_codes(p, c, &codes, err);
+        if (code == 0) __atomic_store_n(&c->codes, codes, __ATOMIC_RELEASE);
+        pthread_mutex_unlock(lock);
+        TRY(code);
+    }
+    *out = codes;
+    return 0;
+}
+
+/* Packed present values move to their slots, from the back, in place. */
+#define SPREAD(values)                                                                             \
+    for (uint32_t i_ = vec->n, k_ = present; i_-- > 0 && k_ <= i_;)                                \
+        if (bit_get(vec->present, i_)) (values)[i_] = (values)[--k_];
+
+static int decode_values(const struct part *p, struct part_column *c, struct str bytes,
+                         uint32_t present, struct vec_buffer *out, struct keel_error *err) {
+    struct vec *vec = &out->vec;
+    uint64_t bits[BITS_WORDS];
+    const uint32_t *codes = NULL;
+    int code = 0;
+    switch (c->kind) {
+    case VEC_NUMBER:
+        vec->num = out->num;
+        code = numbers_decode(bytes, present, out->num);
+        if (code == 0 && present < vec->n) SPREAD(out->num);
+        return code;
+    case VEC_TEXT:
+        vec->text = out->text;
+        buf_clear(&out->bytes);
+        code = texts_decode(bytes, present, &out->bytes, out->text);
+        if (code == 0 && present < vec->n) SPREAD(out->text);
+        return code;
+    case VEC_BOOL:
+        vec->code = out->code;
+        TRY(bits_decode(bytes, present, bits));
+        for (uint32_t i = 0; i < present; i++) out->code[i] = bit_get(bits, i);
+        break;
+    case VEC_CODE:
+        vec->code = out->code;
+        TRY(codes_of(p, c, &codes, err));
+        TRY(ints_decode_u32(bytes, present, out->code));
+        for (uint32_t i = 0; i < present; i++) {
+            if (out->code[i] >= c->entries) return -KEEL_E_CORRUPT;
+            out->code[i] = codes[out->code[i]];
+        }
+        break;
+    }
+    if (present < vec->n) SPREAD(out->code);
+    return 0;
+}
+
+static int part_column(const struct source *s, uint32_t column, uint32_t chunk,
+                       struct vec_buffer *out, struct keel_error *err) {
+    const struct part *p = of(s);
+    struct part_column *c = column_at(s, column);
+    struct vec *vec = &out->vec;
+    uint32_t rows = c ? p->streams[c->stream].rows
+                      : part_stream_rows(s, schema_column(p->env.schema, column).stream);
+    uint32_t from = chunk * CHUNK_ROWS;
+    vec->n = rows > from ? (rows - from < CHUNK_ROWS ? rows - from : CHUNK_ROWS) : 0;
+    memset(vec->present, 0, sizeof vec->present);
+    vec->kind = c ? c->kind : VEC_NUMBER;
+    vec->num = out->num;
+    if (c && c->kind == VEC_TEXT)
+        vec->text = out->text;
+    else if (c && c->kind != VEC_NUMBER)
+        vec->code = out->code;
+    if (!c) return 0;
+    struct str bytes;
+    TRY(chunk_bytes(p, &c->values, chunk, "column values", &bytes, err));
+    if (bytes.n == 0) return 0;
+    struct reader r = reader_over(bytes.p, bytes.n);
+    struct str bits = take_sized(&r);
+    if (r.bad || bits_decode(bits, vec->n, vec->present) < 0)
+        return corrupt(p, "column values", err);
+    int code = decode_values(p, c, take_rest(&r), bits_count(vec->present), out, err);
+    if (code == -KEEL_E_CORRUPT) return corrupt(p, "column values", err);
+    return code;
+}
+
+static int part_items(const struct source *s, uint32_t item_stream, uint32_t chunk,
+                      uint32_t *counts, uint64_t *base, struct keel_error *err) {
+    const struct part *p = of(s);
+    const struct part_stream *items = stream_at(s, item_stream);
+    const struct part_stream *parent =
+        items ? &p->streams[items->parent]
+              : stream_at(s, schema_stream(p->env.schema, item_stream).parent);
+    uint32_t from = chunk * CHUNK_ROWS;
+    uint32_t n = !parent || parent->rows <= from    ? 0
+                 : parent->rows - from < CHUNK_ROWS ? parent->rows - from
+                                                    : CHUNK_ROWS;
+    *base = items ? items->chunk_base[chunk] : 0;
+    if (!items) {
+        memset(counts, 0, n * sizeof *counts);
+        return 0;
+    }
+    struct str bytes;
+    TRY(chunk_bytes(p, &items->counts, chunk, "line items", &bytes, err));
+    if (ints_decode_u32(bytes, n, counts) < 0) return corrupt(p, "line items", err);
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < n; i++) total += counts[i];
+    return total == items->chunk_base[chunk + 1] - *base ? 0 : corrupt(p, "line items", err);
+}
+
+static bool part_has_posting(const struct source *s, uint32_t id) {
+    const struct part_stream *stream = stream_at(s, id);
+    return stream && stream->posting.at;
+}
+
+static int part_posting(const struct source *s, uint32_t id, uint32_t chunk, uint32_t *customer,
+                        int64_t *time, uint32_t *n, struct keel_error *err) {
+    const struct part *p = of(s);
+    const struct part_stream *stream = stream_at(s, id);
+    uint32_t rel[CHUNK_ROWS], from = chunk * CHUNK_ROWS;
+    struct str bytes;
+    int64_t unit;
+    *n = stream->rows - from < CHUNK_ROWS ? stream->rows - from : CHUNK_ROWS;
+    TRY(chunk_bytes(p, &stream->posting, chunk, "postings", &bytes, err));
+    struct reader r = reader_over(bytes.p, bytes.n);
+    int64_t base = read_base(&r, &unit);
+    struct str customers = take_sized(&r);
+    if (r.bad || unit <= 0 || ints_decode_u32(customers, *n, customer) < 0 ||
+        ints_decode_u32(take_rest(&r), *n, rel) < 0)
+        return corrupt(p, "postings", err);
+    for (uint32_t i = 0; i < *n; i++) time[i] = (base + rel[i]) * unit;
+    return 0;
+}
+
+static int part_keys(const struct source *s, struct event_key *out, struct keel_error *err) {
+    const struct part *p = of(s);
+    return part_keys_decode(p->keys, out, s->rows) < 0 ? corrupt(p, "message keys", err) : 0;
+}
+
+int part_has_key(const struct part *p, struct event_key key, struct keel_error *err) {
+    int found = part_keys_find(p->keys, key);
+    return found < 0 ? corrupt(p, "message keys", err) : found;
+}
+
+static const struct source_ops PART_OPS = {
+    .rows = part_rows,
+    .stream_base = part_stream_base,
+    .stream_rows = part_stream_rows,
+    .has_column = part_has_column,
+    .column = part_column,
+    .items = part_items,
+    .has_posting = part_has_posting,
+    .posting = part_posting,
+    .keys = part_keys,
+};
+
+/* ---- reports and checks ---- */
+
+static uint64_t region_bytes(const struct region *r) {
+    return r->at ? r->at[r->chunks] - r->at[0] : 0;
+}
+
+void part_regions(const struct part *p, void (*each)(void *, const char *, const char *, uint64_t),
+                  void *ctx) {
+    each(ctx, "", "customers", region_bytes(&p->runs));
+    each(ctx, "", "times", region_bytes(&p->times));
+    each(ctx, "", "events", region_bytes(&p->events));
+    each(ctx, "", "numbers", region_bytes(&p->numbers));
+    each(ctx, "", "message keys", p->keys.n);
+    for (uint32_t l = 1; l < p->stream_count; l++) {
+        struct str name = schema_stream(p->env.schema, p->streams[l].id).name;
+        if (p->streams[l].posting.at)
+            each(ctx, name.p, "posting", region_bytes(&p->streams[l].posting));
+        if (p->streams[l].counts.at)
+            each(ctx, name.p, "line items", region_bytes(&p->streams[l].counts));
+    }
+    for (uint32_t i = 0; i < p->column_count; i++) {
+        const struct part_column *c = &p->columns[i];
+        each(ctx, schema_stream(p->env.schema, p->streams[c->stream].id).name.p,
+             schema_column(p->env.schema, c->id).name.p,
+             region_bytes(&c->values) + region_bytes(&c->dictionary));
+    }
+}
+
+struct check {
+    struct part *part;
+    void (*report)(void *, const char *);
+    void *ctx;
+    uint64_t faults;
+};
+
+static void fault(struct check *c, int code, const struct keel_error *err) {
+    if (code >= 0) return;
+    c->faults++;
+    c->report(c->ctx, err->message);
+}
+
+static void fault_text(struct check *c, const char *what) {
+    struct keel_error err;
+    fault(c, corrupt(c->part, what, &err), &err);
+}
+
+static void check_rows(struct check *c) {
+    struct part *p = c->part;
+    struct row_block *block = k_alloc(sizeof *block);
+    uint32_t *seen = k_zalloc(p->stream_count * sizeof *seen);
+    struct keel_error err;
+    uint32_t last_customer = 0;
+    int64_t last_time = INT64_MIN;
+    for (uint32_t b = 0; b < p->base.blocks; b++) {
+        int code = part_rows(&p->base, b, ROWS_ALL, block, &err);
+        fault(c, code, &err);
+        for (uint32_t i = 0; i < block->n && code == 0; i++) {
+            if (block->customer[i] < last_customer ||
+                (block->customer[i] == last_customer && block->time[i] < last_time)) {
+                fault_text(c, "rows are out of order");
+                code = -1;
+            }
+            if (block->time[i] < p->base.min_time || block->time[i] > p->base.max_time) {
+                fault_text(c, "a time lies outside the part's");
+                code = -1;
+            }
+            last_customer = block->customer[i];
+            last_time = block->time[i];
+            seen[p->stream_of[block->event[i]] - 1]++;
+        }
+    }
+    for (uint32_t l = 1; l < p->stream_count; l++)
+        if (p->streams[l].kind == STREAM_KIND_EVENT && seen[l] != p->streams[l].rows)
+            fault_text(c, "rows and event streams differ");
+    k_free(seen);
+    k_free(block);
+}
+
+uint64_t part_check(struct part *p, void (*report)(void *, const char *), void *ctx) {
+    struct check c = {.part = p, .report = report, .ctx = ctx};
+    struct keel_error err;
+    struct vec_buffer *buffer = k_alloc(sizeof *buffer);
+    uint32_t *customer = k_alloc_array(CHUNK_ROWS, sizeof *customer);
+    int64_t *time = k_alloc_array(CHUNK_ROWS, sizeof *time);
+    uint32_t n;
+    uint64_t base;
+    vec_buffer_init(buffer);
+    check_rows(&c);
+    for (uint32_t l = 1; l < p->stream_count; l++) {
+        const struct part_stream *s = &p->streams[l];
+        for (uint32_t k = 0; s->posting.at && k < s->posting.chunks; k++)
+            fault(&c, part_posting(&p->base, s->id, k, customer, time, &n, &err), &err);
+        for (uint32_t k = 0; s->counts.at && k < s->counts.chunks; k++)
+            fault(&c, part_items(&p->base, s->id, k, customer, &base, &err), &err);
+    }
+    for (uint32_t i = 0; i < p->column_count; i++)
+        for (uint32_t k = 0; k < p->columns[i].values.chunks; k++)
+            fault(&c, part_column(&p->base, p->columns[i].id, k, buffer, &err), &err);
+    if (part_keys_check(p->keys) < 0) fault_text(&c, "message keys");
+    vec_buffer_release(buffer);
+    k_free(buffer);
+    k_free(customer);
+    k_free(time);
+    return c.faults;
+}

@@ -1,0 +1,133 @@
+/* Implementation of redirect.h: pages of 16,384 roots; a view shares them by reference, the writer
+ * copies a page that a view holds before it changes it. The log of moves is shared the same way: it
+ * only grows, in a buffer that a view keeps alive. */
+#include "store/redirect.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/mem.h"
+
+struct redirect_move_log {
+    _Atomic uint32_t refs;
+    uint32_t capacity;
+    struct redirect_move moves[];
+};
+
+struct redirects {
+    uint32_t numbers, version, page_count, page_capacity;
+    struct redirect_page **pages;
+    struct redirect_move_log *log;
+    uint32_t move_count;
+};
+
+enum { FIRST_MOVES = 64 };
+
+static struct redirect_move_log *log_new(uint32_t capacity) {
+    struct redirect_move_log *log =
+        k_alloc(sizeof *log + (size_t)capacity * sizeof(struct redirect_move));
+    log->refs = 1;
+    log->capacity = capacity;
+    return log;
+}
+
+static void log_unref(struct redirect_move_log *log) {
+    if (log && atomic_fetch_sub(&log->refs, 1) == 1) k_free(log);
+}
+
+static void page_unref(struct redirect_page *page) {
+    if (__atomic_sub_fetch(&page->refs, 1, __ATOMIC_ACQ_REL) == 0) k_free(page);
+}
+
+struct redirects *redirects_new(void) {
+    struct redirects *r = k_zalloc(sizeof *r);
+    r->log = log_new(FIRST_MOVES);
+    return r;
+}
+
+void redirects_free(struct redirects *r) {
+    if (!r) return;
+    for (uint32_t i = 0; i < r->page_count; i++) page_unref(r->pages[i]);
+    k_free(r->pages);
+    log_unref(r->log);
+    k_free(r);
+}
+
+/* The page of a number, private to the writer: copied first if a view holds it. */
+static struct redirect_page *own_page(struct redirects *r, uint32_t index) {
+    struct redirect_page *page = r->pages[index];
+    if (__atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) == 1) return page;
+    struct redirect_page *copy = k_alloc(sizeof *copy);
+    memcpy(copy, page, sizeof *copy);
+    copy->refs = 1;
+    page_unref(page);
+    return r->pages[index] = copy;
+}
+
+uint32_t redirects_add_number(struct redirects *r) {
+    uint32_t number = r->numbers;
+    K_ASSERT_OP(number, <, UINT32_MAX - 1);
+    uint32_t index = number >> REDIRECT_PAGE_BITS;
+    if (index == r->page_count) {
+        if (r->page_count == r->page_capacity) {
+            r->page_capacity = r->page_capacity ? r->page_capacity * 2 : 16;
+            r->pages = k_realloc(r->pages, r->page_capacity * sizeof *r->pages);
+        }
+        /* A new page maps every number to itself, so adding a number inside it changes nothing. */
+        struct redirect_page *page = k_alloc(sizeof *page);
+        page->refs = 1;
+        page->identity = true;
+        for (uint32_t i = 0; i < REDIRECT_PAGE; i++)
+            page->root[i] = (index << REDIRECT_PAGE_BITS) + i;
+        r->pages[r->page_count++] = page;
+    }
+    r->numbers++;
+    return number;
+}
+
+void redirects_set(struct redirects *r, uint32_t number, uint32_t root) {
+    uint32_t from = redirects_root(r, number);
+    if (from == root) return;
+    struct redirect_page *page = own_page(r, number >> REDIRECT_PAGE_BITS);
+    page->root[number & (REDIRECT_PAGE - 1)] = root;
+    page->identity = false;
+    if (r->move_count == r->log->capacity) {
+        struct redirect_move_log *log = log_new(r->log->capacity * 2);
+        memcpy(log->moves, r->log->moves, r->move_count * sizeof log->moves[0]);
+        log_unref(r->log);
+        r->log = log;
+    }
+    r->version++;
+    r->log->moves[r->move_count++] =
+        (struct redirect_move){.number = number, .from = from, .version = r->version};
+}
+
+uint32_t redirects_root(const struct redirects *r, uint32_t number) {
+    K_ASSERT_OP(number, <, r->numbers);
+    return r->pages[number >> REDIRECT_PAGE_BITS]->root[number & (REDIRECT_PAGE - 1)];
+}
+
+uint32_t redirects_numbers(const struct redirects *r) { return r->numbers; }
+uint32_t redirects_version(const struct redirects *r) { return r->version; }
+
+void redirects_view(struct redirects *r, struct redirect_view *out) {
+    *out = (struct redirect_view){.numbers = r->numbers,
+                                  .version = r->version,
+                                  .page_count = r->page_count,
+                                  .pages = k_alloc_array(r->page_count + 1, sizeof *out->pages),
+                                  .moves = r->log->moves,
+                                  .move_count = r->move_count,
+                                  .log = r->log};
+    for (uint32_t i = 0; i < r->page_count; i++) {
+        out->pages[i] = r->pages[i];
+        __atomic_add_fetch(&r->pages[i]->refs, 1, __ATOMIC_ACQ_REL);
+    }
+    atomic_fetch_add(&r->log->refs, 1);
+}
+
+void redirect_view_release(struct redirect_view *v) {
+    for (uint32_t i = 0; i < v->page_count; i++) page_unref(v->pages[i]);
+    k_free(v->pages);
+    log_unref(v->log);
+    *v = (struct redirect_view){0};
+}

@@ -1,0 +1,329 @@
+/* Implementation of scan.h: which sources, which blocks, which rows. */
+#include "store/scan.h"
+
+#include <stdlib.h>
+
+#include "store/scan_int.h"
+
+/* ---- bits ---- */
+
+/* One byte per comparison, which vectorises, then eight bytes to eight bits by a multiplication. */
+void bits_equal_u32(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits) {
+    uint8_t equal[CHUNK_ROWS];
+    for (uint32_t i = 0; i < n; i++) equal[i] = a[i] == v;
+    memset(equal + n, 0, CHUNK_ROWS - n);
+    for (uint32_t w = 0; w * 64 < n; w++) {
+        uint64_t word = 0;
+        for (uint32_t k = 0; k < 8; k++) {
+            uint64_t eight;
+            memcpy(&eight, equal + w * 64 + k * 8, 8);
+            word |= (eight * 0x0102040810204080u >> 56) << (k * 8);
+        }
+        bits[w] |= word;
+    }
+}
+
+/* ---- open ---- */
+
+static void group_sources(struct scan *s) {
+    const struct snapshot *snap = s->snap;
+    s->groups = k_zalloc((snap->source_count + 1) * sizeof *s->groups);
+    for (uint32_t i = 0; i < snap->source_count;) {
+        struct group *g = &s->groups[s->group_count++];
+        uint32_t end = i;
+        while (end < snap->source_count && snap->sources[end]->bucket == snap->sources[i]->bucket)
+            end++;
+        g->sources = snap->sources + i;
+        g->count = end - i;
+        if (g->count > s->most_sources) s->most_sources = g->count;
+        for (uint32_t k = 0; k < g->count; k++) {
+            const struct source *a = g->sources[k];
+            g->wanted |= a->min_time < s->spec.to_ms && a->max_time >= s->spec.from_ms;
+            for (uint32_t l = 0; l < k; l++) {
+                const struct source *b = g->sources[l];
+                bool apart = b->block_last[b->blocks - 1] < a->block_first[0] ||
+                             a->block_last[a->blocks - 1] < b->block_first[0] ||
+                             b->max_time < a->min_time; /* in the order they are read */
+                g->overlapping |= !apart;
+            }
+        }
+        i = end;
+    }
+}
+
+static void open_column(struct scan *s, struct scan_column *c, uint32_t id) {
+    struct schema *schema = store_schema(s->snap->store);
+    c->info = schema_column(schema, id);
+    c->stream = schema_stream(schema, c->info.stream);
+    c->event_stream = c->stream.kind == STREAM_KIND_ITEMS ? c->stream.parent : c->info.stream;
+    c->text = c->info.type == COLUMN_JSON || c->info.text;
+    if (c->info.type == COLUMN_STRING) c->lexicon = store_lexicon(s->snap->store, id);
+    vec_buffer_init(&c->out);
+    arena_init(&c->texts, SIZE_MAX / 2);
+    c->out_batch = c->items_batch = UINT64_MAX;
+}
+
+int scan_open(const struct snapshot *snap, const struct scan_spec *spec, struct scan **out,
+              struct keel_error *err) {
+    if (spec->column_count > SCAN_MAX_COLUMNS || spec->event_count > SCAN_MAX_EVENTS)
+        FAIL(err, LIMIT, "a query may use at most %d properties and %d events", SCAN_MAX_COLUMNS,
+             SCAN_MAX_EVENTS);
+    struct scan *s = k_zalloc(sizeof *s);
+    s->snap = snap;
+    s->spec = *spec;
+    s->wanted_size = schema_streams(store_schema(snap->store));
+    s->wanted = k_zalloc(s->wanted_size + 1);
+    if (spec->events) {
+        s->events = k_alloc_array(spec->event_count + 1, sizeof *s->events);
+        for (uint32_t i = 0; i < spec->event_count; i++) {
+            s->events[i] = spec->events[i];
+            s->wanted[spec->events[i]] = 1;
+            s->wanted_mask |= event_bit(spec->events[i]);
+        }
+    } else {
+        memset(s->wanted, 1, s->wanted_size);
+        s->wanted_mask = UINT64_MAX;
+    }
+    group_sources(s);
+    s->columns = k_zalloc((spec->column_count + 1) * sizeof *s->columns);
+    for (uint32_t i = 0; i < spec->column_count; i++)
+        open_column(s, &s->columns[i], spec->columns[i]);
+    for (uint32_t i = 0; i < s->group_count; i++) {
+        if (!s->groups[i].wanted) continue;
+        int code = group_find_moved(&s->groups[i], &snap->redirects, err);
+        if (code < 0) {
+            scan_close(s);
+            return code;
+        }
+    }
+    s->group = s->group_count;
+    *out = s;
+    return 0;
+}
+
+void scan_close(struct scan *s) {
+    if (!s) return;
+    scan_columns_release(s);
+    for (uint32_t i = 0; i < s->group_count; i++) {
+        k_free(s->groups[i].moved);
+        k_free(s->groups[i].disturbed);
+    }
+    k_free(s->groups);
+    k_free(s->events);
+    k_free(s->wanted);
+    k_free(s->slow);
+    k_free(s->rows);
+    k_free(s);
+}
+
+struct scan_cost scan_cost(const struct scan *s) {
+    return s->cost;
+}
+
+/* ---- walking ---- */
+
+int scan_range(struct scan *s, uint32_t first, uint32_t count, struct keel_error *err) {
+    if (count == 0 || (uint64_t)first + count > UINT32_MAX)
+        FAIL(err, INTERNAL, "a scan of customers %u + %u", first, count);
+    s->first = first;
+    s->count = count;
+    uint32_t words = (count + 63) / 64;
+    if (words > s->slow_words) {
+        k_free(s->slow);
+        s->slow = k_alloc_array(words, sizeof *s->slow);
+        s->slow_words = words;
+    }
+    s->group = UINT32_MAX; /* the next group is 0 */
+    s->phase = PHASE_NEXT_GROUP;
+    return 0;
+}
+
+static bool in_time(const struct scan *s, const struct source *source) {
+    return source->min_time < s->spec.to_ms && source->max_time >= s->spec.from_ms;
+}
+
+/* Only properties of events asked for, whose rows have posting copies here. */
+static bool can_post(const struct scan *s, const struct source *source) {
+    if (!s->events || (s->spec.ordered && s->spec.event_count != 1)) return false;
+    for (uint32_t i = 0; i < s->spec.column_count; i++)
+        if (s->columns[i].event_stream == STREAM_ROWS) return false;
+    for (uint32_t i = 0; i < s->spec.event_count; i++)
+        if (source->ops->stream_rows(source, s->events[i]) &&
+            !source->ops->has_posting(source, s->events[i]))
+            return false;
+    return true;
+}
+
+static void begin_posting_event(struct scan *s, const struct source *source) {
+    s->posting_at = s->posting_end = 0;
+    for (; s->posting_event < s->spec.event_count; s->posting_event++) {
+        uint32_t event = s->events[s->posting_event];
+        if (!source->ops->stream_rows(source, event)) continue;
+        s->posting_at = source->ops->stream_base(source, event, s->block);
+        s->posting_end = source->ops->stream_base(source, event, s->end_block);
+        if (s->posting_at < s->posting_end) return;
+    }
+}
+
+static void begin_source(struct scan *s) {
+    const struct group *g = &s->groups[s->group];
+    for (; s->source < g->count; s->source++) {
+        const struct source *source = g->sources[s->source];
+        if (!in_time(s, source)) continue;
+        s->block = source_find_block(source, s->first);
+        s->end_block = s->block;
+        while (s->end_block < source->blocks &&
+               source->block_first[s->end_block] - s->first < s->count &&
+               source->block_first[s->end_block] >= s->first)
+            s->end_block++;
+        /* The first block may begin below the range. */
+        if (s->end_block == s->block && s->block < source->blocks &&
+            source->block_first[s->block] < s->first) {
+            s->end_block++;
+            while (s->end_block < source->blocks &&
+                   source->block_first[s->end_block] - s->first < s->count)
+                s->end_block++;
+        }
+        if (s->block == s->end_block) continue;
+        s->posting = can_post(s, source);
+        s->posting_event = 0;
+        if (s->posting) begin_posting_event(s, source);
+        return;
+    }
+}
+
+static int begin_group(struct scan *s, struct keel_error *err) {
+    do s->group = s->group == UINT32_MAX ? 0 : s->group + 1;
+    while (s->group < s->group_count && !s->groups[s->group].wanted);
+    if (s->group == s->group_count) return 0;
+    scan_columns_new_group(s);
+    TRY(scan_gather(s, err));
+    s->source = 0;
+    s->phase = PHASE_SOURCE;
+    begin_source(s);
+    return 1;
+}
+
+/* Rows of the range, of the time asked for, and not on the slow path. Customers ascend. */
+static void restrict_rows(struct scan *s, const struct source *source) {
+    const struct row_block *b = &s->rowset;
+    uint64_t last = (uint64_t)s->first + s->count;
+    if (b->customer[0] < s->first || b->customer[b->n - 1] >= last)
+        for (uint32_t i = 0; i < b->n; i++)
+            if (b->customer[i] < s->first || b->customer[i] >= last) bit_clear(s->live, i);
+    if (source->min_time < s->spec.from_ms || source->max_time >= s->spec.to_ms)
+        for (uint32_t i = 0; i < b->n; i++)
+            if (b->time[i] < s->spec.from_ms || b->time[i] >= s->spec.to_ms) bit_clear(s->live, i);
+    if (!s->any_slow) return;
+    for (uint32_t i = 0; i < b->n; i++) {
+        uint32_t c = b->customer[i] - s->first;
+        if (c < s->count && s->slow[c >> 6] >> (c & 63) & 1) bit_clear(s->live, i);
+    }
+}
+
+enum { FEW_EVENTS = 8 };
+
+static void mark_events(struct scan *s) {
+    const struct row_block *b = &s->rowset;
+    if (!s->events) {
+        bits_first(s->live, b->n);
+        return;
+    }
+    memset(s->live, 0, sizeof s->live);
+    if (s->spec.event_count <= FEW_EVENTS) {
+        for (uint32_t k = 0; k < s->spec.event_count; k++)
+            bits_equal_u32(b->event, b->n, s->events[k], s->live);
+        return;
+    }
+    for (uint32_t i = 0; i < b->n; i++)
+        s->live[i >> 6] |= (uint64_t)(b->event[i] < s->wanted_size && s->wanted[b->event[i]])
+                           << (i & 63);
+}
+
+static void hand_out(struct scan *s, struct batch *out) {
+    s->serial++;
+    s->cost.blocks++;
+    s->cost.rows += s->rowset.n;
+    *out = (struct batch){.n = s->rowset.n,
+                          .customer = s->rowset.customer,
+                          .time = s->rowset.time,
+                          .event = s->rowset.event,
+                          .scan = s};
+    memcpy(out->live, s->live, sizeof out->live);
+}
+
+static int next_block(struct scan *s, const struct source *source, struct batch *out,
+                      struct keel_error *err) {
+    while (s->block < s->end_block) {
+        uint32_t block = s->block++;
+        if (!(source->block_events[block] & s->wanted_mask)) continue;
+        TRY(source->ops->rows(source, block, ROWS_CUSTOMER | ROWS_TIME | ROWS_EVENT, &s->rowset,
+                              err));
+        mark_events(s);
+        restrict_rows(s, source);
+        if (!bits_any(s->live)) continue;
+        s->kind = BATCH_BLOCK;
+        hand_out(s, out);
+        return 1;
+    }
+    return 0;
+}
+
+static int next_posting(struct scan *s, const struct source *source, struct batch *out,
+                        struct keel_error *err) {
+    while (s->posting_event < s->spec.event_count) {
+        if (s->posting_at >= s->posting_end) {
+            s->posting_event++;
+            begin_posting_event(s, source);
+            continue;
+        }
+        uint32_t event = s->events[s->posting_event], chunk = s->posting_at / CHUNK_ROWS;
+        struct row_block *b = &s->rowset;
+        TRY(source->ops->posting(source, event, chunk, b->customer, b->time, &b->n, err));
+        s->posting_at = (chunk + 1) * CHUNK_ROWS;
+        for (uint32_t i = 0; i < b->n; i++) b->event[i] = event;
+        bits_first(s->live, b->n);
+        restrict_rows(s, source);
+        if (!bits_any(s->live)) continue;
+        s->kind = BATCH_POSTING;
+        s->posting_chunk = chunk;
+        hand_out(s, out);
+        return 1;
+    }
+    return 0;
+}
+
+static int advance(struct scan *s, struct batch *out, struct keel_error *err) {
+    for (;;) {
+        int got;
+        switch (s->phase) {
+        case PHASE_NEXT_GROUP:
+            got = begin_group(s, err);
+            if (got <= 0) return got;
+            break;
+        case PHASE_SOURCE:
+            if (s->source == s->groups[s->group].count) {
+                s->phase = PHASE_GATHER;
+                break;
+            }
+            got = s->posting ? next_posting(s, s->groups[s->group].sources[s->source], out, err)
+                             : next_block(s, s->groups[s->group].sources[s->source], out, err);
+            if (got) return got;
+            s->source++;
+            begin_source(s);
+            break;
+        case PHASE_GATHER:
+            if (scan_gather_next(s, out)) return 1;
+            s->phase = PHASE_NEXT_GROUP;
+            break;
+        }
+    }
+}
+
+int scan_next(struct scan *s, struct batch *out, struct keel_error *err) {
+    if (s->group == s->group_count) return 0;
+    uint64_t before = part_thread_bytes();
+    int got = advance(s, out, err);
+    s->cost.bytes += part_thread_bytes() - before;
+    return got;
+}

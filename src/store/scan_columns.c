@@ -1,0 +1,317 @@
+/* Values for the batches of a scan, row by row.
+ *
+ * A context column's chunks are the blocks themselves. An event's values lie in the order of its
+ * rows, so those of a block are one stretch of its stream, spread to the rows. On the slow path
+ * each row has its own source and ordinal. A column that is a dictionary in one source and text in
+ * another is handed out as text.
+ */
+#include <stdlib.h>
+
+#include "store/scan_int.h"
+
+static void cache_release(struct chunk_cache *c) {
+    for (uint32_t i = 0; i < c->slots; i++) {
+        if (!c->buffers[i]) continue;
+        vec_buffer_release(c->buffers[i]);
+        k_free(c->buffers[i]);
+    }
+    k_free(c->buffers);
+    k_free(c->chunks);
+}
+
+void scan_columns_release(struct scan *s) {
+    for (uint32_t i = 0; s->columns && i < s->spec.column_count; i++) {
+        struct scan_column *c = &s->columns[i];
+        cache_release(&c->cache);
+        vec_buffer_release(&c->out);
+        for (uint32_t k = 0; k < c->item_capacity; k++) k_free(c->item_chunks[k].num);
+        k_free(c->item_chunks);
+        arena_release(&c->texts);
+    }
+    k_free(s->columns);
+}
+
+/* Slots of the caches are the sources of a group. */
+void scan_columns_new_group(struct scan *s) {
+    for (uint32_t i = 0; i < s->spec.column_count; i++) {
+        struct chunk_cache *c = &s->columns[i].cache;
+        if (!c->buffers) {
+            c->slots = s->most_sources;
+            c->buffers = k_zalloc(c->slots * sizeof *c->buffers);
+            c->chunks = k_alloc_array(c->slots, sizeof *c->chunks);
+        }
+        memset(c->chunks, 0xff, c->slots * sizeof *c->chunks);
+    }
+}
+
+static int chunk_of(struct scan *s, struct scan_column *c, uint32_t slot, uint32_t chunk,
+                    const struct vec **out, struct keel_error *err) {
+    struct chunk_cache *cache = &c->cache;
+    if (!cache->buffers[slot]) {
+        cache->buffers[slot] = k_alloc(sizeof **cache->buffers);
+        vec_buffer_init(cache->buffers[slot]);
+    }
+    if (cache->chunks[slot] != chunk) {
+        const struct source *source = s->groups[s->group].sources[slot];
+        cache->chunks[slot] = UINT32_MAX;
+        uint64_t before = part_thread_bytes();
+        TRY(source->ops->column(source, c->info.id, chunk, cache->buffers[slot], err));
+        s->cost.bytes += part_thread_bytes() - before;
+        cache->chunks[slot] = chunk;
+    }
+    *out = &cache->buffers[slot]->vec;
+    return 0;
+}
+
+/* ---- one value from one vector to another ---- */
+
+static enum vec_kind kind_of(const struct scan_column *c) {
+    return c->info.type == COLUMN_NUMBER ? VEC_NUMBER
+           : c->info.type == COLUMN_BOOL ? VEC_BOOL
+           : c->text                     ? VEC_TEXT
+                                         : VEC_CODE;
+}
+
+static void begin_vec(struct vec *v, struct scan_column *c, struct vec_buffer *b, uint32_t n) {
+    v->kind = kind_of(c);
+    v->n = n;
+    memset(v->present, 0, sizeof v->present);
+    if (v->kind == VEC_NUMBER)
+        v->num = b->num;
+    else if (v->kind == VEC_TEXT)
+        v->text = b->text;
+    else
+        v->code = b->code;
+}
+
+static struct str text_of(const struct scan_column *c, const struct vec *from, uint32_t at) {
+    return from->kind == VEC_TEXT ? from->text[at] : lexicon_str(c->lexicon, from->code[at]);
+}
+
+/* `keep` copies a text out of a buffer that is about to be decoded into again. */
+static void copy_value(struct scan_column *c, const struct vec *from, uint32_t at, struct vec *to,
+                       uint32_t i, bool keep) {
+    if (!bit_get(from->present, at)) return;
+    bit_set(to->present, i);
+    switch (to->kind) {
+    case VEC_NUMBER: to->num[i] = from->num[at]; break;
+    case VEC_CODE:
+    case VEC_BOOL: to->code[i] = from->code[at]; break;
+    case VEC_TEXT: {
+        struct str text = text_of(c, from, at);
+        to->text[i] = keep && from->kind == VEC_TEXT ? str_dup(&c->texts, text) : text;
+        break;
+    }
+    }
+}
+
+/* A text chunk under a column that was thought to be a dictionary: from now on all of it is text.
+ */
+static bool turns_text(struct scan_column *c, const struct vec *v) {
+    if (c->text || v->kind != VEC_TEXT) return false;
+    c->text = true;
+    return true;
+}
+
+/* ---- columns of rows ---- */
+
+static int spread_block(struct scan *s, struct scan_column *c, struct vec *to,
+                        struct keel_error *err) {
+    const struct source *source = s->groups[s->group].sources[s->source];
+    uint64_t rows[BITS_WORDS] = {0}, live[BITS_WORDS];
+    uint16_t at[CHUNK_ROWS];
+    bits_equal_u32(s->rowset.event, s->rowset.n, c->event_stream, rows);
+    for (uint32_t w = 0; w < BITS_WORDS; w++) live[w] = rows[w] & s->live[w];
+    if (!bits_any(live) || !source->ops->has_column(source, c->info.id)) return 0;
+    uint32_t n = bits_to_index(rows, at);
+    uint32_t base = source->ops->stream_base(source, c->event_stream, s->block - 1);
+    for (uint32_t k = 0; k < n;) {
+        const struct vec *from;
+        TRY(chunk_of(s, c, s->source, (base + k) / CHUNK_ROWS, &from, err));
+        if (turns_text(c, from)) begin_vec(to, c, &c->out, to->n);
+        uint32_t stop = k + CHUNK_ROWS - (base + k) % CHUNK_ROWS;
+        bool keep = stop < n; /* the next chunk goes to the same buffer */
+        for (; k < n && k < stop; k++)
+            copy_value(c, from, (base + k) % CHUNK_ROWS, to, at[k], keep);
+    }
+    return 0;
+}
+
+static int gather_rows(struct scan *s, struct scan_column *c, struct vec *to,
+                       struct keel_error *err) {
+    for (uint32_t i = 0; i < s->rowset.n; i++) {
+        const struct gathered_row *row = &s->batch_rows[i];
+        const struct vec *from;
+        if (c->event_stream != STREAM_ROWS && row->event != c->event_stream) continue;
+        uint32_t slot = c->event_stream == STREAM_ROWS ? row->row : row->ordinal;
+        TRY(chunk_of(s, c, row->source, slot / CHUNK_ROWS, &from, err));
+        if (turns_text(c, from)) { /* start over: earlier rows of this batch were codes */
+            begin_vec(to, c, &c->out, to->n);
+            i = UINT32_MAX;
+            continue;
+        }
+        copy_value(c, from, slot % CHUNK_ROWS, to, i, true);
+    }
+    return 0;
+}
+
+static int whole_chunk(struct scan *s, struct scan_column *c, uint32_t chunk, struct vec *to,
+                       struct keel_error *err) {
+    const struct source *source = s->groups[s->group].sources[s->source];
+    const struct vec *from;
+    if (!source->ops->has_column(source, c->info.id)) return 0;
+    TRY(chunk_of(s, c, s->source, chunk, &from, err));
+    if (turns_text(c, from) || (c->text && from->kind == VEC_CODE)) {
+        begin_vec(to, c, &c->out, to->n);
+        for (uint32_t i = 0; i < from->n; i++) copy_value(c, from, i, to, i, false);
+    } else {
+        *to = *from; /* aligned already: no copy */
+    }
+    return 0;
+}
+
+int batch_column(const struct batch *b, uint32_t column, const struct vec **out,
+                 struct keel_error *err) {
+    struct scan *s = b->scan;
+    struct scan_column *c = &s->columns[column];
+    struct vec *to = &c->out.vec;
+    K_ASSERT(c->stream.kind != STREAM_KIND_ITEMS);
+    if (c->out_batch != s->serial) {
+        c->out_batch = UINT64_MAX;
+        if (c->texts.used_bytes) arena_release(&c->texts);
+        begin_vec(to, c, &c->out, s->rowset.n);
+        int code = s->kind == BATCH_GATHERED        ? gather_rows(s, c, to, err)
+                   : s->kind == BATCH_POSTING       ? (s->rowset.event[0] == c->event_stream
+                                                           ? whole_chunk(s, c, s->posting_chunk, to, err)
+                                                           : 0)
+                   : c->event_stream == STREAM_ROWS ? whole_chunk(s, c, s->block - 1, to, err)
+                                                    : spread_block(s, c, to, err);
+        TRY(code);
+        c->out_batch = s->serial;
+    }
+    *out = to;
+    return 0;
+}
+
+/* ---- columns of line items ---- */
+
+static int item_slot(struct scan_column *c, uint32_t k, struct vec **out) {
+    uint32_t chunk = k / CHUNK_ROWS;
+    if (chunk >= c->item_capacity) {
+        uint32_t capacity = c->item_capacity ? c->item_capacity * 2 : 4;
+        while (capacity <= chunk) capacity *= 2;
+        c->item_chunks = k_realloc(c->item_chunks, capacity * sizeof *c->item_chunks);
+        for (uint32_t i = c->item_capacity; i < capacity; i++)
+            c->item_chunks[i].num = k_alloc(CHUNK_ROWS * sizeof(struct str)); /* fits every kind */
+        c->item_capacity = capacity;
+    }
+    *out = &c->item_chunks[chunk];
+    if (k % CHUNK_ROWS == 0) {
+        memset((*out)->present, 0, sizeof(*out)->present);
+        (*out)->kind = kind_of(c);
+        (*out)->n = 0;
+    }
+    return 0;
+}
+
+static int add_items(struct scan *s, struct scan_column *c, uint32_t slot, uint64_t first,
+                     uint32_t count, struct keel_error *err) {
+    const struct source *source = s->groups[s->group].sources[slot];
+    bool has = source->ops->has_column(source, c->info.id);
+    for (uint32_t i = 0; i < count; i++) {
+        struct vec *to;
+        const struct vec *from;
+        uint64_t item = first + i;
+        TRY(item_slot(c, c->items.total, &to));
+        uint32_t at = c->items.total++ % CHUNK_ROWS;
+        to->n = at + 1;
+        if (!has) continue;
+        TRY(chunk_of(s, c, slot, (uint32_t)(item / CHUNK_ROWS), &from, err));
+        if (from->kind == VEC_TEXT && !c->text) return 1; /* start over as text */
+        copy_value(c, from, (uint32_t)(item % CHUNK_ROWS), to, at, true);
+    }
+    return 0;
+}
+
+/* Where the items of a parent begin, and how many: through one chunk of counts. */
+struct counts {
+    uint32_t slot, chunk;
+    uint32_t count[CHUNK_ROWS];
+    uint64_t first[CHUNK_ROWS];
+};
+
+static int load_counts(struct scan *s, struct scan_column *c, struct counts *counts, uint32_t slot,
+                       uint32_t chunk, struct keel_error *err) {
+    if (counts->slot == slot && counts->chunk == chunk) return 0;
+    const struct source *source = s->groups[s->group].sources[slot];
+    uint64_t base;
+    counts->slot = UINT32_MAX;
+    memset(counts->count, 0, sizeof counts->count);
+    TRY(source->ops->items(source, c->info.stream, chunk, counts->count, &base, err));
+    for (uint32_t i = 0; i < CHUNK_ROWS; i++) {
+        counts->first[i] = base;
+        base += counts->count[i];
+    }
+    counts->slot = slot;
+    counts->chunk = chunk;
+    return 0;
+}
+
+/* Source slot and ordinal of row i of the batch, for rows of the column's event. */
+static void place_rows(struct scan *s, const struct scan_column *c, uint32_t *slot,
+                       uint32_t *ordinal) {
+    uint32_t next = 0;
+    if (s->kind == BATCH_BLOCK) {
+        const struct source *source = s->groups[s->group].sources[s->source];
+        next = source->ops->stream_base(source, c->event_stream, s->block - 1);
+    } else if (s->kind == BATCH_POSTING) {
+        next = s->posting_chunk * CHUNK_ROWS;
+    }
+    for (uint32_t i = 0; i < s->rowset.n; i++) {
+        if (s->rowset.event[i] != c->event_stream) continue;
+        slot[i] = s->kind == BATCH_GATHERED ? s->batch_rows[i].source : s->source;
+        ordinal[i] = s->kind == BATCH_GATHERED ? s->batch_rows[i].ordinal : next++;
+    }
+}
+
+static int read_items(struct scan *s, struct scan_column *c, struct counts *counts,
+                      struct keel_error *err) {
+    uint32_t slot[CHUNK_ROWS], ordinal[CHUNK_ROWS];
+    place_rows(s, c, slot, ordinal);
+    c->items = (struct batch_items){.first = c->item_first, .count = c->item_count};
+    for (uint32_t i = 0; i < s->rowset.n; i++) {
+        c->item_first[i] = c->items.total;
+        c->item_count[i] = 0;
+        if (s->rowset.event[i] != c->event_stream || !bit_get(s->live, i)) continue;
+        TRY(load_counts(s, c, counts, slot[i], ordinal[i] / CHUNK_ROWS, err));
+        uint32_t at = ordinal[i] % CHUNK_ROWS;
+        c->item_count[i] = counts->count[at];
+        int code = add_items(s, c, slot[i], counts->first[at], counts->count[at], err);
+        if (code) return code;
+    }
+    c->items.chunks = c->item_chunks;
+    return 0;
+}
+
+int batch_item_column(const struct batch *b, uint32_t column, struct batch_items *out,
+                      struct keel_error *err) {
+    struct scan *s = b->scan;
+    struct scan_column *c = &s->columns[column];
+    K_ASSERT(c->stream.kind == STREAM_KIND_ITEMS);
+    if (c->items_batch != s->serial) {
+        struct counts *counts = k_alloc(sizeof *counts);
+        counts->slot = UINT32_MAX;
+        c->items_batch = UINT64_MAX;
+        if (c->texts.used_bytes) arena_release(&c->texts);
+        int code = read_items(s, c, counts, err);
+        if (code == 1) {
+            c->text = true;
+            code = read_items(s, c, counts, err);
+        }
+        k_free(counts);
+        TRY(code);
+        c->items_batch = s->serial;
+    }
+    *out = c->items;
+    return 0;
+}

@@ -1,0 +1,82 @@
+/* Private state of the store, shared by store.c (open, ingest, snapshots) and compact.c (flush and
+ * compaction: what turns sources into parts). */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "store/manifest.h"
+#include "store/part.h"
+#include "store/store.h"
+
+/* A part in force, or still held by a snapshot; its file goes with the last reference once it is
+ * doomed. */
+struct held_part {
+    _Atomic uint32_t refs;
+    uint64_t id;
+    struct part *part;
+    _Atomic bool doomed;
+};
+
+/* An immutable list of parts, by bucket, then first arrival. Replaced as a whole. */
+struct part_set {
+    _Atomic uint32_t refs;
+    uint32_t count;
+    struct held_part *parts[];
+};
+
+/* A head, or a view of it, kept alive by snapshots. */
+struct held_head {
+    _Atomic uint32_t refs;
+    struct head *head;
+};
+
+struct held_view {
+    _Atomic uint32_t refs;
+    struct held_head *head;
+    struct head_view *view;
+    uint32_t rows, version; /* what it was made from */
+};
+
+struct snapshot_holds {
+    struct part_set *set;
+    struct held_view *view;
+};
+
+struct store {
+    char *dir;
+    struct store_options options;
+    struct store_client client;
+    int lock_fd;
+    struct manifest manifest;
+    struct schema *schema;
+    struct redirects *redirects;
+    struct journal *journal;
+    uint64_t applied_position; /* ingest: end of the last applied journal record */
+    bool recovering;
+
+    pthread_mutex_t ingest;
+    pthread_mutex_t compacting; /* one flush or compaction at a time: before `state` */
+    pthread_mutex_t state;      /* set, head, view */
+    struct part_set *set;
+    struct held_head *head;
+    struct held_view *view; /* the last one made, reused while nothing changed */
+
+    pthread_mutex_t lexicons_lock;
+    struct lexicon **lexicons; /* by column id */
+    uint32_t lexicon_capacity;
+};
+
+struct part_env store_part_env(struct store *s);
+void store_part_path(const struct store *s, uint64_t id, char *out, size_t size);
+
+struct part_set *part_set_ref(struct part_set *set);
+void part_set_unref(struct store *s, struct part_set *set);
+/* A new set: `from` without the ids in `without`, with `add` (whose references it takes). */
+struct part_set *part_set_change(const struct part_set *from, const uint64_t *without,
+                                 uint32_t without_count, struct held_part *const *add,
+                                 uint32_t add_count);
+struct held_part *held_part_new(uint64_t id, struct part *part);
+void held_head_unref(struct held_head *h);
+void held_view_unref(struct held_view *v);
+struct held_head *held_head_new(struct store *s);
