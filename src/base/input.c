@@ -54,7 +54,7 @@ static int read_some(struct input *in, void *to, size_t n, size_t *got, struct k
 static int fill_raw(struct input *in, size_t want, struct keel_error *err) {
     if (in->raw_at == in->raw_n) in->raw_at = in->raw_n = 0;
     while (in->raw_n - in->raw_at < want && !in->raw_end) {
-        size_t got;
+        size_t got = 0;
         TRY(read_some(in, in->raw + in->raw_n, RAW_BYTES - in->raw_n, &got, err));
         in->raw_n += got;
     }
