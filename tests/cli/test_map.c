@@ -587,6 +587,44 @@ static void sums_exactly(void **state) {
     assert_true(decimal_to_f64(big) > 9.99e53 && decimal_to_f64(big) < 1.01e54);
 }
 
+/* ---- the manual ---- */
+
+/* The first map of docs/import.md does what the text says. */
+static void manual_example_works(void **state) {
+    (void)state;
+    const char *source = getenv("KEEL_SOURCE");
+    char path[512];
+    struct keel_error err = {0};
+    struct rows_stats stats;
+    struct result r;
+    struct buf text;
+    snprintf(path, sizeof path, "%s/docs/import.md", source ? source : ".");
+    buf_init(&text, 1 << 20);
+    if (file_read(path, &text, &err) != 0) fail_msg("%s", err.message);
+    buf_add_char(&text, 0);
+    char *map = strstr((char *)text.p, "```toml\n");
+    assert_non_null(map);
+    map += strlen("```toml\n");
+    *strstr(map, "```") = 0;
+    result_init(&r);
+    if (run_map(map,
+                "order,customer,date,article,quantity,price\n"
+                "1,7,31/07/2020 10:00,x,2,0.10\nC2,NA,1/12/2020 9:30,y,-1,5\n"
+                "1,7,31/07/2020 9:59,z,1,0.10\n",
+                "f.csv", &r, &stats, &err) != 0)
+        fail_msg("%s", err.message);
+    buf_add_char(&r.text, 0);
+    assert_string_equal(
+        (const char *)r.text.p,
+        "track \"Order Completed\" 2020-07-31T08:59:00Z user=7: order_id=\"1\" revenue=0.3 "
+        "currency=\"GBP\" products=[{sku=\"x\" quantity=2 price=0.1},"
+        "{sku=\"z\" quantity=1 price=0.1}]\n"
+        "track \"Order Refunded\" 2020-12-01T09:30:00Z anonymous=order:C2: order_id=\"C2\" "
+        "revenue=-5 currency=\"GBP\" products=[{sku=\"y\" quantity=-1 price=5}]\n");
+    result_release(&r);
+    buf_release(&text);
+}
+
 /* ---- the real files ---- */
 
 /* NULL, and the test is skipped, where the data is absent. */
@@ -771,6 +809,7 @@ int main(void) {
         cmocka_unit_test(holds_its_memory),
         cmocka_unit_test(refuses_large_groups),
         cmocka_unit_test(sums_exactly),
+        cmocka_unit_test(manual_example_works),
         cmocka_unit_test(imports_online_retail),
         cmocka_unit_test(imports_baskets),
         cmocka_unit_test(imports_the_others),
