@@ -365,6 +365,8 @@ static int read_starts(const struct part *p, uint32_t block, uint64_t *starts, u
     uint32_t n = block_rows(&p->base, block);
     TRY(chunk_bytes(p, &p->runs, block, "customers", &bytes, err));
     struct reader r = reader_over(bytes.p, bytes.n);
+    memset(starts, 0,
+           BITS_WORDS * sizeof *starts); /* the decoder writes the words of n bits only */
     *runs = reader_u16(&r);
     struct str packed = take_sized(&r);
     if (r.bad || *runs > n || bits_decode(take_rest(&r), n, starts) < 0 ||

@@ -168,7 +168,7 @@ int scan_gather(struct scan *s, struct keel_error *err) {
     if (!s->any_slow) return 0;
     TRY(collect_in_place(s, err));
     TRY(collect_moved(s, err));
-    qsort(s->rows, s->row_count, sizeof *s->rows, compare);
+    if (s->row_count) qsort(s->rows, s->row_count, sizeof *s->rows, compare);
     s->cost.gathered += s->row_count;
     return 0;
 }
