@@ -28,7 +28,7 @@
 
 enum {
     QUERY_MAX_TEXT = 64 << 10, /* bytes of a query and of its canonical form          */
-    QUERY_MAX_DEPTH = 64,      /* levels of conditions and filters                    */
+    QUERY_MAX_DEPTH = 60,      /* levels of conditions and filters; as JSON each takes two   */
     QUERY_MAX_VALUES = 10000,  /* values of one `in` list                             */
     QUERY_MAX_EVENTS = 32,     /* steps of a funnel, touches, alphabet of paths       */
     QUERY_MAX_TERMS = 32,      /* columns of a list, measures of a trend              */

@@ -501,6 +501,7 @@ range(R) ::= FROM(T) moment(A) TO moment(B).      { R = build_span(b, T, A, B); 
 range(R) ::= DURING(T) LAST NUMBER(N) UNIT(U).    { R = build_last(b, T, N, U); }
 range(R) ::= ON(T) MOMENT(D).                     { R = build_in(b, T, D); }
 range(R) ::= IN(T) MONTH(D).                      { R = build_in(b, T, D); }
+range(R) ::= IN(T) MOMENT(D).                     { R = build_in(b, T, D); }
 range(R) ::= IN(T) NUMBER(D).                     { R = build_in(b, T, D); }
 
 moment(R) ::= MOMENT(T). { R = build_moment(b, T); }

@@ -17,6 +17,10 @@
 
 enum { PLACES = JSON_MAX_DEPTH * 2 };
 
+/* Every query that may exist can be written as JSON that may be read: two levels (object and array)
+ * for each level of conditions and filters, and what stands around and inside them. */
+_Static_assert(2 * QUERY_MAX_DEPTH + 4 <= JSON_MAX_DEPTH, "the deepest query fits the JSON reader");
+
 struct place {
     const char *name; /* a member … */
     size_t index;     /* … or, if NULL, an element */
