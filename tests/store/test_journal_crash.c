@@ -147,11 +147,11 @@ static void life_trim(struct life *life, uint64_t keep) {
     assert_int_equal(journal_trim(life->journal, life->now.from, NULL), 0);
 }
 
-/* A call of the commit fails once; the journal stops for ever, and is opened again by the next
- * process. False if the commit made no such call. */
-static bool life_fail(struct life *life, enum fault_call call, enum fault_mode mode, unsigned n) {
-    uint64_t end = life_append(life, n);
-    fault_fail(call, 1, EIO, mode);
+/* The nth call of a kind fails in a commit; the journal stops for ever, and is opened again by the
+ * next process. False if the commit made no such call. */
+static bool life_fail(struct life *life, enum fault_call call, enum fault_mode mode, unsigned nth) {
+    uint64_t end = life_append(life, 1 + (unsigned)life->next % 7);
+    fault_fail(call, nth, EIO, mode);
     int code = journal_commit(life->journal, end, NULL);
     bool fired = fault_fired();
     fault_fail(call, 0, 0, FAULT_ONCE);
@@ -350,36 +350,47 @@ static uint64_t judge_life(struct life *life, unsigned nest_every, bool count_on
 
 /* A random life of appends, groups, rolls, trims, clean ends, failed writes and syncs. */
 static void live(struct life *life, unsigned steps) {
-    static const enum fault_call CALLS[] = {FAULT_FDATASYNC, FAULT_PWRITE, FAULT_FSYNC,
-                                            FAULT_RENAME,    FAULT_OPEN,   FAULT_FALLOCATE};
-    unsigned failed[sizeof CALLS / sizeof *CALLS] = {0};
+    static const struct {
+        enum fault_call call;
+        unsigned nth;
+    } FAILURES[] = {
+        {FAULT_FDATASYNC, 1},
+        {FAULT_PWRITE, 1},
+        {FAULT_FDATASYNC, 1},
+        {FAULT_FSYNC, 1},
+        {FAULT_FSYNC, 2} /* of the folder */,
+        {FAULT_RENAME, 1},
+        {FAULT_FALLOCATE, 1},
+    };
+    enum { N_FAILURES = sizeof FAILURES / sizeof *FAILURES };
+    unsigned failures = 0;
     struct rand rand;
     rand_init(&rand, seed_of_run());
     life_open(life);
     for (unsigned step = 0; step < steps; step++) {
-        unsigned n = 1 + rand_below(&rand, rand_below(&rand, 3) ? 4 : 16), c;
-        switch (rand_below(&rand, 12)) {
+        unsigned n = 1 + rand_below(&rand, rand_below(&rand, 3) ? 4 : 16);
+        enum fault_mode mode = rand_below(&rand, 2) ? FAULT_ONCE : FAULT_PARTLY;
+        switch (rand_below(&rand, 14)) {
         case 0: life_trim(life, rand_below(&rand, 8)); break;
         case 1:
             life_append(life, n);
             life_reopen(life);
             break;
-        case 2:
-        case 3:
-            c = rand_below(&rand, sizeof CALLS / sizeof *CALLS);
-            failed[c] +=
-                life_fail(life, CALLS[c], rand_below(&rand, 2) ? FAULT_ONCE : FAULT_PARTLY, n);
+        case 2: { /* repeated until the commit makes such a call, for example for a new file */
+            unsigned which = failures++ % N_FAILURES;
+            while (!life_fail(life, FAILURES[which].call, mode, FAILURES[which].nth)) continue;
             break;
+        }
         default: life_commit(life, n);
         }
     }
-    for (size_t i = 0; i < sizeof CALLS / sizeof *CALLS; i++) assert_true(failed[i] > 0);
+    assert_true(failures >= N_FAILURES);
 }
 
 static void test_commit_states(void **state) {
     (void)state;
     struct life *life = life_new(JOURNAL_DURABLE_COMMIT);
-    live(life, 250);
+    live(life, 300);
     uint64_t states;
     assert_int_equal(judge_life(life, 4, false, &states), 0);
     assert_true(states > 2000);

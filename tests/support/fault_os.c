@@ -181,10 +181,10 @@ static void record_sync(int fd, bool failed) {
     for (size_t i = 0; i < n; i++) {
         struct op *op = &disk->ops[i];
         if (op->durable != SIZE_MAX || op->lost || !sync_covers(op, fd)) continue;
-        if (failed)
-            op->lost = true;
-        else
+        if (!failed)
             op->durable = n;
+        else if (op->kind != OP_NAME)
+            op->lost = true;
     }
 }
 

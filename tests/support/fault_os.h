@@ -36,11 +36,12 @@
  *   States that were seen before with the same mark are skipped.
  *
  *   Rules of the model, stricter than ext4: fsync and fdatasync make durable the bytes and the size
- *   of that file, not its name; a name (create, rename, unlink, mkdir) is durable when the folder
- * it is in was synced, rename the folder of its new name; a rename is one step. An injected failure
- * of a sync loses for good what it should have made durable: later syncs succeed and do not bring
- * it back, only writing the same bytes again does, as with Linux's page cache. Syncs cost nothing:
- *   they are recorded and not passed on.
+ *   of that file, not its name. A name (create, rename, unlink, mkdir) is durable when the folder
+ *   was synced that it is in, after a rename that of the new name; a rename is one step. An
+ *   injected failure of a sync loses for good the bytes that it should have made durable: later
+ *   syncs succeed and do not bring them back, only writing the same bytes again does, as with
+ *   Linux's page cache; names stay pending. Syncs are recorded and not passed on, so they cost
+ *   nothing.
  *   Not modelled: writes through mappings, links, O_DIRECT, moves across the border of the folder,
  *   SQLite's files, which do not pass through base/os.h.
  *
