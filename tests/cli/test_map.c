@@ -183,7 +183,8 @@ static const struct {
      "b = { column = \"b\", type = \"bool\" }\n"
      "w = { column = \"w\", type = \"time\", format = \"%Y%m%d\" }\n"
      "v = { value = \"n * 1.5 - 2\" }\nx = { text = \"{s}/{u}\" }\n"
-     "c = { constant = \"GBP\" }\nd = 5\ne = true\n"
+     "c = { constant = \"GBP\" }\n"
+     "d = 5\ne = true\n"
      "[event.context]\nchannel = { constant = \"shop\" }\n",
      "t,u,s,n,b,w\n2020-01-01,a,x,3,yes,20200102\n2020-01-01,b,NA,,NA,\n",
      "track \"E\" 2020-01-01T00:00:00Z user=a: s=\"x\" n=3 b=true w=\"2020-01-02T00:00:00Z\" v=2.5 "
@@ -271,7 +272,7 @@ static void makes_events(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct keel_error err = {0};
-        struct rows_stats stats;
+        struct rows_stats stats = {0};
         struct result r;
         struct buf map;
         result_init(&r);
@@ -393,7 +394,7 @@ static void says_what_the_file_lacks(void **state) {
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
         struct keel_error err = {0};
-        struct rows_stats stats;
+        struct rows_stats stats = {0};
         struct result r;
         result_init(&r);
         assert_true(run_map(tests[i].map, tests[i].csv, "f.csv", &r, &stats, &err) < 0);
@@ -408,7 +409,7 @@ static void joins_lookups(void **state) {
     (void)state;
     char folder[] = "/tmp/keel-map-XXXXXX", path[64], name[64];
     struct keel_error err = {0};
-    struct rows_stats stats;
+    struct rows_stats stats = {0};
     struct result r;
     int fd;
     static const char file[] = "id,label,size\n1,\"one, first\",3\n1,again,9\n,nobody,1\n2,,4\n";
@@ -468,7 +469,7 @@ static void ids_are_stable(void **state) {
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
         struct keel_error err = {0};
-        struct rows_stats stats;
+        struct rows_stats stats = {0};
         struct result r;
         result_init(&r);
         for (int run = 0; run < 3; run++)
@@ -480,7 +481,7 @@ static void ids_are_stable(void **state) {
     }
     /* another namespace, other ids */
     struct keel_error err = {0};
-    struct rows_stats stats;
+    struct rows_stats stats = {0};
     struct result r;
     result_init(&r);
     assert_int_equal(run_map(GROUP, csv, "f.csv", &r, &stats, &err), 0);
@@ -510,7 +511,7 @@ static void holds_its_memory(void **state) {
     buf_add_char(&csv, 0);
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
         struct keel_error err = {0};
-        struct rows_stats stats;
+        struct rows_stats stats = {0};
         struct result r;
         result_init(&r);
         r.counting = true;
@@ -527,7 +528,7 @@ static void holds_its_memory(void **state) {
 static void refuses_large_groups(void **state) {
     (void)state;
     struct keel_error err = {0};
-    struct rows_stats stats;
+    struct rows_stats stats = {0};
     struct result r;
     struct buf csv;
     buf_init(&csv, OUT_MAX);
@@ -595,7 +596,7 @@ static void manual_example_works(void **state) {
     const char *source = getenv("KEEL_SOURCE");
     char path[512];
     struct keel_error err = {0};
-    struct rows_stats stats;
+    struct rows_stats stats = {0};
     struct result r;
     struct buf text;
     snprintf(path, sizeof path, "%s/docs/import.md", source ? source : ".");
@@ -712,7 +713,7 @@ static void check_name(const struct result *r, const char *name, double n, doubl
 static void imports_online_retail(void **state) {
     (void)state;
     char path[512];
-    struct rows_stats stats;
+    struct rows_stats stats = {0};
     struct result r;
     if (!shared_file("retail/online_retail.csv.gz", path)) return;
     result_init(&r);
@@ -751,7 +752,7 @@ static void imports_online_retail(void **state) {
 static void imports_baskets(void **state) {
     (void)state;
     char path[512];
-    struct rows_stats stats;
+    struct rows_stats stats = {0};
     struct result r;
     if (!shared_file("journey/transactions_sample.csv.gz", path)) return;
     result_init(&r);
@@ -786,7 +787,7 @@ static void imports_the_others(void **state) {
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char path[512];
-        struct rows_stats stats;
+        struct rows_stats stats = {0};
         struct result r;
         if (!shared_file(files[i].file, path)) return;
         result_init(&r);

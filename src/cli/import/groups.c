@@ -72,7 +72,7 @@ static struct str move_in(uint8_t **to, struct str s) {
 }
 
 struct group *groups_add(struct groups *g, const struct group_head *h) {
-    if ((g->n + 1) * 2 > (g->slots ? g->mask + 1 : 0) && !grow(g)) return NULL;
+    if ((!g->slots || (g->n + 1) * 2 > g->mask + 1) && !grow(g)) return NULL;
     size_t states = h->n_states * sizeof(struct group_state);
     size_t texts =
         h->key.n + h->name.n + h->user_id.n + h->anonymous_id.n + h->message_id.n + h->fields.n;
@@ -149,7 +149,7 @@ static bool grow_tally(struct tally *t) {
 }
 
 bool tally_add(struct tally *t, uint64_t hash, uint32_t *out_before) {
-    if ((t->n + 1) * 2 > (t->slots ? t->mask + 1 : 0) && !grow_tally(t)) return false;
+    if ((!t->slots || (t->n + 1) * 2 > t->mask + 1) && !grow_tally(t)) return false;
     struct tally_slot *slot = find_count(t, hash);
     *out_before = slot->count;
     t->n += slot->count == 0;

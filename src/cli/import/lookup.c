@@ -65,7 +65,7 @@ static struct str keep(struct arena *arena, struct str s, bool *ok) {
 static bool add_row(const struct map *map, struct lookup *lookup, const struct csv_row *row) {
     struct str key = map_value(map, row->fields[lookup->key_field]);
     if (!key.p) return true;
-    if ((lookup->n + 1) * 2 > (lookup->slots ? lookup->mask + 1 : 0) && !grow(lookup)) return false;
+    if ((!lookup->slots || (lookup->n + 1) * 2 > lookup->mask + 1) && !grow(lookup)) return false;
     struct lookup_row **slot = find_slot(lookup, key);
     if (*slot) return true;
     struct lookup_row *kept =

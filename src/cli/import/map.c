@@ -29,7 +29,12 @@ struct loader {
     const struct time_zone *zone; /* of times that name none */
 };
 
-#define MAP_FAIL(l, at, ...) return toml_fail((l)->map->toml, (at), (l)->err, __VA_ARGS__)
+/* The code is stated here so that analyzers see that it is negative. */
+#define MAP_FAIL(l, at, ...)                                                                       \
+    do {                                                                                           \
+        toml_fail((l)->map->toml, (at), (l)->err, __VA_ARGS__);                                    \
+        return -KEEL_E_SYNTAX;                                                                     \
+    } while (0)
 
 /* ---- reading the tree ---- */
 
@@ -404,7 +409,7 @@ static int read_constant_time(struct loader *l, const struct toml_node *node,
 }
 
 static int read_time_columns(struct loader *l, const struct toml_node *node, struct map_time *out) {
-    const struct str *names;
+    const struct str *names = NULL;
     TRY(get_strings(l, node, &names, &out->n));
     if (out->n == 0) MAP_FAIL(l, node, "no column named");
     uint32_t *columns = take(l, out->n, sizeof *columns);
@@ -642,7 +647,7 @@ static int read_group(struct loader *l, const struct toml_node *node, struct map
     const struct toml_node *order = toml_get(node, "group_order");
     if (order && !by) MAP_FAIL(l, order, "group_order needs group_by");
     if (!by) return 0;
-    const struct str *names;
+    const struct str *names = NULL;
     TRY(get_strings(l, by, &names, &event->n_group_by));
     if (event->n_group_by == 0) MAP_FAIL(l, by, "no column named");
     uint32_t *columns = take(l, event->n_group_by, sizeof *columns);

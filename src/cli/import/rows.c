@@ -145,10 +145,11 @@ static struct eval_value constant_value(const struct map_field *f) {
 
 static void write_fields(struct batch_writer *w, const struct map_event *event,
                          const struct group *group) {
+    static const struct group_state none = {0};
     const uint8_t *p = group->fields;
     for (uint32_t i = 0; i < event->n_fields; i++) {
         const struct map_field *f = &event->fields[i];
-        const struct group_state *state = group->states ? &group->states[f->slot] : NULL;
+        const struct group_state *state = group->states ? &group->states[f->slot] : &none;
         struct eval_value v = {EVAL_NULL, 0, {0}};
         switch (f->from) {
         case MAP_CONSTANT: v = constant_value(f); break;
@@ -159,7 +160,9 @@ static void write_fields(struct batch_writer *w, const struct map_event *event,
             if (state->seen)
                 v = (struct eval_value){EVAL_NUMBER, decimal_to_f64(state->number), {0}};
             break;
-        case MAP_LAST: eval_decode((const uint8_t *)state->last.p, &v); break;
+        case MAP_LAST:
+            if (state->seen) eval_decode((const uint8_t *)state->last.p, &v);
+            break;
         default: p = eval_decode(p, &v);
         }
         write_value(w, f, &v);
