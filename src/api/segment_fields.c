@@ -83,10 +83,17 @@ static inline struct str full_name(struct fields *f, struct str key) {
 }
 
 static void write_members(struct fields *f, int part) {
+    struct json_cursor *c = f->c;
     struct str key;
-    for (bool first = true; cursor_member(f->c, &first, &key) > 0;) {
+    for (bool first = true; cursor_member(c, &first, &key) > 0;) {
         if (f->spec1 && part == 1) key = rename_key(key, f->spec1 == SPEC1_PRODUCT);
-        write_value(f, full_name(f, key), part);
+        struct str name = full_name(f, key);
+        if (cursor_peek(c) == '"') { /* most are: without the call */
+            event_string(f->w, f->scope, name, cursor_string_at(c, c->at));
+            c->at++;
+        } else {
+            write_value(f, name, part);
+        }
     }
 }
 

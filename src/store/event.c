@@ -22,25 +22,26 @@ enum {
     FLAG_ANONYMOUS = 2,
     FLAG_RELATED = 4,
     HEAD_FIXED_BYTES = 1 + 1 + 8 + 8 + 4,
-    SEEN_ITEM = 2, /* index into batch_name.seen behind the two scopes */
+    SEEN_ITEM = 2, /* index into batch_name.seen behind the two scopes          */
     BATCH_OVERHEAD = 4 + VARINT_BYTES,
     SLACK_BYTES = 64, /* what a field may reserve beyond what it uses   */
     EVENT_MAX_NEW_NAMES = BATCH_MAX_NAMES / 2,
     FIRST_NAMES = 64,
+    MAX_SERIAL = 1 << 30, /* events and items, refused ones too, before a batch must be finished */
 };
 _Static_assert(EVENT_MAX_BYTES < 1 << 21, "LENGTH_BYTES must hold it");
 _Static_assert(EVENT_MAX_FIELDS < 1 << 14 && EVENT_MAX_ITEMS < 1 << 14, "COUNT_BYTES must hold it");
 
-static const size_t NONE = SIZE_MAX;
 static const uint32_t NO_NAME = UINT32_MAX;
 
-/* One name of the batch; its number is its index. */
+/* One name of the batch; its number is its index. 32 bytes: a shift finds it. */
 struct batch_name {
     uint32_t at, n;   /* the text, in batch_writer.names                     */
     uint32_t hash;    /* low half of hash_str                                */
     uint32_t next;    /* the name that followed last time, a guess           */
-    uint64_t seen[3]; /* serial of the last event (by scope) or item with it */
+    uint32_t seen[4]; /* serial of the last event (by scope) or item with it */
 };
+_Static_assert(sizeof(struct batch_name) == 32, "a power of two");
 
 /* ---- encoding ---- */
 
@@ -64,8 +65,14 @@ static inline uint8_t *put_bytes(uint8_t *p, const void *from, size_t n) {
     const uint8_t *q = from;
     uint64_t first, last;
     uint32_t first4, last4;
-    if (n > 16) {
+    if (n > 32) {
         memcpy(p, q, n);
+    } else if (n >= 16) {
+        uint64_t words[4];
+        memcpy(words, q, 16);
+        memcpy(words + 2, q + n - 16, 16);
+        memcpy(p, words, 16);
+        memcpy(p + n - 16, words + 2, 16);
     } else if (n >= 8) {
         memcpy(&first, q, 8);
         memcpy(&last, q + n - 8, 8);
@@ -116,25 +123,36 @@ static inline uint8_t *put_str(uint8_t *p, struct str s) {
 /* The first reason stays; everything the open event adds after it is ignored. */
 static void refuse(struct batch_writer *w, const char *reason) {
     if (!w->reason) w->reason = reason;
+    w->muted = true;
 }
 
 static void refuse_buf(struct batch_writer *w, int code) {
     refuse(w, code == -KEEL_E_LIMIT ? "the batch is full" : "out of memory");
 }
 
-/* Room for n more bytes of the open event, or NULL and a reason. */
-static inline uint8_t *room(struct batch_writer *w, size_t n) {
+/* One comparison then covers the buffer's capacity and the largest event. */
+static void set_limit(struct batch_writer *w) {
+    size_t most = w->event_start + EVENT_MAX_BYTES + SLACK_BYTES;
+    w->limit = w->events.cap < most ? w->events.cap : most;
+}
+
+static uint8_t *more_room(struct batch_writer *w, size_t n) {
     if (n > EVENT_MAX_BYTES + SLACK_BYTES - (w->events.n - w->event_start)) {
         refuse(w, "larger than 1 MiB");
         return NULL;
     }
-    if (w->events.cap - w->events.n < n) {
-        int code = buf_reserve(&w->events, n);
-        if (code < 0) {
-            refuse_buf(w, code);
-            return NULL;
-        }
+    int code = buf_reserve(&w->events, n);
+    if (code < 0) {
+        refuse_buf(w, code);
+        return NULL;
     }
+    set_limit(w);
+    return w->events.p + w->events.n;
+}
+
+/* Room for n more bytes of the open event, or NULL and a reason. */
+static inline uint8_t *room(struct batch_writer *w, size_t n) {
+    if (__builtin_expect(n > w->limit - w->events.n, 0)) return more_room(w, n);
     return w->events.p + w->events.n;
 }
 
@@ -199,7 +217,7 @@ static uint32_t add_name(struct batch_writer *w, struct str text, uint32_t hash)
     if (text.n > EVENT_MAX_NAME) refuse(w, "a name is longer than 200 bytes");
     if (w->name_count - w->name_start >= EVENT_MAX_NEW_NAMES) refuse(w, "too many different names");
     if (w->name_count >= BATCH_MAX_NAMES) refuse(w, "the batch is full");
-    if (w->reason || !text_ok(w, text)) return NO_NAME;
+    if (w->muted || !text_ok(w, text)) return NO_NAME;
     if (w->name_count == w->name_cap && !grow_names(w)) return NO_NAME;
     int code = buf_reserve(&w->names, VARINT_BYTES + text.n);
     if (code < 0) {
@@ -251,7 +269,7 @@ static void drop_names(struct batch_writer *w, uint32_t from, size_t names_bytes
 /* ---- events ---- */
 
 void batch_writer_init(struct batch_writer *w) {
-    *w = (struct batch_writer){.event_start = NONE, .list_at = NONE, .item_at = NONE};
+    *w = (struct batch_writer){.state = WRITER_IDLE};
     buf_init(&w->names, BATCH_MAX_BYTES);
     buf_init(&w->events, BATCH_MAX_BYTES);
 }
@@ -273,7 +291,7 @@ static void check_head(struct batch_writer *w, const struct event_head *head) {
     if (head->anonymous_id.n > EVENT_MAX_ID) refuse(w, "anonymous_id is longer than 500 bytes");
     if (head->related_id.n > EVENT_MAX_ID)
         refuse(w, "group or previous id is longer than 500 bytes");
-    if (w->reason || w->utf8_known) return;
+    if (w->muted || w->utf8_known) return;
     (void)(text_ok(w, head->user_id) && text_ok(w, head->anonymous_id) &&
            text_ok(w, head->related_id));
 }
@@ -299,16 +317,19 @@ static void put_head(struct batch_writer *w, const struct event_head *head, uint
 }
 
 void event_begin(struct batch_writer *w, const struct event_head *head) {
-    K_ASSERT(w->event_start == NONE);
+    K_ASSERT_OP(w->state, ==, WRITER_IDLE);
     K_ASSERT((unsigned)head->type < EVENT_TYPES);
+    w->state = WRITER_IN_EVENT;
     w->event_start = w->fields_at = w->events.n;
     w->name_start = w->name_count;
     w->names_bytes_start = w->names.n;
     w->fields = 0;
     w->reason = NULL;
-    w->serial++;
+    w->muted = false;
+    w->event_serial = ++w->serial;
+    set_limit(w);
     check_head(w, head);
-    if (w->reason) return;
+    if (w->muted) return;
     uint32_t name = look_up_name(w, head->name);
     if (name == NO_NAME) return;
     w->previous = name;
@@ -320,19 +341,15 @@ void event_begin(struct batch_writer *w, const struct event_head *head) {
 static inline uint8_t *begin_field(struct batch_writer *w, unsigned scope, enum value_type type,
                                    struct str name, size_t value_bytes) {
     bool in_item = scope == SEEN_ITEM;
-    K_ASSERT(w->event_start != NONE && (w->item_at != NONE) == in_item);
-    K_ASSERT(in_item || w->list_at == NONE);
-    if (w->reason || w->list_ignored) return NULL;
+    K_ASSERT_OP(w->state, ==, in_item ? WRITER_IN_ITEM : WRITER_IN_EVENT);
+    if (w->muted) return NULL;
     uint32_t number = intern(w, name);
     if (number == NO_NAME) return NULL;
-    uint64_t serial = in_item ? w->item_serial : w->serial, *seen = &w->table[number].seen[scope];
+    uint32_t serial = in_item ? w->item_serial : w->event_serial;
+    uint32_t *seen = &w->table[number].seen[scope];
     if (*seen == serial) return NULL;
     *seen = serial;
-    uint32_t *count = in_item ? &w->item_fields : &w->fields;
-    if (++*count > EVENT_MAX_FIELDS) {
-        refuse(w, "more than 10,000 fields");
-        return NULL;
-    }
+    ++*(in_item ? &w->item_fields : &w->fields);
     uint8_t *p = room(w, 1 + VARINT_BYTES + value_bytes);
     if (!p) return NULL;
     *p++ = (uint8_t)((in_item ? 0 : scope << 4) | type);
@@ -382,72 +399,76 @@ void event_item_json(struct batch_writer *w, struct str name, struct str json) {
     add_text(w, SEEN_ITEM, VALUE_JSON, name, json);
 }
 
-/* Reserves a count that is patched later; returns where, or the end if the event is refused. */
+/* Reserves a count that is patched later; returns where. */
 static size_t reserve_count(struct batch_writer *w) {
     size_t at = w->events.n;
-    uint8_t *p = w->reason || w->list_ignored ? NULL : room(w, COUNT_BYTES);
+    uint8_t *p = w->muted ? NULL : room(w, COUNT_BYTES);
     if (p) commit(w, p + COUNT_BYTES);
     return at;
 }
 
 static void patch_count(struct batch_writer *w, size_t at, uint32_t count) {
-    if (!w->reason && !w->list_ignored) put_padded(w->events.p + at, count, COUNT_BYTES);
+    if (!w->muted) put_padded(w->events.p + at, count, COUNT_BYTES);
 }
 
 void event_list_begin(struct batch_writer *w, struct str name) {
     uint8_t *p = begin_field(w, SCOPE_PROPERTY, VALUE_LIST, name, 0);
-    w->list_ignored = !p;
-    if (p) commit(w, p);
+    if (p)
+        commit(w, p);
+    else
+        w->muted = true;
+    w->state = WRITER_IN_LIST;
     w->list_at = reserve_count(w);
     w->list_name = w->previous;
     w->items = 0;
 }
 
 void event_item_begin(struct batch_writer *w) {
-    K_ASSERT(w->list_at != NONE && w->item_at == NONE);
+    K_ASSERT_OP(w->state, ==, WRITER_IN_LIST);
+    w->state = WRITER_IN_ITEM;
     if (++w->items > EVENT_MAX_ITEMS) refuse(w, "a list has more than 10,000 items");
     w->item_at = reserve_count(w);
     w->item_fields = 0;
-    w->item_serial++;
+    w->item_serial = ++w->serial;
     w->previous = w->list_name;
 }
 
 void event_item_end(struct batch_writer *w) {
-    K_ASSERT(w->item_at != NONE);
+    K_ASSERT_OP(w->state, ==, WRITER_IN_ITEM);
+    w->state = WRITER_IN_LIST;
+    if (w->item_fields > EVENT_MAX_FIELDS) refuse(w, "more than 10,000 fields");
     patch_count(w, w->item_at, w->item_fields);
-    w->item_at = NONE;
 }
 
 void event_list_end(struct batch_writer *w) {
-    K_ASSERT(w->list_at != NONE && w->item_at == NONE);
+    K_ASSERT_OP(w->state, ==, WRITER_IN_LIST);
+    w->state = WRITER_IN_EVENT;
     patch_count(w, w->list_at, w->items);
-    w->list_at = NONE;
-    w->list_ignored = false;
+    w->muted = w->reason != NULL;
 }
 
 void event_cancel(struct batch_writer *w) {
-    K_ASSERT(w->event_start != NONE);
+    K_ASSERT_OP(w->state, !=, WRITER_IDLE);
+    w->state = WRITER_IDLE;
     w->events.n = w->event_start;
     w->events.failed = w->names.failed = 0;
     drop_names(w, w->name_start, w->names_bytes_start);
-    w->event_start = w->list_at = w->item_at = NONE;
-    w->list_ignored = false;
-    w->reason = NULL;
 }
 
 const char *event_end(struct batch_writer *w) {
-    K_ASSERT(w->event_start != NONE && w->list_at == NONE && w->item_at == NONE);
+    K_ASSERT_OP(w->state, ==, WRITER_IN_EVENT);
     size_t bytes = w->events.n - w->event_start;
+    if (w->fields > EVENT_MAX_FIELDS) refuse(w, "more than 10,000 fields");
     if (bytes + w->names.n - w->names_bytes_start > EVENT_MAX_BYTES) refuse(w, "larger than 1 MiB");
-    if (w->names.n + w->events.n > BATCH_MAX_BYTES - BATCH_OVERHEAD) refuse(w, "the batch is full");
-    const char *reason = w->reason;
-    if (reason) {
+    if (w->names.n + w->events.n > BATCH_MAX_BYTES - BATCH_OVERHEAD || w->serial > MAX_SERIAL)
+        refuse(w, "the batch is full");
+    if (w->muted) {
         event_cancel(w);
-        return reason;
+        return w->reason;
     }
     put_padded(w->events.p + w->event_start, bytes - LENGTH_BYTES, LENGTH_BYTES);
     put_padded(w->events.p + w->fields_at, w->fields, COUNT_BYTES);
-    w->event_start = NONE;
+    w->state = WRITER_IDLE;
     w->event_count++;
     return NULL;
 }
@@ -463,7 +484,7 @@ size_t batch_bytes(const struct batch_writer *w) {
 }
 
 int batch_finish(struct batch_writer *w, struct buf *out, struct keel_error *err) {
-    K_ASSERT(w->event_start == NONE);
+    K_ASSERT_OP(w->state, ==, WRITER_IDLE);
     if (w->event_count) {
         int code = buf_reserve(out, BATCH_OVERHEAD + w->names.n + w->events.n);
         if (code < 0)
@@ -477,8 +498,7 @@ int batch_finish(struct batch_writer *w, struct buf *out, struct keel_error *err
     if (w->name_count) memset(w->slots, 0, ((size_t)w->slot_mask + 1) * sizeof *w->slots);
     buf_clear(&w->names);
     buf_clear(&w->events);
-    w->name_count = w->event_count = 0;
-    w->serial = w->item_serial = 0;
+    w->name_count = w->event_count = w->serial = 0;
     return 0;
 }
 
@@ -656,8 +676,8 @@ static struct hash128 hash_fields(const struct batch_reader *b, struct event_vie
 }
 
 void event_derive_key(struct batch_writer *w, int64_t own_time) {
-    K_ASSERT(w->event_start != NONE && w->list_at == NONE);
-    if (w->reason) return;
+    K_ASSERT_OP(w->state, ==, WRITER_IN_EVENT);
+    if (w->muted) return;
     struct buf scratch;
     buf_init(&scratch, 8 * EVENT_MAX_BYTES); /* a field of 2 bytes is spelt in 9 */
     struct str *names = k_try_alloc_array(w->name_count, sizeof *names);

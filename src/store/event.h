@@ -92,20 +92,21 @@ struct batch_writer {
     bool utf8_known; /* set by a caller whose input is known to be UTF-8 (a JSON parser checked
                         it): texts are not checked again */
     /* What follows is event.c's. */
-    struct batch_name *table; /* by number                            */
-    uint32_t *slots;          /* hash table: number + 1, 0 is free    */
+    struct batch_name *table; /* by number                             */
+    uint32_t *slots;          /* hash table: number + 1, 0 is free     */
     uint32_t name_cap, slot_mask;
-    size_t event_start; /* offset of the open event, or SIZE_MAX      */
-    size_t fields_at;   /* where its count is patched                 */
-    uint32_t fields;
-    uint32_t name_start;          /* names before the open event,         */
-    size_t names_bytes_start;     /* and their bytes: for taking it back  */
-    uint32_t previous;            /* name of the field before             */
-    uint64_t serial, item_serial; /* tell fields seen in this event or item */
-    size_t list_at, item_at;      /* counts of an open list and item      */
-    uint32_t list_name, items, item_fields;
-    bool list_ignored;  /* the open list is a duplicate               */
-    const char *reason; /* why the open event will be refused         */
+    enum { WRITER_IDLE, WRITER_IN_EVENT, WRITER_IN_LIST, WRITER_IN_ITEM } state;
+    bool muted;              /* the open event is refused, or the open list a duplicate */
+    const char *reason;      /* why the open event will be refused    */
+    size_t limit;            /* events may grow to here without asking */
+    size_t event_start;      /* offset of the open event              */
+    size_t fields_at;        /* where its count is patched            */
+    size_t list_at, item_at; /* the same for the open list and item   */
+    uint32_t fields, items, item_fields;
+    uint32_t name_start;                        /* names before the open event,          */
+    size_t names_bytes_start;                   /* and their bytes: for taking them back */
+    uint32_t previous, list_name;               /* names before the next field and item */
+    uint32_t serial, event_serial, item_serial; /* tell fields seen in this event or item */
 };
 
 void batch_writer_init(struct batch_writer *w);
