@@ -114,16 +114,16 @@ static int read_word(R r, J v, const char *const *words, size_t n, int *out) {
 /* A function that reads one value into *out. */
 typedef int (*read_fn)(R r, J v, void *out);
 
-static int member(R r, J object, const char *name, read_fn read, void *out) {
+static int member(R r, J object, const char *name, read_fn one, void *out) {
     J v = json_get(object, name);
     enter(r, name, 0);
-    int code = json_type(v) == JSON_ABSENT ? wrong(r, "is missing") : read(r, v, out);
+    int code = json_type(v) == JSON_ABSENT ? wrong(r, "is missing") : one(r, v, out);
     leave(r);
     return code;
 }
 
-static int member_maybe(R r, J object, const char *name, read_fn read, void *out) {
-    return json_has(object, name) ? member(r, object, name, read, out) : 0;
+static int member_maybe(R r, J object, const char *name, read_fn one, void *out) {
+    return json_has(object, name) ? member(r, object, name, one, out) : 0;
 }
 
 static int member_u32(R r, J object, const char *name, uint32_t most, uint32_t *out) {
@@ -146,7 +146,7 @@ static int member_word(R r, J object, const char *name, const char *const *words
 }
 
 /* An array of things of one size. */
-static int read_list(R r, J v, size_t bytes, read_fn read, void **items, uint32_t *n) {
+static int read_list(R r, J v, size_t bytes, read_fn one, void **items, uint32_t *n) {
     if (json_type(v) != JSON_ARRAY)
         return wrong(r, "expected an array, found %s", json_type_text(json_type(v)));
     size_t count = json_count(v);
@@ -155,7 +155,7 @@ static int read_list(R r, J v, size_t bytes, read_fn read, void **items, uint32_
     J item;
     for (size_t i = 0; i < count && json_next(&each, NULL, &item); i++) {
         enter(r, NULL, i);
-        TRY(read(r, item, p + i * bytes));
+        TRY(one(r, item, p + i * bytes));
         leave(r);
     }
     *items = p;
@@ -163,15 +163,15 @@ static int read_list(R r, J v, size_t bytes, read_fn read, void **items, uint32_
     return 0;
 }
 
-#define LIST(object, name, read, items, n)                                                         \
-    member_list(r, object, name, sizeof *(items), read, (void **)&(items), &(n))
+#define LIST(object, name, one, items, n)                                                          \
+    member_list(r, object, name, sizeof *(items), one, (void **)&(items), &(n))
 
-static int member_list(R r, J object, const char *name, size_t bytes, read_fn read, void **items,
+static int member_list(R r, J object, const char *name, size_t bytes, read_fn one, void **items,
                        uint32_t *n) {
     J v = json_get(object, name);
     if (json_type(v) == JSON_ABSENT) return 0;
     enter(r, name, 0);
-    TRY(read_list(r, v, bytes, read, items, n));
+    TRY(read_list(r, v, bytes, one, items, n));
     leave(r);
     return 0;
 }
@@ -284,10 +284,10 @@ static int read_test(R r, J object, struct query_test *test) {
     return member(r, object, "value", read_value, test->values);
 }
 
-/* "and", "or": a list of filters or conditions, read by `read` and joined by `join`. */
-static int read_joined(R r, J v, const char *name, read_fn read, void ***items, uint32_t *n) {
+/* "and", "or": a list of filters or conditions, read by `one` and joined by `join`. */
+static int read_joined(R r, J v, const char *name, read_fn one, void ***items, uint32_t *n) {
     ONLY(v, name);
-    TRY(member_list(r, v, name, sizeof(void *), read, (void **)items, n));
+    TRY(member_list(r, v, name, sizeof(void *), one, (void **)items, n));
     return *n ? 0 : wrong(r, "\"%s\" is empty", name);
 }
 
@@ -575,7 +575,7 @@ static int read_form(R r, J v, struct query *q) {
     case QUERY_FORMS: break;
     }
 #undef SHARED
-    K_ASSERT(!"a form");
+    K_ASSERT_OP(q->form, <, QUERY_FORMS);
     return 0;
 }
 

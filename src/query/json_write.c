@@ -224,7 +224,7 @@ static void put_leaf(struct buf *out, const struct query_cond *c) {
         put_u32(out, c->stopped ? "stopped_at" : "reached", c->step);
         put_range(out, &c->range);
         return;
-    default: K_ASSERT(!"a leaf");
+    default: K_ASSERT_OP(c->kind, >=, QUERY_COND_DID);
     }
 }
 
@@ -323,7 +323,7 @@ static void put_form(struct buf *out, const struct query *q) {
         return;
     case QUERY_FORMS: break;
     }
-    K_ASSERT(!"a form");
+    K_ASSERT_OP(q->form, <, QUERY_FORMS);
 }
 
 int query_json_print(const struct query *q, struct buf *out) {

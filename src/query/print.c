@@ -276,7 +276,7 @@ static void leaf(struct buf *out, const struct query_cond *c) {
         text(out, ")");
         range(out, &c->range);
         return;
-    default: K_ASSERT(!"a leaf");
+    default: K_ASSERT_OP(c->kind, >=, QUERY_COND_DID);
     }
 }
 
@@ -436,7 +436,7 @@ static void head(struct buf *out, const struct query *q) {
     case QUERY_TOP: top(out, q); return;
     case QUERY_FORMS: break;
     }
-    K_ASSERT(!"a form");
+    K_ASSERT_OP(q->form, <, QUERY_FORMS);
 }
 
 int query_print(const struct query *q, struct buf *out) {

@@ -93,18 +93,26 @@ struct str query_token_name(const char *text, const struct query_token *t, struc
     return (struct str){start, (size_t)(out - start)};
 }
 
-bool query_time_valid(const struct query_time *t) {
-    if (t->year < 1 || t->year > 9999 || t->month < 1 || t->month > 12 || t->day < 1) return false;
+static bool day_exists(const struct query_time *t) {
     static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    if (t->year < 1 || t->year > 9999 || t->month < 1 || t->month > 12) return false;
     bool leap = (t->year % 4 == 0 && t->year % 100 != 0) || t->year % 400 == 0;
-    if (t->day > days[t->month - 1] + (t->month == 2 && leap)) return false;
-    if (t->hour > 23 || t->minute > 59 || t->second > 59 || t->ms < 0 || t->ms > 999) return false;
+    return t->day >= 1 && t->day <= days[t->month - 1] + (t->month == 2 && leap);
+}
+
+bool query_time_valid(const struct query_time *t) {
+    if (!day_exists(t) || t->hour > 23 || t->minute > 59 || t->second > 59) return false;
+    if (t->ms < 0 || t->ms > 999) return false;
     if (t->offset_minutes < -18 * 60 || t->offset_minutes > 18 * 60) return false;
     bool clock = t->hour || t->minute || t->second || t->ms;
-    return (t->kind >= QUERY_TIME_LOCAL || !clock) &&
-           (t->kind == QUERY_TIME_ZONED || t->offset_minutes == 0) &&
-           (t->kind != QUERY_TIME_MONTH || t->day == 1) &&
-           (t->kind != QUERY_TIME_YEAR || (t->month == 1 && t->day == 1));
+    switch (t->kind) { /* what the kind does not say is not said */
+    case QUERY_TIME_YEAR: return !clock && !t->offset_minutes && t->month == 1 && t->day == 1;
+    case QUERY_TIME_MONTH: return !clock && !t->offset_minutes && t->day == 1;
+    case QUERY_TIME_DAY: return !clock && !t->offset_minutes;
+    case QUERY_TIME_LOCAL: return !t->offset_minutes;
+    case QUERY_TIME_ZONED: return true;
+    }
+    return false;
 }
 
 static int digits(const char **p, int n) {

@@ -1,6 +1,6 @@
 /* The query language: every form, every kind of error, the JSON form, the limits.
  *
- * The tables stand in forms.txt and errors.txt beside this file: readable as they are, and a new
+ * The tables stand in tests/data/query/forms.txt and errors.txt: readable as they are, and a new
  * case is a line of text. Random trees are in test_roundtrip.c.
  */
 #include <setjmp.h>
@@ -29,7 +29,7 @@ static const char *source_folder(void) {
 static void read_table(const char *name, struct buf *out) {
     char path[4096];
     struct keel_error err;
-    snprintf(path, sizeof path, "%s/tests/query/%s", source_folder(), name);
+    snprintf(path, sizeof path, "%s/tests/data/query/%s", source_folder(), name);
     buf_init(out, TABLE_BYTES);
     if (file_read(path, out, &err) < 0) fail_msg("%s", err.message);
 }
