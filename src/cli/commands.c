@@ -5,6 +5,10 @@
 #include <string.h>
 
 #define EACH_COMMAND(C)                                                                            \
+    C(init)                                                                                        \
+    C(import)                                                                                      \
+    C(profile)                                                                                     \
+    C(doctor)                                                                                      \
     C(simulate)                                                                                    \
     C(help)                                                                                        \
     C(version)

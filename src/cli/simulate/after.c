@@ -22,8 +22,8 @@ static struct actor later(const struct actor *a, uint32_t from, uint32_t days_fr
                           uint32_t days_to) {
     struct actor b = *a;
     b.d = draw_stream(a->d.s, from, 0);
-    b.t = from + draw_between(&b.d, days_from, days_to) * DAY_SECONDS +
-          draw_below(&b.d, DAY_SECONDS / 2);
+    b.t = from + draw_between(&b.d, days_from, days_to) * DAY_SECONDS;
+    b.t += draw_below(&b.d, DAY_SECONDS / 2);
     b.t |= 1;
     b.flags &= (uint8_t)~RECORD_CLIENT;
     b.arrives = 0;

@@ -42,7 +42,9 @@ static void react(struct actor *a, struct shopper *s) {
 static void deliver(struct actor *a, struct shopper *s) {
     if (!put(a, KIND_MAIL)) return;
     s->mails++;
-    if (s->gone <= a->t || draw_below(&a->d, 256) >= s->opens) return;
+    if (s->gone <= a->t) return;
+    s->mails_there++;
+    if (draw_below(&a->d, 256) >= s->opens) return;
     uint32_t wait = 60 + draw_span(&a->d, OPEN_MEAN);
     a->t = (a->t + (wait < OPEN_MAX ? wait : OPEN_MAX)) | 1;
     if (!put(a, KIND_MAIL_OPEN)) return;

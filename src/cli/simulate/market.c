@@ -109,7 +109,7 @@ int market_run(struct market *m, struct progress *progress, struct keel_error *e
         if (!m->failed) render_today(m);
         if (m->failed == -KEEL_E_LIMIT) FAIL(err, LIMIT, "more than 4,294,967,294 events");
         if (m->failed) FAIL(err, NO_MEMORY, "no memory for the events of a day");
-        queue_clear(&m->bins[m->day % QUEUE_DAYS]);
+        queue_next_day(m);
         if (progress) progress_update(progress, m->tally.events);
     }
     return 0;

@@ -75,7 +75,25 @@ size_t queue_sort_today(struct market *m, struct bin **out_bin, const uint64_t *
     return b->n;
 }
 
-void queue_clear(struct bin *bin) { bin->n = bin->n_lines = 0; }
+/* The bins of days ahead hold little; only the present day's grows to a day's size. So its space
+ * moves on to the next bin: with 64 bins of their own size, 100 M events took 1.2 GB more. */
+void queue_next_day(struct market *m) {
+    struct bin *done = &m->bins[m->day % QUEUE_DAYS], *next = &m->bins[(m->day + 1) % QUEUE_DAYS];
+    struct bin big = *done;
+    *done = (struct bin){0};
+    if (next->n > big.cap || next->n_lines > big.lines_cap) {
+        k_free(big.records);
+        k_free(big.lines);
+        return;
+    }
+    if (next->n) memcpy(big.records, next->records, next->n * sizeof *next->records);
+    if (next->n_lines) memcpy(big.lines, next->lines, next->n_lines * sizeof *next->lines);
+    big.n = next->n;
+    big.n_lines = next->n_lines;
+    k_free(next->records);
+    k_free(next->lines);
+    *next = big;
+}
 
 void queue_release(struct market *m) {
     for (size_t i = 0; i < QUEUE_DAYS; i++) {

@@ -194,6 +194,7 @@ static enum place enter(struct session *x, bool from_mail) {
         step(a, 4);
         if (draw_chance(&a->d, LANDING)) return AT_VIEW;
         note(x, KIND_PAGE, x->category);
+        step(a, 4);
         return AT_LIST;
     }
     return draw_chance(&a->d, HOME) ? AT_HOME : AT_VIEW;
@@ -266,14 +267,15 @@ static bool pay_or_leave(struct session *x) {
 }
 
 bool session_run(struct actor *a, bool buys, bool from_mail) {
-    struct session x = {.a = a,
-                        .s = &a->m->shoppers[a->person],
-                        .buys = buys,
-                        .wanted = 1 + draw_below(&a->d, 2) + draw_below(&a->d, 2)};
+    struct session x = {.a = a, .s = &a->m->shoppers[a->person], .buys = buys};
     bool placed = false;
+    x.wanted =
+        1 + (uint32_t)__builtin_popcount(draw_below(&a->d, 4)); /* 1, 2 or 3 lines: 1/4, 1/2, 1/4 */
     if ((a->flags & RECORD_PARTNER) && !draw_chance(&a->d, UNDER_PARTNER) &&
-        (x.s->flags & SHOPPER_ACCOUNT))
+        (x.s->flags & SHOPPER_ACCOUNT)) {
         identify(&x, false);
+        step(a, 4);
+    }
     look_around(&x, from_mail);
     if (x.n) placed = pay_or_leave(&x);
     if (draw_chance(&a->d, COMPLAINT)) support_write(a, a->t + 3600, false, 0);

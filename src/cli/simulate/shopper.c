@@ -93,16 +93,15 @@ void shopper_init(struct market *m, uint32_t person) {
     struct draw d = draw_stream(m->config.seed, person, 0x706572736f6eu);
     uint32_t days = m->config.days;
     bool newcomer = draw_below(&d, days + NEWCOMER_DAYS) < days;
-    struct shopper s = {
-        .joined = newcomer ? 1 + draw_below(&d, m->end - 1) : 0,
-        .country = choose_country(&d),
-        .age = (uint8_t)draw_below(&d, AGE_BANDS),
-        .taste = (uint8_t)draw_below(&d, CATEGORIES),
-        .flags = choose_flags(m, &d, !newcomer),
-        .sensitivity = (uint8_t)draw_below(&d, 256),
-        .opens = (uint8_t)draw_between(&d, 26, 150),
-        .reacts = (uint8_t)draw_between(&d, 8, 64),
-    };
+    /* Statements, not an initialiser: its draws could be made in any order. */
+    struct shopper s = {.joined = newcomer ? 1 + draw_below(&d, m->end - 1) : 0};
+    s.country = choose_country(&d);
+    s.age = (uint8_t)draw_below(&d, AGE_BANDS);
+    s.taste = (uint8_t)draw_below(&d, CATEGORIES);
+    s.flags = choose_flags(m, &d, !newcomer);
+    s.sensitivity = (uint8_t)draw_below(&d, 256);
+    s.opens = (uint8_t)draw_between(&d, 26, 150);
+    s.reacts = (uint8_t)draw_between(&d, 8, 64);
     uint64_t gamma = (uint64_t)draw_gamma_q16(&d);
     s.order_gap = gap_for(gamma * ORDERS_PER_YEAR >> 16);
     s.browse_gap = gap_for((uint64_t)draw_lognormal_q16(&d, BROWSE_SIGMA) * BROWSES_PER_YEAR >> 16);

@@ -12,7 +12,7 @@
  *
  * A day is simulated person by person; each event is a fixed-size record put into the bin of the
  * day it arrives; then the bin is sorted by arrival and rendered. Memory: 60 bytes a person and the
- * records of the days ahead, whatever the number of events.
+ * records of a day or two, whatever the number of events.
  *
  * Time is seconds since the first day, 00:00 UTC. Money is cents.
  * Layers: uses base, output.h. Threads: none.
@@ -158,7 +158,7 @@ struct shopper {
     uint32_t busy_until;            /* end of the last visit: visits do not overlap */
     uint32_t order_gap, browse_gap; /* mean seconds between visits, at rate factor 1 */
     uint32_t cart;                  /* product left in the cart + 1 */
-    uint16_t orders, mails, mail_visits, mail_orders;
+    uint16_t orders, mails, mails_there, mail_visits, mail_orders; /* mails_there: before gone */
     uint8_t flags, country, age, taste;
     uint8_t profile[DEVICES];    /* enum profile, PROFILE_NONE: no such device */
     uint8_t generation[DEVICES]; /* a cleared cookie is a new anonymousId */
@@ -260,7 +260,7 @@ void bots_day(struct market *m);
 void queue_put(struct market *m, const struct record *r, const struct line *lines, uint32_t n);
 /* Sorts today's bin; order[0..n-1] holds indices in its low 32 bits. */
 size_t queue_sort_today(struct market *m, struct bin **out_bin, const uint64_t **out_order);
-void queue_clear(struct bin *bin);
+void queue_next_day(struct market *m); /* empties today's bin */
 void queue_release(struct market *m);
 
 /* emit.c */

@@ -3,9 +3,10 @@
  *   {"type":"use",…}      as it happens: a person used a shared device (a couple's tablet, a kiosk)
  * or an anonymousId once (a receipt, a kiosk that resets), from … to
  *   {"type":"message",…}  as it happens: the true sentiment of a message to the service
- *   {"type":"person",…}   at the end, one for each person: ids, parameters, effects
+ *   {"type":"person",…}   at the end, one for each person: ids, parameters, effects; those of mail
+ *                         (visits_per_mail, orders_per_mail) hold until the person has gone
  *   {"type":"bot",…}      the anonymousIds of crawlers
- *   {"type":"summary",…}  the last line: counts of the events file
+ *   {"type":"summary",…}  the last line: counts of lines of the events file
  *
  * Uses are lines of their own rather than part of the person so that memory does not grow with
  * them. Layers: sim.h, names.h, time.h. Threads: none.
@@ -109,9 +110,11 @@ static void person_line(const struct market *m, uint32_t i) {
     add_rate(m, "browses_per_year", s->browse_gap);
     output_printf(o, ",\"orders\":%u", s->orders);
     add_fraction(o, "price_sensitivity", s->sensitivity, 255);
-    output_printf(
-        o, ",\"mail\":{\"holdout\":%s,\"delivered\":%u,\"extra_visits\":%u,\"extra_orders\":%u",
-        s->flags & SHOPPER_HOLDOUT ? "true" : "false", s->mails, s->mail_visits, s->mail_orders);
+    output_printf(o,
+                  ",\"mail\":{\"holdout\":%s,\"delivered\":%u,\"delivered_before_gone\":%u,"
+                  "\"extra_visits\":%u,\"extra_orders\":%u",
+                  s->flags & SHOPPER_HOLDOUT ? "true" : "false", s->mails, s->mails_there,
+                  s->mail_visits, s->mail_orders);
     uint64_t visits = (uint64_t)s->opens * s->reacts; /* of 65536 */
     add_fraction(o, "visits_per_mail", visits, 65536);
     add_fraction(o, "orders_per_mail", visits * MAIL_BUY, (uint64_t)65536 << 30);

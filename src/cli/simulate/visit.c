@@ -143,7 +143,8 @@ void visit(struct market *m, uint32_t person) {
 
     uint64_t both = (uint64_t)s->order_gap + s->browse_gap;
     bool buys = draw_below64(&a.d, both) < s->browse_gap;
-    a.t = m->day * DAY_SECONDS + shopper_hour_start(&a.d, s->country) + draw_below(&a.d, 3600);
+    a.t = m->day * DAY_SECONDS + shopper_hour_start(&a.d, s->country);
+    a.t += draw_below(&a.d, 3600);
     if (a.t < s->busy_until + PAUSE) a.t = s->busy_until + PAUSE;
     a.t &= ~1u; /* visits at even seconds, mail and service at odd ones: no ties within a person */
     if (a.t >= tomorrow + DAY_SECONDS) return; /* no time left: rates beyond what a day holds */

@@ -73,14 +73,11 @@ int world_init(struct world *w, const struct sim_config *config, struct keel_err
         for (uint32_t i = w->category_first[c]; i < w->category_first[c + 1]; i++) {
             int64_t factor = draw_lognormal_q16(&w->draw, PRICE_SIGMA);
             uint32_t base = shop_price((uint64_t)factor * CATEGORY[c].cents >> 16);
-            w->products[i] = (struct product){
-                .base_cents = base,
-                .cents = base,
-                .merchant = draw_below(&w->draw, config->merchants),
-                .noun = (uint16_t)draw_below(&w->draw, NOUNS),
-                .adjective = (uint16_t)draw_below(&w->draw, ADJECTIVES),
-                .category = (uint8_t)c,
-            };
+            struct product *p = &w->products[i];
+            *p = (struct product){.base_cents = base, .cents = base, .category = (uint8_t)c};
+            p->merchant = draw_below(&w->draw, config->merchants);
+            p->noun = (uint16_t)draw_below(&w->draw, NOUNS);
+            p->adjective = (uint16_t)draw_below(&w->draw, ADJECTIVES);
             int code = render(w, i);
             if (code) return error_set(err, (enum keel_code) - code, "no memory for products");
         }

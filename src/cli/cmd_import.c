@@ -1,0 +1,241 @@
+/* `keel import`: files into a data directory: CSV by a map, or Segment NDJSON.
+ *
+ * Layers: import/, api/segment.h, db.h. Threads: main only. What was imported is durable batch by
+ * batch; an interrupted import is simply run again, since message ids make it add only what is
+ * missing.
+ */
+#include <stdio.h>
+
+#include "api/segment.h"
+#include "base/input.h"
+#include "cli/import/rejects.h"
+#include "cli/import/rows.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "customer/db.h"
+
+enum { BATCH_BYTES = 1 << 20, LINES_BYTES = 1 << 18 };
+
+struct args {
+    const char *data, *map, *rejects;
+    bool segment, quiet;
+};
+
+static const struct option OPTIONS[] = {
+    {"data", OPTION_TEXT, offsetof(struct args, data), "DIR", "the data directory", NULL, true, 0,
+     0},
+    {"map", OPTION_TEXT, offsetof(struct args, map), "MAP.toml",
+     "the files are CSV, read by this map", NULL, false, 0, 0},
+    {"segment", OPTION_FLAG, offsetof(struct args, segment), NULL,
+     "the files are Segment events, one JSON document a line", NULL, false, 0, 0},
+    {"rejects", OPTION_TEXT, offsetof(struct args, rejects), "FILE",
+     "where refused rows go; default DIR/rejects.csv", NULL, false, 0, 0},
+    {"quiet", OPTION_FLAG, offsetof(struct args, quiet), NULL, "no progress", NULL, false, 0, 0},
+    {0},
+};
+
+static int run(int argc, char **argv, struct keel_error *err);
+
+const struct command cmd_import = {
+    .name = "import",
+    .summary = "import files: CSV by a map, or Segment events",
+    .operands = "FILE...",
+    .min_operands = 1,
+    .max_operands = ANY_NUMBER,
+    .options = OPTIONS,
+    .description = "Files may be gzip or zstd; - is standard input. Importing a file again adds\n"
+                   "nothing. Rows that cannot be read are counted by cause and written to the\n"
+                   "reject file with their line. docs/import.md describes maps; some are in\n"
+                   "examples/maps.\n",
+    .examples = "  keel import --data data --segment events.ndjson.gz\n"
+                "  keel import --data data --map examples/maps/online_retail.toml retail.csv\n"
+                "  zcat *.gz | keel import --data data --segment -\n",
+    .run = run,
+};
+
+struct import {
+    struct args args;
+    struct db *db;
+    struct map *map;
+    struct rejects rejects;
+    struct ingest_counts counts;
+    uint64_t read, events, repaired, no_rule; /* rows or lines; events of them */
+    const char *file;                         /* being read                    */
+    struct progress progress;
+    struct keel_error reject_error; /* of a callback that cannot fail itself */
+};
+
+static int take_batch(void *ctx, struct str bytes, uint32_t events, struct keel_error *err) {
+    struct import *im = ctx;
+    TRY(db_ingest(im->db, bytes, &im->counts, err));
+    im->events += events;
+    progress_update(&im->progress, im->events);
+    return 0;
+}
+
+/* ---- CSV ---- */
+
+static int take_reject(void *ctx, const struct reject *reject, struct keel_error *err) {
+    struct import *im = ctx;
+    return rejects_add(&im->rejects, im->file, reject, err);
+}
+
+static int import_rows(struct import *im, struct input *in, struct keel_error *err) {
+    struct rows_stats stats;
+    struct rows_sink sink = {.batch = take_batch, .reject = take_reject, .ctx = im};
+    int code = rows_import(im->map, csv_from_input(in), input_name(in), &sink, &stats, err);
+    im->read += stats.rows;
+    im->no_rule += stats.no_rule;
+    return code;
+}
+
+/* ---- Segment NDJSON ---- */
+
+static enum reject_cause cause_of(enum segment_reason reason) {
+    switch (reason) {
+    case SEGMENT_BAD_JSON:
+    case SEGMENT_NOT_OBJECT: return REJECT_JSON;
+    case SEGMENT_LONG_LINE: return REJECT_TOO_LONG;
+    case SEGMENT_TYPE: return REJECT_TYPE;
+    case SEGMENT_TIME_TEXT:
+    case SEGMENT_TIME: return REJECT_TIME;
+    case SEGMENT_NO_ID: return REJECT_NO_ID;
+    case SEGMENT_NO_NAME: return REJECT_NO_NAME;
+    default: return REJECT_EVENT;
+    }
+}
+
+static void refuse(void *ctx, const struct segment_refusal *refusal) {
+    struct import *im = ctx;
+    const char *detail = refusal->detail ? refusal->detail : segment_reason_text(refusal->reason);
+    struct reject reject = {.cause = cause_of(refusal->reason),
+                            .line = refusal->index,
+                            .rows = 1,
+                            .detail = str_from(detail),
+                            .raw = refusal->text};
+    if (!im->reject_error.code)
+        (void)!rejects_add(&im->rejects, im->file, &reject, &im->reject_error);
+}
+
+static int hand_on(struct import *im, struct batch_writer *writer, struct buf *batch,
+                   struct keel_error *err) {
+    uint32_t events = writer->event_count;
+    buf_clear(batch);
+    TRY(batch_finish(writer, batch, err));
+    if (im->reject_error.code) {
+        *err = im->reject_error;
+        return err->code;
+    }
+    return batch->n ? take_batch(im, buf_str(batch), events, err) : 0;
+}
+
+static int read_documents(struct import *im, struct input *in, struct segment_reader *reader,
+                          struct batch_writer *writer, struct buf *batch, struct keel_error *err) {
+    struct segment_counts counts = {0};
+    struct segment_sink sink = {.writer = writer, .counts = &counts, .refused = refuse, .ctx = im};
+    struct segment_options options = {.type = SEGMENT_ANY_TYPE, .now_ms = now_ms()};
+    uint64_t line = 1;
+    struct str lines;
+    int got;
+    while ((got = input_read_lines(in, LINES_BYTES, &lines, err)) > 0) {
+        if (got == INPUT_LONG_LINE) {
+            struct segment_refusal long_line = {
+                .reason = SEGMENT_LONG_LINE, .index = line++, .text = lines};
+            refuse(im, &long_line);
+        } else {
+            line += segment_read_lines(reader, lines, line, &options, &sink);
+        }
+        if (writer->events.n >= BATCH_BYTES) TRY(hand_on(im, writer, batch, err));
+    }
+    TRY(got);
+    TRY(hand_on(im, writer, batch, err));
+    im->read += line - 1;
+    im->repaired += counts.repaired;
+    return 0;
+}
+
+static int import_segment(struct import *im, struct input *in, struct keel_error *err) {
+    struct segment_reader *reader = segment_reader_new(NULL);
+    struct batch_writer writer;
+    struct buf batch;
+    batch_writer_init(&writer);
+    buf_init(&batch, BATCH_MAX_BYTES + 64);
+    int code = read_documents(im, in, reader, &writer, &batch, err);
+    buf_release(&batch);
+    batch_writer_release(&writer);
+    segment_reader_free(reader);
+    return code;
+}
+
+/* ---- all files ---- */
+
+static int import_file(struct import *im, const char *path, struct keel_error *err) {
+    struct input *in;
+    TRY(input_open(path, &in, err));
+    im->file = input_name(in);
+    int code = im->map ? import_rows(im, in, err) : import_segment(im, in, err);
+    input_close(in);
+    return code;
+}
+
+static void report(const struct import *im, struct output *o) {
+    output_printf(o, "%llu %s read: %llu events, %llu new, %llu known already",
+                  (unsigned long long)im->read, im->map ? "rows" : "lines",
+                  (unsigned long long)im->counts.events, (unsigned long long)im->counts.accepted,
+                  (unsigned long long)im->counts.duplicates);
+    if (im->repaired) output_printf(o, ", %llu repaired", (unsigned long long)im->repaired);
+    output_text(o, "\n");
+    if (im->no_rule)
+        output_printf(o, "%llu rows met no rule of the map\n", (unsigned long long)im->no_rule);
+    if (im->counts.residual)
+        output_printf(o, "%llu properties beyond the limits are kept as JSON\n",
+                      (unsigned long long)im->counts.residual);
+    if (!im->rejects.total) return;
+    output_printf(o, "%llu refused, see %s:\n", (unsigned long long)im->rejects.total,
+                  im->rejects.path);
+    for (int cause = 0; cause < REJECT_CAUSES; cause++)
+        if (im->rejects.by_cause[cause])
+            output_printf(o, "  %llu  %s\n", (unsigned long long)im->rejects.by_cause[cause],
+                          reject_text((enum reject_cause)cause));
+}
+
+static int import_all(struct import *im, const struct operands *files, struct keel_error *err) {
+    int code = 0;
+    progress_start(&im->progress, "importing", "events", 0, im->args.quiet);
+    for (int i = 0; i < files->n && code == 0; i++) code = import_file(im, files->word[i], err);
+    if (code == 0) code = rejects_flush(&im->rejects, err);
+    if (code == 0) code = db_flush(im->db, err);
+    if (code < 0)
+        progress_stop(&im->progress);
+    else
+        progress_finish(&im->progress, im->events);
+    return code;
+}
+
+static int run(int argc, char **argv, struct keel_error *err) {
+    struct import im = {0};
+    struct db_options options = {0};
+    struct operands files;
+    struct output out;
+    char path[4096];
+    TRY(options_parse(&cmd_import, argc, argv, &im.args, &files, err));
+    if (!im.args.map == !im.args.segment)
+        FAIL(err, INVALID, "import: say what the files are: --segment, or --map MAP.toml for CSV");
+    snprintf(path, sizeof path, "%s/rejects.csv", im.args.data);
+    if (im.args.map) TRY(map_load(im.args.map, &im.map, err));
+    int code = db_open(im.args.data, &options, &im.db, err);
+    if (code == 0) code = rejects_init(&im.rejects, im.args.rejects ? im.args.rejects : path, err);
+    if (code == 0) {
+        code = import_all(&im, &files, err);
+        rejects_release(&im.rejects);
+    }
+    if (code == 0) code = output_open(&out, NULL, err);
+    if (code == 0) {
+        report(&im, &out);
+        code = output_close(&out, err);
+    }
+    int closed = im.db ? db_close(im.db, code < 0 ? NULL : err) : 0;
+    map_free(im.map);
+    return code < 0 ? code : closed;
+}

@@ -1,0 +1,306 @@
+/* `keel profile`: one customer: identifiers, traits, totals, timeline.
+ * Layers: timeline.h, db.h, options.h. Threads: none. */
+#include <stdlib.h>
+
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/table.h"
+#include "customer/timeline.h"
+
+enum { FORMAT_TEXT, FORMAT_JSON, MOST_TRAITS = 1000 };
+
+struct args {
+    const char *data;
+    int format;
+    int64_t limit, at_ms;
+};
+
+static const struct option OPTIONS[] = {
+    {"data", OPTION_TEXT, offsetof(struct args, data), "DIR", "the data directory", NULL, true, 0,
+     0},
+    {"at", OPTION_DATE, offsetof(struct args, at_ms), "TIME", "as of that moment; default now",
+     NULL, false, 0, 0},
+    {"format", OPTION_CHOICE, offsetof(struct args, format), "F", "text or json; default text",
+     "text|json", false, 0, 0},
+    {"limit", OPTION_INTEGER, offsetof(struct args, limit), "N",
+     "newest events of the timeline; default 20", NULL, false, 0, TIMELINE_MAX},
+    {0},
+};
+
+static int run(int argc, char **argv, struct keel_error *err);
+
+const struct command cmd_profile = {
+    .name = "profile",
+    .summary = "show one customer: identifiers, traits, totals, timeline",
+    .operands = "user_id=ID|anonymous_id=ID",
+    .min_operands = 1,
+    .max_operands = 1,
+    .options = OPTIONS,
+    .description =
+        "Finds the customer that an identifier belongs to now, and shows the single view:\n"
+        "all identifiers and what joined them, the latest traits, how often each event\n"
+        "happened, and the newest events of the timeline.\n",
+    .examples = "  keel profile --data data user_id=17850\n"
+                "  keel profile --data data anonymous_id=9f2c --format json --limit 100\n",
+    .run = run,
+};
+
+/* ---- what is shown ---- */
+
+struct total {
+    struct str name;
+    uint64_t count;
+    int64_t first_ms, last_ms;
+};
+
+struct trait {
+    struct str name, json;
+    int64_t time_ms;
+};
+
+struct profile {
+    struct arena arena;
+    struct db *db;
+    uint32_t customer;
+    enum id_kind kind;
+    struct str id;
+    struct timeline timeline;
+    struct total *totals;
+    uint32_t total_count;
+    struct trait *traits;
+    uint32_t trait_count;
+    struct edge *edges;
+    uint32_t edge_count;
+};
+
+static void count_events(struct profile *p) {
+    p->totals = arena_alloc(&p->arena, ((size_t)p->timeline.count + 1) * sizeof *p->totals);
+    for (uint32_t i = 0; i < p->timeline.count; i++) {
+        const struct timeline_event *e = &p->timeline.events[i];
+        uint32_t k = 0;
+        while (k < p->total_count && !str_eq(p->totals[k].name, e->name)) k++;
+        if (k == p->total_count)
+            p->totals[p->total_count++] = (struct total){.name = e->name, .first_ms = e->time_ms};
+        p->totals[k].count++;
+        p->totals[k].last_ms = e->time_ms;
+    }
+}
+
+/* The members of a flat JSON object that timeline.c wrote: names and values as they stand. */
+static bool next_member(struct str *object, struct str *name, struct str *value) {
+    size_t i = 1, from;
+    if (object->n < 2 || object->p[0] == '}' || object->p[1] != '"') return false;
+    from = ++i;
+    while (object->p[i] != '"') i += object->p[i] == '\\' ? 2 : 1;
+    *name = (struct str){object->p + from, i - from};
+    i += 2;
+    from = i;
+    int depth = 0;
+    bool quoted = false;
+    for (; i < object->n; i++) {
+        char c = object->p[i];
+        if (quoted) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                quoted = false;
+            continue;
+        }
+        if (c == '"') quoted = true;
+        if (c == '[' || c == '{') depth++;
+        if ((c == ',' || c == '}' || c == ']') && depth == 0) break;
+        if (c == ']' || c == '}') depth--;
+    }
+    *value = (struct str){object->p + from, i - from};
+    *object = (struct str){object->p + i, object->n - i};
+    return true;
+}
+
+static void collect_traits(struct profile *p) {
+    p->traits = arena_alloc(&p->arena, MOST_TRAITS * sizeof *p->traits);
+    for (uint32_t i = p->timeline.count; i-- > 0;) {
+        const struct timeline_event *e = &p->timeline.events[i];
+        struct str object = e->properties, name, value;
+        if (!str_is(e->name, "$identify")) continue;
+        while (next_member(&object, &name, &value)) {
+            uint32_t k = 0;
+            while (k < p->trait_count && !str_eq(p->traits[k].name, name)) k++;
+            if (k < p->trait_count || k == MOST_TRAITS) continue; /* a later one said it */
+            p->traits[p->trait_count++] =
+                (struct trait){.name = name, .json = value, .time_ms = e->time_ms};
+        }
+    }
+}
+
+struct edges {
+    struct profile *p;
+    uint32_t capacity;
+};
+
+static void add_edge(void *ctx, const struct edge *edge) {
+    struct edges *list = ctx;
+    struct profile *p = list->p;
+    if (p->edge_count == list->capacity) {
+        uint32_t capacity = list->capacity ? list->capacity * 2 : 16;
+        struct edge *grown = arena_alloc(&p->arena, capacity * sizeof *grown);
+        if (p->edge_count) memcpy(grown, p->edges, p->edge_count * sizeof *grown);
+        p->edges = grown;
+        list->capacity = capacity;
+    }
+    p->edges[p->edge_count++] = *edge;
+}
+
+static int load(struct profile *p, const char *who, const struct args *args,
+                struct keel_error *err) {
+    struct snapshot *snap;
+    p->customer = db_find_customer(p->db, str_from(who));
+    if (p->customer == NUMBER_NONE)
+        FAIL(err, NOT_FOUND, "profile: nobody has the identifier %.300s", who);
+    p->id = identity_id(db_identity(p->db), p->customer, &p->kind);
+    struct edges list = {.p = p};
+    identity_edges(db_identity(p->db), p->kind, p->id, add_edge, &list);
+    TRY(snapshot_open(db_store(p->db), &snap, err));
+    int code = timeline_read(p->db, snap, p->customer, args->at_ms, TIMELINE_MAX, &p->arena,
+                             &p->timeline, err);
+    snapshot_close(snap);
+    if (code == 0) {
+        count_events(p);
+        collect_traits(p);
+    }
+    return code;
+}
+
+/* ---- as text ---- */
+
+static void print_text(const struct profile *p, const struct args *args, struct output *o) {
+    char time[TIME_TEXT_MAX];
+    const struct time_zone *zone = db_zone(p->db);
+    output_printf(o, "%s %.*s (customer %u)\n", p->kind == ID_USER ? "user" : "anonymous",
+                  STR_ARG(p->id), p->customer);
+    output_text(o, "\nidentifiers\n");
+    output_printf(o, "  %s %.*s\n", p->kind == ID_USER ? "user_id" : "anonymous_id",
+                  STR_ARG(p->id));
+    for (uint32_t i = 0; i < p->edge_count; i++) {
+        const struct edge *e = &p->edges[i];
+        size_t n = time_format(zone, e->time_ms, time);
+        output_printf(o, "  anonymous_id %.*s, %s %.*s\n", STR_ARG(e->anonymous_id),
+                      e->kind == EDGE_ALIAS      ? "named by an alias on"
+                      : e->kind == EDGE_CONFLICT ? "named by an alias, but a user of its own, on"
+                                                 : "first seen together on",
+                      (int)n, time);
+    }
+    output_text(o, "\ntraits\n");
+    for (uint32_t i = 0; i < p->trait_count; i++)
+        output_printf(o, "  %.*s  %.*s\n", STR_ARG(p->traits[i].name), STR_ARG(p->traits[i].json));
+    if (!p->trait_count) output_text(o, "  none\n");
+    output_printf(o, "\nevents: %llu\n", (unsigned long long)p->timeline.total);
+    for (uint32_t i = 0; i < p->total_count; i++) {
+        size_t n = time_format(zone, p->totals[i].last_ms, time);
+        output_printf(o, "  %8llu  %.*s, last %.*s\n", (unsigned long long)p->totals[i].count,
+                      STR_ARG(p->totals[i].name), (int)n, time);
+    }
+    uint32_t shown = p->timeline.count < args->limit ? p->timeline.count : (uint32_t)args->limit;
+    output_printf(o, "\ntimeline, the newest %u\n", shown);
+    for (uint32_t i = p->timeline.count; i-- > p->timeline.count - shown;) {
+        const struct timeline_event *e = &p->timeline.events[i];
+        size_t n = time_format(zone, e->time_ms, time);
+        output_printf(o, "  %.*s  %.*s  %.*s\n", (int)n, time, STR_ARG(e->name),
+                      STR_ARG(e->properties));
+    }
+}
+
+/* ---- as JSON ---- */
+
+static void json_time(struct buf *b, int64_t ms) {
+    char time[TIME_TEXT_MAX];
+    size_t n = time_format(NULL, ms, time);
+    (void)!buf_add_json_str(b, (struct str){time, n});
+}
+
+static void json_identifiers(const struct profile *p, struct buf *b) {
+    (void)!buf_add_text(b, "\"identifiers\":[{\"type\":");
+    (void)!buf_add_text(b, p->kind == ID_USER ? "\"user_id\",\"id\":" : "\"anonymous_id\",\"id\":");
+    (void)!buf_add_json_str(b, p->id);
+    (void)!buf_add_char(b, '}');
+    for (uint32_t i = 0; i < p->edge_count; i++) {
+        const struct edge *e = &p->edges[i];
+        (void)!buf_add_text(b, ",{\"type\":\"anonymous_id\",\"id\":");
+        (void)!buf_add_json_str(b, e->anonymous_id);
+        (void)!buf_add_text(b, ",\"joined_by\":");
+        (void)!buf_add_text(b, e->kind == EDGE_ALIAS      ? "\"alias\""
+                               : e->kind == EDGE_CONFLICT ? "\"conflict\""
+                                                          : "\"seen together\"");
+        (void)!buf_add_text(b, ",\"time\":");
+        json_time(b, e->time_ms);
+        (void)!buf_add_char(b, '}');
+    }
+    (void)!buf_add_char(b, ']');
+}
+
+static void json_timeline(const struct profile *p, const struct args *args, struct buf *b) {
+    (void)!buf_add_text(b, "\"timeline\":[");
+    uint32_t shown = p->timeline.count < args->limit ? p->timeline.count : (uint32_t)args->limit;
+    for (uint32_t i = p->timeline.count; i-- > p->timeline.count - shown;) {
+        const struct timeline_event *e = &p->timeline.events[i];
+        (void)!buf_add_text(b, i + 1 == p->timeline.count ? "{\"time\":" : ",{\"time\":");
+        json_time(b, e->time_ms);
+        (void)!buf_add_text(b, ",\"event\":");
+        (void)!buf_add_json_str(b, e->name);
+        (void)!buf_printf(b, ",\"properties\":%.*s,\"context\":%.*s}", STR_ARG(e->properties),
+                          STR_ARG(e->context));
+    }
+    (void)!buf_add_char(b, ']');
+}
+
+static int print_json(const struct profile *p, const struct args *args, struct output *o,
+                      struct keel_error *err) {
+    struct buf b;
+    buf_init(&b, (size_t)1 << 30);
+    (void)!buf_printf(&b, "{\"customer\":%u,", p->customer);
+    json_identifiers(p, &b);
+    (void)!buf_add_text(&b, ",\"traits\":{");
+    for (uint32_t i = 0; i < p->trait_count; i++)
+        (void)!buf_printf(&b, "%s\"%.*s\":%.*s", i ? "," : "", STR_ARG(p->traits[i].name),
+                          STR_ARG(p->traits[i].json));
+    (void)!buf_printf(&b, "},\"events\":%llu,\"totals\":[", (unsigned long long)p->timeline.total);
+    for (uint32_t i = 0; i < p->total_count; i++) {
+        (void)!buf_add_text(&b, i ? ",{\"event\":" : "{\"event\":");
+        (void)!buf_add_json_str(&b, p->totals[i].name);
+        (void)!buf_printf(&b, ",\"count\":%llu,\"first\":", (unsigned long long)p->totals[i].count);
+        json_time(&b, p->totals[i].first_ms);
+        (void)!buf_add_text(&b, ",\"last\":");
+        json_time(&b, p->totals[i].last_ms);
+        (void)!buf_add_char(&b, '}');
+    }
+    (void)!buf_add_text(&b, "],");
+    json_timeline(p, args, &b);
+    (void)!buf_add_text(&b, "}\n");
+    int code = b.failed ? error_set(err, KEEL_E_NO_MEMORY, "no memory for the profile") : 0;
+    if (code == 0) output_add(o, b.p, b.n);
+    buf_release(&b);
+    return code;
+}
+
+static int run(int argc, char **argv, struct keel_error *err) {
+    struct args args = {.limit = 20, .at_ms = INT64_MAX};
+    struct operands who;
+    TRY(options_parse(&cmd_profile, argc, argv, &args, &who, err));
+    struct db_options options = {.store = {.read_only = true}};
+    struct profile p = {0};
+    struct output out;
+    arena_init(&p.arena, (size_t)4 << 30);
+    TRY(db_open(args.data, &options, &p.db, err));
+    int code = load(&p, who.word[0], &args, err);
+    if (code == 0) code = output_open(&out, NULL, err);
+    if (code == 0) {
+        if (args.format == FORMAT_JSON)
+            code = print_json(&p, &args, &out, err);
+        else
+            print_text(&p, &args, &out);
+        int closed = output_close(&out, code < 0 ? NULL : err);
+        if (code == 0) code = closed;
+    }
+    arena_release(&p.arena);
+    int closed = db_close(p.db, code < 0 ? NULL : err);
+    return code < 0 ? code : closed;
+}
