@@ -181,7 +181,8 @@ enum query_over {
 };
 
 /* AND, OR: n >= 2 items, none of them of the same kind (nesting is flattened); NOT: n == 1.
- * `is missing` on items: true when no item has the field (AUTO, ANY: as a value that is absent). */
+ * `is missing` on items: AUTO and ANY when no item has the field, or there are none; ALL when there
+ * are items and none has it. */
 struct query_filter {
     enum query_filter_kind kind;
     struct query_filter **items;

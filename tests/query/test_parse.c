@@ -151,6 +151,33 @@ static void errors(void **state) {
     buf_release(&table);
 }
 
+/* What the documentation shows in its query blocks parses. */
+static void documentation(void **state) {
+    (void)state;
+    char path[4096];
+    struct buf page;
+    struct keel_error err;
+    snprintf(path, sizeof path, "%s/docs/query-language.md", source_folder());
+    buf_init(&page, TABLE_BYTES);
+    if (file_read(path, &page, &err) < 0) fail_msg("%s", err.message);
+    struct str rest = buf_str(&page), line;
+    bool inside = false;
+    unsigned n = 0;
+    while (next_line(&rest, &line)) {
+        if (str_starts(line, STR("```"))) {
+            inside = str_is(line, "```query");
+        } else if (inside) {
+            struct arena a;
+            arena_init(&a, ARENA_BYTES);
+            check_round_trip(&a, parse(&a, line));
+            arena_release(&a);
+            n++;
+        }
+    }
+    assert_true(n >= 25);
+    buf_release(&page);
+}
+
 /* ---- places ---- */
 
 static void places_in_lines_and_characters(void **state) {
@@ -488,6 +515,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forms),
         cmocka_unit_test(errors),
+        cmocka_unit_test(documentation),
         cmocka_unit_test(places_in_lines_and_characters),
         cmocka_unit_test(a_long_line_is_cut_around_the_word),
         cmocka_unit_test(the_tree_knows_where_it_stood),
