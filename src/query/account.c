@@ -304,11 +304,19 @@ int account_measure(struct plan *p, const struct query_measure *m, struct accoun
 
 int account_trait(struct plan *p, const struct query_prop *trait, struct account **out,
                   struct keel_error *err) {
+    for (uint32_t i = 0; i < p->n_machines; i++) { /* each trait once */
+        struct account *a = (struct account *)p->machines[i];
+        if (a->machine.ops != &OPS || !a->trait.p || !str_eq(a->trait, trait->path)) continue;
+        *out = a;
+        return 0;
+    }
     struct query_event identify = {.kind = QUERY_EVENT_IDENTIFY};
     struct query_prop prop = *trait;
     prop.scope = QUERY_SCOPE_PROPERTY;
-    return account_over(p, ACCOUNT_LAST, &identify, &prop, (struct span){INT64_MIN, p->at_ms}, out,
-                        err);
+    TRY(account_over(p, ACCOUNT_LAST, &identify, &prop, (struct span){INT64_MIN, p->at_ms}, out,
+                     err));
+    (*out)->trait = trait->path;
+    return 0;
 }
 
 int account_followed(struct plan *p, const struct query_cond *c, struct account **out,

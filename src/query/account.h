@@ -31,6 +31,7 @@ struct account {
     struct match match, then; /* then: B of FOLLOWED, UNFOLLOWED */
     struct field field;
     int64_t within_ms;
+    struct str trait; /* of account_trait: its path */
 };
 
 /* New accounts are registered in the plan. */

@@ -8,6 +8,7 @@ bool datum_eq(const struct datum *a, const struct datum *b) {
     switch (a->type) {
     case DATUM_NULL: return true;
     case DATUM_BOOL: return a->boolean == b->boolean;
+    case DATUM_INTEGER: return a->integer == b->integer;
     case DATUM_NUMBER: return a->number == b->number;
     case DATUM_TIME: return a->time_ms == b->time_ms;
     case DATUM_DATE: return a->day == b->day;
@@ -22,6 +23,7 @@ int datum_cmp(const struct datum *a, const struct datum *b) {
     switch (a->type) {
     case DATUM_NULL: return 0;
     case DATUM_BOOL: return (int)a->boolean - (int)b->boolean;
+    case DATUM_INTEGER: return (a->integer > b->integer) - (a->integer < b->integer);
     case DATUM_NUMBER: return (a->number > b->number) - (a->number < b->number);
     case DATUM_TIME: return (a->time_ms > b->time_ms) - (a->time_ms < b->time_ms);
     case DATUM_DATE: return (a->day > b->day) - (a->day < b->day);
@@ -36,6 +38,7 @@ static uint64_t datum_hash(const struct datum *v) {
     switch (v->type) {
     case DATUM_NULL: break;
     case DATUM_BOOL: bits = v->boolean; break;
+    case DATUM_INTEGER: bits = (uint64_t)v->integer; break;
     case DATUM_NUMBER: memcpy(&bits, &v->number, sizeof bits); break;
     case DATUM_TIME: bits = (uint64_t)v->time_ms; break;
     case DATUM_DATE: bits = (uint64_t)v->day; break;

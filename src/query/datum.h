@@ -15,6 +15,7 @@
 enum datum_type {
     DATUM_NULL,
     DATUM_BOOL,
+    DATUM_INTEGER, /* counts in answers; values of events are numbers */
     DATUM_NUMBER,
     DATUM_TIME,
     DATUM_DATE,
@@ -26,6 +27,7 @@ struct datum {
     enum datum_type type;
     union {
         bool boolean;
+        int64_t integer;
         double number;
         int64_t time_ms;
         int32_t day;
@@ -36,6 +38,9 @@ struct datum {
 static inline struct datum datum_null(void) { return (struct datum){.type = DATUM_NULL}; }
 static inline struct datum datum_bool(bool v) {
     return (struct datum){.type = DATUM_BOOL, .boolean = v};
+}
+static inline struct datum datum_integer(uint64_t v) {
+    return (struct datum){.type = DATUM_INTEGER, .integer = (int64_t)v};
 }
 static inline struct datum datum_number(double v) {
     return (struct datum){.type = DATUM_NUMBER, .number = v == 0 ? 0.0 : v}; /* -0 is 0 */

@@ -28,11 +28,15 @@ struct worker {
     const struct plan *plan;
     unsigned index;
     void *states[PLAN_MAX_MACHINES];
+    struct scan *scans[PLAN_MAX_PASSES];
     struct code_cache *caches; /* [plan->n_caches] */
     struct test_scratch scratch;
     struct range range;
+    uint64_t *members; /* stage 1: bits by slot; NULL: all are */
+    void *form;        /* the form's state */
     struct scan_cost cost;
-    struct keel_error error; /* the first; its code stops the worker */
+    int failed;              /* the code of its first error, which stops all workers */
+    struct keel_error error; /* its message */
 };
 
 struct machine_ops {

@@ -33,12 +33,7 @@ static int filter_test(struct plan *p, const struct query_prop *prop, const stru
     f->kind = QUERY_FILTER_TEST;
     f->over = over;
     TRY(field_resolve(p, prop, of, &f->field, err));
-    if (p->n_tests == p->tests_cap) {
-        uint32_t cap = p->tests_cap ? p->tests_cap * 2 : 16;
-        p->tests = k_realloc(p->tests, cap * sizeof *p->tests);
-        p->tests_cap = cap;
-    }
-    p->tests[p->n_tests++] = &f->test;
+    plan_own_test(p, &f->test);
     TRY(test_compile(&f->test, test, p->zone, &p->arena, err));
     f->cache = p->n_caches;
     p->n_caches += f->field.n;
@@ -160,7 +155,7 @@ static void keep_span(const struct match *m, const struct feed *f, uint64_t *bit
         uint32_t n = f->n - w * 64 < 64 ? f->n - w * 64 : 64;
         uint64_t in = 0;
         for (uint32_t j = 0; j < n; j++)
-            in |= (uint64_t)(time[j] >= m->span.from_ms & time[j] < m->span.to_ms) << j;
+            in |= (uint64_t)((time[j] >= m->span.from_ms) & (time[j] < m->span.to_ms)) << j;
         bits[w] &= in;
     }
 }

@@ -1,6 +1,8 @@
 /* Implementation of moments.h. */
 #include "query/moments.h"
 
+#include "base/buf.h"
+
 int64_t moment_ms(const struct time_zone *zone, const struct query_time *t) {
     if (t->kind == QUERY_TIME_ZONED) {
         int64_t day = day_from_civil(t->year, t->month, t->day);
@@ -143,6 +145,22 @@ int periods_init(struct periods *p, const struct time_zone *zone, enum query_uni
         while (k + 1 < p->n && p->start[k + 1] <= t) k++;
         p->table[i] = k;
     }
+    return 0;
+}
+
+int periods_whole(struct periods *p, struct span span, struct arena *arena,
+                  struct keel_error *err) {
+    *p = (struct periods){.unit = QUERY_UNITS};
+    if (span_empty(span)) return 0;
+    p->start = arena_try_alloc(arena, 2 * sizeof *p->start);
+    p->table = arena_try_alloc(arena, 2 * sizeof *p->table);
+    if (!p->start || !p->table) FAIL(err, NO_MEMORY, "too little memory for periods");
+    p->n = 1;
+    p->slots = 2;
+    p->start[0] = p->base = span.from_ms;
+    p->start[1] = span.to_ms;
+    p->shift = 62; /* every moment of the span is in slot 0 or 1 */
+    p->table[0] = p->table[1] = 0;
     return 0;
 }
 

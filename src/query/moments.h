@@ -43,6 +43,10 @@ struct periods {
 int periods_init(struct periods *p, const struct time_zone *zone, enum query_unit unit,
                  struct span span, struct arena *arena, struct keel_error *err) K_CHECKED;
 
+/* One period that is the whole span; none if it is empty. */
+int periods_whole(struct periods *p, struct span span, struct arena *arena,
+                  struct keel_error *err) K_CHECKED;
+
 /* t must lie in [start[0], start[n]). */
 static inline uint32_t period_of(const struct periods *p, int64_t t) {
     uint32_t k = p->table[(uint64_t)(t - p->base) >> p->shift];

@@ -10,6 +10,7 @@
 #include "query/plan.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "query/machine.h"
@@ -31,6 +32,21 @@ void plan_release(struct plan *p) {
     for (uint32_t i = 0; i < p->n_tests; i++) test_release(p->tests[i]);
     k_free(p->tests);
     arena_release(&p->arena);
+}
+
+void plan_own_test(struct plan *p, struct test *t) {
+    if (p->n_tests == p->tests_cap) {
+        p->tests_cap = p->tests_cap ? p->tests_cap * 2 : 16;
+        p->tests = k_realloc(p->tests, p->tests_cap * sizeof *p->tests);
+    }
+    p->tests[p->n_tests++] = t;
+}
+
+struct span plan_span(const struct plan *p, struct span s) {
+    if (p->snap->rows == 0) return (struct span){0, 0};
+    if (s.from_ms < p->snap->min_time) s.from_ms = p->snap->min_time;
+    if (s.to_ms > p->snap->max_time + 1) s.to_ms = p->snap->max_time + 1;
+    return s;
 }
 
 int plan_column(struct plan *p, uint32_t id, uint32_t *out, struct keel_error *err) {
@@ -214,6 +230,9 @@ static bool goes_by_postings(const struct plan *p, const struct machine *m) {
     if (m->all_events || (m->ordered && m->n_events != 1)) return false;
     for (uint32_t i = 0; i < m->n_events; i++)
         if (!is_rare(p, m->events[i])) return false;
+    /* A posting copy says nothing about the context. */
+    for (uint32_t i = 0; i < m->n_handles; i++)
+        if (schema_column(p->schema, p->columns[m->handles[i]]).stream == STREAM_ROWS) return false;
     return true;
 }
 

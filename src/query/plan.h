@@ -54,7 +54,8 @@ struct plan {
     uint32_t n_machines;
     uint32_t columns[PLAN_MAX_COLUMNS]; /* handle -> column id */
     uint32_t n_columns;
-    uint32_t n_caches;   /* results of tests by lexicon code, one table each a worker   */
+    uint32_t range_size; /* customers of one range */
+    uint32_t n_caches;   /* results of tests by lexicon code, one table each a worker */
     struct test **tests; /* to be released */
     uint32_t n_tests, tests_cap;
     struct pass passes[PLAN_MAX_PASSES];
@@ -67,6 +68,10 @@ void plan_init(struct plan *p, struct db *db, const struct snapshot *snap, const
                int64_t at_ms);
 void plan_release(struct plan *p);
 
+/* A test that lives in the arena: its pattern is freed with the plan. */
+void plan_own_test(struct plan *p, struct test *t);
+/* A span cut to where there are events: what periods are listed for. */
+struct span plan_span(const struct plan *p, struct span span);
 /* The handle of a column, given out on first use. */
 int plan_column(struct plan *p, uint32_t column_id, uint32_t *out_handle,
                 struct keel_error *err) K_CHECKED;

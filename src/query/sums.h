@@ -11,6 +11,7 @@
 #pragma once
 
 #include <math.h>
+#include <stdbool.h>
 
 #include "base/mem.h"
 

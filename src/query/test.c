@@ -215,6 +215,7 @@ bool test_datum(const struct test *t, const struct datum *v, struct test_scratch
     switch (v->type) {
     case DATUM_NULL: return test_missing(t);
     case DATUM_BOOL: return test_bool(t, v->boolean);
+    case DATUM_INTEGER: return test_number(t, (double)v->integer);
     case DATUM_NUMBER: return test_number(t, v->number);
     case DATUM_TIME: return test_time(t, v->time_ms);
     case DATUM_STRING: return test_string(t, v->str, scratch);

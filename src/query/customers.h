@@ -1,0 +1,38 @@
+/* Who the question is about: conditions on customers, evaluated range by range.
+ *
+ * A condition is a tree of accounts (account.h) and funnels (funnel.h). When the events of a range
+ * have been fed, the tree is evaluated over bitmaps of slots: each leaf only for the customers that
+ * are still in question.
+ *
+ * A customer is a root number that has an event before the moment of asking. Identification is as
+ * of now, whatever moment is asked for.
+ *
+ * Layers: account.h, funnel.h. Threads: compiled once; evaluated by workers on their own states.
+ */
+#pragma once
+
+#include "query/account.h"
+
+struct condition; /* compiled */
+
+struct customers {
+    struct condition *where; /* NULL: all */
+    struct account *exists;  /* NULL: every number has an event */
+};
+
+/* How saved segments are looked up; NULL: there are none. */
+typedef int (*segment_lookup)(void *ctx, struct str name, const struct query_cond **out,
+                              struct keel_error *err);
+
+struct customers_options {
+    segment_lookup segment;
+    void *ctx;
+    bool all_needed; /* the answer counts customers without events of its own (count, list) */
+};
+
+int customers_compile(struct plan *p, const struct query_cond *where,
+                      const struct customers_options *options, struct customers *out,
+                      struct keel_error *err) K_CHECKED;
+/* Sets bits by slot: the members of the range. */
+int customers_eval(const struct customers *c, struct worker *w, struct range r, uint64_t *out_bits,
+                   struct keel_error *err) K_CHECKED;

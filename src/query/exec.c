@@ -1,0 +1,328 @@
+/* Implementation of exec.h: plan, ranges of customers on all workers, answer.
+ *
+ * The range of a piece is small enough for the machines' state to stay in the L2 cache
+ * (RANGE_BYTES), and large enough that the blocks at its borders, which two ranges decode, do not
+ * count. Which worker takes which range is chance; nothing in an answer depends on it.
+ */
+#include "query/exec.h"
+
+#include <stdatomic.h>
+#include <sys/resource.h>
+
+#include "base/os.h"
+#include "query/form.h"
+
+enum {
+    RANGE_LEAST = 1 << 12,
+    RANGE_MOST = 1 << 16,
+    RANGE_BYTES = 1 << 20,
+    RANGES_PER_WORKER = 4,
+};
+
+struct run {
+    struct plan *plan;
+    struct form *form;
+    struct customers customers;
+    bool need_members;
+    struct worker *workers;
+    uint32_t n_workers;
+    double *cpu_ms; /* by worker */
+    const _Atomic bool *cancel;
+    _Atomic bool failed;
+};
+
+/* ---- feeding ---- */
+
+struct scan_feed { /* ctx of a feed */
+    const struct batch *batch;
+    const struct pass *pass;
+};
+
+/* A column that the pass does not read has no values for its events. */
+static const struct vec ABSENT = {.kind = VEC_NUMBER, .n = CHUNK_ROWS};
+
+static int feed_column(const struct feed *f, uint32_t handle, const struct vec **out,
+                       struct keel_error *err) {
+    const struct scan_feed *from = f->ctx;
+    int32_t slot = from->pass->slot_of[handle];
+    if (slot >= 0) return batch_column(from->batch, (uint32_t)slot, out, err);
+    *out = &ABSENT;
+    return 0;
+}
+
+static int feed_items(const struct feed *f, uint32_t handle, struct batch_items *out,
+                      struct keel_error *err) {
+    static const uint32_t none[CHUNK_ROWS];
+    const struct scan_feed *from = f->ctx;
+    int32_t slot = from->pass->slot_of[handle];
+    if (slot >= 0) return batch_item_column(from->batch, (uint32_t)slot, out, err);
+    *out = (struct batch_items){.first = none, .count = none};
+    return 0;
+}
+
+static void keep_members(struct feed *f, const uint64_t *members) {
+    for (uint32_t w = 0; w * 64 < f->n; w++)
+        for (uint64_t m = f->live[w]; m; m &= m - 1) {
+            unsigned j = (unsigned)__builtin_ctzll(m);
+            uint64_t keep = bit_get(members, f->customer[w * 64 + j] - f->first);
+            f->live[w] &= ~((keep ^ 1) << j);
+        }
+}
+
+static int run_pass(const struct run *run, struct worker *w, uint32_t index,
+                    struct keel_error *err) {
+    const struct pass *pass = &run->plan->passes[index];
+    struct scan *scan = w->scans[index];
+    TRY(scan_range(scan, w->range.first, w->range.count, err));
+    for (;;) {
+        struct batch batch;
+        int more = scan_next(scan, &batch, err);
+        if (more <= 0) return more;
+        if (run->cancel && atomic_load_explicit(run->cancel, memory_order_relaxed))
+            FAIL(err, CANCELLED, "the query was cancelled");
+        struct scan_feed from = {.batch = &batch, .pass = pass};
+        struct feed f = {.n = batch.n,
+                         .first = w->range.first,
+                         .customer = batch.customer,
+                         .time = batch.time,
+                         .event = batch.event,
+                         .span = pass->span,
+                         .column = feed_column,
+                         .items = feed_items,
+                         .ctx = &from};
+        memcpy(f.live, batch.live, sizeof f.live);
+        if (pass->stage == 1 && w->members) keep_members(&f, w->members);
+        for (uint32_t i = 0; i < pass->n_machines; i++) {
+            const struct machine *m = pass->machines[i];
+            TRY(m->ops->feed(w->states[m->index], &f, err));
+        }
+    }
+}
+
+static int run_stage(const struct run *run, struct worker *w, unsigned stage,
+                     struct keel_error *err) {
+    const struct plan *p = run->plan;
+    for (uint32_t i = 0; i < p->n_machines; i++)
+        if (p->machines[i]->stage == stage)
+            TRY(p->machines[i]->ops->begin(w->states[i], w->range, err));
+    for (uint32_t i = 0; i < p->n_passes; i++)
+        if (p->passes[i].stage == stage) TRY(run_pass(run, w, i, err));
+    for (uint32_t i = 0; i < p->n_machines; i++)
+        if (p->machines[i]->stage == stage)
+            TRY(p->machines[i]->ops->end(w->states[i], w->range, err));
+    return 0;
+}
+
+static bool nobody(const uint64_t *bits, uint32_t count) {
+    uint64_t any = 0;
+    for (uint32_t i = 0; i * 64 < count; i++) any |= bits[i];
+    return any == 0;
+}
+
+static int run_range(const struct run *run, struct worker *w, struct keel_error *err) {
+    TRY(run_stage(run, w, 0, err));
+    if (run->need_members) {
+        TRY(customers_eval(&run->customers, w, w->range, w->members, err));
+        if (nobody(w->members, w->range.count)) return 0;
+    }
+    TRY(run_stage(run, w, 1, err));
+    return run->form->ops->fold ? run->form->ops->fold(w->form, w->range, err) : 0;
+}
+
+/* ---- workers ---- */
+
+static int worker_open(struct run *run, struct worker *w, unsigned index, struct keel_error *err) {
+    const struct plan *p = run->plan;
+    *w = (struct worker){.plan = p, .index = index};
+    w->caches = k_zalloc((p->n_caches + 1) * sizeof *w->caches);
+    if (run->need_members) {
+        w->members = k_try_alloc_array(p->range_size / 64 + 1, sizeof *w->members);
+        if (!w->members) FAIL(err, NO_MEMORY, "too little memory for a worker");
+    }
+    for (uint32_t i = 0; i < p->n_machines; i++)
+        w->states[i] = k_zalloc(p->machines[i]->ops->state_bytes);
+    w->form = k_zalloc(run->form->ops->state_bytes + 1);
+    for (uint32_t i = 0; i < p->n_machines; i++)
+        TRY(p->machines[i]->ops->open(p->machines[i], w, w->states[i], err));
+    if (run->form->ops->open) TRY(run->form->ops->open(run->form, w, w->form, err));
+    for (uint32_t i = 0; i < p->n_passes; i++) {
+        const struct pass *pass = &p->passes[i];
+        struct scan_spec spec = {.events = pass->all_events ? NULL : pass->events,
+                                 .event_count = pass->all_events ? 0 : pass->n_events,
+                                 .columns = pass->columns,
+                                 .column_count = pass->n_columns,
+                                 .from_ms = pass->span.from_ms,
+                                 .to_ms = pass->span.to_ms,
+                                 .ordered = pass->ordered};
+        TRY(scan_open(p->snap, &spec, &w->scans[i], err));
+    }
+    return 0;
+}
+
+static void worker_close(struct run *run, struct worker *w) {
+    const struct plan *p = run->plan;
+    if (!w->plan) return;
+    if (run->form->ops->close) run->form->ops->close(w->form);
+    k_free(w->form);
+    for (uint32_t i = 0; i < p->n_passes; i++) scan_close(w->scans[i]);
+    for (uint32_t i = 0; i < p->n_machines; i++) {
+        if (w->states[i]) p->machines[i]->ops->close(w->states[i]);
+        k_free(w->states[i]);
+    }
+    for (uint32_t i = 0; i < p->n_caches; i++) k_free(w->caches[i].known);
+    k_free(w->caches);
+    k_free(w->members);
+    test_scratch_release(&w->scratch);
+}
+
+static double thread_cpu_ms(void) {
+    struct rusage u;
+    if (getrusage(RUSAGE_THREAD, &u) != 0) return 0;
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e3 +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e3;
+}
+
+static void run_piece(void *ctx, size_t piece, unsigned worker) {
+    struct run *run = ctx;
+    struct worker *w = &run->workers[worker];
+    if (atomic_load_explicit(&run->failed, memory_order_relaxed)) return;
+    double start = thread_cpu_ms();
+    uint32_t size = run->plan->range_size, numbers = run->plan->snap->redirects.numbers;
+    uint32_t first = (uint32_t)piece * size;
+    int code = w->plan ? 0 : worker_open(run, w, worker, &w->error); /* by its own thread */
+    w->range = (struct range){first, numbers - first < size ? numbers - first : size};
+    if (code == 0) code = run_range(run, w, &w->error);
+    if (code < 0) {
+        w->failed = code;
+        atomic_store(&run->failed, true);
+    }
+    run->cpu_ms[worker] += thread_cpu_ms() - start;
+}
+
+/* ---- the whole ---- */
+
+static uint32_t choose_range_size(const struct plan *p, unsigned workers) {
+    size_t bytes = 1;
+    for (uint32_t i = 0; i < p->n_machines; i++) bytes += p->machines[i]->bytes_per_customer;
+    uint64_t size = RANGE_MOST;
+    while (size > RANGE_LEAST && size * bytes > RANGE_BYTES) size /= 2;
+    while (size > RANGE_LEAST && size * workers * RANGES_PER_WORKER > p->snap->redirects.numbers)
+        size /= 2;
+    return (uint32_t)size;
+}
+
+static const struct form_ops *const FORMS[QUERY_FORMS] = {
+    [QUERY_COUNT] = &FORM_COUNT,
+    [QUERY_LIST] = &FORM_LIST,
+    [QUERY_FUNNEL] = &FORM_FUNNEL,
+    [QUERY_RETENTION] = &FORM_RETENTION,
+    [QUERY_REPEAT] = &FORM_REPEAT,
+    [QUERY_TREND] = &FORM_TREND,
+    [QUERY_TIME] = &FORM_TIME,
+    [QUERY_PATHS] = &FORM_PATHS,
+    [QUERY_ATTRIBUTE] = &FORM_ATTRIBUTE,
+    [QUERY_SESSIONS] = &FORM_SESSIONS,
+    [QUERY_RFM] = &FORM_RFM,
+    [QUERY_TOP] = &FORM_TOP,
+};
+
+static int plan_query(struct run *run, const struct query_options *options,
+                      struct keel_error *err) {
+    struct plan *p = run->plan;
+    const struct query *q = p->q;
+    const struct form_ops *ops = FORMS[q->form];
+    run->form = arena_zalloc(&p->arena, ops->form_bytes);
+    run->form->ops = ops;
+    run->form->plan = p;
+    struct customers_options who = {
+        .segment = options->segment, .ctx = options->segment_ctx, .all_needed = ops->all_customers};
+    TRY(customers_compile(p, q->where, &who, &run->customers, err));
+    run->need_members = q->where || ops->all_customers;
+    TRY(ops->plan(run->form, p, err));
+    return plan_passes(p, err);
+}
+
+static void add_cost(struct run *run, struct query_cost *cost) {
+    for (uint32_t i = 0; i < run->n_workers; i++) {
+        const struct worker *w = &run->workers[i];
+        cost->cpu_ms += run->cpu_ms[i];
+        for (uint32_t k = 0; w->plan && k < run->plan->n_passes; k++) {
+            if (!w->scans[k]) continue;
+            struct scan_cost c = scan_cost(w->scans[k]);
+            cost->rows += c.rows;
+            cost->blocks += c.blocks;
+            cost->bytes += c.bytes;
+            cost->gathered += c.gathered;
+        }
+    }
+}
+
+static int run_all(struct run *run, struct pool *pool, struct result *result,
+                   struct keel_error *err) {
+    struct plan *p = run->plan;
+    run->n_workers = pool_size(pool);
+    run->workers = k_zalloc(run->n_workers * sizeof *run->workers);
+    run->cpu_ms = k_zalloc(run->n_workers * sizeof *run->cpu_ms);
+    p->range_size = choose_range_size(p, run->n_workers);
+    uint64_t numbers = p->snap->rows > 0 ? p->snap->redirects.numbers : 0;
+    pool_run(pool, (numbers + p->range_size - 1) / p->range_size, run_piece, run);
+    int code = 0;
+    for (uint32_t i = 0; i < run->n_workers && code == 0; i++) {
+        code = run->workers[i].failed;
+        if (code < 0 && err) *err = run->workers[i].error;
+    }
+    /* The form merges the workers that had something to do. */
+    uint32_t used = 0;
+    struct worker *workers = k_zalloc(run->n_workers * sizeof *workers);
+    for (uint32_t i = 0; i < run->n_workers; i++)
+        if (run->workers[i].plan) workers[used++] = run->workers[i];
+    if (code == 0) code = run->form->ops->answer(run->form, workers, used, result, err);
+    k_free(workers);
+    if (code == 0) code = result_finish(result, p->zone, err);
+    add_cost(run, &result->cost);
+    for (uint32_t i = 0; i < run->n_workers; i++) worker_close(run, &run->workers[i]);
+    k_free(run->workers);
+    k_free(run->cpu_ms);
+    return code;
+}
+
+/* What the plan knows and the answer should carry. */
+static int copy_words(const struct plan *p, struct result *result) {
+    for (uint32_t i = 0; i < p->n_notes; i++)
+        result->notes[result->n_notes++] = str_dup(&result->text, p->notes[i]);
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    int code = plan_explain(p, &text);
+    if (code == 0) result->cost.plan = str_dup(&result->text, buf_str(&text));
+    buf_release(&text);
+    return code;
+}
+
+int query_run(struct db *db, const struct snapshot *snap, const struct query *q,
+              const struct query_options *options, struct result **out, struct keel_error *err) {
+    int64_t start_us = monotonic_us();
+    double start_cpu = thread_cpu_ms();
+    struct plan *p = k_alloc(sizeof *p);
+    plan_init(p, db, snap, q, options->at_ms == QUERY_AT_NOW ? now_ms() : options->at_ms);
+    struct run run = {.plan = p, .cancel = options->cancel};
+    struct result *result = result_new();
+    int code = plan_query(&run, options, err);
+    struct pool *own = NULL;
+    if (code == 0) {
+        if (!options->pool) own = pool_new(options->threads);
+        double planned = thread_cpu_ms() - start_cpu;
+        code = run_all(&run, own ? own : options->pool, result, err);
+        result->cost.cpu_ms += planned;
+    }
+    if (code == 0) code = copy_words(p, result);
+    pool_free(own);
+    plan_release(p);
+    k_free(p);
+    if (code < 0) {
+        result_free(result);
+        return code;
+    }
+    result->cost.ms = (double)(monotonic_us() - start_us) / 1e3;
+    *out = result;
+    return 0;
+}

@@ -1,0 +1,47 @@
+/* What the two kernels of funnels share. Layers: funnel.h. Threads: see machine.h. */
+#pragma once
+
+#include "query/funnel.h"
+
+#define FUNNEL_NEVER INT64_MIN
+
+/* The chain of a customer: what the answer is made of. */
+struct funnel_result {
+    uint8_t *level;  /* [slots]                          */
+    int64_t *end;    /* [slots] time of the last event of the chain */
+    uint32_t *group; /* [slots] of e1; NULL unless wanted */
+    int64_t *times;  /* [slots × steps]; NULL unless wanted */
+};
+
+struct funnel_event { /* kept by the exact kernel */
+    int64_t time;
+    uint32_t slot, steps; /* bits */
+    uint32_t same;        /* group number of the `same` values; UINT32_MAX: some is missing */
+    uint32_t group;       /* of the splits */
+    uint32_t order;       /* in which it came */
+};
+
+struct funnel_state {
+    const struct funnel *funnel;
+    struct worker *worker;
+    struct splitter splitter;
+    struct funnel_result result;
+    /* Fast kernel, by slot: `stride` words each: last time, steps seen at it, without-times (two),
+     * then per step the chain: start, or with times all its times. */
+    int64_t *words;
+    uint32_t *groups; /* [slots × steps] group of e1 of the chain of each step */
+    uint32_t stride;
+    /* Exact kernel */
+    struct groups same;
+    struct field_reader same_readers[QUERY_MAX_SPLITS];
+    struct funnel_event *kept;
+    uint32_t n_kept, cap_kept;
+    int64_t *without; /* times, with their slots, in arrival order */
+    uint32_t *without_slot;
+    uint32_t n_without, cap_without;
+};
+
+int funnel_exact_open(struct funnel_state *s, struct keel_error *err) K_CHECKED;
+void funnel_exact_close(struct funnel_state *s);
+int funnel_exact_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) K_CHECKED;
+int funnel_exact_end(struct funnel_state *s, struct range r, struct keel_error *err) K_CHECKED;

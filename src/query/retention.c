@@ -1,0 +1,359 @@
+/* The forms RETENTION and REPEAT: who comes back, period by period.
+ *
+ * One machine serves both: per customer the period of his first A (or a bit for every period with
+ * an A) and a bit for every period with a B. Order does not matter, so rare events come from their
+ * posting copies. Folding a customer walks the bits of B from his cohort on.
+ *
+ * Layers: form_tools.h. Threads: see form.h. Limits: cells (groups × cohorts × periods) as
+ * counters_room allows.
+ */
+#include "query/form_tools.h"
+
+struct presence {
+    struct machine machine;
+    const struct periods *periods;
+    bool each;             /* every period with an A, not the first only */
+    struct match from, to; /* REPEAT: only `to` */
+    bool has_from;
+};
+
+struct presence_state {
+    const struct presence *m;
+    struct worker *worker;
+    uint32_t words;  /* of a customer's bits */
+    uint32_t *first; /* [slots] period of the first A, UINT32_MAX: none; unless each */
+    uint64_t *a, *b; /* [slots × words] */
+};
+
+static int presence_open(const struct machine *m, struct worker *w, void *state,
+                         struct keel_error *err) {
+    struct presence_state *s = state;
+    s->m = (const struct presence *)m;
+    s->worker = w;
+    s->words = s->m->periods->n / 64 + 1;
+    size_t n = w->plan->range_size;
+    bool ok = (s->b = k_try_alloc_array(n * s->words, sizeof *s->b)) != NULL;
+    if (s->m->each) ok = ok && (s->a = k_try_alloc_array(n * s->words, sizeof *s->a));
+    if (!s->m->each) ok = ok && (s->first = k_try_alloc_array(n, sizeof *s->first));
+    if (!ok) FAIL(err, NO_MEMORY, "too little memory for %u periods", s->m->periods->n);
+    return 0;
+}
+
+static int presence_begin(void *state, struct range r, struct keel_error *err) {
+    (void)err;
+    struct presence_state *s = state;
+    size_t bytes = (size_t)r.count * s->words * sizeof *s->b;
+    memset(s->b, 0, bytes);
+    if (s->a) memset(s->a, 0, bytes);
+    if (s->first) memset(s->first, 0xff, r.count * sizeof *s->first);
+    return 0;
+}
+
+static int presence_feed(void *state, struct feed *f, struct keel_error *err) {
+    struct presence_state *s = state;
+    const struct periods *periods = s->m->periods;
+    uint16_t rows[CHUNK_ROWS];
+    uint32_t n = 0;
+    if (s->m->has_from) TRY(match_index(&s->m->from, s->worker, f, rows, &n, err));
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t slot = f->customer[rows[k]] - f->first;
+        uint32_t period = period_of(periods, f->time[rows[k]]);
+        if (s->a)
+            bit_set(s->a + (size_t)slot * s->words, period);
+        else if (period < s->first[slot])
+            s->first[slot] = period;
+    }
+    TRY(match_index(&s->m->to, s->worker, f, rows, &n, err));
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t slot = f->customer[rows[k]] - f->first;
+        bit_set(s->b + (size_t)slot * s->words, period_of(periods, f->time[rows[k]]));
+    }
+    return 0;
+}
+
+static int presence_end(void *state, struct range r, struct keel_error *err) {
+    (void)state, (void)r, (void)err;
+    return 0;
+}
+
+static void presence_close(void *state) {
+    struct presence_state *s = state;
+    k_free(s->first);
+    k_free(s->a);
+    k_free(s->b);
+}
+
+static const struct machine_ops OPS = {
+    .state_bytes = sizeof(struct presence_state),
+    .open = presence_open,
+    .begin = presence_begin,
+    .feed = presence_feed,
+    .end = presence_end,
+    .close = presence_close,
+};
+
+/* ---- both forms ---- */
+
+struct retention_form {
+    struct form form;
+    struct presence *machine;
+    struct periods periods;
+    struct splits splits;
+    uint32_t columns; /* periods shown behind a cohort's own, which is 0 */
+};
+
+struct retention_state {
+    const struct retention_form *f;
+    struct worker *worker;
+    struct splitter splitter;
+    struct counters size; /* [group × cohort] customers of a cohort          */
+    struct counters back; /* [(group × cohort) × (columns + 1)] came back    */
+};
+
+static int form_open(const struct form *form, struct worker *w, void *state,
+                     struct keel_error *err) {
+    struct retention_state *s = state;
+    s->f = (const struct retention_form *)form;
+    s->worker = w;
+    return splitter_open(&s->splitter, &s->f->splits, w, err);
+}
+
+static void form_close(void *state) {
+    struct retention_state *s = state;
+    splitter_close(&s->splitter);
+    counters_release(&s->size);
+    counters_release(&s->back);
+}
+
+static int form_machine(struct plan *p, struct retention_form *f, struct keel_error *err) {
+    struct presence *m = arena_zalloc(&p->arena, sizeof *m);
+    m->machine = (struct machine){.ops = &OPS, .stage = 1, .span = {INT64_MAX, INT64_MIN}};
+    m->periods = &f->periods;
+    m->machine.bytes_per_customer = 4 + 8 * (f->periods.n / 64 + 1);
+    f->machine = m;
+    return plan_add(p, &m->machine, err);
+}
+
+static int retention_plan(struct form *form, struct plan *p, struct keel_error *err) {
+    struct retention_form *f = (struct retention_form *)form;
+    const struct query *q = p->q;
+    struct span span = range_span(p->zone, &q->range, p->at_ms);
+    TRY(periods_init(&f->periods, p->zone, q->period, plan_span(p, span), &p->arena, err));
+    f->columns = f->periods.n > 0 ? f->periods.n - 1 : 0;
+    if (q->retention.periods > 0 && q->retention.periods < f->columns)
+        f->columns = q->retention.periods;
+    TRY(form_machine(p, f, err));
+    f->machine->each = q->retention.start == QUERY_START_EACH;
+    f->machine->has_from = true;
+    TRY(match_compile(p, &q->retention.from, span, &f->machine->from, err));
+    TRY(match_compile(p, &q->retention.to, span, &f->machine->to, err));
+    match_needs(p, &f->machine->from, &f->machine->machine);
+    match_needs(p, &f->machine->to, &f->machine->machine);
+    struct event_set none = {0};
+    return splits_compile(p, &none, &f->splits, err);
+}
+
+static int fold_cohort(struct retention_state *s, uint32_t group, uint32_t cohort,
+                       const uint64_t *b, struct keel_error *err) {
+    const struct retention_form *f = s->f;
+    uint64_t cell = (uint64_t)group * f->periods.n + cohort, width = f->columns + 1;
+    TRY(counters_room(&s->size, (uint64_t)(group + 1) * f->periods.n, err));
+    TRY(counters_room(&s->back, (uint64_t)(group + 1) * f->periods.n * width, err));
+    s->size.n[cell]++;
+    uint64_t *row = s->back.n + cell * width;
+    for (uint32_t w = cohort / 64; w <= f->periods.n / 64; w++) {
+        uint64_t m = b[w];
+        if (w == cohort / 64) m &= ~(uint64_t)0 << (cohort % 64);
+        for (; m; m &= m - 1) {
+            uint32_t k = w * 64 + (uint32_t)__builtin_ctzll(m) - cohort;
+            if (k >= width) return 0;
+            row[k]++;
+        }
+    }
+    return 0;
+}
+
+static int retention_fold(void *state, struct range r, struct keel_error *err) {
+    struct retention_state *s = state;
+    const struct presence_state *m = machine_state(s->worker, &s->f->machine->machine);
+    TRY(splitter_begin(&s->splitter, r, s->worker->members, err));
+    for (uint32_t slot = 0; slot < r.count; slot++) {
+        const uint64_t *b = m->b + (size_t)slot * m->words;
+        uint32_t group;
+        if (m->first) {
+            if (m->first[slot] == UINT32_MAX) continue;
+            TRY(splitter_customer(&s->splitter, slot, &group, err));
+            TRY(fold_cohort(s, group, m->first[slot], b, err));
+            continue;
+        }
+        for (uint32_t w = 0; w < m->words; w++)
+            for (uint64_t a = m->a[(size_t)slot * m->words + w]; a; a &= a - 1) {
+                TRY(splitter_customer(&s->splitter, slot, &group, err));
+                TRY(fold_cohort(s, group, w * 64 + (uint32_t)__builtin_ctzll(a), b, err));
+            }
+    }
+    return 0;
+}
+
+/* Adds the workers' counters up, by the merged groups. */
+static int total(const struct merged *m, const struct worker *workers, uint32_t n, uint64_t width,
+                 bool of_size, struct counters *out, struct keel_error *err) {
+    TRY(counters_room(out, m->groups.count * width + 1, err));
+    for (uint32_t i = 0; i < n; i++) {
+        const struct retention_state *s = workers[i].form;
+        const struct counters *c = of_size ? &s->size : &s->back;
+        for (uint64_t at = 0; at < c->count; at++)
+            out->n[m->map[i][at / width] * width + at % width] += c->n[at];
+    }
+    return 0;
+}
+
+static int merge_groups(const struct retention_form *f, const struct worker *workers, uint32_t n,
+                        struct merged *m, struct keel_error *err) {
+    const struct groups **groups = k_alloc_array(n + 1, sizeof(struct groups *));
+    for (uint32_t i = 0; i < n; i++)
+        groups[i] = &((const struct retention_state *)workers[i].form)->splitter.groups;
+    int code = merged_init(m, f->splits.n, groups, n, err);
+    k_free(groups);
+    return code;
+}
+
+static int retention_rows(const struct retention_form *f, const struct merged *m,
+                          const struct counters *size, const struct counters *back,
+                          struct result *out, struct keel_error *err) {
+    uint32_t periods = f->periods.n, width = f->columns + 1;
+    for (uint32_t i = 0; i < m->groups.count; i++) {
+        uint32_t group = m->order[i];
+        for (uint32_t c = 0; c < periods; c++) {
+            uint64_t at = (uint64_t)group * periods + c;
+            if (size->n[at] == 0) continue;
+            for (uint32_t k = 0; k < width && c + k < periods; k++) {
+                struct datum cells[QUERY_MAX_SPLITS + 5];
+                group_cells(&m->groups, group, cells);
+                struct datum *rest = cells + m->groups.n_terms;
+                uint64_t came = back->n[at * width + k];
+                rest[0] = period_datum(&f->periods, f->form.plan->zone, c);
+                rest[1] = datum_integer(k);
+                rest[2] = datum_integer(size->n[at]);
+                rest[3] = datum_integer(came);
+                rest[4] = datum_number((double)came / (double)size->n[at]);
+                TRY(result_row(out, cells, err));
+            }
+        }
+    }
+    return 0;
+}
+
+static int retention_answer(const struct form *form, struct worker *workers, uint32_t n,
+                            struct result *out, struct keel_error *err) {
+    const struct retention_form *f = (const struct retention_form *)form;
+    const struct query *q = form->plan->q;
+    TRY(add_term_columns(q->splits, q->n_splits, out, err));
+    TRY(result_column(out, STR("cohort"), DATUM_DATE, err));
+    TRY(result_column(out, STR("period"), DATUM_INTEGER, err));
+    TRY(result_column(out, STR("size"), DATUM_INTEGER, err));
+    TRY(result_column(out, STR("customers"), DATUM_INTEGER, err));
+    TRY(result_column(out, STR("rate"), DATUM_NUMBER, err));
+    if (f->periods.n == 0) return 0;
+    struct merged m;
+    struct counters size = {0}, back = {0};
+    int code = merge_groups(f, workers, n, &m, err);
+    if (code == 0) code = total(&m, workers, n, f->periods.n, true, &size, err);
+    if (code == 0)
+        code = total(&m, workers, n, (uint64_t)f->periods.n * (f->columns + 1), false, &back, err);
+    if (code == 0) code = retention_rows(f, &m, &size, &back, out, err);
+    counters_release(&size);
+    counters_release(&back);
+    merged_release(&m);
+    return code;
+}
+
+const struct form_ops FORM_RETENTION = {
+    .form_bytes = sizeof(struct retention_form),
+    .state_bytes = sizeof(struct retention_state),
+    .plan = retention_plan,
+    .open = form_open,
+    .fold = retention_fold,
+    .answer = retention_answer,
+    .close = form_close,
+};
+
+/* ---- repeat: one cohort, the period in which the range begins ---- */
+
+static int repeat_plan(struct form *form, struct plan *p, struct keel_error *err) {
+    struct retention_form *f = (struct retention_form *)form;
+    const struct query *q = p->q;
+    struct span span = range_span(p->zone, &q->range, p->at_ms);
+    if (span.from_ms == INT64_MIN) span = plan_span(p, span);
+    TRY(periods_init(&f->periods, p->zone, q->period, span, &p->arena, err));
+    f->columns = f->periods.n > 0 ? f->periods.n - 1 : 0;
+    TRY(form_machine(p, f, err));
+    TRY(match_compile(p, &q->repeat.event, span, &f->machine->to, err));
+    match_needs(p, &f->machine->to, &f->machine->machine);
+    struct event_set none = {0};
+    return splits_compile(p, &none, &f->splits, err);
+}
+
+static int repeat_fold(void *state, struct range r, struct keel_error *err) {
+    struct retention_state *s = state;
+    const struct presence_state *m = machine_state(s->worker, &s->f->machine->machine);
+    TRY(splitter_begin(&s->splitter, r, s->worker->members, err));
+    uint32_t periods = s->f->periods.n;
+    for (uint32_t slot = 0; slot < r.count; slot++) {
+        const uint64_t *b = m->b + (size_t)slot * m->words;
+        if (!(b[0] & 1)) continue;
+        uint32_t group;
+        TRY(splitter_customer(&s->splitter, slot, &group, err));
+        TRY(counters_room(&s->back, (uint64_t)(group + 1) * periods, err));
+        for (uint32_t w = 0; w < m->words; w++)
+            for (uint64_t bits = b[w]; bits; bits &= bits - 1)
+                s->back.n[(uint64_t)group * periods + w * 64 + (uint32_t)__builtin_ctzll(bits)]++;
+    }
+    return 0;
+}
+
+static int repeat_rows(const struct retention_form *f, const struct merged *m,
+                       const struct counters *back, struct result *out, struct keel_error *err) {
+    for (uint32_t i = 0; i < m->groups.count; i++) {
+        const uint64_t *row = back->n + (uint64_t)m->order[i] * f->periods.n;
+        for (uint32_t k = 0; k < f->periods.n; k++) {
+            struct datum cells[QUERY_MAX_SPLITS + 3];
+            group_cells(&m->groups, m->order[i], cells);
+            struct datum *rest = cells + m->groups.n_terms;
+            rest[0] = period_datum(&f->periods, f->form.plan->zone, k);
+            rest[1] = datum_integer(row[k]);
+            rest[2] = row[0] ? datum_number((double)row[k] / (double)row[0]) : datum_null();
+            TRY(result_row(out, cells, err));
+        }
+    }
+    return 0;
+}
+
+static int repeat_answer(const struct form *form, struct worker *workers, uint32_t n,
+                         struct result *out, struct keel_error *err) {
+    const struct retention_form *f = (const struct retention_form *)form;
+    const struct query *q = form->plan->q;
+    TRY(add_term_columns(q->splits, q->n_splits, out, err));
+    TRY(result_column(out, str_from(period_unit_name(q->period)), DATUM_DATE, err));
+    TRY(result_column(out, STR("customers"), DATUM_INTEGER, err));
+    TRY(result_column(out, STR("rate"), DATUM_NUMBER, err));
+    if (f->periods.n == 0) return 0;
+    struct merged m;
+    struct counters back = {0};
+    int code = merge_groups(f, workers, n, &m, err);
+    if (code == 0) code = total(&m, workers, n, f->periods.n, false, &back, err);
+    if (code == 0) code = repeat_rows(f, &m, &back, out, err);
+    counters_release(&back);
+    merged_release(&m);
+    return code;
+}
+
+const struct form_ops FORM_REPEAT = {
+    .form_bytes = sizeof(struct retention_form),
+    .state_bytes = sizeof(struct retention_state),
+    .plan = repeat_plan,
+    .open = form_open,
+    .fold = repeat_fold,
+    .answer = repeat_answer,
+    .close = form_close,
+};

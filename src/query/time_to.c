@@ -1,0 +1,303 @@
+/* The form TIME: how long it takes from one event to another.
+ *
+ * For the first A of a customer, or for every A, the time to the first different B at or after it,
+ * within the window. Equal times count in either order, so the time of the last B is remembered;
+ * every A that waits is answered by the next B, so waiting ones are a list per customer.
+ *
+ * Layers: form_tools.h. Threads: see form.h. Limits: TIMES_MAX measured times a worker.
+ */
+#include <stdlib.h>
+
+#include "query/form_tools.h"
+
+enum { TIMES_MAX = 1 << 27, NO_WAITER = UINT32_MAX };
+#define NEVER INT64_MIN
+
+struct measured {
+    int64_t ms;
+    uint32_t group;
+};
+
+struct waiter { /* an A that waits for its B */
+    int64_t time;
+    uint32_t group, next;
+};
+
+struct time_machine {
+    struct machine machine;
+    struct match from, to;
+    struct splits splits;
+    int64_t within_ms;
+    bool each;
+};
+
+struct time_customer {
+    int64_t last_b;
+    uint32_t waiters; /* index of the latest, or NO_WAITER */
+    bool started;     /* has had an A */
+};
+
+struct time_state {
+    const struct time_machine *m;
+    struct worker *worker;
+    struct splitter splitter;
+    struct time_customer *customers; /* by slot */
+    struct waiter *waiters;
+    uint32_t n_waiters, cap_waiters, free_waiter;
+    struct measured *times;
+    uint32_t n_times, cap_times;
+    struct counters starts; /* by group: how many A counted */
+};
+
+static int state_open(const struct machine *m, struct worker *w, void *state,
+                      struct keel_error *err) {
+    struct time_state *s = state;
+    s->m = (const struct time_machine *)m;
+    s->worker = w;
+    TRY(splitter_open(&s->splitter, &s->m->splits, w, err));
+    s->customers = k_try_alloc_array(w->plan->range_size, sizeof *s->customers);
+    if (!s->customers) FAIL(err, NO_MEMORY, "too little memory for times");
+    return 0;
+}
+
+static void state_close(void *state) {
+    struct time_state *s = state;
+    splitter_close(&s->splitter);
+    k_free(s->customers);
+    k_free(s->waiters);
+    k_free(s->times);
+    counters_release(&s->starts);
+}
+
+static int state_begin(void *state, struct range r, struct keel_error *err) {
+    struct time_state *s = state;
+    for (uint32_t i = 0; i < r.count; i++)
+        s->customers[i] = (struct time_customer){NEVER, NO_WAITER, false};
+    s->n_waiters = 0;
+    s->free_waiter = NO_WAITER;
+    return splitter_begin(&s->splitter, r, s->worker->members, err);
+}
+
+static int state_end(void *state, struct range r, struct keel_error *err) {
+    (void)state, (void)r, (void)err;
+    return 0;
+}
+
+static int record(struct time_state *s, int64_t ms, uint32_t group, struct keel_error *err) {
+    if (s->n_times == s->cap_times) {
+        uint32_t cap = s->cap_times ? s->cap_times * 2 : 1 << 12;
+        struct measured *times =
+            cap <= TIMES_MAX ? k_try_realloc(s->times, (size_t)cap * sizeof *times) : NULL;
+        if (!times) FAIL(err, LIMIT, "too many times: narrow the question by a filter or a range");
+        s->times = times;
+        s->cap_times = cap;
+    }
+    s->times[s->n_times++] = (struct measured){ms, group};
+    return 0;
+}
+
+static int wait_for(struct time_state *s, struct time_customer *c, int64_t t, uint32_t group,
+                    struct keel_error *err) {
+    uint32_t at = s->free_waiter;
+    if (at != NO_WAITER) {
+        s->free_waiter = s->waiters[at].next;
+    } else {
+        if (s->n_waiters == s->cap_waiters) {
+            uint32_t cap = s->cap_waiters ? s->cap_waiters * 2 : 1 << 12;
+            struct waiter *waiters =
+                cap <= TIMES_MAX ? k_try_realloc(s->waiters, (size_t)cap * sizeof *waiters) : NULL;
+            if (!waiters) FAIL(err, LIMIT, "too many open times: narrow the question");
+            s->waiters = waiters;
+            s->cap_waiters = cap;
+        }
+        at = s->n_waiters++;
+    }
+    s->waiters[at] = (struct waiter){t, group, c->waiters};
+    c->waiters = at;
+    return 0;
+}
+
+static int answer_waiters(struct time_state *s, struct time_customer *c, int64_t t,
+                          struct keel_error *err) {
+    while (c->waiters != NO_WAITER) {
+        uint32_t at = c->waiters;
+        struct waiter *w = &s->waiters[at];
+        if (t - w->time <= s->m->within_ms) TRY(record(s, t - w->time, w->group, err));
+        c->waiters = w->next;
+        s->waiters[at].next = s->free_waiter;
+        s->free_waiter = at;
+    }
+    return 0;
+}
+
+static int take_row(struct time_state *s, uint32_t slot, int64_t t, bool a, bool b, uint32_t group,
+                    struct keel_error *err) {
+    struct time_customer *c = &s->customers[slot];
+    if (b && c->waiters != NO_WAITER) TRY(answer_waiters(s, c, t, err));
+    if (a && (s->m->each || !c->started)) {
+        c->started = true;
+        TRY(counters_room(&s->starts, (uint64_t)group + 1, err));
+        s->starts.n[group]++;
+        if (c->last_b == t) /* another event: this one is noted below */
+            TRY(record(s, 0, group, err));
+        else
+            TRY(wait_for(s, c, t, group, err));
+    }
+    if (b) c->last_b = t;
+    return 0;
+}
+
+static int state_feed(void *state, struct feed *f, struct keel_error *err) {
+    struct time_state *s = state;
+    uint64_t a[BITS_WORDS], b[BITS_WORDS], both[BITS_WORDS];
+    TRY(match_rows(&s->m->from, s->worker, f, a, err));
+    TRY(match_rows(&s->m->to, s->worker, f, b, err));
+    for (uint32_t i = 0; i < BITS_WORDS; i++) both[i] = a[i] | b[i];
+    uint16_t rows[CHUNK_ROWS];
+    uint32_t groups[CHUNK_ROWS], n = bits_to_index(both, rows);
+    if (n == 0) return 0;
+    if (s->m->splits.n == 0)
+        memset(groups, 0, n * sizeof *groups);
+    else
+        TRY(splitter_rows(&s->splitter, f, rows, n, groups, err));
+    for (uint32_t k = 0; k < n; k++)
+        TRY(take_row(s, f->customer[rows[k]] - f->first, f->time[rows[k]], bit_get(a, rows[k]),
+                     bit_get(b, rows[k]), groups[k], err));
+    return 0;
+}
+
+static const struct machine_ops OPS = {
+    .state_bytes = sizeof(struct time_state),
+    .open = state_open,
+    .begin = state_begin,
+    .feed = state_feed,
+    .end = state_end,
+    .close = state_close,
+};
+
+/* ---- the form ---- */
+
+struct time_form {
+    struct form form;
+    struct time_machine *machine;
+};
+
+static int time_plan(struct form *form, struct plan *p, struct keel_error *err) {
+    struct time_form *f = (struct time_form *)form;
+    const struct query *q = p->q;
+    struct span span = range_span(p->zone, &q->range, p->at_ms);
+    struct time_machine *m = arena_zalloc(&p->arena, sizeof *m);
+    m->machine =
+        (struct machine){.ops = &OPS, .stage = 1, .ordered = true, .span = {INT64_MAX, INT64_MIN}};
+    m->machine.bytes_per_customer = 32;
+    m->within_ms = duration_ms(q->time.within);
+    m->each = q->time.start == QUERY_START_EACH;
+    TRY(match_compile(p, &q->time.from, span, &m->from, err));
+    TRY(match_compile(p, &q->time.to, span, &m->to, err));
+    TRY(splits_compile(p, &m->from.events, &m->splits, err));
+    match_needs(p, &m->from, &m->machine);
+    match_needs(p, &m->to, &m->machine);
+    splits_needs(p, &m->splits, &m->machine);
+    f->machine = m;
+    return plan_add(p, &m->machine, err);
+}
+
+static int by_group_time(const void *a, const void *b) {
+    const struct measured *x = a, *y = b;
+    if (x->group != y->group) return x->group < y->group ? -1 : 1;
+    return (x->ms > y->ms) - (x->ms < y->ms);
+}
+
+static int show_group(const struct time_form *f, const struct merged *m, uint32_t group,
+                      uint64_t starts, const struct measured *t, uint64_t n, struct result *out,
+                      struct keel_error *err) {
+    const struct query *q = f->form.plan->q;
+    struct datum cells[QUERY_MAX_SPLITS + QUERY_MAX_PERCENTILES + 3];
+    group_cells(&m->groups, group, cells);
+    struct datum *at = cells + m->groups.n_terms;
+    *at++ = datum_integer(starts);
+    *at++ = datum_integer(n);
+    struct sum sum = {0};
+    for (uint64_t i = 0; i < n; i++) sum_add(&sum, (double)t[i].ms / 1e3);
+    *at++ = n ? datum_number(sum_value(&sum) / (double)n) : datum_null();
+    for (uint32_t i = 0; i < q->time.n_percentiles; i++) {
+        uint64_t rank = (uint64_t)ceil(q->time.percentiles[i] / 100 * (double)n);
+        *at++ = n ? datum_number((double)t[rank ? rank - 1 : 0].ms / 1e3) : datum_null();
+    }
+    return result_row(out, cells, err);
+}
+
+static int add_columns(const struct query *q, struct result *out, struct keel_error *err) {
+    TRY(add_term_columns(q->splits, q->n_splits, out, err));
+    TRY(result_column(out, STR("started"), DATUM_INTEGER, err));
+    TRY(result_column(out, STR("reached"), DATUM_INTEGER, err));
+    TRY(result_column(out, STR("average_seconds"), DATUM_NUMBER, err));
+    for (uint32_t i = 0; i < q->time.n_percentiles; i++) {
+        struct buf name;
+        buf_init(&name, 100);
+        (void)!buf_add_char(&name, 'p');
+        (void)!buf_add_f64(&name, q->time.percentiles[i]);
+        (void)!buf_add_text(&name, "_seconds");
+        int code = result_column(out, buf_str(&name), DATUM_NUMBER, err);
+        buf_release(&name);
+        TRY(code);
+    }
+    return 0;
+}
+
+static int show_all(const struct time_form *f, const struct merged *m, const uint64_t *starts,
+                    const struct measured *all, uint64_t n, struct result *out,
+                    struct keel_error *err) {
+    uint64_t *from = k_zalloc((m->groups.count + 2) * sizeof *from);
+    for (uint64_t i = 0; i < n; i++) from[all[i].group + 1]++;
+    for (uint32_t g = 0; g < m->groups.count; g++) from[g + 1] += from[g];
+    int code = 0;
+    for (uint32_t k = 0; k < m->groups.count && code == 0; k++) {
+        uint32_t g = m->order[k];
+        if (starts[g] == 0 && m->groups.n_terms > 0) continue;
+        code = show_group(f, m, g, starts[g], all + from[g], from[g + 1] - from[g], out, err);
+    }
+    k_free(from);
+    return code;
+}
+
+static int time_answer(const struct form *form, struct worker *workers, uint32_t n,
+                       struct result *out, struct keel_error *err) {
+    const struct time_form *f = (const struct time_form *)form;
+    TRY(add_columns(form->plan->q, out, err));
+    const struct groups **groups = k_alloc_array(n + 1, sizeof(struct groups *));
+    uint64_t total = 0, at = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct time_state *s = machine_state(&workers[i], &f->machine->machine);
+        groups[i] = &s->splitter.groups;
+        total += s->n_times;
+    }
+    struct merged m;
+    struct counters starts = {0};
+    struct measured *all = NULL;
+    int code = merged_init(&m, f->machine->splits.n, groups, n, err);
+    if (code == 0) code = counters_room(&starts, m.groups.count, err);
+    if (code == 0 && !(all = k_try_alloc_array(total + 1, sizeof *all)))
+        code = error_set(err, KEEL_E_NO_MEMORY, "too little memory for times");
+    for (uint32_t i = 0; i < n && code == 0; i++) {
+        const struct time_state *s = machine_state(&workers[i], &f->machine->machine);
+        for (uint32_t k = 0; k < s->n_times; k++)
+            all[at++] = (struct measured){s->times[k].ms, m.map[i][s->times[k].group]};
+        for (uint32_t g = 0; g < s->starts.count; g++) starts.n[m.map[i][g]] += s->starts.n[g];
+    }
+    if (code == 0) {
+        qsort(all, at, sizeof *all, by_group_time);
+        code = show_all(f, &m, starts.n, all, at, out, err);
+    }
+    k_free(all);
+    counters_release(&starts);
+    merged_release(&m);
+    k_free(groups);
+    return code;
+}
+
+const struct form_ops FORM_TIME = {
+    .form_bytes = sizeof(struct time_form),
+    .plan = time_plan,
+    .answer = time_answer,
+};

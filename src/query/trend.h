@@ -1,0 +1,41 @@
+/* Measures over time: the machine of the form TREND. One machine a measure; its cells are
+ * group × period.
+ *
+ * Layers: form_tools.h. Threads: see machine.h.
+ */
+#pragma once
+
+#include "query/form_tools.h"
+#include "query/pairs.h"
+
+struct trend_measure {
+    struct machine machine;
+    const struct query_measure *measure;
+    const struct periods *periods; /* n == 0: the range has none, nothing is read */
+    uint32_t over;
+    struct match match;
+    struct field field;
+    struct splits splits;
+};
+
+struct trend_state {
+    const struct trend_measure *m;
+    struct worker *worker;
+    struct splitter splitter;
+    struct counters n; /* events, values, customers; rolling customers: changes from cell to cell */
+    struct sums sums;
+    double *extreme; /* NAN: none */
+    uint32_t cells;  /* of sums and extreme */
+    struct dict dict;
+    struct field_reader reader;
+    struct flat flat;
+    struct pairs values; /* UNIQUE: (cell, id)                                     */
+    /* CUSTOMERS, by slot: the last period, and of it the groups below 64 */
+    uint32_t *last; /* period + 1; 0: none */
+    uint64_t *seen;
+    struct pairs last_of; /* (slot, group) -> last period + 1: other groups, and rolling */
+};
+
+int trend_measure_new(struct plan *p, const struct query_measure *measure,
+                      const struct periods *periods, struct span span, uint32_t over,
+                      struct trend_measure **out, struct keel_error *err) K_CHECKED;
