@@ -1,16 +1,20 @@
 /* `keel doctor DIR`: check every file of a data directory.
  * Layers: doctor.h, db.h. Threads: none. */
+#include <stdlib.h>
+
 #include "cli/options.h"
 #include "customer/db.h"
 #include "store/doctor.h"
 
 struct args {
-    bool verbose;
+    bool verbose, sizes;
 };
 
 static const struct option OPTIONS[] = {
     {"verbose", OPTION_FLAG, offsetof(struct args, verbose), NULL, "also list what is sound", NULL,
      false, 0, 0},
+    {"sizes", OPTION_FLAG, offsetof(struct args, sizes), NULL,
+     "also show what each column of each event takes on disk", NULL, false, 0, 0},
     {0},
 };
 
@@ -29,9 +33,18 @@ const struct command cmd_doctor = {
     .run = run,
 };
 
+enum { REGIONS_MAX = 100000 };
+
+struct region {
+    char *stream, *name;
+    uint64_t bytes;
+};
+
 struct printing {
     struct output *out;
     bool verbose;
+    struct region *regions; /* added up over the parts */
+    size_t region_count;
 };
 
 static void good(void *ctx, const char *text) {
@@ -42,6 +55,40 @@ static void good(void *ctx, const char *text) {
 static void fault(void *ctx, const char *text) {
     struct printing *p = ctx;
     output_printf(p->out, "FAULT  %s\n", text);
+}
+
+static void add_region(void *ctx, const char *stream, const char *name, uint64_t bytes) {
+    struct printing *p = ctx;
+    size_t i = 0;
+    while (i < p->region_count &&
+           (strcmp(p->regions[i].stream, stream) != 0 || strcmp(p->regions[i].name, name) != 0))
+        i++;
+    if (i == REGIONS_MAX) return;
+    if (i == p->region_count) {
+        p->regions = k_realloc(p->regions, (i + 1) * sizeof *p->regions);
+        p->regions[p->region_count++] =
+            (struct region){.stream = k_strdup(stream), .name = k_strdup(name)};
+    }
+    p->regions[i].bytes += bytes;
+}
+
+static int by_bytes(const void *a, const void *b) {
+    const struct region *x = a, *y = b;
+    return (x->bytes < y->bytes) - (x->bytes > y->bytes);
+}
+
+static void print_sizes(struct printing *p, uint64_t rows) {
+    if (p->region_count) qsort(p->regions, p->region_count, sizeof *p->regions, by_bytes);
+    output_text(p->out, "       bytes  bytes/event\n");
+    for (size_t i = 0; i < p->region_count; i++) {
+        struct region *r = &p->regions[i];
+        output_printf(p->out, "%12llu  %11.3f  %s%s%s\n", (unsigned long long)r->bytes,
+                      rows ? (double)r->bytes / (double)rows : 0,
+                      *r->stream ? r->stream : "every event", ".", r->name);
+        k_free(r->stream);
+        k_free(r->name);
+    }
+    k_free(p->regions);
 }
 
 /* The identity log and the journal's events agree with the parts: shown by opening all of it. */
@@ -73,13 +120,15 @@ static int run(int argc, char **argv, struct keel_error *err) {
     TRY(options_parse(&cmd_doctor, argc, argv, &args, &dirs, err));
     TRY(output_open(&out, NULL, err));
     struct printing printing = {.out = &out, .verbose = args.verbose};
-    struct doctor_report report = {.ctx = &printing, .good = good, .fault = fault};
+    struct doctor_report report = {
+        .ctx = &printing, .good = good, .fault = fault, .region = args.sizes ? add_region : NULL};
     int code = store_doctor(dirs.word[0], &report, &sums, err);
     if (code < 0) {
         output_discard(&out);
         return code;
     }
     if (!sums.faults) check_opening(dirs.word[0], &sums, &printing);
+    if (args.sizes) print_sizes(&printing, sums.rows);
     output_printf(&out,
                   "%s: %llu parts, %llu events, %llu bytes; %llu journal records; %llu faults\n",
                   dirs.word[0], (unsigned long long)sums.parts, (unsigned long long)sums.rows,

@@ -1,21 +1,18 @@
 /* `keel import`: files into a data directory: CSV by a map, or Segment NDJSON.
  *
- * Layers: import/, api/segment.h, db.h. Threads: main only. What was imported is durable batch by
- * batch; an interrupted import is simply run again, since message ids make it add only what is
+ * Layers: import/, api/segment_file.h, db.h. Threads: main only. What was imported is durable batch
+ * by batch; an interrupted import is simply run again, since message ids make it add only what is
  * missing.
  */
 #include <stdio.h>
 
-#include "api/segment.h"
-#include "base/input.h"
+#include "api/segment_file.h"
 #include "cli/import/rejects.h"
 #include "cli/import/rows.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "customer/db.h"
-
-enum { BATCH_BYTES = 1 << 20, LINES_BYTES = 1 << 18 };
 
 struct args {
     const char *data, *map, *rejects;
@@ -63,7 +60,7 @@ struct import {
     uint64_t read, events, repaired, no_rule; /* rows or lines; events of them */
     const char *file;                         /* being read                    */
     struct progress progress;
-    struct keel_error reject_error; /* of a callback that cannot fail itself */
+    struct keel_error callback_error; /* of a callback that has no place for its text */
 };
 
 static int take_batch(void *ctx, struct str bytes, uint32_t events, struct keel_error *err) {
@@ -114,58 +111,28 @@ static void refuse(void *ctx, const struct segment_refusal *refusal) {
                             .rows = 1,
                             .detail = str_from(detail),
                             .raw = refusal->text};
-    if (!im->reject_error.code)
-        (void)!rejects_add(&im->rejects, im->file, &reject, &im->reject_error);
+    if (!im->callback_error.code)
+        (void)!rejects_add(&im->rejects, im->file, &reject, &im->callback_error);
 }
 
-static int hand_on(struct import *im, struct batch_writer *writer, struct buf *batch,
-                   struct keel_error *err) {
-    uint32_t events = writer->event_count;
-    buf_clear(batch);
-    TRY(batch_finish(writer, batch, err));
-    if (im->reject_error.code) {
-        *err = im->reject_error;
-        return err->code;
-    }
-    return batch->n ? take_batch(im, buf_str(batch), events, err) : 0;
-}
-
-static int read_documents(struct import *im, struct input *in, struct segment_reader *reader,
-                          struct batch_writer *writer, struct buf *batch, struct keel_error *err) {
-    struct segment_counts counts = {0};
-    struct segment_sink sink = {.writer = writer, .counts = &counts, .refused = refuse, .ctx = im};
-    struct segment_options options = {.type = SEGMENT_ANY_TYPE, .now_ms = now_ms()};
-    uint64_t line = 1;
-    struct str lines;
-    int got;
-    while ((got = input_read_lines(in, LINES_BYTES, &lines, err)) > 0) {
-        if (got == INPUT_LONG_LINE) {
-            struct segment_refusal long_line = {
-                .reason = SEGMENT_LONG_LINE, .index = line++, .text = lines};
-            refuse(im, &long_line);
-        } else {
-            line += segment_read_lines(reader, lines, line, &options, &sink);
-        }
-        if (writer->events.n >= BATCH_BYTES) TRY(hand_on(im, writer, batch, err));
-    }
-    TRY(got);
-    TRY(hand_on(im, writer, batch, err));
-    im->read += line - 1;
-    im->repaired += counts.repaired;
-    return 0;
+static int take_segment_batch(void *ctx, struct str batch, uint32_t events) {
+    struct import *im = ctx;
+    if (im->callback_error.code) return im->callback_error.code;
+    return take_batch(im, batch, events, &im->callback_error);
 }
 
 static int import_segment(struct import *im, struct input *in, struct keel_error *err) {
-    struct segment_reader *reader = segment_reader_new(NULL);
-    struct batch_writer writer;
-    struct buf batch;
-    batch_writer_init(&writer);
-    buf_init(&batch, BATCH_MAX_BYTES + 64);
-    int code = read_documents(im, in, reader, &writer, &batch, err);
-    buf_release(&batch);
-    batch_writer_release(&writer);
-    segment_reader_free(reader);
-    return code;
+    struct segment_file_counts counts = {0};
+    struct segment_file file = {.options = {.type = SEGMENT_ANY_TYPE, .now_ms = now_ms()},
+                                .take_batch = take_segment_batch,
+                                .refused = refuse,
+                                .ctx = im};
+    int code = segment_read_file(in, &file, &counts, err);
+    im->read += counts.lines;
+    im->repaired += counts.events.repaired;
+    if (!im->callback_error.code) return code;
+    *err = im->callback_error;
+    return err->code;
 }
 
 /* ---- all files ---- */

@@ -65,6 +65,7 @@ static int check_part(void *ctx, const struct manifest_part *entry) {
     }
     if (s->block_last[s->blocks - 1] > d->sums->highest_number)
         d->sums->highest_number = s->block_last[s->blocks - 1];
+    if (d->report->region) part_regions(part, d->report->region, d->report->ctx);
     d->sums->parts++;
     d->sums->rows += s->rows;
     d->sums->bytes += part_bytes(part);

@@ -12,6 +12,8 @@ struct doctor_report {
     void (*good)(void *ctx, const char *text);
     /* One fault: file, place, what to do. */
     void (*fault)(void *ctx, const char *text);
+    /* Bytes of one region of one part: stream "" is all rows. May be NULL. */
+    void (*region)(void *ctx, const char *stream, const char *name, uint64_t bytes);
 };
 
 struct doctor_sums {
