@@ -41,6 +41,7 @@ static void column_free(struct head_column *c) {
         k_free(c->chunks[i]);
     }
     k_free(c->chunks);
+    k_free(c->memo);
     k_free(c);
 }
 
@@ -125,7 +126,10 @@ static struct head_chunk *chunk_for(struct head *h, const struct column_info *in
     if (!c) {
         c = k_zalloc(sizeof *c);
         c->kind = kind_of(info);
-        c->lexicon = c->kind == VEC_CODE ? h->lexicon_of(h->ctx, info->id) : NULL;
+        if (c->kind == VEC_CODE) {
+            c->lexicon = h->lexicon_of(h->ctx, info->id);
+            c->memo = k_zalloc(MEMO_SLOTS * sizeof *c->memo);
+        }
         uint32_t rows = h->capacity;
         if (schema_stream(h->schema, info->stream).kind == STREAM_KIND_ITEMS)
             rows *= HEAD_ITEMS_PER_ROW;
@@ -164,6 +168,29 @@ void head_bool(struct head *h, const struct column_info *info, uint32_t slot, bo
     chunk->present[i] = 1;
 }
 
+static uint64_t sample(struct str v) {
+    uint64_t first = 0, middle = 0, last = 0;
+    if (v.n >= 8) {
+        memcpy(&first, v.p, 8);
+        memcpy(&middle, v.p + (v.n - 8) / 2, 8);
+        memcpy(&last, v.p + v.n - 8, 8);
+    } else {
+        memcpy(&first, v.p, v.n);
+    }
+    return hash_mix(first ^ middle * 0x9e3779b97f4a7c15u ^ last * 0xc2b2ae3d27d4eb4fu ^ v.n) | 1;
+}
+
+static uint32_t code_of(struct head_column *c, struct str v) {
+    uint64_t tag = sample(v);
+    struct memo *m = &c->memo[tag >> 8 & (MEMO_SLOTS - 1)];
+    if (m->tag != tag || !str_eq(lexicon_str(c->lexicon, m->code), v)) {
+        uint32_t code = lexicon_add(c->lexicon, v);
+        if (code == UINT32_MAX) return code;
+        *m = (struct memo){.tag = tag, .code = code};
+    }
+    return m->code;
+}
+
 void head_string(struct head *h, const struct column_info *info, uint32_t slot, struct str v) {
     enum vec_kind kind;
     struct head_chunk *chunk = chunk_for(h, info, slot, &kind);
@@ -172,8 +199,7 @@ void head_string(struct head *h, const struct column_info *info, uint32_t slot, 
     if (kind == VEC_TEXT) {
         chunk->text[i] = str_dup(&h->text, v);
     } else {
-        struct lexicon *l = h->columns[info->id]->lexicon;
-        uint32_t code = lexicon_add(l, v);
+        uint32_t code = code_of(h->columns[info->id], v);
         if (code >= LEXICON_TEXT_FROM && !info->text) schema_set_text(h->schema, info->id);
         if (code == UINT32_MAX) return;
         chunk->code[i] = code;

@@ -15,9 +15,18 @@ struct head_chunk {
     };
 };
 
+/* The codes of strings that came lately: most columns repeat a few values, and asking the lexicon
+ * costs a hash of the whole string, a lock and two cache misses. */
+enum { MEMO_SLOTS = 64 };
+struct memo {
+    uint64_t tag; /* of length and three samples of the string; 0: empty */
+    uint32_t code;
+};
+
 struct head_column {
     enum vec_kind kind;
     struct lexicon *lexicon;
+    struct memo *memo; /* [MEMO_SLOTS] of a dictionary column */
     uint32_t chunk_count;
     struct head_chunk **chunks;
 };
