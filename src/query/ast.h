@@ -258,7 +258,7 @@ enum query_cond_kind {
     QUERY_COND_FUNNEL,     /* reached | stopped at step K of ("A", "B" within D)      */
 };
 
-enum { QUERY_NO_MAX = UINT32_MAX };
+#define QUERY_NO_MAX UINT32_MAX
 
 /* Steps in time order. A customer reaches step k when different events e1 … ek exist that match
  * steps 1 … k, with time(e1) <= … <= time(ek) <= time(e1) + within, all in the range; his level is

@@ -350,9 +350,14 @@ struct query_term *build_term(struct query_builder *b, enum query_term_kind kind
                               const struct query_prop *prop, const struct query_measure *measure) {
     struct query_term *t = build_new(b, sizeof *t);
     t->kind = kind;
-    if (prop) t->prop = *prop;
-    if (measure) t->measure = *measure;
-    t->at = prop ? prop->at : measure->at;
+    if (prop) {
+        t->prop = *prop;
+        t->at = prop->at;
+    }
+    if (measure) {
+        t->measure = *measure;
+        t->at = measure->at;
+    }
     return t;
 }
 

@@ -262,6 +262,7 @@ void query_expected(const void *parser, const char *text, const struct query_tok
     for (int code = 0; code < query_grammar_codes(); code++)
         possible.has[code] = query_grammar_accepts(parser, code);
     drop_foreign_clauses(&possible, tokens, i);
+    out[0] = '\0';
     add(&w, "expected ");
     write_set(&w, &possible);
     if (i > 0) {

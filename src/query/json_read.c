@@ -66,7 +66,7 @@ static int only(R r, J v, const char *const *names) {
     if (json_type(v) != JSON_OBJECT)
         return wrong(r, "expected an object, found %s", json_type_text(json_type(v)));
     struct json_each each = json_each(v);
-    struct str key;
+    struct str key = {0};
     J ignored;
     while (json_next(&each, &key, &ignored)) {
         size_t i = 0;
@@ -80,7 +80,7 @@ static int only(R r, J v, const char *const *names) {
 /* ---- scalars ---- */
 
 static int read_str(R r, J v, struct str *out) {
-    struct str s;
+    struct str s = {0};
     if (!json_str(v, &s)) return wrong(r, "expected a text");
     *out = str_dup(r->arena, s);
     return 0;
@@ -101,7 +101,7 @@ static int read_u32(R r, J v, uint32_t most, uint32_t *out) {
 }
 
 static int read_word(R r, J v, const char *const *words, size_t n, int *out) {
-    struct str s;
+    struct str s = {0};
     if (!json_str(v, &s)) return wrong(r, "expected a text");
     for (size_t i = 0; i < n; i++) {
         if (!str_is(s, words[i])) continue;
@@ -179,7 +179,7 @@ static int member_list(R r, J object, const char *name, size_t bytes, read_fn on
 /* ---- time ---- */
 
 static int read_time(R r, J v, void *out) {
-    struct str s;
+    struct str s = {0};
     char text[48];
     const char *reason;
     if (!json_str(v, &s)) return wrong(r, "expected a text");
@@ -235,7 +235,7 @@ static int read_range(R r, J v, void *out) {
 /* ---- properties, filters, events ---- */
 
 static int read_prop(R r, J v, void *out) {
-    struct str path;
+    struct str path = {0};
     TRY(read_str(r, v, &path));
     *(struct query_prop *)out = query_prop_from_path(path, (struct query_pos){0, 0});
     return 0;
@@ -298,6 +298,7 @@ static int read_filter(R r, J v, void *out) {
         void **items = NULL;
         uint32_t n = 0;
         TRY(read_joined(r, v, both ? "and" : "or", read_filter, &items, &n));
+        K_ASSERT(items != NULL);
         *f = items[0];
         for (uint32_t i = 1; i < n; i++)
             *f = query_filter_join(r->arena, both ? QUERY_FILTER_AND : QUERY_FILTER_OR, *f,
@@ -444,6 +445,7 @@ static int read_cond(R r, J v, void *out) {
         void **items = NULL;
         uint32_t n = 0;
         TRY(read_joined(r, v, both ? "and" : "or", read_cond, &items, &n));
+        K_ASSERT(items != NULL);
         *c = items[0];
         for (uint32_t i = 1; i < n; i++)
             *c = query_cond_join(r->arena, both ? QUERY_COND_AND : QUERY_COND_OR, *c, items[i]);

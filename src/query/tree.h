@@ -10,12 +10,12 @@
 /* kind: AND or OR. */
 struct query_cond *query_cond_join(struct arena *a, enum query_cond_kind kind, struct query_cond *l,
                                    struct query_cond *r);
-struct query_cond *query_cond_not(struct arena *a, struct query_cond *c);
-void query_cond_measure_depth(struct query_cond *leaf); /* from the filters inside */
+struct query_cond *query_cond_not(struct arena *a, struct query_cond *inner);
+void query_cond_measure_depth(struct query_cond *c); /* of a leaf, from the filters inside */
 
 struct query_filter *query_filter_join(struct arena *a, enum query_filter_kind kind,
                                        struct query_filter *l, struct query_filter *r);
-struct query_filter *query_filter_not(struct arena *a, struct query_filter *f);
+struct query_filter *query_filter_not(struct arena *a, struct query_filter *inner);
 
 /* What a written path means: the prefix decides the scope, `time` and `event` are the event's. */
 struct query_prop query_prop_from_path(struct str path, struct query_pos at);

@@ -88,7 +88,7 @@ static void forms(void **state) {
     (void)state;
     struct buf table;
     read_table("forms.txt", &table);
-    struct str rest = buf_str(&table), line, next;
+    struct str rest = buf_str(&table), line = {0}, next = {0};
     bool more = next_line(&rest, &line);
     unsigned n = 0;
     while (more) {
@@ -122,7 +122,7 @@ static void errors(void **state) {
     (void)state;
     struct buf table;
     read_table("errors.txt", &table);
-    struct str rest = buf_str(&table), text, carets, message;
+    struct str rest = buf_str(&table), text = {0}, carets = {0}, message = {0};
     unsigned n = 0;
     while (next_line(&rest, &text)) {
         assert_true(next_line(&rest, &carets) && next_line(&rest, &message));
@@ -160,7 +160,7 @@ static void documentation(void **state) {
     snprintf(path, sizeof path, "%s/docs/query-language.md", source_folder());
     buf_init(&page, TABLE_BYTES);
     if (file_read(path, &page, &err) < 0) fail_msg("%s", err.message);
-    struct str rest = buf_str(&page), line;
+    struct str rest = buf_str(&page), line = {0};
     bool inside = false;
     unsigned n = 0;
     while (next_line(&rest, &line)) {
@@ -437,7 +437,7 @@ static void json_errors(void **state) {
         {"[]", "query as JSON: expected an object"},
         {"{}", "query as JSON, form: is missing"},
         {"{\"form\":\"cuont\"}", "query as JSON, form: \"cuont\" is not possible here"},
-        {"{\"form\":\"count\",\"wher\":{}}", "query as JSON: there is no member \"wher\" here"},
+        {"{\"form\":\"count\",\"whom\":{}}", "query as JSON: there is no member \"whom\" here"},
         {"{\"form\":\"count\",\"limit\":3}", "query as JSON: there is no member \"limit\" here"},
         {"{\"form\":\"count\",\"where\":{}}",
          "query as JSON, where: expected a condition: \"and\", \"or\", \"not\", \"did\", "
