@@ -73,10 +73,19 @@ static void unpack_any(const uint8_t *in, size_t n, unsigned width, uint32_t bas
 void unpack(const uint8_t *in, size_t n, unsigned width, uint32_t base, uint32_t *out) {
     K_ASSERT_OP(n, <=, PACK_MAX_VALUES);
     K_ASSERT_OP(width, <=, 32);
-    if (n == PACK_MAX_VALUES)
+    /* All that have the same lanes and rows as the full shape. */
+    if (n > PACK_MAX_VALUES - 32)
         kernels()->chunk[width](in, base, out);
-    else if (n == PACK_BLOCK)
+    else if (n > PACK_BLOCK - 4 && n <= PACK_BLOCK)
         kernels()->block[width](in, base, out);
     else if (n > 0)
         unpack_any(in, n, width, base, out);
+}
+
+void widen(const uint32_t *v, size_t n, uint64_t base, int64_t *out) {
+    kernels()->widen(v, n, base, out);
+}
+
+bool sum_up(const uint32_t *difference, size_t n, bool zigzag, uint32_t first, uint32_t *out) {
+    return kernels()->sum_up(difference, n, zigzag, first, out);
 }

@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,12 +35,22 @@ void pack(const uint32_t *v, size_t n, unsigned width, uint8_t *out);
  * rounded up to whole lanes: at most (n + 31) / 32 * 32 values. */
 void unpack(const uint8_t *in, size_t n, unsigned width, uint32_t base, uint32_t *out);
 
+/* out[i] = base + v[i] modulo 2^64. Both have room for n rounded up to a multiple of 16. */
+void widen(const uint32_t *v, size_t n, uint64_t base, int64_t *out);
+
+/* Undoes differences: out[0] = first and n - 1 sums, n >= 1. With zigzag the differences are signed
+ * (0, -1, 1, -2 …), else unsigned. False if a sum leaves u32; out[] is then of no use. */
+bool sum_up(const uint32_t *difference, size_t n, bool zigzag, uint32_t first, uint32_t *out);
+
 /* The two shapes that almost all data has, unrolled for each width: 1,024 values (32 lanes) and
  * 128 values (4 lanes). One set for each instruction set, from unpack_kernels.h. */
 typedef void unpack_kernel(const uint8_t *restrict in, uint32_t base, uint32_t *restrict out);
 
 struct unpack_kernels {
     unpack_kernel *chunk[33], *block[33]; /* by width */
+    void (*widen)(const uint32_t *v, size_t n, uint64_t base, int64_t *out);
+    bool (*sum_up)(const uint32_t *difference, size_t n, bool zigzag, uint32_t first,
+                   uint32_t *out);
 };
 
 extern const struct unpack_kernels UNPACK_PLAIN;

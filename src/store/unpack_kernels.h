@@ -13,15 +13,17 @@
 typedef uint32_t wide_vector __attribute__((vector_size(UNPACK_VECTOR_BYTES)));
 typedef uint32_t narrow_vector __attribute__((vector_size(16)));
 
+/* clang-format off */
 #define EACH_ROW(X)                                                                                \
-    X(0)                                                                                           \
-    X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17)   \
-        X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
+    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)          \
+    X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29)            \
+    X(30) X(31)
 
 #define EACH_WIDTH(X)                                                                              \
-    X(0)                                                                                           \
-    X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17)   \
-        X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31) X(32)
+    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)          \
+    X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29)            \
+    X(30) X(31) X(32)
+/* clang-format on */
 
 /* One row of one vector of lanes. When it uses up a word, the next one is loaded; the last row of
  * a lane always ends a word, so no load goes past the input. */
@@ -64,9 +66,64 @@ DEFINE_COLUMNS(narrow_columns, narrow_vector)
     }
 EACH_WIDTH(DEFINE_KERNELS)
 
+typedef uint32_t half_vector __attribute__((vector_size(UNPACK_VECTOR_BYTES / 2)));
+typedef uint64_t long_vector __attribute__((vector_size(UNPACK_VECTOR_BYTES)));
+
+static void widen_all(const uint32_t *restrict v, size_t n, uint64_t base, int64_t *restrict out) {
+    for (size_t i = 0; i < n; i += sizeof(long_vector) / 8) {
+        half_vector narrow;
+        memcpy(&narrow, v + i, sizeof narrow);
+        long_vector wide = __builtin_convertvector(narrow, long_vector) + base;
+        memcpy(out + i, &wide, sizeof wide);
+    }
+}
+
+/* Four sums at a time: two shifted additions make the sums within a vector. A difference of one
+ * sign must give a sum on that side of the one before, or it has wrapped around. */
+static inline __attribute__((always_inline)) bool sum_up_signed(const uint32_t *restrict difference,
+                                                                size_t n, const bool zigzag,
+                                                                uint32_t first,
+                                                                uint32_t *restrict out) {
+    const narrow_vector zero = {0};
+    narrow_vector before = {first, first, first, first}, wrong = zero;
+    size_t i = 1;
+    out[0] = first;
+    for (; i + 4 <= n; i += 4) {
+        narrow_vector step, negative = zero;
+        memcpy(&step, difference + i - 1, sizeof step);
+        if (zigzag) {
+            negative = zero - (step & 1);
+            step = step >> 1 ^ negative;
+        }
+        narrow_vector sum = step + __builtin_shufflevector(step, zero, 4, 0, 1, 2);
+        sum += __builtin_shufflevector(sum, zero, 4, 4, 0, 1);
+        sum += before;
+        memcpy(out + i, &sum, sizeof sum);
+        wrong |= (narrow_vector)(sum < sum - step) ^ negative;
+        before = __builtin_shufflevector(sum, sum, 3, 3, 3, 3);
+    }
+    bool good = (wrong[0] | wrong[1] | wrong[2] | wrong[3]) == 0;
+    for (uint32_t last = before[3]; i < n; i++) {
+        uint32_t negative = zigzag ? 0 - (difference[i - 1] & 1) : 0;
+        uint32_t step = zigzag ? difference[i - 1] >> 1 ^ negative : difference[i - 1];
+        out[i] = last + step;
+        good &= (out[i] < last) == (negative != 0);
+        last = out[i];
+    }
+    return good;
+}
+
+static bool sum_up_all(const uint32_t *difference, size_t n, bool zigzag, uint32_t first,
+                       uint32_t *out) {
+    return zigzag ? sum_up_signed(difference, n, true, first, out)
+                  : sum_up_signed(difference, n, false, first, out);
+}
+
 #define CHUNK_ENTRY(width) chunk_##width,
 #define BLOCK_ENTRY(width) block_##width,
 const struct unpack_kernels UNPACK_SET = {
     .chunk = {EACH_WIDTH(CHUNK_ENTRY)},
     .block = {EACH_WIDTH(BLOCK_ENTRY)},
+    .widen = widen_all,
+    .sum_up = sum_up_all,
 };

@@ -567,13 +567,53 @@ static void check_kernels(const struct unpack_kernels *set) {
     free(bytes);
 }
 
+/* Random walks, at first within u32, then over one of its ends at a random place. */
+static void check_sums(const struct unpack_kernels *set) {
+    uint32_t walk[CHUNK_ROWS], difference[CHUNK_ROWS], back[CHUNK_ROWS];
+    int64_t wide[CHUNK_ROWS];
+    struct rand r;
+    rand_init(&r, seed);
+    for (int round = 0; round < ROUNDS; round++) {
+        size_t n = 1 + rand_below(&r, CHUNK_ROWS);
+        bool zigzag = round % 2;
+        uint32_t most = 1u << rand_below(&r, zigzag ? 31 : 22);
+        walk[0] = rand_below(&r, 1000);
+        for (size_t i = 1; i < n; i++) {
+            uint32_t step = rand_below(&r, most);
+            bool down = zigzag && (rand_below(&r, 2) || step > UINT32_MAX - walk[i - 1]);
+            if (down && step > walk[i - 1]) step = walk[i - 1];
+            walk[i] = down ? walk[i - 1] - step : walk[i - 1] + step;
+            int64_t d = (int64_t)walk[i] - (int64_t)walk[i - 1];
+            difference[i - 1] = zigzag ? (uint32_t)(d * 2) ^ (uint32_t)(d >> 63) : (uint32_t)d;
+        }
+        assert_true(set->sum_up(difference, n, zigzag, walk[0], back));
+        assert_memory_equal(back, walk, n * sizeof *walk);
+        set->widen(walk, n, (uint64_t)INT64_MIN, wide);
+        for (size_t i = 0; i < n; i++) assert_true(wide[i] == INT64_MIN + (int64_t)walk[i]);
+        if (n == 1) continue;
+        size_t at = rand_below(&r, (uint32_t)n - 1);
+        uint32_t past_top = UINT32_MAX - walk[at] + 1, below_0 = 2 * walk[at] + 1;
+        if (!zigzag && past_top) difference[at] = past_top;
+        if (zigzag) difference[at] = below_0;
+        if (zigzag ? walk[at] <= INT32_MAX : past_top > 0)
+            assert_false(set->sum_up(difference, n, zigzag, walk[0], back));
+    }
+}
+
 static void kernels_of_every_processor(void **state) {
     (void)state;
     check_kernels(&UNPACK_PLAIN);
+    check_sums(&UNPACK_PLAIN);
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2")) check_kernels(&UNPACK_AVX2);
-    if (__builtin_cpu_supports("avx512vbmi2")) check_kernels(&UNPACK_AVX512);
+    if (__builtin_cpu_supports("avx2")) {
+        check_kernels(&UNPACK_AVX2);
+        check_sums(&UNPACK_AVX2);
+    }
+    if (__builtin_cpu_supports("avx512vbmi2")) {
+        check_kernels(&UNPACK_AVX512);
+        check_sums(&UNPACK_AVX512);
+    }
 #endif
 }
 
