@@ -256,3 +256,9 @@ int cursor_raw(struct json_cursor *c, struct str *out) {
     *out = (struct str){c->text + start[0], c->at[-1] + 1 - start[0]};
     return 0;
 }
+
+int cursor_check(struct json_cursor *c) {
+    struct str text;
+    char here = cursor_peek(c);
+    return here == '{' || here == '[' ? cursor_raw(c, &text) : check_scalar(c);
+}

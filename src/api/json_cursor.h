@@ -5,7 +5,7 @@
  * behind the last (a newline or NUL) fits no rule, so a walk cannot leave the text.
  *
  * The first failure sets `error`, a static text; the cursor stays at the wrong token. Only
- * cursor_skip is lenient: it counts brackets.
+ * cursor_skip is lenient: it counts brackets, for values that are walked once more.
  *
  * Layers: base, json_tokens.h. Threads: one owner. Limits: cursor_raw nests to CURSOR_MAX_DEPTH.
  */
@@ -114,3 +114,6 @@ int cursor_number(struct json_cursor *c, double *out, struct str *raw);
 
 /* Takes the object or array at the cursor and checks it thoroughly; *out is its text. */
 int cursor_raw(struct json_cursor *c, struct str *out);
+
+/* Takes any value and checks it thoroughly. */
+int cursor_check(struct json_cursor *c);

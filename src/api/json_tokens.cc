@@ -52,13 +52,21 @@ extern "C" const char *json_tokens_kernel(size_t i) {
     return nullptr;
 }
 
-static const char *text_of(simdjson::error_code code) {
-    switch (code) {
-    case simdjson::UTF8_ERROR: return "invalid UTF-8";
-    case simdjson::UNCLOSED_STRING: return "a string is not closed";
-    case simdjson::UNESCAPED_CHARS: return "a control character in a string";
-    default: return "not JSON";
+/* What is wrong with a text that a kernel refused. Of several faults the kernels of different
+ * instruction sets report different ones; what a user reads must not depend on the processor. */
+static const char *explain(struct str text) {
+    if (!str_is_utf8(text)) return "invalid UTF-8";
+    bool in_string = false;
+    for (size_t i = 0; i < text.n; i++) {
+        auto c = static_cast<unsigned char>(text.p[i]);
+        if (c == '\\')
+            i++;
+        else if (c == '"')
+            in_string = !in_string;
+        if (in_string && i < text.n && static_cast<unsigned char>(text.p[i]) < 0x20)
+            return "a control character in a string";
     }
+    return in_string ? "a string is not closed" : "not JSON";
 }
 
 extern "C" int json_tokens_find(struct json_tokens *tokens, struct str text, const char **why) {
@@ -74,7 +82,7 @@ extern "C" int json_tokens_find(struct json_tokens *tokens, struct str text, con
                               simdjson::stage1_mode::regular);
     if (code == simdjson::EMPTY) return 0;
     if (code) {
-        *why = text_of(code);
+        *why = explain(text);
         return -KEEL_E_SYNTAX;
     }
     /* The kernel has put the text's length behind the last token. */

@@ -39,7 +39,7 @@ struct document {
     const struct segment_sink *sink;
     const uint32_t *context; /* the batch's, or NULL */
     const uint32_t *sent;    /* the batch's sentAt, or NULL */
-    uint64_t index;
+    uint64_t line, item;
 };
 
 /* ---- reasons ---- */
@@ -72,7 +72,8 @@ static void refuse(const struct document *d, enum segment_reason reason, const c
     struct segment_refusal refusal = {
         .reason = reason,
         .detail = detail ? detail : REASON_TEXTS[reason],
-        .index = d->index,
+        .line = d->line,
+        .item = d->item,
         .column = at >= text.p && at <= text.p + text.n ? (uint64_t)(at - text.p) + 1 : 0,
         .text = text,
     };
@@ -118,15 +119,25 @@ enum segment_key segment_key_of(struct str key) {
 
 #undef IS
 
-/* The first walk. Values that are null count as absent. */
+/* The first walk. Objects and arrays that are written later are skipped, everything else is checked
+ * here: so all of an accepted event is JSON. Values that are null count as absent. */
 static int find_keys(struct json_cursor *c, struct segment_object *object) {
     struct str key;
     memset(object, 0, sizeof *object);
     object->start = c->at;
     for (bool first = true; cursor_member(c, &first, &key) > 0;) {
         enum segment_key which = segment_key_of(key);
-        if (!object->at[which] && cursor_peek(c) != 'n') object->at[which] = c->at;
-        cursor_skip(c);
+        char here = cursor_peek(c);
+        bool new = !object->at[which] && here != 'n', written = which == KEY_UNKNOWN;
+        if (new) {
+            object->at[which] = c->at;
+            written |= which == KEY_PROPERTIES || which == KEY_TRAITS || which == KEY_CONTEXT ||
+                       which == KEY_BATCH;
+        }
+        if (written && (here == '{' || here == '['))
+            cursor_skip_container(c);
+        else
+            cursor_check(c);
         if (c->error) break;
     }
     return c->error ? -1 : 0;
@@ -139,14 +150,11 @@ static struct str read_text(struct json_cursor *c, const uint32_t *token) {
     struct str text = {"", 0};
     double number;
     if (!token) return text;
-    c->at = token;
-    switch (cursor_peek(c)) {
-    case '"': return cursor_string_at(c, token);
-    case '{':
-    case '[': break;
-    case 't': (void)cursor_literal(c, "true"); break;
-    case 'f': (void)cursor_literal(c, "false"); break;
-    default: (void)cursor_number(c, &number, &text);
+    char first = c->text[*token];
+    if (first == '"') return cursor_string_at(c, token);
+    if (first == '-' || (first >= '0' && first <= '9')) {
+        c->at = token;
+        (void)cursor_number(c, &number, &text);
     }
     return text;
 }
@@ -305,106 +313,110 @@ static enum segment_reason write_event(struct json_cursor *c, const struct docum
     return why ? reason_of(why) : SEGMENT_REASONS;
 }
 
-/* The event whose keys are found; its text ends before `end`. */
-static void take_event(struct json_cursor *c, const struct document *d,
-                       const struct segment_object *object, const char *end) {
-    struct str text = {c->text + *object->start, (size_t)(end - c->text) - *object->start};
+static struct str text_from(const struct json_cursor *c, const uint32_t *start, const char *end) {
+    return (struct str){c->text + *start, (size_t)(end - c->text) - *start};
+}
+
+/* Takes the event at the cursor, whose text ends before `end`. Negative: it is broken JSON, to be
+ * refused by the caller together with the rest of its document. */
+static int take_event(struct json_cursor *c, const struct document *d,
+                      const struct segment_object *object, const char *end) {
+    struct segment_counts *counts = d->sink->counts;
     c->repaired = false;
     enum segment_reason reason = write_event(c, d, object);
-    struct segment_counts *counts = d->sink->counts;
     if (reason == SEGMENT_REASONS) {
         counts->accepted++;
         counts->repaired += c->repaired;
-    } else if (reason == SEGMENT_BAD_JSON) {
-        refuse(d, reason, c->error, text, c->text + *c->at);
-    } else {
-        refuse(d, reason, NULL, text, NULL);
+    } else if (!c->error) { /* what was skipped of it must be JSON, too */
+        c->at = object->start;
+        cursor_check(c);
+        if (!c->error) refuse(d, reason, NULL, text_from(c, object->start, end), NULL);
     }
     arena_rewind(&d->reader->scratch, d->reader->empty);
+    return c->error ? -1 : 0;
 }
 
-/* The events of an array, each on its own: one that is broken does not stop the others. */
-static void take_items(struct json_cursor *c, struct document *d, const char *end) {
-    for (bool first = true; cursor_element(c, &first) > 0; d->index++) {
+static int take_items(struct json_cursor *c, struct document *d) {
+    struct segment_object object;
+    for (bool first = true; cursor_element(c, &first) > 0; d->item++) {
         const uint32_t *start = c->at;
-        cursor_skip(c);
-        if (c->error) break;
-        const uint32_t *next = c->at;
-        const char *item_end = c->text + next[-1] + 1;
-        struct segment_object object;
-        c->at = start;
-        if (cursor_peek(c) != '{')
-            refuse(d, SEGMENT_NOT_OBJECT, NULL,
-                   (struct str){c->text + *start, (size_t)(item_end - c->text) - *start}, NULL);
-        else if (find_keys(c, &object) == 0)
-            take_event(c, d, &object, item_end);
-        else
-            refuse(d, SEGMENT_BAD_JSON, c->error,
-                   (struct str){c->text + *start, (size_t)(item_end - c->text) - *start},
-                   c->text + *c->at);
-        c->error = NULL;
-        c->at = next;
+        if (cursor_peek(c) == '{') {
+            if (find_keys(c, &object) < 0) return -1;
+            const uint32_t *next = c->at;
+            if (take_event(c, d, &object, c->text + next[-1] + 1) < 0) return -1;
+            c->at = next;
+        } else {
+            if (cursor_check(c) < 0) return -1;
+            refuse(d, SEGMENT_NOT_OBJECT, NULL, text_from(c, start, c->text + c->at[-1] + 1), NULL);
+        }
     }
-    if (c->error)
-        refuse(d, SEGMENT_BAD_JSON, c->error, (struct str){c->text, (size_t)(end - c->text)},
-               c->text + *c->at);
+    return c->error ? -1 : 0;
 }
 
 /* ---- documents ---- */
 
-/* Checks that the document at the cursor ends before `end` with nothing behind it, and finds the
- * keys of an object. The cursor is then behind it. */
-static int find_document(struct json_cursor *c, struct segment_object *object, const char *end) {
-    if (cursor_peek(c) == '[')
-        cursor_skip(c);
-    else
-        (void)find_keys(c, object);
-    if (!c->error && c->text + c->at[-1] >= end) cursor_fail(c, "the text ends too early");
-    if (!c->error && c->text + *c->at < end)
-        cursor_fail(c, "something stands behind the JSON value");
+/* The keys of a batch beside "batch": what nobody reads must be JSON all the same. */
+static int check_envelope(struct json_cursor *c, const struct segment_object *object) {
+    struct str key;
+    c->at = object->start;
+    for (bool first = true; cursor_member(c, &first, &key) > 0;) {
+        if (c->at == object->at[KEY_BATCH])
+            cursor_skip(c);
+        else
+            cursor_check(c);
+        if (c->error) break;
+    }
     return c->error ? -1 : 0;
 }
 
-/* The write key as it stands in the text, without escapes: scratch does not outlive the event. */
-static struct str find_write_key(const struct json_cursor *c, const struct segment_object *object) {
-    struct json_cursor plain = *c;
-    plain.escapes = false;
-    return read_text(&plain, object->at[KEY_WRITE_KEY]);
+/* Has the document that the cursor is behind ended before `end`, with nothing after it? */
+static int check_end(struct json_cursor *c, const char *end) {
+    if (c->text + c->at[-1] >= end) return cursor_fail(c, "the text ends too early");
+    if (c->text + *c->at < end) return cursor_fail(c, "something stands behind the JSON value");
+    return 0;
 }
 
-/* Reads the document at the cursor, which must fill `text` from there on. True: the cursor is
- * behind it; false: it is none, is refused, and the cursor is anywhere. */
+/* The events of the document at the cursor. Then the cursor is behind it. */
+static int take_events(struct json_cursor *c, struct document *d, const char *end,
+                       struct str *write_key) {
+    struct segment_object object;
+    if (cursor_peek(c) == '[') return take_items(c, d) < 0 ? -1 : check_end(c, end);
+    if (find_keys(c, &object) < 0 || check_end(c, end) < 0) return -1;
+    const uint32_t *behind = c->at, *batch = object.at[KEY_BATCH];
+    struct json_cursor plain = *c; /* the write key without escapes: scratch lives for one event */
+    plain.escapes = false;
+    *write_key = read_text(&plain, object.at[KEY_WRITE_KEY]);
+    if (batch && c->text[*batch] == '[') {
+        if (check_envelope(c, &object) < 0) return -1;
+        d->context = object.at[KEY_CONTEXT];
+        d->sent = object.at[KEY_SENT];
+        c->at = batch;
+        if (take_items(c, d) < 0) return -1;
+    } else if (take_event(c, d, &object, end) < 0) {
+        return -1;
+    }
+    c->at = behind;
+    return 0;
+}
+
+/* Reads the document at the cursor, which must fill `text` from there on. If it is not JSON,
+ * nothing of it stays but one refusal. True: the cursor is behind it; false: it may be anywhere. */
 static bool take_document(struct json_cursor *c, struct document *d, struct str text,
                           struct str *write_key) {
     const char *end = text.p + text.n;
-    const uint32_t *start = c->at, *events = cursor_peek(c) == '[' ? start : NULL;
-    struct segment_object object;
-    if (!events && cursor_peek(c) != '{') {
+    struct batch_mark mark = batch_mark(d->sink->writer);
+    struct segment_counts counts = *d->sink->counts;
+    if (cursor_peek(c) != '[' && cursor_peek(c) != '{') {
         refuse(d, SEGMENT_NOT_OBJECT, NULL, text, NULL);
         return false;
     }
-    if (find_document(c, &object, end) < 0) {
-        refuse(d, SEGMENT_BAD_JSON, c->error, text, c->text + *c->at);
-        return false;
-    }
-    const uint32_t *behind = c->at;
-    if (!events) *write_key = find_write_key(c, &object);
-    if (!events && object.at[KEY_BATCH]) {
-        d->context = object.at[KEY_CONTEXT];
-        d->sent = object.at[KEY_SENT];
-        events = object.at[KEY_BATCH];
-        if (c->text[*events] != '[') {
-            refuse(d, SEGMENT_BAD_JSON, "batch is not an array", text, c->text + *events);
-            return false;
-        }
-    }
-    c->at = events ? events : start;
-    if (events)
-        take_items(c, d, end);
-    else
-        take_event(c, d, &object, end);
-    c->at = behind;
-    return true;
+    int code = take_events(c, d, end, write_key);
+    d->item = 0;
+    if (code == 0) return true;
+    batch_rewind(d->sink->writer, mark);
+    *d->sink->counts = counts;
+    refuse(d, SEGMENT_BAD_JSON, c->error, text, c->text + *c->at);
+    return false;
 }
 
 struct segment_reader *segment_reader_new(const char *isa) {
@@ -458,14 +470,12 @@ static void take_line(struct json_cursor *c, struct document *d, struct str line
     const char *end = line.p + line.n;
     if (c->text + *c->at >= end) return; /* blank */
     struct str write_key;
-    uint64_t index = d->index;
     const uint32_t *start = c->at;
     c->escapes = escapes && memchr(line.p, '\\', line.n) != NULL;
     c->error = NULL;
     d->context = d->sent = NULL;
     if (!take_document(c, d, line, &write_key))
         for (c->at = start; c->text + *c->at < end;) c->at++;
-    d->index = index; /* take_items counts on */
 }
 
 static void read_one_line(struct segment_reader *r, struct document *d, struct str line) {
@@ -491,7 +501,7 @@ static struct str next_line(struct str *lines) {
 uint64_t segment_read_lines(struct segment_reader *r, struct str lines, uint64_t first_line,
                             const struct segment_options *options,
                             const struct segment_sink *sink) {
-    struct document d = {.reader = r, .options = options, .sink = sink, .index = first_line};
+    struct document d = {.reader = r, .options = options, .sink = sink, .line = first_line};
     const char *why;
     bool utf8_known = sink->writer->utf8_known;
     K_ASSERT(lines.n && lines.p[lines.n - 1] == '\n');
@@ -500,7 +510,7 @@ uint64_t segment_read_lines(struct segment_reader *r, struct str lines, uint64_t
     struct json_cursor c = {.text = lines.p, .scratch = &r->scratch};
     if (code == 0) c.at = json_tokens_first(r->tokens);
     bool escapes = memchr(lines.p, '\\', lines.n) != NULL;
-    for (; lines.n; d.index++) {
+    for (; lines.n; d.line++) {
         struct str line = next_line(&lines);
         if (code < 0)
             read_one_line(r, &d, line);
@@ -508,5 +518,5 @@ uint64_t segment_read_lines(struct segment_reader *r, struct str lines, uint64_t
             take_line(&c, &d, line, escapes);
     }
     sink->writer->utf8_known = utf8_known;
-    return d.index - first_line;
+    return d.line - first_line;
 }

@@ -2,7 +2,8 @@
  * canonical events (store/event.h). Whole files of it: segment_file.h.
  *
  * One document is an event, a batch {"batch":[…],"context":…,"sentAt":…,"writeKey":…}, or an array
- * of events. What becomes of an event:
+ * of events. A document that is not JSON throughout is refused as a whole; an item of a batch that
+ * is refused for another reason leaves the others. What becomes of an event:
  *
  * Type, name, ids. "type", or what the caller says (POST /v1/track …). track: "event" is the name;
  * page, screen: "name" is. userId, anonymousId, groupId, previousId: strings; a number is taken by
@@ -66,10 +67,12 @@ uint64_t segment_refused_total(const struct segment_counts *counts);
 struct segment_refusal {
     enum segment_reason reason;
     const char *detail; /* static text, more precise than the reason's          */
-    uint64_t index;     /* line of a file from 1, or item of a batch from 0     */
+    uint64_t line;      /* of a file, from 1; 0: a body                         */
+    uint64_t item;      /* place in its batch, from 0                           */
     uint64_t column;    /* byte in `text` where it went wrong, from 1; 0: whole */
     struct str text;    /* the event's JSON                                     */
 };
+/* When a batch turns out to be no JSON, items may have been reported that came before the fault. */
 typedef void segment_refused_fn(void *ctx, const struct segment_refusal *refusal);
 
 /* Where events, counts and refusals go. */

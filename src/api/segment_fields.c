@@ -208,7 +208,7 @@ static void write_library(struct fields *f) {
         else if (str_eq(key, STR("version")))
             write_value(f, STR("library.version"), 2);
         else
-            cursor_skip(f->c);
+            cursor_check(f->c);
         if (f->c->error) return;
     }
 }
@@ -241,7 +241,7 @@ static void write_context(struct fields *f, const struct segment_event *e, const
             write_library(f);
         else if (str_eq(key, STR("integrations")) || str_eq(key, STR("_metadata")) ||
                  (str_eq(key, STR("traits")) && repeats_traits(e, f->c->at)))
-            cursor_skip(f->c);
+            cursor_check(f->c);
         else
             write_value(f, key, 1);
         if (f->c->error) return;

@@ -11,6 +11,7 @@ struct reading {
     struct segment_reader *reader;
     struct batch_writer writer;
     struct buf batch;
+    bool input_failed;
 };
 
 static int hand_on(struct reading *r, struct keel_error *err) {
@@ -26,7 +27,7 @@ static int hand_on(struct reading *r, struct keel_error *err) {
 static void refuse_long_line(struct reading *r, struct str start) {
     struct segment_refusal refusal = {.reason = SEGMENT_LONG_LINE,
                                       .detail = segment_reason_text(SEGMENT_LONG_LINE),
-                                      .index = ++r->counts->lines,
+                                      .line = ++r->counts->lines,
                                       .text = start};
     r->counts->events.refused[SEGMENT_LONG_LINE]++;
     if (r->file->refused) r->file->refused(r->file->ctx, &refusal);
@@ -41,6 +42,7 @@ static int read_blocks(struct reading *r, struct keel_error *err) {
         struct str lines;
         int result = input_read_lines(r->in, BLOCK_BYTES, &lines, err);
         if (result == INPUT_END) return 0;
+        r->input_failed = result < 0;
         if (result < 0) return result;
         if (result == INPUT_LONG_LINE)
             refuse_long_line(r, lines);
@@ -62,12 +64,12 @@ int segment_read_file(struct input *in, const struct segment_file *file,
     batch_writer_init(&r.writer);
     buf_init(&r.batch, BATCH_MAX_BYTES + 64);
     int code = read_blocks(&r, err);
-    /* What was read before the file broke off is as good as if it had ended there; but when the
-     * caller stopped the reading it wants nothing more. */
-    if (code == 0 || code == -KEEL_E_CORRUPT || code == -KEEL_E_IO) {
-        int rest = hand_on(&r, code == 0 ? err : NULL);
-        if (code == 0) code = rest;
-    }
+    /* What came before the file broke off is as good as if it had ended there. But when the caller
+     * stopped the reading, it wants nothing more. */
+    if (code == 0)
+        code = hand_on(&r, err);
+    else if (r.input_failed)
+        (void)hand_on(&r, NULL);
     batch_writer_release(&r.writer);
     buf_release(&r.batch);
     segment_reader_free(r.reader);

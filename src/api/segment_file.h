@@ -16,7 +16,7 @@ struct segment_file {
     /* Takes a finished batch, valid during the call. A negative code ends the reading and is
      * returned. */
     int (*take_batch)(void *ctx, struct str batch, uint32_t events);
-    segment_refused_fn *refused; /* index is the line, from 1; may be NULL */
+    segment_refused_fn *refused; /* may be NULL */
     /* Called between blocks of lines, for a progress bar; 0 goes on, negative ends the reading
      * and is returned. May be NULL. */
     int (*progress)(void *ctx, const struct input *in);

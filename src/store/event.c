@@ -483,6 +483,19 @@ size_t batch_bytes(const struct batch_writer *w) {
     return w->event_count ? w->names.n + w->events.n : 0;
 }
 
+struct batch_mark batch_mark(const struct batch_writer *w) {
+    K_ASSERT_OP(w->state, ==, WRITER_IDLE);
+    return (struct batch_mark){w->name_count, w->event_count, w->names.n, w->events.n};
+}
+
+void batch_rewind(struct batch_writer *w, struct batch_mark mark) {
+    K_ASSERT_OP(w->state, ==, WRITER_IDLE);
+    K_ASSERT(mark.event_count <= w->event_count && mark.name_count <= w->name_count);
+    drop_names(w, mark.name_count, mark.name_bytes);
+    w->events.n = mark.event_bytes;
+    w->event_count = mark.event_count;
+}
+
 int batch_finish(struct batch_writer *w, struct buf *out, struct keel_error *err) {
     K_ASSERT_OP(w->state, ==, WRITER_IDLE);
     if (w->event_count) {

@@ -145,6 +145,14 @@ bool batch_full(const struct batch_writer *w, size_t bytes);
 /* Bytes that batch_finish would append, about. */
 size_t batch_bytes(const struct batch_writer *w);
 
+/* A point between events to which a batch can be taken back, as if nothing had been added since. */
+struct batch_mark {
+    uint32_t name_count, event_count;
+    size_t name_bytes, event_bytes;
+};
+struct batch_mark batch_mark(const struct batch_writer *w);
+void batch_rewind(struct batch_writer *w, struct batch_mark mark);
+
 /* Appends the finished batch to *out (a buf with max >= BATCH_MAX_BYTES + 64) and empties the
  * writer. Nothing is appended for zero events. */
 int batch_finish(struct batch_writer *w, struct buf *out, struct keel_error *err) K_CHECKED;

@@ -1,0 +1,1067 @@
+/* The Segment dialect: lines and bodies, and the events they become, in a text form. */
+#include "api/segment.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "api/json_tokens.h"
+#include "api/segment_file.h"
+#include "base/os.h"
+#include "base/rand.h"
+#include "base/time.h"
+
+static const char *const TYPES[] = {"track", "identify", "page", "screen", "group", "alias"};
+
+#define NOW "2025-06-01T00:00:00Z"
+
+/* ---- events as text: type 'name' u= a= r= time | name=value @context=value ---- */
+
+static void print_value(struct buf *out, const struct field_view *f) {
+    switch (f->type) {
+    case VALUE_FALSE: buf_add_text(out, "false"); break;
+    case VALUE_TRUE: buf_add_text(out, "true"); break;
+    case VALUE_NUMBER: buf_add_f64(out, f->number); break;
+    case VALUE_STRING: buf_add_json_str(out, f->text); break;
+    case VALUE_JSON: buf_printf(out, "<%.*s>", STR_ARG(f->text)); break;
+    case VALUE_LIST: break;
+    }
+}
+
+static void print_list(struct buf *out, const struct batch_reader *b, struct event_view *view,
+                       uint32_t items) {
+    struct field_view f;
+    buf_add_char(out, '[');
+    for (uint32_t i = 0; i < items; i++) {
+        buf_add_char(out, '{');
+        item_next(view);
+        for (bool more = false; item_field(b, view, &f); more = true) {
+            buf_printf(out, "%s%.*s=", more ? " " : "", STR_ARG(b->names[f.name]));
+            print_value(out, &f);
+        }
+        buf_add_char(out, '}');
+    }
+    buf_add_char(out, ']');
+}
+
+static void print_event(struct buf *out, const struct batch_reader *b, struct event_view *view) {
+    const struct event_head *h = &view->head;
+    struct field_view f;
+    char time[TIME_TEXT_MAX];
+    time_format(NULL, h->time_ms, time);
+    buf_printf(out, "%s", TYPES[h->type]);
+    if (h->name.n) buf_printf(out, " '%.*s'", STR_ARG(h->name));
+    if (h->user_id.n) buf_printf(out, " u=%.*s", STR_ARG(h->user_id));
+    if (h->anonymous_id.n) buf_printf(out, " a=%.*s", STR_ARG(h->anonymous_id));
+    if (h->related_id.n) buf_printf(out, " r=%.*s", STR_ARG(h->related_id));
+    buf_printf(out, " %s |", time);
+    while (field_next(b, view, &f)) {
+        buf_printf(out, " %s%.*s=", f.scope == SCOPE_CONTEXT ? "@" : "", STR_ARG(b->names[f.name]));
+        print_value(out, &f);
+        if (f.type == VALUE_LIST) print_list(out, b, view, f.items);
+    }
+    assert_false(view->r.bad);
+    buf_add_char(out, '\n');
+}
+
+static void print_batch(struct buf *out, struct str bytes, struct event_key *last_key) {
+    struct arena arena;
+    struct batch_reader b;
+    struct event_view view;
+    int code;
+    arena_init(&arena, 64 << 20);
+    assert_int_equal(batch_open(&b, bytes, &arena, NULL), 0);
+    while ((code = batch_next(&b, &view, NULL)) == 1) {
+        if (last_key) *last_key = view.head.key;
+        print_event(out, &b, &view);
+    }
+    assert_int_equal(code, 0);
+    arena_release(&arena);
+}
+
+/* ---- a run of the reader ---- */
+
+struct run {
+    struct segment_reader *reader;
+    struct batch_writer writer;
+    struct segment_counts counts;
+    struct segment_options options;
+    struct buf text, out; /* input with its padding; events, then "refused …" lines */
+    struct buf refused;
+    struct event_key key; /* of the last event */
+    struct str write_key;
+    uint64_t lines;
+};
+
+static int64_t moment(const char *text) {
+    int64_t ms;
+    assert_true(time_parse(str_from(text), NULL, &ms));
+    return ms;
+}
+
+static void run_init(struct run *run, const char *isa) {
+    *run = (struct run){.options = {.type = SEGMENT_ANY_TYPE, .now_ms = moment(NOW)}};
+    run->reader = segment_reader_new(isa);
+    assert_non_null(run->reader);
+    batch_writer_init(&run->writer);
+    buf_init(&run->text, 64 << 20);
+    buf_init(&run->out, 64 << 20);
+    buf_init(&run->refused, 64 << 20);
+}
+
+static void run_release(struct run *run) {
+    segment_reader_free(run->reader);
+    batch_writer_release(&run->writer);
+    buf_release(&run->text);
+    buf_release(&run->out);
+    buf_release(&run->refused);
+}
+
+static void note_refusal(void *ctx, const struct segment_refusal *r) {
+    struct run *run = ctx;
+    buf_printf(&run->refused, "refused %llu: %s", (unsigned long long)(r->line ? r->line : r->item),
+               r->detail);
+    if (r->column) buf_printf(&run->refused, " at %llu", (unsigned long long)r->column);
+    buf_add_char(&run->refused, '\n');
+}
+
+/* Reads text as lines or as one body; what came of it, as text. */
+static const char *read_as(struct run *run, struct str text, bool body) {
+    struct buf batch;
+    struct segment_sink sink = {&run->writer, &run->counts, note_refusal, run};
+    buf_init(&batch, BATCH_MAX_BYTES + 64);
+    buf_clear(&run->text);
+    buf_clear(&run->out);
+    buf_clear(&run->refused);
+    buf_add_str(&run->text, text);
+    if (!body && (text.n == 0 || text.p[text.n - 1] != '\n')) buf_add_char(&run->text, '\n');
+    struct str input = {(const char *)run->text.p, run->text.n};
+    buf_add_zero(&run->text, 64);
+    input.p = (const char *)run->text.p;
+    run->counts = (struct segment_counts){0};
+    if (body)
+        segment_read_body(run->reader, input, &run->options, &sink, &run->write_key);
+    else
+        run->lines = segment_read_lines(run->reader, input, 1, &run->options, &sink);
+    assert_int_equal(run->writer.event_count, run->counts.accepted);
+    assert_false(run->writer.utf8_known);
+    assert_int_equal(batch_finish(&run->writer, &batch, NULL), 0);
+    if (batch.n) print_batch(&run->out, buf_str(&batch), &run->key);
+    buf_add_str(&run->out, buf_str(&run->refused));
+    buf_add_char(&run->out, 0);
+    buf_release(&batch);
+    return (const char *)run->out.p;
+}
+
+static const char *read_line(struct run *run, const char *line) {
+    return read_as(run, str_from(line), false);
+}
+
+struct example {
+    const char *line, *events;
+};
+
+static void check_examples(struct run *run, const struct example *examples, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const char *got = read_line(run, examples[i].line);
+        if (strcmp(got, examples[i].events) != 0)
+            fail_msg("%s\ngave:     %swanted:   %s", examples[i].line, got, examples[i].events);
+    }
+}
+#define CHECK_EXAMPLES(run, examples)                                                              \
+    check_examples(run, examples, sizeof(examples) / sizeof *(examples))
+
+/* ---- what becomes of lines ---- */
+
+#define T "\"timestamp\":\"2025-01-02T03:04:05.678Z\""
+#define AT "2025-01-02T03:04:05.678Z"
+
+static void test_types(void **state) {
+    static const struct example examples[] = {
+        {"{\"type\":\"track\",\"event\":\"E\",\"userId\":\"u\"," T "}", "track 'E' u=u " AT " |\n"},
+        {"{" T ",\"anonymousId\":\"a\",\"event\":\"E\",\"type\":\"track\"}",
+         "track 'E' a=a " AT " |\n"},
+        {"{\"type\":\"identify\",\"userId\":\"u\",\"anonymousId\":\"a\"," T
+         ",\"traits\":{\"plan\":\"vip\",\"n\":2}}",
+         "identify u=u a=a " AT " | plan=\"vip\" n=2\n"},
+        {"{\"type\":\"page\",\"name\":\"Home\",\"userId\":\"u\"," T
+         ",\"properties\":{\"url\":\"/\"}}",
+         "page 'Home' u=u " AT " | url=\"/\"\n"},
+        {"{\"type\":\"page\",\"userId\":\"u\"," T "}", "page u=u " AT " |\n"},
+        {"{\"type\":\"screen\",\"name\":\"Cart\",\"anonymousId\":\"a\"," T "}",
+         "screen 'Cart' a=a " AT " |\n"},
+        {"{\"type\":\"group\",\"groupId\":\"g\",\"userId\":\"u\"," T
+         ",\"traits\":{\"name\":\"Acme\"}}",
+         "group u=u r=g " AT " | name=\"Acme\"\n"},
+        {"{\"type\":\"alias\",\"previousId\":\"old\",\"userId\":\"u\"," T "}",
+         "alias u=u r=old " AT " |\n"},
+        {"{\"type\":\"Track\",\"event\":\"E\",\"userId\":\"u\"}",
+         "refused 1: type is none of track, identify, page, screen, group, alias\n"},
+        {"{\"event\":\"E\",\"userId\":\"u\"}",
+         "refused 1: type is none of track, identify, page, screen, group, alias\n"},
+        {"{\"type\":\"track\",\"event\":\"E\"," T "}",
+         "refused 1: neither user_id nor anonymous_id\n"},
+        {"{\"type\":\"track\",\"userId\":\"u\"," T "}", "refused 1: track without an event name\n"},
+        {"{\"type\":\"group\",\"userId\":\"u\"," T "}", "refused 1: group without a groupId\n"},
+        {"{\"type\":\"alias\",\"userId\":\"u\"," T "}", "refused 1: alias without a previousId\n"},
+        /* Identifiers as numbers; null and other kinds are none. */
+        {"{\"type\":\"track\",\"event\":\"E\",\"userId\":17850,\"anonymousId\":null," T "}",
+         "track 'E' u=17850 " AT " |\n"},
+        {"{\"type\":\"track\",\"event\":\"E\",\"userId\":{\"x\":1},\"anonymousId\":true," T "}",
+         "refused 1: neither user_id nor anonymous_id\n"},
+        {"", ""},
+        {"  \t ", ""},
+        {"[]", ""},
+        {"17", "refused 1: not a JSON object\n"},
+        {"\"text\"", "refused 1: not a JSON object\n"},
+    };
+    struct run *run = *state;
+    CHECK_EXAMPLES(run, examples);
+    run->options.type = EVENT_PAGE; /* the path of a request decides */
+    assert_string_equal(read_line(run, "{\"name\":\"N\",\"userId\":\"u\"," T "}"),
+                        "page 'N' u=u " AT " |\n");
+    assert_string_equal(
+        read_line(run, "{\"type\":\"track\",\"name\":\"N\",\"userId\":\"u\"," T "}"),
+        "page 'N' u=u " AT " |\n");
+}
+
+#define TRACK "{\"type\":\"track\",\"event\":\"E\",\"userId\":\"u\"," T ","
+#define IS "track 'E' u=u " AT " |"
+
+static void test_fields(void **state) {
+    static const struct example examples[] = {
+        {TRACK "\"properties\":{\"s\":\"\",\"n\":-1.5,\"t\":true,\"f\":false,\"z\":null,\"i\":0}}",
+         IS " s=\"\" n=-1.5 t=true f=false i=0\n"},
+        /* Flattening: four parts, then JSON. */
+        {TRACK "\"properties\":{\"a\":{\"b\":{\"c\":{\"d\":{\"e\":1},\"x\":2}},\"y\":3},\"k\":4}}",
+         IS " a.b.c.d=<{\"e\":1}> a.b.c.x=2 a.y=3 k=4\n"},
+        {TRACK "\"properties\":{\"a\":{},\"b.c\":1,\"b\":{\"c\":2}}}", IS " b.c=1\n"},
+        /* Arrays. */
+        {TRACK
+         "\"properties\":{\"products\":[{\"sku\":\"A\",\"price\":1.25,\"ok\":true,\"no\":false,"
+         "\"nil\":null},{},{\"sku\":\"B\",\"tags\":[1,2],\"dim\":{\"w\":1}}]}}",
+         IS " products=[{sku=\"A\" price=1.25 ok=true no=false}{}"
+            "{sku=\"B\" tags=<[1,2]> dim=<{\"w\":1}>}]\n"},
+        {TRACK
+         "\"properties\":{\"cart\":{\"items\":[{\"x\":1}]},\"tags\":[\"a\", \"b\"],\"none\":[]}}",
+         IS " cart.items=[{x=1}] tags=<[\"a\", \"b\"]> none=[]\n"},
+        {TRACK "\"properties\":{\"mixed\":[{\"a\":1},2],\"deep\":[[1],[{\"b\":2}]]}}",
+         IS " mixed=<[{\"a\":1},2]> deep=<[[1],[{\"b\":2}]]>\n"},
+        {TRACK "\"properties\":{\"a\":{\"b\":{\"c\":{\"l\":[{\"x\":1}]}}}}}",
+         IS " a.b.c.l=[{x=1}]\n"},
+        /* Context: flattened, arrays as JSON, library by name and version only. */
+        {TRACK
+         "\"context\":{\"campaign\":{\"name\":\"spring\"},\"page\":{\"url\":\"u\"},"
+         "\"library\":{\"name\":\"l\",\"version\":\"1\",\"env\":\"node\"},\"ids\":[{\"a\":1}],"
+         "\"none\":[],\"_metadata\":{\"x\":1},\"integrations\":{\"All\":true}}}",
+         IS " @campaign.name=\"spring\" @page.url=\"u\" @library.name=\"l\" @library.version=\"1\""
+            " @ids=<[{\"a\":1}]> @none=<[]>\n"},
+        {TRACK "\"channel\":\"server\",\"integrations\":{\"All\":false},\"_metadata\":{\"n\":1},"
+               "\"version\":2,\"writeKey\":\"k\",\"projectId\":\"p\"}",
+         IS " @channel=\"server\"\n"},
+        {TRACK "\"channel\":\"server\",\"context\":{\"channel\":\"web\"}}",
+         IS " @channel=\"web\"\n"},
+        {TRACK "\"extra\":{\"a\":1},\"name\":\"n\",\"groupId\":\"g\",\"previousId\":\"p\","
+               "\"batch\":1}",
+         IS " @extra.a=1 @name=\"n\" @groupId=\"g\" @previousId=\"p\" @batch=1\n"},
+        /* traits where they belong, and where they do not. */
+        {TRACK "\"traits\":{\"a\":1},\"context\":{\"traits\":{\"b\":2}}}",
+         IS " @traits.a=1 @traits.b=2\n"},
+        {"{\"type\":\"identify\",\"userId\":\"u\"," T ",\"traits\":{\"a\":1,\"b\":{\"c\":2}},"
+         "\"context\":{\"traits\":{\"a\":1,\"b\":{\"c\":2}},\"ip\":\"1\"}}",
+         "identify u=u " AT " | a=1 b.c=2 @ip=\"1\"\n"},
+        {"{\"context\":{\"traits\":{\"a\":1,\"b\":3}},\"type\":\"identify\",\"userId\":\"u\"," T
+         ",\"traits\":{\"a\":1}}",
+         "identify u=u " AT " | a=1 @traits.a=1 @traits.b=3\n"},
+        {"{\"type\":\"identify\",\"userId\":\"u\"," T ",\"properties\":{\"a\":1}}",
+         "identify u=u " AT " | @properties.a=1\n"},
+        {TRACK "\"properties\":\"text\",\"context\":7}", IS " properties=\"text\" @context=7\n"},
+        {TRACK "\"properties\":null,\"context\":null,\"traits\":null}", IS "\n"},
+        /* The first of two equal keys, at every level. */
+        {TRACK "\"event\":\"F\",\"properties\":{\"a\":1,\"a\":2,\"l\":[{\"x\":1,\"x\":2}],"
+               "\"l\":[{\"y\":1}]},\"properties\":{\"b\":1}}",
+         IS " a=1 l=[{x=1}]\n"},
+    };
+    CHECK_EXAMPLES(*state, examples);
+}
+
+static void test_numbers(void **state) {
+    static const struct example examples[] = {
+        {TRACK "\"properties\":{\"a\":9007199254740992,\"b\":9007199254740993,\"c\":-0,\"d\":1e3,"
+               "\"e\":1E-2,\"f\":123456789012345678901234567890,\"g\":1e999,\"h\":0.1}}",
+         IS " a=9007199254740992 b=\"9007199254740993\" c=0 d=1000 e=0.01"
+            " f=\"123456789012345678901234567890\" g=\"1e999\" h=0.1\n"},
+        {TRACK
+         "\"properties\":{\"a\":1.7976931348623157e308,\"b\":5e-324,\"c\":3.14159265358979312,"
+         "\"d\":0.30000000000000004,\"e\":-12.50,\"f\":0.000}}",
+         IS " a=1.7976931348623157e+308 b=4.94065645841247e-324 c=3.141592653589793"
+            " d=0.30000000000000004 e=-12.5 f=0\n"},
+    };
+    static const char *const broken[] = {"01",       "-",   "+1",  "1.",  ".5",  "1e",
+                                         "1e+",      "0x1", "1_0", "NaN", "1 2", "--1",
+                                         "Infinity", "1a",  "-01", "1.e1"};
+    struct run *run = *state;
+    CHECK_EXAMPLES(run, examples);
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        char line[200];
+        snprintf(line, sizeof line, TRACK "\"properties\":{\"a\":%s}}", broken[i]);
+        if (strncmp(read_line(run, line), "refused", 7) != 0) fail_msg("%s accepted", broken[i]);
+        snprintf(line, sizeof line, TRACK "\"properties\":{\"a\":[%s]}}", broken[i]);
+        if (strncmp(read_line(run, line), "refused", 7) != 0) fail_msg("[%s] accepted", broken[i]);
+    }
+}
+
+/* Every double, printed and read: the nearest one, as strtod has it. */
+static void test_random_numbers(void **state) {
+    struct run *run = *state;
+    struct rand r;
+    rand_init(&r, 11);
+    for (int i = 0; i < 20000; i++) {
+        char number[64], line[300], want[400];
+        double v;
+        uint64_t bits = rand_u64(&r);
+        memcpy(&v, &bits, sizeof v);
+        if (!__builtin_isfinite(v)) continue;
+        if (i % 2)
+            snprintf(number, sizeof number, "%.*g", 1 + (int)rand_below(&r, 20), v);
+        else
+            snprintf(number, sizeof number, "%.*f", (int)rand_below(&r, 7),
+                     (rand_unit(&r) - 0.5) * 1e6);
+        snprintf(line, sizeof line, TRACK "\"properties\":{\"a\":%s}}", number);
+        struct buf text;
+        buf_init(&text, 100);
+        v = strtod(number, NULL);
+        bool whole = strspn(number, "-0123456789") == strlen(number);
+        if (!__builtin_isfinite(v) || (whole && __builtin_fabs(v) > 0x1p53))
+            buf_add_json_str(&text, str_from(number));
+        else
+            buf_add_f64(&text, v);
+        snprintf(want, sizeof want, IS " a=%.*s\n", (int)text.n, (const char *)text.p);
+        const char *got = read_line(run, line);
+        if (strcmp(got, want) != 0) fail_msg("%s: %s, not %s", number, got, want);
+        buf_release(&text);
+    }
+}
+
+static void test_strings(void **state) {
+    static const struct example examples[] = {
+        {TRACK "\"properties\":{\"a\":\"q\\\"b\\\\s\\/b\\b\\f\\n\\r\\t\"}}",
+         IS " a=\"q\\\"b\\\\s/b\\u0008\\u000c\\n\\r\\t\"\n"},
+        {TRACK
+         "\"properties\":{\"a\":\"\\u0041\\u00e9\\u20AC\\ud83d\\ude00 é🙂\",\"\\u0062\":1}}",
+         IS " a=\"Aé€😀 é🙂\" b=1\n"},
+        {TRACK "\"properties\":{\"a\":\"\\u0000x\"}}", IS " a=\"\\u0000x\"\n"},
+        {TRACK "\"properties\":{\"a\" : \"b\"  , \"c\":\"d\"\t}}", IS " a=\"b\" c=\"d\"\n"},
+        {"{\"type\":\"tr\\u0061ck\",\"event\":\"\\u0045\",\"us\\u0065rId\":\"\\u0075\"," T "}",
+         IS "\n"},
+        {TRACK "\"properties\":{\"a\":\"\\x\"}}", "refused 1: an unknown escape in a string"},
+        {TRACK "\"properties\":{\"a\":\"\\u12g4\"}}", "refused 1: an unknown escape in a string"},
+        {TRACK "\"properties\":{\"a\":[\"\\x\"]}}", "refused 1: an unknown escape in a string"},
+    };
+    struct run *run = *state;
+    for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
+        const char *got = read_line(run, examples[i].line);
+        if (strncmp(got, examples[i].events, strlen(examples[i].events)) != 0)
+            fail_msg("%s\ngave: %s", examples[i].line, got);
+    }
+    /* Half a surrogate pair is mended, and counted. */
+    assert_string_equal(
+        read_line(run, TRACK "\"properties\":{\"a\":\"x\\ud83d\",\"b\":\"\\ude00\\n\"}}"),
+        IS " a=\"x\xef\xbf\xbd\" b=\"\xef\xbf\xbd\\n\"\n");
+    assert_int_equal(run->counts.repaired, 1);
+}
+
+static void test_renames(void **state) {
+#define OLD(name) "{\"type\":\"track\",\"event\":\"" name "\",\"userId\":\"u\"," T ","
+#define NEW(name) "track '" name "' u=u " AT " |"
+    static const struct example examples[] = {
+        {OLD("Viewed Product") "\"properties\":{\"id\":\"p\",\"sub\":{\"id\":\"q\"}}}",
+         NEW("Product Viewed") " product_id=\"p\" sub.id=\"q\"\n"},
+        {OLD("Completed Order") "\"properties\":{\"orderId\":\"o\",\"id\":\"i\",\"products\":"
+                                "[{\"id\":\"p\",\"price\":1}]}}",
+         NEW("Order Completed") " order_id=\"o\" id=\"i\" products=[{product_id=\"p\" price=1}]\n"},
+        {OLD("Viewed Product Category") "\"properties\":{\"category\":\"c\"}}",
+         NEW("Product List Viewed") " category=\"c\"\n"},
+        {OLD("Added Product") "\"context\":{\"id\":\"x\"}}", NEW("Product Added") " @id=\"x\"\n"},
+        {OLD("Product Viewed") "\"properties\":{\"id\":\"p\",\"orderId\":1}}",
+         NEW("Product Viewed") " id=\"p\" orderId=1\n"},
+        {OLD("Viewed Products") "\"properties\":{\"id\":1}}", NEW("Viewed Products") " id=1\n"},
+    };
+    CHECK_EXAMPLES(*state, examples);
+}
+
+/* ---- times and keys ---- */
+
+static void test_times(void **state) {
+    struct run *run = *state;
+#define TIMED(fields) "{\"type\":\"track\",\"event\":\"E\",\"userId\":\"u\"," fields "\"z\":null}"
+#define ORIGINAL(t) "\"originalTimestamp\":\"" t "\","
+#define STAMP(t) "\"timestamp\":\"" t "\","
+#define SENT(t) "\"sentAt\":\"" t "\","
+#define RECEIVED(t) "\"receivedAt\":\"" t "\","
+    static const struct {
+        const char *line, *received, *time;
+        int repaired;
+    } cases[] = {
+        /* The client's clock is ten minutes slow: its difference counts. */
+        {TIMED(ORIGINAL("2025-01-01T10:00:00Z") SENT("2025-01-01T10:00:05Z")),
+         "2025-01-01T10:10:06Z", "2025-01-01T10:10:01Z", 0},
+        {TIMED(STAMP("2025-01-01T10:00:00Z") SENT("2025-01-01T10:00:05Z")), "2025-01-01T10:10:06Z",
+         "2025-01-01T10:10:01Z", 0},
+        {TIMED(STAMP("2025-01-01T09:00:00Z") ORIGINAL("2025-01-01T10:00:00Z")
+                   SENT("2025-01-01T10:00:05Z")),
+         "2025-01-01T10:10:06Z", "2025-01-01T10:10:01Z", 0},
+        /* The line's own receivedAt counts where the caller has none. */
+        {TIMED(RECEIVED("2025-01-01T10:10:06Z") STAMP("2025-01-01T10:00:00Z")
+                   SENT("2025-01-01T10:00:05Z")),
+         NULL, "2025-01-01T10:10:01Z", 0},
+        {TIMED(RECEIVED("2025-01-01T11:00:00Z") STAMP("2025-01-01T10:00:00Z")
+                   SENT("2025-01-01T10:00:05Z")),
+         "2025-01-01T10:10:06Z", "2025-01-01T10:10:01Z", 0},
+        /* Not all known. */
+        {TIMED(STAMP("2025-01-01T10:00:00Z")), "2025-01-01T10:10:06Z", "2025-01-01T10:00:00Z", 0},
+        {TIMED(ORIGINAL("2025-01-01T10:00:00Z")), NULL, "2025-01-01T10:00:00Z", 0},
+        {TIMED(ORIGINAL("2025-01-01T10:00:00Z") STAMP("2025-01-01T10:01:00Z")), NULL,
+         "2025-01-01T10:01:00Z", 0},
+        {TIMED(SENT("2025-01-01T10:00:05Z")), NULL, "2025-01-01T10:00:05Z", 0},
+        {TIMED(SENT("2025-01-01T10:00:05Z")), "2025-01-01T10:10:06Z", "2025-01-01T10:10:06Z", 0},
+        {TIMED(""), NULL, NOW, 0},
+        {TIMED(RECEIVED("2025-01-01T10:10:06Z")), NULL, "2025-01-01T10:10:06Z", 0},
+        /* The future. */
+        {TIMED(STAMP("2025-01-03T10:00:00Z")), "2025-01-01T10:00:00Z", "2025-01-02T10:00:00Z", 1},
+        {TIMED(STAMP("2025-01-02T10:00:00Z")), "2025-01-01T10:00:00Z", "2025-01-02T10:00:00Z", 0},
+        {TIMED(STAMP("2031-01-01T00:00:00Z")), NULL, "2025-06-02T00:00:00Z", 1},
+        /* Other forms. */
+        {TIMED("\"timestamp\":1735725600000,"), NULL, "2025-01-01T10:00:00Z", 1},
+        {TIMED("\"timestamp\":1735725600,"), NULL, "2025-01-01T10:00:00Z", 1},
+        {TIMED(STAMP("2025-01-01T11:00:00+01:00")), NULL, "2025-01-01T10:00:00Z", 0},
+        {TIMED(STAMP("nonsense") ORIGINAL("2025-01-01T10:00:00Z")), NULL, "2025-01-01T10:00:00Z",
+         1},
+        {TIMED(STAMP("nonsense")), "2025-01-01T10:10:06Z", "2025-01-01T10:10:06Z", 1},
+        {TIMED(STAMP("2025-01-01T10:00:00Z") SENT("x")), "2025-01-01T10:10:06Z",
+         "2025-01-01T10:00:00Z", 1},
+        {TIMED(STAMP("nonsense")), NULL, NULL, 0},
+        {TIMED(STAMP("1969-12-31T23:59:59Z")), NULL, NULL, 0},
+        {TIMED(STAMP("2025-02-30T00:00:00.000Z")), NULL, NULL, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char want[200];
+        run->options.received_ms = cases[i].received ? moment(cases[i].received) : 0;
+        const char *got = read_line(run, cases[i].line);
+        if (cases[i].time)
+            snprintf(want, sizeof want, "track 'E' u=u %s |\n", cases[i].time);
+        else
+            snprintf(want, sizeof want, "refused 1: %s\n",
+                     strstr(cases[i].line, "1969") ? "time is not between 1970 and 2200"
+                                                   : "the time cannot be read");
+        if (strcmp(got, want) != 0) fail_msg("%s\ngave:   %swanted: %s", cases[i].line, got, want);
+        assert_int_equal(run->counts.repaired, cases[i].repaired);
+    }
+    run->options.received_ms = 0;
+    run->options.now_ms = 0;
+    assert_string_equal(read_line(run, TIMED("")), "refused 1: the time cannot be read\n");
+}
+
+/* The short way to read a time, and the long one, agree. */
+static void test_time_forms(void **state) {
+    struct run *run = *state;
+    struct rand r;
+    rand_init(&r, 4);
+    run->options.now_ms = moment("2190-01-01");
+    for (int i = 0; i < 5000; i++) {
+        char line[200], want[100], time[TIME_TEXT_MAX];
+        int64_t ms = (int64_t)rand_below(&r, 3) * MS_PER_DAY * 500 +
+                     (int64_t)(rand_u64(&r) % (3 * (uint64_t)MS_PER_DAY));
+        int64_t of_day = ms % MS_PER_DAY;
+        day_format((int32_t)(ms / MS_PER_DAY), time);
+        snprintf(line, sizeof line, TIMED("\"timestamp\":\"%sT%02d:%02d:%02d.%03dZ\","), time,
+                 (int)(of_day / MS_PER_HOUR), (int)(of_day / MS_PER_MINUTE % 60),
+                 (int)(of_day / MS_PER_SECOND % 60), (int)(of_day % 1000));
+        if (i % 3 == 0) { /* something wrong in the time of day */
+            strchr(line, '.')[-(int)rand_below(&r, 9)] = "x:9."[rand_below(&r, 4)];
+            int64_t parsed;
+            struct str text = {strchr(line, 'p') + 4, 24};
+            text.p = strstr(line, "stamp\":\"") + 8;
+            bool good = time_parse(text, NULL, &parsed);
+            bool taken = strncmp(read_line(run, line), "track", 5) == 0;
+            if (good != taken) fail_msg("%s", line);
+            if (!good) continue;
+            ms = parsed;
+        }
+        time_format(NULL, ms, time);
+        snprintf(want, sizeof want, "track 'E' u=u %s |\n", time);
+        assert_string_equal(read_line(run, line), want);
+    }
+}
+
+static bool same_key(struct event_key a, struct event_key b) {
+    return a.lo == b.lo && a.hi == b.hi;
+}
+
+static struct event_key key_of(struct run *run, const char *line) {
+    read_line(run, line);
+    assert_int_equal(run->counts.accepted, 1);
+    return run->key;
+}
+
+static void test_keys(void **state) {
+    struct run *run = *state;
+    struct event_key key = key_of(run, TRACK "\"messageId\":\"m-1\"}");
+    assert_true(same_key(key, event_key_of(STR("m-1"))));
+    assert_true(same_key(key_of(run, TRACK "\"messageId\":12}"), event_key_of(STR("12"))));
+    /* From the content: spaces, order of fields, transport and the moment of reading are not it. */
+    key = key_of(run, TRACK "\"properties\":{\"a\":1,\"b\":[{\"c\":2}]},\"messageId\":\"\"}");
+    run->options.now_ms += 1000;
+    assert_true(same_key(
+        key, key_of(run, "{ \"userId\":\"u\",\"properties\":{\"b\":[{\"c\":2}],\"a\":1.0},"
+                         "\"event\":\"E\"," T ",\"type\":\"track\",\"sentAt\":\"2025-01-05\"}")));
+    assert_false(same_key(key, key_of(run, TRACK "\"properties\":{\"a\":2,\"b\":[{\"c\":2}]}}")));
+    assert_false(same_key(key, key_of(run, TRACK "\"properties\":{\"a\":1,\"b\":[{\"c\":3}]}}")));
+    assert_false(same_key(key, key_of(run, TRACK "\"properties\":{\"a\":1}}")));
+    /* Without any time: the same line of a file is the same event; two requests are two. */
+    key = key_of(run, TIMED(""));
+    run->options.now_ms += 1000;
+    assert_true(same_key(key, key_of(run, TIMED(""))));
+    run->options.received_ms = run->options.now_ms;
+    struct event_key first = key_of(run, TIMED(""));
+    run->options.received_ms++;
+    assert_false(same_key(first, key_of(run, TIMED(""))));
+    /* A retry has another receivedAt and sentAt, and the same stated time. */
+    first = key_of(run, TIMED(STAMP("2025-01-01T10:00:00Z") SENT("2025-01-01T10:00:05Z")));
+    run->options.received_ms += 5000;
+    assert_true(same_key(
+        first, key_of(run, TIMED(STAMP("2025-01-01T10:00:00Z") SENT("2025-01-01T10:00:09Z")))));
+}
+
+/* ---- batches ---- */
+
+static void test_batches(void **state) {
+    struct run *run = *state;
+    run->options.received_ms = moment("2025-01-01T10:10:06Z");
+    const char *body =
+        "{\"batch\":[{\"type\":\"track\",\"event\":\"A\",\"userId\":\"u\",\"timestamp\":"
+        "\"2025-01-01T10:00:00Z\",\"context\":{\"ip\":\"own\",\"page\":{\"url\":\"x\"}}},\n"
+        " 5, {\"type\":\"page\",\"anonymousId\":\"a\",\"sentAt\":\"2025-01-01T10:00:06Z\","
+        "\"timestamp\":\"2025-01-01T10:00:00Z\"},\n {\"type\":\"track\",\"userId\":\"u\"}],"
+        "\"context\":{\"ip\":\"9.9.9.9\",\"locale\":\"en\"},\"integrations\":{\"All\":true},"
+        "\"sentAt\":\"2025-01-01T10:00:05Z\",\"writeKey\":\"key\",\"timestamp\":\"junk\"}";
+    const char *want =
+        "track 'A' u=u 2025-01-01T10:10:01Z | @ip=\"own\" @page.url=\"x\" @locale=\"en\"\n"
+        "page a=a 2025-01-01T10:10:00Z | @ip=\"9.9.9.9\" @locale=\"en\"\n"
+        "refused 1: not a JSON object\nrefused 3: track without an event name\n";
+    assert_string_equal(read_as(run, str_from(body), true), want);
+    assert_true(str_is(run->write_key, "key"));
+    assert_string_equal(
+        read_as(run, STR("[{\"type\":\"page\",\"userId\":\"u\",\"timestamp\":\"2025-01-01\"}]"),
+                true),
+        "page u=u 2025-01-01T00:00:00Z |\n");
+    assert_true(str_is(run->write_key, ""));
+    assert_string_equal(read_as(run,
+                                STR("{\"type\":\"page\",\"userId\":\"u\",\"timestamp\":"
+                                    "\"2025-01-01\",\"writeKey\":\"k2\"}"),
+                                true),
+                        "page u=u 2025-01-01T00:00:00Z |\n");
+    assert_true(str_is(run->write_key, "k2"));
+    assert_string_equal(read_as(run, STR("{\"batch\":{}}"), true),
+                        "refused 0: type is none of track, identify, page, screen, group, alias\n");
+    assert_string_equal(read_as(run, STR("{\"batch\":[],\"writeKey\":\"k\"}"), true), "");
+    assert_string_equal(read_as(run, STR(""), true), "refused 0: not a JSON object\n");
+}
+
+/* Nothing stays of a batch that is not JSON throughout, wherever the fault is. */
+static void test_broken_batches(void **state) {
+    struct run *run = *state;
+#define GOOD                                                                                       \
+    "{\"type\":\"page\",\"userId\":\"u\",\"timestamp\":\"2025-01-01\",\"properties\":{\"a\":1}}"
+    static const char *const bodies[] = {
+        "{\"batch\":[" GOOD "," GOOD,
+        "{\"batch\":[" GOOD "," GOOD "}",
+        "{\"batch\":[" GOOD "," GOOD "]",
+        "{\"batch\":[" GOOD " " GOOD "]}",
+        "{\"batch\":[" GOOD ",]}",
+        "{\"batch\":[" GOOD ",{\"type\" 1}]}",
+        "{\"batch\":[" GOOD ",{\"type\":\"page\",\"userId\":\"u\",\"properties\":{\"b\" 1}}]}",
+        "{\"batch\":[" GOOD ",{\"type\":\"none\",\"properties\":{\"b\" 1}}]}",
+        "{\"batch\":[" GOOD ",{\"type\":\"page\",\"userId\":\"u\",\"integrations\":{\"b\":x}}]}",
+        "{\"batch\":[" GOOD ",[1,2,}]]}",
+        "{\"batch\":[" GOOD "],\"context\":{\"a\":}}",
+        "{\"batch\":[" GOOD "],\"integrations\":nope}",
+        "{\"batch\":[" GOOD "],\"other\":[1,{]}}",
+        "{\"batch\":[" GOOD "]} x",
+        "[" GOOD ",1 2]",
+        "[" GOOD "] []",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        /* After a batch that is good, in the same writer's batch of events. */
+        char lines[1000];
+        snprintf(lines, sizeof lines, "{\"batch\":[" GOOD "]}\n%s\n" GOOD, bodies[i]);
+        const char *got = read_line(run, lines);
+        const char *events = "page u=u 2025-01-01T00:00:00Z | a=1\n"
+                             "page u=u 2025-01-01T00:00:00Z | a=1\nrefused 2: ";
+        if (strncmp(got, events, strlen(events)) != 0) fail_msg("%s\ngave: %s", bodies[i], got);
+        assert_int_equal(run->counts.accepted, 2);
+        assert_int_equal(run->counts.refused[SEGMENT_BAD_JSON], 1);
+        assert_int_equal(segment_refused_total(&run->counts), 1);
+    }
+}
+
+/* ---- broken lines among good ones ---- */
+
+static void test_broken_lines(void **state) {
+    struct run *run = *state;
+    static const struct example broken[] = {
+        {"{", "a key in quotes is expected"},
+        {"}", "not a JSON object"},
+        {"{\"type\":\"page\"", "',' or '}' is expected"},
+        {"{\"type\":\"page\",}", "a key in quotes is expected"},
+        {"{\"type\" \"page\"}", "':' is expected"},
+        {"{\"type\":}", "value is expected"},
+        {"{\"type\":\"page\",\"userId\":\"u\",\"integrations\":{\"a\":\"b\",}}",
+         "a key in quotes is expected"},
+        {"{\"type\":\"page\",\"userId\":\"u\",\"version\":0x}", "value is expected"},
+        {"{\"type\":\"none\",\"properties\":{\"a\":[}}", "is expected"},
+        {"{\"type\":\"page\",\"userId\":\"u\",\"properties\":{},\"properties\":{\"a\"}}",
+         "':' is expected"},
+        {"{\"type\":\"page\"}}", "something stands behind"},
+        {"{\"type\":\"page\"} {\"type\":\"page\"}", "something stands behind"},
+        {"{\"a\":\"unclosed}", "a string is not closed"},
+        {"{\"a\":\"tab\there\"}", "a control character in a string"},
+        {"{\"a\":\"\xff\"}", "invalid UTF-8"},
+        {"{\"type\":\"page\",\"userId\":\"u\",\"properties\":{\"a\":tru}}", "a value is expected"},
+        {"{\"type\":\"page\",\"userId\":\"u\",\"properties\":{\"a\":nul}}", "a value is expected"},
+        {"{\"type\":\"page\",\"userId\":\"u\",\"properties\":{\"a\":[1,]}}",
+         "a number or value is expected"},
+        {"{\"type\":\"page\",\"userId\":\"u\",\"properties\":{\"a\":[1}}}", "is expected"},
+        {"{\"type\":\"page\",\"userId\":u}", "a number or value is expected"},
+        {"[{\"type\":\"page\",\"userId\":\"u\"},", "is expected"},
+    };
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        char lines[600];
+        snprintf(lines, sizeof lines,
+                 TRACK "\"x\":1}\n%s\n\n" TRACK "\"x\":2}\r\n%s\n" TRACK "\"x\":3}", broken[i].line,
+                 broken[i].line);
+        const char *got = read_line(run, lines);
+        const char *events = IS " @x=1\n" IS " @x=2\n" IS " @x=3\n";
+        if (strncmp(got, events, strlen(events)) != 0)
+            fail_msg("%s\ngave: %s", broken[i].line, got);
+        got += strlen(events);
+        char first[200], second[200];
+        snprintf(first, sizeof first, "refused 2: ");
+        snprintf(second, sizeof second, "refused 5: ");
+        if (!strstr(got, first) || !strstr(got, second) || !strstr(got, broken[i].events))
+            fail_msg("%s\ngave: %s", broken[i].line, got);
+        assert_int_equal(run->counts.accepted, 3);
+        assert_int_equal(segment_refused_total(&run->counts), 2);
+        assert_int_equal(run->lines, 6);
+    }
+}
+
+/* ---- limits ---- */
+
+static void test_large(void **state) {
+    struct run *run = *state;
+    struct buf line;
+    buf_init(&line, 8 << 20);
+    for (int fields = 10000; fields <= 10001;
+         fields++) { /* as many as there may be, and one more */
+        buf_clear(&line);
+        buf_add_text(&line, TRACK "\"properties\":{");
+        for (int i = 0; i < fields; i++) buf_printf(&line, "%s\"p%d\":%d", i ? "," : "", i, i);
+        buf_add_text(&line, "}}");
+        const char *got = read_as(run, buf_str(&line), false);
+        if (fields == 10000) {
+            assert_int_equal(run->counts.accepted, 1);
+            assert_non_null(strstr(got, " p0=0 p1=1 "));
+            assert_non_null(strstr(got, " p9999=9999\n"));
+        } else {
+            assert_string_equal(got, "refused 1: more than 10,000 fields\n");
+        }
+    }
+    for (size_t depth = 100; depth < 400000; depth *= 10) { /* a bomb of brackets, two ways */
+        for (int way = 0; way < 2; way++) {
+            buf_clear(&line);
+            buf_add_text(&line, TRACK "\"properties\":{\"a\":");
+            for (size_t i = 0; i < depth; i++) buf_add_text(&line, way ? "[" : "{\"a\":");
+            buf_add_text(&line, "1");
+            for (size_t i = 0; i < depth; i++) buf_add_text(&line, way ? "]" : "}");
+            buf_add_text(&line, "}}");
+            const char *got = read_as(run, buf_str(&line), false);
+            if (depth == 100)
+                assert_int_equal(run->counts.accepted, 1);
+            else
+                assert_non_null(strstr(got, "refused 1: nested deeper than 128"));
+        }
+    }
+    buf_clear(&line);
+    for (int i = 0; i < 900000; i++) buf_add_char(&line, "[{"[i % 2]); /* never closed */
+    assert_non_null(strstr(read_as(run, buf_str(&line), false), "refused 1: "));
+    char name[400];
+    memset(name, 'n', sizeof name);
+    for (int n = 200; n <= 400; n += 50) { /* names: whole, and put together of parts */
+        buf_clear(&line);
+        buf_printf(&line, TRACK "\"properties\":{\"%.*s\":1}}", n, name);
+        assert_int_equal(read_as(run, buf_str(&line), false)[0], n == 200 ? 't' : 'r');
+        buf_clear(&line);
+        buf_printf(&line, TRACK "\"properties\":{\"%.*s\":{\"x\":{\"%.*s\":1}}}}", n - 100, name,
+                   n - 103 - n / 2 + 3, name);
+        const char *got = read_as(run, buf_str(&line), false);
+        if (got[0] == 'r') assert_string_equal(got, "refused 1: a name is longer than 200 bytes\n");
+    }
+    buf_clear(&line);
+    buf_add_text(&line, TRACK "\"properties\":{\"a\":\"");
+    for (int i = 0; i < 1100000; i++) buf_add_char(&line, 'x');
+    buf_add_text(&line, "\"}}");
+    assert_string_equal(read_as(run, buf_str(&line), false), "refused 1: larger than 1 MiB\n");
+    buf_release(&line);
+}
+
+/* Every text with which event_end refuses has a reason of its own. */
+static void test_reasons(void **state) {
+    (void)state;
+    struct batch_writer w;
+    batch_writer_init(&w);
+    struct event_head head = {.type = EVENT_TRACK, .name = STR("E"), .time_ms = -1};
+    event_begin(&w, &head);
+    assert_string_equal(event_end(&w), segment_reason_text(SEGMENT_TIME));
+    batch_writer_release(&w);
+    struct buf source;
+    char path[1000];
+    const char *root = getenv("KEEL_SOURCE");
+    snprintf(path, sizeof path, "%s/src/store/event.c", root ? root : ".");
+    buf_init(&source, 1 << 20);
+    if (file_read(path, &source, NULL) < 0) skip();
+    buf_add_char(&source, 0);
+    int found = 0;
+    for (const char *p = (const char *)source.p; (p = strstr(p, "refuse(w, ")) != NULL; p++) {
+        const char *text = strchr(p, '"'), *end = strchr(p, ';');
+        while (text && text < end) { /* each string of the call, it may choose */
+            size_t n = strcspn(text + 1, "\"");
+            bool known = false;
+            for (int i = 0; i < SEGMENT_OTHER; i++)
+                known |= str_eq((struct str){text + 1, n},
+                                str_from(segment_reason_text((enum segment_reason)i)));
+            if (!known && !str_eq((struct str){text + 1, n}, STR("a number is not finite")) &&
+                !str_eq((struct str){text + 1, n}, STR("invalid UTF-8")))
+                fail_msg("no reason for: %.*s", (int)n, text + 1);
+            found++;
+            text = strchr(text + n + 2, '"');
+        }
+    }
+    assert_in_range(found, 14, 40);
+    buf_release(&source);
+}
+
+/* ---- the captures of real SDKs ---- */
+
+static void test_captures(void **state) {
+    struct run *run = *state;
+    const char *shared = getenv("KEEL_SHARED");
+    static const char *const names[] = {
+        "segment-node-1",     "rudderstack-node-1", "rudderstack-node-2",
+        "rudderstack-node-3", "rudderstack-node-4", "jitsu-js-1",
+        "jitsu-js-2",         "jitsu-js-3",         "jitsu-js-4"};
+    static const int events[] = {6, 1, 5, 1, 5, 1, 1, 1, 1};
+    char path[1000];
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/captures/%s.txt", shared ? shared : "../shared", names[i]);
+        if (!file_exists(path)) {
+            print_message("skipped: no %s\n", path);
+            skip();
+        }
+        buf_clear(&text);
+        assert_int_equal(file_read(path, &text, NULL), 0);
+        const char *body = memmem(text.p, text.n, "\r\n\r\n", 4);
+        if (!body) body = memmem(text.p, text.n, "\n\n", 2);
+        assert_non_null(body);
+        struct str json = str_trim((struct str){body, text.n - (size_t)(body - (char *)text.p)});
+        run->options.now_ms = run->options.received_ms = moment("2026-11-21T21:50:55Z");
+        const char *got = read_as(run, json, true);
+        if (run->counts.accepted != (uint64_t)events[i]) fail_msg("%s: %s", names[i], got);
+        assert_int_equal(segment_refused_total(&run->counts), 0);
+        assert_int_equal(run->counts.repaired, 0);
+        assert_null(strstr(got, "_metadata"));
+        if (i == 0) {
+            assert_non_null(
+                strstr(got, "track 'Order Completed' u=u_1 a=anon-1 2026-11-01T00:00:04.266Z |"
+                            " order_id=\"o1\" revenue=12.5 currency=\"CAD\" products=[{product_id="
+                            "\"p1\" price=12.5 quantity=1}] @campaign.name=\"spring\""
+                            " @library.name=\"@segment/analytics-node\""));
+            assert_non_null(strstr(got, "alias u=u_1 r=anon-1 "));
+            assert_non_null(strstr(got, "screen 'Cart' a=anon-2 "));
+            assert_true(str_is(run->write_key, "test_write_key"));
+        }
+        if (i == 1) /* context.traits repeats the traits */
+            assert_non_null(strstr(got, "| email=\"ada@example.test\" @library.name"));
+    }
+    buf_release(&text);
+}
+
+/* ---- the kernels of this CPU ---- */
+
+/* Random documents, many of them broken. */
+static void add_random_json(struct rand *r, struct buf *out, int depth) {
+    static const char *const scalars[] = {"1",
+                                          "-2.5e3",
+                                          "true",
+                                          "null",
+                                          "\"x\"",
+                                          "\"\\u00e9\\n\"",
+                                          "\"\"",
+                                          "\"日本\"",
+                                          "{}",
+                                          "[1,2]",
+                                          "99999999999999999999"};
+    uint32_t kind = rand_below(r, depth > 5 ? 6 : 10);
+    if (kind < 6) {
+        buf_add_text(out, scalars[rand_below(r, sizeof scalars / sizeof *scalars)]);
+        return;
+    }
+    bool object = kind < 9;
+    buf_add_char(out, object ? '{' : '[');
+    for (uint32_t i = 0, n = rand_below(r, 5); i < n; i++) {
+        if (i) buf_add_text(out, rand_below(r, 4) ? "," : " , ");
+        if (object) buf_printf(out, "\"k%u\":", rand_below(r, 20));
+        add_random_json(r, out, depth + 1);
+    }
+    buf_add_char(out, object ? '}' : ']');
+}
+
+static void add_random_line(struct rand *r, struct buf *out) {
+    size_t start = out->n;
+    buf_printf(out,
+               "{\"type\":\"%s\",\"event\":\"E%u\",\"userId\":\"u%u\",\"timestamp\":\"2025-01-%02uT"
+               "10:00:00.%03uZ\",\"name\":\"n\",\"groupId\":\"g\",\"previousId\":\"p\",",
+               TYPES[rand_below(r, 6)], rand_below(r, 9), rand_below(r, 999), 1 + rand_below(r, 28),
+               rand_below(r, 1000));
+    static const char *const keys[] = {"properties", "traits", "context"};
+    for (int i = 0; i < 3; i++) {
+        buf_printf(out, "\"%s\":", keys[i]);
+        add_random_json(r, out, 0);
+        buf_add_char(out, i < 2 ? ',' : '}');
+    }
+    if (rand_below(r, 8) == 0) /* break it */
+        for (uint32_t i = 0; i < 3; i++) {
+            uint8_t *byte = &out->p[start + rand_below(r, (uint32_t)(out->n - start))];
+            *byte = (uint8_t)rand_u64(r);
+            if (*byte == '\n') *byte = 'n';
+        }
+    buf_add_char(out, '\n');
+}
+
+/* Cuts the words behind "refused N:": which fault of several is found first depends on the kernel
+ * that is there for processors without vector instructions. */
+static void cut_details(char *text) {
+    char *to = text;
+    while (*text) {
+        size_t n = strcspn(text, "\n") + 1, kept = n;
+        if (strncmp(text, "refused ", 8) == 0) kept = strcspn(text, ":");
+        memmove(to, text, kept);
+        to += kept;
+        text += n;
+    }
+    *to = 0;
+}
+
+/* Shows the first line that is not the same. */
+static void fail_different(const char *kernel, const char *got, const char *wanted) {
+    size_t same = 0, line = 0;
+    for (; got[same] && got[same] == wanted[same]; same++)
+        if (got[same] == '\n') line = same + 1;
+    fail_msg("%s gave:\n%.*s\nand %s:\n%.*s", kernel, (int)strcspn(got + line, "\n"), got + line,
+             json_tokens_kernel(0), (int)strcspn(wanted + line, "\n"), wanted + line);
+}
+
+static void test_kernels(void **state) {
+    (void)state;
+    struct rand r;
+    struct buf lines, first; /* input; the output of the best kernel */
+    const char *seed_text = getenv("KEEL_SEED");
+    uint64_t seed = seed_text ? strtoull(seed_text, NULL, 10) : 1;
+    print_message("seed %llu (repeat with KEEL_SEED)\n", (unsigned long long)seed);
+    rand_init(&r, seed);
+    buf_init(&lines, 64 << 20);
+    buf_init(&first, 64 << 20);
+    for (int round = 0; round < 60; round++) {
+        buf_clear(&lines);
+        buf_clear(&first);
+        /* Some blocks are clean: their tokens are found in one go, those of the others by line. */
+        for (uint32_t i = 0, n = 1 + rand_below(&r, round % 2 ? 4 : 200); i < n; i++)
+            add_random_line(&r, &lines);
+        for (size_t k = 0; json_tokens_kernel(k); k++) {
+            struct run run;
+            run_init(&run, json_tokens_kernel(k));
+            assert_string_equal(segment_reader_isa(run.reader), json_tokens_kernel(k));
+            (void)read_as(&run, buf_str(&lines), false);
+            char *got = (char *)run.out.p;
+            if (strcmp(json_tokens_kernel(k), "fallback") == 0) {
+                cut_details(got);
+                cut_details((char *)first.p);
+            }
+            if (k == 0) buf_add(&first, got, strlen(got) + 1);
+            if (strcmp(got, (const char *)first.p) != 0)
+                fail_different(json_tokens_kernel(k), got, (const char *)first.p);
+            run_release(&run);
+        }
+        /* Line by line, nothing is different. */
+        struct run run;
+        struct str left = buf_str(&lines);
+        run_init(&run, NULL);
+        uint64_t accepted = 0, refused = 0;
+        while (left.n) {
+            const char *end = memchr(left.p, '\n', left.n);
+            struct str line = {left.p, (size_t)(end + 1 - left.p)};
+            read_as(&run, line, false);
+            accepted += run.counts.accepted;
+            refused += segment_refused_total(&run.counts);
+            left = (struct str){end + 1, left.n - line.n};
+        }
+        read_as(&run, buf_str(&lines), false);
+        assert_int_equal(run.counts.accepted, accepted);
+        assert_int_equal(segment_refused_total(&run.counts), refused);
+        run_release(&run);
+    }
+    assert_null(segment_reader_new("none such"));
+    buf_release(&lines);
+    buf_release(&first);
+}
+
+/* ---- files ---- */
+
+struct collected {
+    struct buf text;
+    uint64_t events, batches, refused, last_line, progress;
+    int stop_after; /* batches; -1: never */
+};
+
+static int collect_batch(void *ctx, struct str batch, uint32_t events) {
+    struct collected *c = ctx;
+    print_batch(&c->text, batch, NULL);
+    c->events += events;
+    c->batches++;
+    return c->stop_after >= 0 && c->batches > (uint64_t)c->stop_after ? -KEEL_E_IO : 0;
+}
+
+static void collect_refusal(void *ctx, const struct segment_refusal *r) {
+    struct collected *c = ctx;
+    c->refused++;
+    c->last_line = r->line;
+}
+
+static int note_progress(void *ctx, const struct input *in) {
+    (void)in;
+    ((struct collected *)ctx)->progress++;
+    return 0;
+}
+
+static int read_file(const char *path, struct collected *c, struct segment_file_counts *counts,
+                     size_t batch_bytes, struct keel_error *err) {
+    struct input *in;
+    struct segment_file file = {.options = {.type = SEGMENT_ANY_TYPE, .now_ms = moment(NOW)},
+                                .batch_bytes = batch_bytes,
+                                .take_batch = collect_batch,
+                                .refused = collect_refusal,
+                                .progress = note_progress,
+                                .ctx = c};
+    *c = (struct collected){.stop_after = c->stop_after};
+    buf_init(&c->text, 64 << 20);
+    assert_int_equal(input_open(path, &in, NULL), 0);
+    int code = segment_read_file(in, &file, counts, err);
+    input_close(in);
+    return code;
+}
+
+static void test_files(void **state) {
+    (void)state;
+    char folder[] = "/tmp/keel-segment-XXXXXX", path[64];
+    struct buf lines;
+    struct collected c = {.stop_after = -1};
+    struct segment_file_counts counts;
+    struct keel_error err;
+    int fd;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/events.ndjson", folder);
+    buf_init(&lines, 64 << 20);
+    for (int i = 1; i <= 20000; i++) {
+        if (i % 1000 == 500)
+            buf_add_text(&lines, "broken\n");
+        else if (i == 7777) { /* longer than a line may be */
+            buf_add_text(&lines, "{\"a\":\"");
+            for (int k = 0; k < 1100000; k++) buf_add_char(&lines, 'x');
+            buf_add_text(&lines, "\"}\n");
+        } else {
+            buf_printf(&lines, TRACK "\"properties\":{\"line\":%d}}%s", i, i < 20000 ? "\n" : "");
+        }
+    }
+    assert_int_equal(file_open(path, FILE_WRITE | FILE_CREATE, &fd, NULL), 0);
+    assert_int_equal(file_write_all(fd, lines.p, lines.n, path, NULL), 0);
+    file_close(fd);
+    static const size_t sizes[] = {0, 1, 300000};
+    uint64_t hash = 0;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(read_file(path, &c, &counts, sizes[i], &err), 0);
+        assert_int_equal(counts.lines, 20000);
+        assert_int_equal(counts.events.accepted, 19979);
+        assert_int_equal(c.events, 19979);
+        assert_int_equal(counts.batches, c.batches);
+        assert_int_equal(counts.events.refused[SEGMENT_NOT_OBJECT], 20);
+        assert_int_equal(counts.events.refused[SEGMENT_LONG_LINE], 1);
+        assert_int_equal(c.refused, 21);
+        assert_int_equal(c.last_line, 19500);
+        assert_true(c.progress >= c.batches - 1);
+        if (i) assert_true(c.batches > 2);
+        if (i == 0) hash = hash_str(buf_str(&c.text));
+        assert_true(hash == hash_str(buf_str(&c.text)));
+        buf_release(&c.text);
+    }
+    c.stop_after = 1; /* the sink's error ends it at once */
+    assert_int_equal(read_file(path, &c, &counts, 1, &err), -KEEL_E_IO);
+    assert_int_equal(c.batches, 2);
+    buf_release(&c.text);
+    file_remove(path, NULL) < 0 ? abort() : (void)0;
+    rmdir(folder);
+    buf_release(&lines);
+}
+
+static int set_up(void **state) {
+    struct run *run = k_alloc(sizeof *run);
+    run_init(run, NULL);
+    *state = run;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    run_release(*state);
+    k_free(*state);
+    return 0;
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_types),
+        TEST(test_fields),
+        TEST(test_numbers),
+        TEST(test_strings),
+        TEST(test_random_numbers),
+        TEST(test_renames),
+        TEST(test_times),
+        TEST(test_time_forms),
+        TEST(test_keys),
+        TEST(test_batches),
+        TEST(test_broken_batches),
+        TEST(test_broken_lines),
+        TEST(test_large),
+        TEST(test_captures),
+        cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_files),
+    };
+    return cmocka_run_group_tests_name("segment", tests, NULL, NULL);
+}
