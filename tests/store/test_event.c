@@ -455,6 +455,38 @@ static void test_first_wins(void **state) {
     batch_writer_release(&w);
 }
 
+/* ---- taking a batch back ---- */
+
+static void test_rewind(void **state) {
+    (void)state;
+    struct maker m;
+    struct buf bytes, text;
+    maker_init(&m, seed_of_run());
+    buf_init(&bytes, BATCH_MAX_BYTES + 64);
+    buf_init(&text, 64 << 20);
+    for (int round = 0; round < 50; round++) {
+        while (m.w.event_count < 20) {
+            struct batch_mark mark = batch_mark(&m.w);
+            size_t expected = m.expected.n;
+            for (uint32_t i = rand_below(&m.r, 5); i > 0; i--) add_random_event(&m);
+            if (rand_below(&m.r, 3)) continue;
+            batch_rewind(&m.w, mark);
+            m.expected.n = expected;
+        }
+        uint32_t events = m.w.event_count;
+        assert_int_equal(batch_finish(&m.w, &bytes, NULL), 0);
+        assert_int_equal(print_batch(buf_str(&bytes), &text), (int)events);
+        assert_int_equal(text.n, m.expected.n);
+        assert_memory_equal(text.p, m.expected.p, text.n);
+        buf_clear(&bytes);
+        buf_clear(&text);
+        buf_clear(&m.expected);
+    }
+    maker_release(&m);
+    buf_release(&bytes);
+    buf_release(&text);
+}
+
 /* ---- derived keys ---- */
 
 static struct event_key derived(struct batch_writer *w, int variant, int order) {
@@ -607,7 +639,8 @@ int main(void) {
         cmocka_unit_test(test_field_limits), cmocka_unit_test(test_size_limits),
         cmocka_unit_test(test_name_limits),  cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_first_wins),   cmocka_unit_test(test_derived_key),
-        cmocka_unit_test(test_damage),       cmocka_unit_test(test_unread_lists),
+        cmocka_unit_test(test_damage),       cmocka_unit_test(test_rewind),
+        cmocka_unit_test(test_unread_lists),
     };
     return cmocka_run_group_tests_name("event", tests, NULL, NULL);
 }
