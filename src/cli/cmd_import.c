@@ -107,7 +107,7 @@ static void refuse(void *ctx, const struct segment_refusal *refusal) {
     struct import *im = ctx;
     const char *detail = refusal->detail ? refusal->detail : segment_reason_text(refusal->reason);
     struct reject reject = {.cause = cause_of(refusal->reason),
-                            .line = refusal->index,
+                            .line = refusal->line,
                             .rows = 1,
                             .detail = str_from(detail),
                             .raw = refusal->text};

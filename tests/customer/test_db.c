@@ -2,13 +2,14 @@
  * order, with their values, whatever was flushed, compacted, merged, repeated, late, or reopened.
  *
  * KEEL_SEED=n repeats one history; without it, many are tried and the failing seed is printed. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #include "base/rand.h"
 #include "customer/db.h"

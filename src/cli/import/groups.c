@@ -13,31 +13,31 @@ struct tally_slot {
     uint32_t count; /* 0: free */
 };
 
-void groups_init(struct groups *g) {
-    *g = (struct groups){0};
+void row_groups_init(struct row_groups *g) {
+    *g = (struct row_groups){0};
     arena_init(&g->arena, SIZE_MAX);
     arena_alloc(&g->arena, 1); /* so that clearing keeps the first block */
     g->start = arena_mark(&g->arena);
     g->end = &g->first;
 }
 
-void groups_release(struct groups *g) {
+void row_groups_release(struct row_groups *g) {
     arena_release(&g->arena);
     k_free(g->slots);
 }
 
-uint64_t groups_bytes(const struct groups *g) {
+uint64_t row_groups_bytes(const struct row_groups *g) {
     return g->arena.used_bytes + (g->slots ? (g->mask + 1) * sizeof *g->slots : 0);
 }
 
-static struct group_slot *find_slot(const struct groups *g, uint64_t hash, struct str key) {
+static struct group_slot *find_slot(const struct row_groups *g, uint64_t hash, struct str key) {
     for (uint64_t i = hash;; i++) {
         struct group_slot *slot = &g->slots[i & g->mask];
         if (!slot->group || (slot->hash == hash && str_eq(slot->group->key, key))) return slot;
     }
 }
 
-void groups_clear(struct groups *g) {
+void row_groups_clear(struct row_groups *g) {
     if (g->n == 1) /* the usual case: row by row, or adjacent groups */
         *find_slot(g, g->first->hash, g->first->key) = (struct group_slot){0};
     else if (g->n > 1)
@@ -48,11 +48,11 @@ void groups_clear(struct groups *g) {
     g->end = &g->first;
 }
 
-struct group *groups_find(const struct groups *g, uint64_t hash, struct str key) {
+struct group *row_groups_find(const struct row_groups *g, uint64_t hash, struct str key) {
     return g->slots ? find_slot(g, hash, key)->group : NULL;
 }
 
-static bool grow(struct groups *g) {
+static bool grow(struct row_groups *g) {
     uint64_t cap = g->slots ? (g->mask + 1) * 2 : FIRST_SLOTS;
     struct group_slot *slots = k_try_zalloc(cap * sizeof *slots);
     if (!slots) return false;
@@ -71,7 +71,7 @@ static struct str move_in(uint8_t **to, struct str s) {
     return kept;
 }
 
-struct group *groups_add(struct groups *g, const struct group_head *h) {
+struct group *row_groups_add(struct row_groups *g, const struct group_head *h) {
     if ((!g->slots || (g->n + 1) * 2 > g->mask + 1) && !grow(g)) return NULL;
     size_t states = h->n_states * sizeof(struct group_state);
     size_t texts =
@@ -96,7 +96,7 @@ struct group *groups_add(struct groups *g, const struct group_head *h) {
     return group;
 }
 
-bool groups_add_item(struct groups *g, struct group *group, struct str values) {
+bool row_groups_add_item(struct row_groups *g, struct group *group, struct str values) {
     struct group_item *item = arena_try_alloc(&g->arena, sizeof *item + values.n);
     if (!item) return false;
     item->next = NULL;
@@ -108,7 +108,7 @@ bool groups_add_item(struct groups *g, struct group *group, struct str values) {
     return true;
 }
 
-bool groups_keep_last(struct groups *g, struct group_state *state, struct str value) {
+bool row_groups_keep_last(struct row_groups *g, struct group_state *state, struct str value) {
     if (value.n > state->last_room) {
         size_t room = value.n + 16; /* the next one may be a little longer */
         char *p = arena_try_alloc(&g->arena, room);

@@ -5,7 +5,7 @@
  * its group is emitted and cleared row by row.
  *
  * Layers: base, eval.h. Threads: one owner.
- * Limits: memory, which the caller holds against the map's memory_mib by groups_bytes and
+ * Limits: memory, which the caller holds against the map's memory_mib by row_groups_bytes and
  * tally_bytes; about 120 bytes a row with four item properties, 16 to 32 bytes a counted row.
  */
 #pragma once
@@ -40,7 +40,7 @@ struct group {
     struct group_state *states;
 };
 
-struct groups {
+struct row_groups {
     struct arena arena;
     struct arena_mark start;
     struct group_slot *slots;
@@ -48,24 +48,25 @@ struct groups {
     struct group *first, **end;
 };
 
-void groups_init(struct groups *g);
-void groups_release(struct groups *g);
-uint64_t groups_bytes(const struct groups *g);
+void row_groups_init(struct row_groups *g);
+void row_groups_release(struct row_groups *g);
+uint64_t row_groups_bytes(const struct row_groups *g);
 /* Forgets all groups. */
-void groups_clear(struct groups *g);
+void row_groups_clear(struct row_groups *g);
 
 /* The group with that key, or NULL. */
-struct group *groups_find(const struct groups *g, uint64_t hash, struct str key);
+struct group *row_groups_find(const struct row_groups *g, uint64_t hash, struct str key);
 /* A new group without rows; the strings are copied. NULL: no memory. */
 struct group_head {
     uint64_t hash, line;
     struct str key, name, user_id, anonymous_id, message_id, fields;
     uint32_t n_states;
 };
-struct group *groups_add(struct groups *g, const struct group_head *head) K_CHECKED;
+struct group *row_groups_add(struct row_groups *g, const struct group_head *head) K_CHECKED;
 /* Adds an item's encoded values; keeps the encoded value of the last row. False: no memory. */
-bool groups_add_item(struct groups *g, struct group *group, struct str values) K_CHECKED;
-bool groups_keep_last(struct groups *g, struct group_state *state, struct str value) K_CHECKED;
+bool row_groups_add_item(struct row_groups *g, struct group *group, struct str values) K_CHECKED;
+bool row_groups_keep_last(struct row_groups *g, struct group_state *state,
+                          struct str value) K_CHECKED;
 
 /* How often a hash was seen. Two different things with one hash share a count; with n things that
  * happens with a probability of n²/2⁶⁵. */

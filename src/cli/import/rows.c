@@ -22,7 +22,7 @@ enum {
 
 struct rule {
     const struct map_event *event;
-    struct groups groups;
+    struct row_groups groups;
     struct tally ended; /* adjacent groups that are complete */
     struct eval_clock clock;
     bool ids_follow; /* from group_by: no row of a group can disagree */
@@ -240,7 +240,7 @@ static int emit(struct importer *im, struct rule *rule, const struct group *grou
 
 static int emit_all(struct importer *im, struct rule *rule) {
     for (const struct group *g = rule->groups.first; g; g = g->next) TRY(emit(im, rule, g));
-    groups_clear(&rule->groups);
+    row_groups_clear(&rule->groups);
     return 0;
 }
 
@@ -350,7 +350,7 @@ static bool add_states(struct importer *im, struct rule *rule, struct group *gro
             from += value.n;
             /* A null does not take the place of a value. */
             if (state->seen && value.p[0] == EVAL_NULL) continue;
-            if (!groups_keep_last(&rule->groups, state, value)) return false;
+            if (!row_groups_keep_last(&rule->groups, state, value)) return false;
             state->seen = true;
         } else if (f->from == MAP_SUM || f->from == MAP_MIN || f->from == MAP_MAX) {
             if (!im->numbers_got[f->slot]) continue;
@@ -372,7 +372,8 @@ static int add_to_group(struct importer *im, struct rule *rule, struct group *gr
     if (group->rows == 0 || time_ms < group->time_ms) group->time_ms = time_ms;
     group->rows++;
     bool ok = add_states(im, rule, group);
-    if (event->items.n > 0) ok = ok && groups_add_item(&rule->groups, group, buf_str(&im->items));
+    if (event->items.n > 0)
+        ok = ok && row_groups_add_item(&rule->groups, group, buf_str(&im->items));
     if (!ok) FAIL(im->err, NO_MEMORY, "%s: grouping rows", im->name);
     return 0;
 }
@@ -382,7 +383,7 @@ static uint64_t used_bytes(const struct importer *im) {
     for (uint32_t i = 0; i < im->map->n_lookups; i++)
         if (im->lookups[i]) bytes += lookup_bytes(im->lookups[i]);
     for (uint32_t i = 0; i < im->map->n_events; i++)
-        bytes += groups_bytes(&im->rules[i].groups) + tally_bytes(&im->rules[i].ended);
+        bytes += row_groups_bytes(&im->rules[i].groups) + tally_bytes(&im->rules[i].ended);
     return bytes;
 }
 
@@ -418,7 +419,7 @@ static int apply_rule(struct importer *im, struct rule *rule) {
         return refuse_row(im, rule, &fault);
     head.key = buf_str(&im->key);
     head.hash = hash_str(head.key);
-    struct group *group = groups_find(&rule->groups, head.hash, head.key);
+    struct group *group = row_groups_find(&rule->groups, head.hash, head.key);
     if (group && !same_user(im, rule, group))
         return refuse_row(im, rule, &(struct eval_fault){REJECT_GROUP_IDS, -1});
     if (!group) {
@@ -427,7 +428,7 @@ static int apply_rule(struct importer *im, struct rule *rule) {
             int turned = turn_group(im, rule, head.hash);
             if (turned <= 0) return turned;
         }
-        group = groups_add(&rule->groups, &head);
+        group = row_groups_add(&rule->groups, &head);
         if (!group) FAIL(im->err, NO_MEMORY, "%s: grouping rows", im->name);
     }
     TRY(add_to_group(im, rule, group, time_ms));
@@ -549,7 +550,7 @@ static void prepare(struct importer *im) {
         struct rule *rule = &im->rules[i];
         rule->event = &map->events[i];
         rule->ids_follow = ids_follow(rule->event);
-        groups_init(&rule->groups);
+        row_groups_init(&rule->groups);
         if (rule->event->n_slots > slots) slots = rule->event->n_slots;
     }
     im->bound = k_zalloc(map->n_columns * sizeof *im->bound);
@@ -568,7 +569,7 @@ static void prepare(struct importer *im) {
 
 static void release(struct importer *im) {
     for (uint32_t i = 0; i < im->map->n_events; i++) {
-        groups_release(&im->rules[i].groups);
+        row_groups_release(&im->rules[i].groups);
         tally_release(&im->rules[i].ended);
     }
     for (uint32_t i = 0; i < im->map->n_lookups; i++) lookup_free(im->lookups[i]);

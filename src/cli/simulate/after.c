@@ -1,8 +1,9 @@
 /* Orders, and what follows them days later: refunds, messages to the service, reviews.
  *
  * They are queued at once for the day they will happen, from the server: with the userId, or with
- * the anonymousId of the order if it was placed without an account. Shares are chosen. Layers:
- * sim.h, names.h. Threads: none.
+ * the anonymousId of the order if it was placed without an account. Shares are chosen.
+ *
+ * Layers: sim.h, names.h. Threads: none.
  */
 #include "cli/simulate/sim.h"
 

@@ -98,6 +98,12 @@ struct emitter *emitter_new(const struct market *m, struct output *out) {
     return e;
 }
 
+int emitter_failed(const struct emitter *e, struct keel_error *err) {
+    int code = output_failed(e->out);
+    if (code && err) *err = e->out->error;
+    return code;
+}
+
 void emitter_free(struct emitter *e) {
     if (!e) return;
     buf_release(&e->text);

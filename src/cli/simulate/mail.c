@@ -1,11 +1,13 @@
 /* Campaigns by e-mail, and their true effect.
  *
- * Every MAIL_EVERY days a campaign goes to a random half of the people who have an account, agreed
- * to mail and are not in the holdout (a tenth of all, fixed for the run). Who opens may come to
- * visit, and such a visit buys with chance MAIL_BUY: these visits and orders would not exist
+ * Every MAIL_EVERY days a campaign goes to a random quarter of the people who have an account,
+ * agreed to mail and are not in the holdout (a tenth of all, fixed for the run). Who opens may come
+ * to visit, and such a visit buys with chance MAIL_BUY: these visits and orders would not exist
  * without the mail. So the effect of one mail is opens x reacts extra visits and MAIL_BUY times
  * that in orders, by construction; the truth file states it for each person, and a test can compare
- * it with the holdout. Layers: sim.h, names.h. Threads: none.
+ * it with the holdout.
+ *
+ * Layers: sim.h, names.h. Threads: none.
  */
 #include "cli/simulate/sim.h"
 

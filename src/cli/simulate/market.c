@@ -79,7 +79,7 @@ static void render_today(struct market *m) {
     struct tally *t = &m->tally;
     for (size_t i = 0; i < n; i++) {
         const struct record *r = &bin->records[(uint32_t)order[i]];
-        if (m->emitter) emit(m->emitter, r, bin->lines + r->item);
+        if (m->emitter) emit(m->emitter, r, record_has_lines(r) ? bin->lines + r->item : NULL);
         t->by_kind[r->kind]++;
         t->duplicates += (r->flags & RECORD_DUPLICATE) != 0;
         t->late += (r->flags & RECORD_LATE) != 0;
@@ -109,6 +109,7 @@ int market_run(struct market *m, struct progress *progress, struct keel_error *e
         if (!m->failed) render_today(m);
         if (m->failed == -KEEL_E_LIMIT) FAIL(err, LIMIT, "more than 4,294,967,294 events");
         if (m->failed) FAIL(err, NO_MEMORY, "no memory for the events of a day");
+        if (m->emitter) TRY(emitter_failed(m->emitter, err));
         queue_next_day(m);
         if (progress) progress_update(progress, m->tally.events);
     }
@@ -147,6 +148,7 @@ static uint32_t next_rate(const struct attempt *low, const struct attempt *high,
 int market_find_rate(const struct sim_config *config, uint32_t *out_rate_q16, uint64_t *out_events,
                      struct keel_error *err) {
     struct sim_config pilot = *config;
+    K_ASSERT(config->customers > 0);
     if (pilot.customers > PILOT_PEOPLE) pilot.customers = PILOT_PEOPLE;
     uint64_t wanted = config->events * pilot.customers / config->customers, best_off = UINT64_MAX;
     struct attempt low = {0}, high = {0}, now = {.rate = Q16}, best = now;

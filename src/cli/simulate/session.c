@@ -150,7 +150,7 @@ static bool tempted(struct session *x) {
     int64_t cheaper = ((int64_t)p->base_cents - p->cents) * 256 / p->base_cents; /* of 256 */
     int64_t factor = 256 + cheaper * x->s->sensitivity / 48;
     if (factor < 32) factor = 32;
-    int64_t chance = (x->buys ? ADD_BUYING : ADD_BROWSING) * factor >> 8;
+    int64_t chance = (x->buys ? ADD_BUYING : ADD_BROWSING) * factor / 256;
     return draw_chance(&x->a->d, chance < P(0.9) ? (int)chance : P(0.9));
 }
 

@@ -110,6 +110,11 @@ struct record {
 };
 _Static_assert(sizeof(struct record) == 44, "records are counted in memory limits");
 
+/* Cart Viewed, Checkout Started, Order Completed, Order Refunded */
+static inline bool record_has_lines(const struct record *r) {
+    return r->kind >= KIND_CART && r->kind <= KIND_REFUND;
+}
+
 struct line {
     uint32_t product, cents, quantity;
 };
@@ -266,6 +271,7 @@ void queue_release(struct market *m);
 /* emit.c */
 struct emitter *emitter_new(const struct market *m, struct output *out);
 void emitter_free(struct emitter *e);
+int emitter_failed(const struct emitter *e, struct keel_error *err); /* full disk and the like */
 void emit(struct emitter *e, const struct record *r, const struct line *lines);
 
 /* truth.c */

@@ -1,7 +1,8 @@
 /* The ground truth beside the events, one JSON object a line.
  *
- *   {"type":"use",…}      as it happens: a person used a shared device (a couple's tablet, a kiosk)
- * or an anonymousId once (a receipt, a kiosk that resets), from … to
+ *   {"type":"use",…}      as it happens: from … to a person used a shared device (a couple's
+ * tablet, a kiosk) or an anonymousId once (a receipt, a kiosk that resets); the service may still
+ * write about an order placed there
  *   {"type":"message",…}  as it happens: the true sentiment of a message to the service
  *   {"type":"person",…}   at the end, one for each person: ids, parameters, effects; those of mail
  *                         (visits_per_mail, orders_per_mail) hold until the person has gone
@@ -9,7 +10,9 @@
  *   {"type":"summary",…}  the last line: counts of lines of the events file
  *
  * Uses are lines of their own rather than part of the person so that memory does not grow with
- * them. Layers: sim.h, names.h, time.h. Threads: none.
+ * them.
+ *
+ * Layers: sim.h, names.h, time.h. Threads: none.
  */
 #include "base/time.h"
 #include "cli/simulate/names.h"

@@ -74,7 +74,7 @@ static void open_session(struct actor *a, enum profile profile) {
 
 static void buy_at_counter(struct actor *a) {
     struct market *m = a->m;
-    struct line lines[LINES_MAX];
+    struct line lines[LINES_MAX] = {0};
     uint32_t n = 0, wanted = 1 + draw_below(&a->d, 4);
     const struct shopper *s = &m->shoppers[a->person];
     for (uint32_t tries = 0; n < wanted && tries < 20; tries++) {

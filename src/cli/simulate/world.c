@@ -32,7 +32,7 @@ static uint32_t shop_price(uint64_t cents) {
 
 static int render(struct world *w, uint32_t i) {
     static const char *const FIRST[] = {"Nor", "Al",  "Ver", "Kas", "Lu",  "Mon", "Tel", "Bri",
-                                        "Ost", "Fen", "Cal", "Ria", "Sol", "Hav", "Pel", "Ede"};
+                                        "Ost", "Fen", "Cal", "Ria", "Sol", "Hol", "Pel", "Edo"};
     static const char *const LAST[] = {"dlys", "mont", "ta",   "dis",  "wen", "ria",
                                        "vik",  "more", "line", "berg", "lo",  "sen"};
     struct product *p = &w->products[i];
