@@ -7,6 +7,7 @@
 #define EACH_COMMAND(C)                                                                            \
     C(init)                                                                                        \
     C(import)                                                                                      \
+    C(query)                                                                                       \
     C(profile)                                                                                     \
     C(doctor)                                                                                      \
     C(simulate)                                                                                    \

@@ -67,6 +67,23 @@ int add_measure_column(const struct query_measure *m, enum datum_type type, stru
     return add_printed(&name, type, out, err);
 }
 
+int event_name(const struct query_event *e, struct arena *arena, struct str *out,
+               struct keel_error *err) {
+    if (e->kind == QUERY_EVENT_TRACK) {
+        *out = e->name;
+        return 0;
+    }
+    struct buf text;
+    buf_init(&text, QUERY_MAX_TEXT);
+    struct query_event bare = *e;
+    bare.filter = NULL;
+    (void)!query_print_event(&bare, &text);
+    int code = text.failed ? error_set(err, KEEL_E_LIMIT, "the name of an event is too long") : 0;
+    if (code == 0) *out = str_dup(arena, buf_str(&text));
+    buf_release(&text);
+    return code;
+}
+
 void group_cells(const struct groups *g, uint32_t group, struct datum *cells) {
     for (uint32_t t = 0; t < g->n_terms; t++) cells[t] = *groups_value(g, group, t);
 }
@@ -74,4 +91,9 @@ void group_cells(const struct groups *g, uint32_t group, struct datum *cells) {
 struct datum period_datum(const struct periods *p, const struct time_zone *zone, uint32_t period) {
     if (p->unit == QUERY_HOUR) return datum_time(p->start[period]);
     return datum_date(time_day(zone, p->start[period]));
+}
+
+int add_period_column(enum query_unit unit, struct result *out, struct keel_error *err) {
+    return result_column(out, str_from(period_unit_name(unit)),
+                         unit == QUERY_HOUR ? DATUM_TIME : DATUM_DATE, err);
 }

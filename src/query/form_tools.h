@@ -29,7 +29,12 @@ int add_term_columns(const struct query_term *terms, uint32_t n, struct result *
                      struct keel_error *err) K_CHECKED;
 int add_measure_column(const struct query_measure *m, enum datum_type type, struct result *out,
                        struct keel_error *err) K_CHECKED;
+/* An event as an answer names it, without its filter: the name of a track event, else page "Home".
+ */
+int event_name(const struct query_event *e, struct arena *arena, struct str *out,
+               struct keel_error *err) K_CHECKED;
 /* A period as a cell: an hour as a time, others as the date of their first day. */
 struct datum period_datum(const struct periods *p, const struct time_zone *zone, uint32_t period);
+int add_period_column(enum query_unit unit, struct result *out, struct keel_error *err) K_CHECKED;
 /* The first cells of a row: the values of a group. */
 void group_cells(const struct groups *g, uint32_t group, struct datum *cells);

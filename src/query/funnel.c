@@ -51,8 +51,8 @@ static void state_close(void *state) {
 }
 
 static int state_begin(void *state, struct range r, struct keel_error *err) {
-    (void)err;
     struct funnel_state *s = state;
+    if (s->funnel->wants.splits) TRY(splitter_begin(&s->splitter, r, s->worker->members, err));
     memset(s->result.level, 0, r.count);
     s->n_kept = s->n_without = 0;
     /* FUNNEL_NEVER is not a repeated byte: plain loop, once per range. */
@@ -131,13 +131,24 @@ static int take_without(struct funnel_state *s, struct feed *f, uint64_t *out,
     return 0;
 }
 
+/* The groups of the rows of step 1, by row. */
+static int first_step_groups(struct funnel_state *s, struct feed *f, const uint64_t *first,
+                             uint32_t *out, struct keel_error *err) {
+    uint16_t rows[CHUNK_ROWS];
+    uint32_t groups[CHUNK_ROWS], n = bits_to_index(first, rows);
+    TRY(splitter_rows(&s->splitter, f, rows, n, groups, err));
+    for (uint32_t k = 0; k < n; k++) out[rows[k]] = groups[k];
+    return 0;
+}
+
 static int fast_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) {
     const struct funnel *funnel = s->funnel;
     uint8_t step_of[CHUNK_ROWS];
-    uint64_t any[BITS_WORDS] = {0}, without[BITS_WORDS] = {0};
+    uint64_t any[BITS_WORDS] = {0}, without[BITS_WORDS] = {0}, first[BITS_WORDS];
     for (uint32_t j = 0; j < funnel->n; j++) {
         uint64_t bits[BITS_WORDS];
         TRY(match_rows(&funnel->steps[j], s->worker, f, bits, err));
+        if (j == 0) memcpy(first, bits, sizeof first);
         for (uint32_t i = 0; i < BITS_WORDS; i++) {
             any[i] |= bits[i];
             for (uint64_t m = bits[i]; m; m &= m - 1)
@@ -145,17 +156,18 @@ static int fast_feed(struct funnel_state *s, struct feed *f, struct keel_error *
         }
     }
     uint64_t both[BITS_WORDS];
+    uint32_t group_of[CHUNK_ROWS];
+    if (s->groups) TRY(first_step_groups(s, f, first, group_of, err));
     if (funnel->n_without > 0) TRY(take_without(s, f, without, err));
     for (uint32_t i = 0; i < BITS_WORDS; i++) both[i] = any[i] | without[i];
     uint16_t rows[CHUNK_ROWS];
-    uint32_t groups[CHUNK_ROWS], n = bits_to_index(both, rows);
-    if (s->groups) TRY(splitter_rows(&s->splitter, f, rows, n, groups, err));
+    uint32_t n = bits_to_index(both, rows);
     for (uint32_t k = 0; k < n; k++) {
         uint32_t row = rows[k], slot = f->customer[row] - f->first;
         int64_t t = f->time[row];
         if (bit_get(any, row)) {
             struct step_event e = {.slot = slot, .step = step_of[row], .time = t};
-            if (s->groups) e.group = groups[k];
+            if (s->groups && e.step == 0) e.group = group_of[row];
             take_event(s, &e);
         }
         if (funnel->n_without > 0 && bit_get(without, row)) {
@@ -200,19 +212,17 @@ int funnel_new(struct plan *p, const struct query_funnel *from, struct span span
     f->n_without = from->n_without;
     f->n_same = from->n_same;
     f->within_ms = duration_ms(from->within);
-    struct event_set all = {.events = arena_alloc(&p->arena, f->n * sizeof(uint32_t))};
     for (uint32_t i = 0; i < f->n; i++) {
         TRY(match_compile(p, &from->steps[i], span, &f->steps[i], err));
         match_needs(p, &f->steps[i], &f->machine);
         for (uint32_t j = 0; j < i; j++) f->exact |= match_overlap(&f->steps[i], &f->steps[j]);
-        all.all |= f->steps[i].events.all;
-        if (f->steps[i].events.n > 0 && !event_set_has(&all, f->steps[i].events.events[0]))
-            all.events[all.n++] = f->steps[i].events.events[0];
     }
     for (uint32_t i = 0; i < f->n_without; i++) {
         TRY(match_compile(p, &from->without[i], span, &f->without[i], err));
         match_needs(p, &f->without[i], &f->machine);
     }
+    struct event_set all;
+    match_union(p, f->steps, f->n, &all);
     for (uint32_t i = 0; i < f->n_same; i++) {
         TRY(field_resolve(p, &from->same[i], &all, &f->same[i], err));
         field_needs(p, &f->same[i], &f->machine);

@@ -93,6 +93,7 @@ static int same_of_rows(struct funnel_state *s, struct feed *f, const uint16_t *
 int funnel_exact_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) {
     const struct funnel *funnel = s->funnel;
     uint32_t steps[CHUNK_ROWS] = {0}, groups[CHUNK_ROWS], same[CHUNK_ROWS];
+    uint32_t group_of[CHUNK_ROWS] = {0};
     uint64_t any[BITS_WORDS] = {0}, bits[BITS_WORDS];
     uint16_t rows[CHUNK_ROWS];
     for (uint32_t j = 0; j < funnel->n; j++) {
@@ -101,16 +102,24 @@ int funnel_exact_feed(struct funnel_state *s, struct feed *f, struct keel_error 
         for (uint32_t k = 0; k < n; k++) steps[rows[k]] |= 1u << j;
         for (uint32_t i = 0; i < BITS_WORDS; i++) any[i] |= bits[i];
     }
-    uint32_t n = bits_to_index(any, rows);
+    uint32_t n = 0;
+    if (funnel->wants.splits) {
+        for (uint32_t row = 0; row < f->n; row++) {
+            rows[n] = (uint16_t)row;
+            n += steps[row] & 1; /* only e1 has a group */
+        }
+        TRY(splitter_rows(&s->splitter, f, rows, n, groups, err));
+        for (uint32_t k = 0; k < n; k++) group_of[rows[k]] = groups[k];
+    }
+    n = bits_to_index(any, rows);
     TRY(same_of_rows(s, f, rows, n, same, err));
-    if (funnel->wants.splits) TRY(splitter_rows(&s->splitter, f, rows, n, groups, err));
     for (uint32_t k = 0; k < n; k++) {
         if (same[k] == UINT32_MAX) continue;
         struct funnel_event e = {.time = f->time[rows[k]],
                                  .slot = f->customer[rows[k]] - f->first,
                                  .steps = steps[rows[k]],
                                  .same = same[k],
-                                 .group = funnel->wants.splits ? groups[k] : 0};
+                                 .group = group_of[rows[k]]};
         TRY(keep(s, &e, err));
     }
     for (uint32_t i = 0; i < funnel->n_without; i++) {

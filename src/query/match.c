@@ -112,6 +112,29 @@ void match_needs(struct plan *p, const struct match *m, struct machine *machine)
     if (m->span.to_ms > machine->span.to_ms) machine->span.to_ms = m->span.to_ms;
 }
 
+int match_alphabet(struct plan *p, const struct query_event *events, uint32_t n, struct span span,
+                   struct match *out, struct machine *machine, struct keel_error *err) {
+    if (n == 0) {
+        machine->all_events = true;
+        machine->span = span;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        TRY(match_compile(p, &events[i], span, &out[i], err));
+        match_needs(p, &out[i], machine);
+    }
+    return 0;
+}
+
+void match_union(struct plan *p, const struct match *matches, uint32_t n, struct event_set *out) {
+    *out = (struct event_set){.events = arena_alloc(&p->arena, (n + 1) * sizeof(uint32_t))};
+    for (uint32_t i = 0; i < n; i++) {
+        out->all |= matches[i].events.all;
+        for (uint32_t k = 0; k < matches[i].events.n; k++)
+            if (!event_set_has(out, matches[i].events.events[k]))
+                out->events[out->n++] = matches[i].events.events[k];
+    }
+}
+
 bool match_overlap(const struct match *a, const struct match *b) {
     if (match_never(a) || match_never(b)) return false;
     if (a->events.all || b->events.all) return true;

@@ -24,6 +24,12 @@ int match_compile(struct plan *p, const struct query_event *event, struct span s
                   struct match *out, struct keel_error *err) K_CHECKED;
 void match_needs(struct plan *p, const struct match *m, struct machine *machine);
 
+/* A list of events and their needs; none: `machine` needs all events. */
+int match_alphabet(struct plan *p, const struct query_event *events, uint32_t n, struct span span,
+                   struct match *out, struct machine *machine, struct keel_error *err) K_CHECKED;
+/* All events that the matches may match. */
+void match_union(struct plan *p, const struct match *matches, uint32_t n, struct event_set *out);
+
 /* Can one event match both? False only if surely none can. */
 bool match_overlap(const struct match *a, const struct match *b);
 static inline bool match_never(const struct match *m) { return !m->events.all && m->events.n == 0; }

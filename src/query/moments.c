@@ -150,16 +150,12 @@ int periods_init(struct periods *p, const struct time_zone *zone, enum query_uni
 
 int periods_whole(struct periods *p, struct span span, struct arena *arena,
                   struct keel_error *err) {
-    *p = (struct periods){.unit = QUERY_UNITS};
-    if (span_empty(span)) return 0;
+    *p = (struct periods){.unit = QUERY_UNITS, .n = 1, .slots = 2, .shift = 62};
     p->start = arena_try_alloc(arena, 2 * sizeof *p->start);
     p->table = arena_try_alloc(arena, 2 * sizeof *p->table);
     if (!p->start || !p->table) FAIL(err, NO_MEMORY, "too little memory for periods");
-    p->n = 1;
-    p->slots = 2;
-    p->start[0] = p->base = span.from_ms;
+    p->start[0] = p->base = span.from_ms; /* every moment of the span is in slot 0 or 1 */
     p->start[1] = span.to_ms;
-    p->shift = 62; /* every moment of the span is in slot 0 or 1 */
     p->table[0] = p->table[1] = 0;
     return 0;
 }

@@ -43,7 +43,7 @@ struct periods {
 int periods_init(struct periods *p, const struct time_zone *zone, enum query_unit unit,
                  struct span span, struct arena *arena, struct keel_error *err) K_CHECKED;
 
-/* One period that is the whole span; none if it is empty. */
+/* One period that is the whole span, even if it is empty. */
 int periods_whole(struct periods *p, struct span span, struct arena *arena,
                   struct keel_error *err) K_CHECKED;
 

@@ -94,7 +94,7 @@ int result_finish(struct result *r, const struct time_zone *zone, struct keel_er
 
 const char *datum_type_name(enum datum_type type) {
     switch (type) {
-    case DATUM_BOOL: return "bool";
+    case DATUM_BOOL: return "boolean";
     case DATUM_INTEGER: return "integer";
     case DATUM_NUMBER: return "number";
     case DATUM_TIME: return "time";

@@ -12,6 +12,7 @@
 struct presence {
     struct machine machine;
     const struct periods *periods;
+    uint32_t used;         /* periods up to the last event */
     bool each;             /* every period with an A, not the first only */
     struct match from, to; /* REPEAT: only `to` */
     bool has_from;
@@ -30,12 +31,12 @@ static int presence_open(const struct machine *m, struct worker *w, void *state,
     struct presence_state *s = state;
     s->m = (const struct presence *)m;
     s->worker = w;
-    s->words = s->m->periods->n / 64 + 1;
+    s->words = s->m->used / 64 + 1;
     size_t n = w->plan->range_size;
     bool ok = (s->b = k_try_alloc_array(n * s->words, sizeof *s->b)) != NULL;
     if (s->m->each) ok = ok && (s->a = k_try_alloc_array(n * s->words, sizeof *s->a));
     if (!s->m->each) ok = ok && (s->first = k_try_alloc_array(n, sizeof *s->first));
-    if (!ok) FAIL(err, NO_MEMORY, "too little memory for %u periods", s->m->periods->n);
+    if (!ok) FAIL(err, NO_MEMORY, "too little memory for %u periods", s->m->used);
     return 0;
 }
 
@@ -97,17 +98,18 @@ static const struct machine_ops OPS = {
 struct retention_form {
     struct form form;
     struct presence *machine;
-    struct periods periods;
+    struct periods periods; /* to the end of the range; no cohort begins behind `used` */
     struct splits splits;
-    uint32_t columns; /* periods shown behind a cohort's own, which is 0 */
+    uint32_t used;    /* periods up to the last event                                 */
+    uint32_t columns; /* periods counted from a cohort's own on; those shown behind are 0 */
 };
 
 struct retention_state {
     const struct retention_form *f;
     struct worker *worker;
     struct splitter splitter;
-    struct counters size; /* [group × cohort] customers of a cohort          */
-    struct counters back; /* [(group × cohort) × (columns + 1)] came back    */
+    struct counters size; /* [group × cohort] customers of a cohort                  */
+    struct counters back; /* [(group × cohort) × columns] of these, who came back    */
 };
 
 static int form_open(const struct form *form, struct worker *w, void *state,
@@ -125,43 +127,56 @@ static void form_close(void *state) {
     counters_release(&s->back);
 }
 
-static int form_machine(struct plan *p, struct retention_form *f, struct keel_error *err) {
+/* Periods of the span, the machine, the splits. */
+static int form_parts(struct retention_form *f, struct plan *p, struct span span,
+                      struct keel_error *err) {
+    TRY(periods_init(&f->periods, p->zone, p->q->period, span, &p->arena, err));
+    f->used = f->periods.n;
+    if (f->used > 0 && p->snap->max_time < f->periods.start[f->used])
+        f->used = p->snap->max_time < f->periods.start[0]
+                      ? 0
+                      : period_of(&f->periods, p->snap->max_time) + 1;
     struct presence *m = arena_zalloc(&p->arena, sizeof *m);
     m->machine = (struct machine){.ops = &OPS, .stage = 1, .span = {INT64_MAX, INT64_MIN}};
     m->periods = &f->periods;
-    m->machine.bytes_per_customer = 4 + 8 * (f->periods.n / 64 + 1);
+    m->used = f->used;
+    m->machine.bytes_per_customer = 4 + 8 * (f->used / 64 + 1);
     f->machine = m;
+    struct event_set none = {0};
+    TRY(splits_compile(p, &none, &f->splits, err));
     return plan_add(p, &m->machine, err);
 }
 
 static int retention_plan(struct form *form, struct plan *p, struct keel_error *err) {
     struct retention_form *f = (struct retention_form *)form;
     const struct query *q = p->q;
-    struct span span = range_span(p->zone, &q->range, p->at_ms);
-    TRY(periods_init(&f->periods, p->zone, q->period, plan_span(p, span), &p->arena, err));
-    f->columns = f->periods.n > 0 ? f->periods.n - 1 : 0;
-    if (q->retention.periods > 0 && q->retention.periods < f->columns)
-        f->columns = q->retention.periods;
-    TRY(form_machine(p, f, err));
-    f->machine->each = q->retention.start == QUERY_START_EACH;
-    f->machine->has_from = true;
-    TRY(match_compile(p, &q->retention.from, span, &f->machine->from, err));
-    TRY(match_compile(p, &q->retention.to, span, &f->machine->to, err));
-    match_needs(p, &f->machine->from, &f->machine->machine);
-    match_needs(p, &f->machine->to, &f->machine->machine);
-    struct event_set none = {0};
-    return splits_compile(p, &none, &f->splits, err);
+    struct span span = range_span(p->zone, &q->range, p->at_ms), shown = span;
+    /* Cohorts without customers have no rows: nothing is lost before the first event. */
+    if (p->snap->rows == 0) shown = (struct span){0, 0};
+    if (shown.from_ms < p->snap->min_time) shown.from_ms = p->snap->min_time;
+    TRY(form_parts(f, p, shown, err));
+    f->columns = f->used;
+    if (q->retention.periods > 0 && q->retention.periods + 1 < f->columns)
+        f->columns = q->retention.periods + 1;
+    struct presence *m = f->machine;
+    m->each = q->retention.start == QUERY_START_EACH;
+    m->has_from = true;
+    TRY(match_compile(p, &q->retention.from, span, &m->from, err));
+    TRY(match_compile(p, &q->retention.to, span, &m->to, err));
+    match_needs(p, &m->from, &m->machine);
+    match_needs(p, &m->to, &m->machine);
+    return 0;
 }
 
 static int fold_cohort(struct retention_state *s, uint32_t group, uint32_t cohort,
-                       const uint64_t *b, struct keel_error *err) {
+                       const uint64_t *b, uint32_t words, struct keel_error *err) {
     const struct retention_form *f = s->f;
-    uint64_t cell = (uint64_t)group * f->periods.n + cohort, width = f->columns + 1;
-    TRY(counters_room(&s->size, (uint64_t)(group + 1) * f->periods.n, err));
-    TRY(counters_room(&s->back, (uint64_t)(group + 1) * f->periods.n * width, err));
+    uint64_t cell = (uint64_t)group * f->used + cohort, width = f->columns;
+    TRY(counters_room(&s->size, (uint64_t)(group + 1) * f->used, err));
+    TRY(counters_room(&s->back, (uint64_t)(group + 1) * f->used * width, err));
     s->size.n[cell]++;
     uint64_t *row = s->back.n + cell * width;
-    for (uint32_t w = cohort / 64; w <= f->periods.n / 64; w++) {
+    for (uint32_t w = cohort / 64; w < words; w++) {
         uint64_t m = b[w];
         if (w == cohort / 64) m &= ~(uint64_t)0 << (cohort % 64);
         for (; m; m &= m - 1) {
@@ -183,13 +198,14 @@ static int retention_fold(void *state, struct range r, struct keel_error *err) {
         if (m->first) {
             if (m->first[slot] == UINT32_MAX) continue;
             TRY(splitter_customer(&s->splitter, slot, &group, err));
-            TRY(fold_cohort(s, group, m->first[slot], b, err));
+            TRY(fold_cohort(s, group, m->first[slot], b, m->words, err));
             continue;
         }
         for (uint32_t w = 0; w < m->words; w++)
             for (uint64_t a = m->a[(size_t)slot * m->words + w]; a; a &= a - 1) {
+                uint32_t cohort = w * 64 + (uint32_t)__builtin_ctzll(a);
                 TRY(splitter_customer(&s->splitter, slot, &group, err));
-                TRY(fold_cohort(s, group, w * 64 + (uint32_t)__builtin_ctzll(a), b, err));
+                TRY(fold_cohort(s, group, cohort, b, m->words, err));
             }
     }
     return 0;
@@ -218,29 +234,35 @@ static int merge_groups(const struct retention_form *f, const struct worker *wor
     return code;
 }
 
+static int retention_cohort(const struct retention_form *f, const struct merged *m, uint32_t group,
+                            uint32_t cohort, uint64_t size, const uint64_t *back,
+                            struct result *out, struct keel_error *err) {
+    uint32_t limit = f->form.plan->q->retention.periods;
+    for (uint32_t k = 0; cohort + k < f->periods.n && (limit == 0 || k <= limit); k++) {
+        struct datum cells[QUERY_MAX_SPLITS + 5];
+        group_cells(&m->groups, group, cells);
+        struct datum *rest = cells + m->groups.n_terms;
+        uint64_t came = k < f->columns ? back[k] : 0;
+        rest[0] = period_datum(&f->periods, f->form.plan->zone, cohort);
+        rest[1] = datum_integer(k);
+        rest[2] = datum_integer(size);
+        rest[3] = datum_integer(came);
+        rest[4] = datum_number((double)came / (double)size);
+        TRY(result_row(out, cells, err));
+    }
+    return 0;
+}
+
 static int retention_rows(const struct retention_form *f, const struct merged *m,
                           const struct counters *size, const struct counters *back,
                           struct result *out, struct keel_error *err) {
-    uint32_t periods = f->periods.n, width = f->columns + 1;
-    for (uint32_t i = 0; i < m->groups.count; i++) {
-        uint32_t group = m->order[i];
-        for (uint32_t c = 0; c < periods; c++) {
-            uint64_t at = (uint64_t)group * periods + c;
+    for (uint32_t i = 0; i < m->groups.count; i++)
+        for (uint32_t c = 0; c < f->used; c++) {
+            uint64_t at = (uint64_t)m->order[i] * f->used + c;
             if (size->n[at] == 0) continue;
-            for (uint32_t k = 0; k < width && c + k < periods; k++) {
-                struct datum cells[QUERY_MAX_SPLITS + 5];
-                group_cells(&m->groups, group, cells);
-                struct datum *rest = cells + m->groups.n_terms;
-                uint64_t came = back->n[at * width + k];
-                rest[0] = period_datum(&f->periods, f->form.plan->zone, c);
-                rest[1] = datum_integer(k);
-                rest[2] = datum_integer(size->n[at]);
-                rest[3] = datum_integer(came);
-                rest[4] = datum_number((double)came / (double)size->n[at]);
-                TRY(result_row(out, cells, err));
-            }
+            TRY(retention_cohort(f, m, m->order[i], c, size->n[at], back->n + at * f->columns, out,
+                                 err));
         }
-    }
     return 0;
 }
 
@@ -254,13 +276,12 @@ static int retention_answer(const struct form *form, struct worker *workers, uin
     TRY(result_column(out, STR("size"), DATUM_INTEGER, err));
     TRY(result_column(out, STR("customers"), DATUM_INTEGER, err));
     TRY(result_column(out, STR("rate"), DATUM_NUMBER, err));
-    if (f->periods.n == 0) return 0;
+    if (f->used == 0) return 0;
     struct merged m;
     struct counters size = {0}, back = {0};
     int code = merge_groups(f, workers, n, &m, err);
-    if (code == 0) code = total(&m, workers, n, f->periods.n, true, &size, err);
-    if (code == 0)
-        code = total(&m, workers, n, (uint64_t)f->periods.n * (f->columns + 1), false, &back, err);
+    if (code == 0) code = total(&m, workers, n, f->used, true, &size, err);
+    if (code == 0) code = total(&m, workers, n, (uint64_t)f->used * f->columns, false, &back, err);
     if (code == 0) code = retention_rows(f, &m, &size, &back, out, err);
     counters_release(&size);
     counters_release(&back);
@@ -284,30 +305,27 @@ static int repeat_plan(struct form *form, struct plan *p, struct keel_error *err
     struct retention_form *f = (struct retention_form *)form;
     const struct query *q = p->q;
     struct span span = range_span(p->zone, &q->range, p->at_ms);
-    if (span.from_ms == INT64_MIN) span = plan_span(p, span);
-    TRY(periods_init(&f->periods, p->zone, q->period, span, &p->arena, err));
-    f->columns = f->periods.n > 0 ? f->periods.n - 1 : 0;
-    TRY(form_machine(p, f, err));
+    if (span.from_ms == INT64_MIN) FAIL(err, INVALID, "repeat needs a range with a beginning");
+    TRY(form_parts(f, p, span, err));
     TRY(match_compile(p, &q->repeat.event, span, &f->machine->to, err));
     match_needs(p, &f->machine->to, &f->machine->machine);
-    struct event_set none = {0};
-    return splits_compile(p, &none, &f->splits, err);
+    return 0;
 }
 
 static int repeat_fold(void *state, struct range r, struct keel_error *err) {
     struct retention_state *s = state;
     const struct presence_state *m = machine_state(s->worker, &s->f->machine->machine);
     TRY(splitter_begin(&s->splitter, r, s->worker->members, err));
-    uint32_t periods = s->f->periods.n;
+    uint32_t used = s->f->used;
     for (uint32_t slot = 0; slot < r.count; slot++) {
         const uint64_t *b = m->b + (size_t)slot * m->words;
         if (!(b[0] & 1)) continue;
         uint32_t group;
         TRY(splitter_customer(&s->splitter, slot, &group, err));
-        TRY(counters_room(&s->back, (uint64_t)(group + 1) * periods, err));
+        TRY(counters_room(&s->back, (uint64_t)(group + 1) * used, err));
         for (uint32_t w = 0; w < m->words; w++)
             for (uint64_t bits = b[w]; bits; bits &= bits - 1)
-                s->back.n[(uint64_t)group * periods + w * 64 + (uint32_t)__builtin_ctzll(bits)]++;
+                s->back.n[(uint64_t)group * used + w * 64 + (uint32_t)__builtin_ctzll(bits)]++;
     }
     return 0;
 }
@@ -315,14 +333,16 @@ static int repeat_fold(void *state, struct range r, struct keel_error *err) {
 static int repeat_rows(const struct retention_form *f, const struct merged *m,
                        const struct counters *back, struct result *out, struct keel_error *err) {
     for (uint32_t i = 0; i < m->groups.count; i++) {
-        const uint64_t *row = back->n + (uint64_t)m->order[i] * f->periods.n;
+        const uint64_t *row = back->n + (uint64_t)m->order[i] * f->used;
+        uint64_t size = f->used > 0 ? row[0] : 0;
         for (uint32_t k = 0; k < f->periods.n; k++) {
             struct datum cells[QUERY_MAX_SPLITS + 3];
             group_cells(&m->groups, m->order[i], cells);
             struct datum *rest = cells + m->groups.n_terms;
+            uint64_t came = k < f->used ? row[k] : 0;
             rest[0] = period_datum(&f->periods, f->form.plan->zone, k);
-            rest[1] = datum_integer(row[k]);
-            rest[2] = row[0] ? datum_number((double)row[k] / (double)row[0]) : datum_null();
+            rest[1] = datum_integer(came);
+            rest[2] = size ? datum_number((double)came / (double)size) : datum_null();
             TRY(result_row(out, cells, err));
         }
     }
@@ -334,14 +354,13 @@ static int repeat_answer(const struct form *form, struct worker *workers, uint32
     const struct retention_form *f = (const struct retention_form *)form;
     const struct query *q = form->plan->q;
     TRY(add_term_columns(q->splits, q->n_splits, out, err));
-    TRY(result_column(out, str_from(period_unit_name(q->period)), DATUM_DATE, err));
+    TRY(add_period_column(q->period, out, err));
     TRY(result_column(out, STR("customers"), DATUM_INTEGER, err));
     TRY(result_column(out, STR("rate"), DATUM_NUMBER, err));
-    if (f->periods.n == 0) return 0;
     struct merged m;
     struct counters back = {0};
     int code = merge_groups(f, workers, n, &m, err);
-    if (code == 0) code = total(&m, workers, n, f->periods.n, false, &back, err);
+    if (code == 0 && f->used > 0) code = total(&m, workers, n, f->used, false, &back, err);
     if (code == 0) code = repeat_rows(f, &m, &back, out, err);
     counters_release(&back);
     merged_release(&m);

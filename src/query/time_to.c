@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "query/form_tools.h"
+#include "query/pairs.h"
 
 enum { TIMES_MAX = 1 << 27, NO_WAITER = UINT32_MAX };
 #define NEVER INT64_MIN
@@ -33,8 +34,9 @@ struct time_machine {
 
 struct time_customer {
     int64_t last_b;
-    uint32_t waiters; /* index of the latest, or NO_WAITER */
-    bool started;     /* has had an A */
+    uint32_t waiters; /* index of the latest, or NO_WAITER           */
+    bool started;     /* has had an A                                */
+    bool counted;     /* has a time, when groups are not by event    */
 };
 
 struct time_state {
@@ -46,7 +48,8 @@ struct time_state {
     uint32_t n_waiters, cap_waiters, free_waiter;
     struct measured *times;
     uint32_t n_times, cap_times;
-    struct counters starts; /* by group: how many A counted */
+    struct counters customers_of; /* by group: who has a time */
+    struct pairs counted;         /* (slot, group), when groups are by event */
 };
 
 static int state_open(const struct machine *m, struct worker *w, void *state,
@@ -56,6 +59,7 @@ static int state_open(const struct machine *m, struct worker *w, void *state,
     s->worker = w;
     TRY(splitter_open(&s->splitter, &s->m->splits, w, err));
     s->customers = k_try_alloc_array(w->plan->range_size, sizeof *s->customers);
+    pairs_init(&s->counted);
     if (!s->customers) FAIL(err, NO_MEMORY, "too little memory for times");
     return 0;
 }
@@ -66,13 +70,15 @@ static void state_close(void *state) {
     k_free(s->customers);
     k_free(s->waiters);
     k_free(s->times);
-    counters_release(&s->starts);
+    counters_release(&s->customers_of);
+    pairs_release(&s->counted);
 }
 
 static int state_begin(void *state, struct range r, struct keel_error *err) {
     struct time_state *s = state;
     for (uint32_t i = 0; i < r.count; i++)
-        s->customers[i] = (struct time_customer){NEVER, NO_WAITER, false};
+        s->customers[i] = (struct time_customer){.last_b = NEVER, .waiters = NO_WAITER};
+    pairs_clear(&s->counted);
     s->n_waiters = 0;
     s->free_waiter = NO_WAITER;
     return splitter_begin(&s->splitter, r, s->worker->members, err);
@@ -83,7 +89,23 @@ static int state_end(void *state, struct range r, struct keel_error *err) {
     return 0;
 }
 
-static int record(struct time_state *s, int64_t ms, uint32_t group, struct keel_error *err) {
+static int count_customer(struct time_state *s, struct time_customer *c, uint32_t group,
+                          struct keel_error *err) {
+    bool is_new = !c->counted;
+    c->counted = true;
+    if (s->m->splits.by_event) {
+        uint32_t slot = (uint32_t)(c - s->customers);
+        if (!pairs_at(&s->counted, pair_key(slot, group), &is_new))
+            FAIL(err, LIMIT, "too many groups of customers: split by less");
+    }
+    TRY(counters_room(&s->customers_of, (uint64_t)group + 1, err));
+    s->customers_of.n[group] += is_new;
+    return 0;
+}
+
+static int record(struct time_state *s, struct time_customer *c, int64_t ms, uint32_t group,
+                  struct keel_error *err) {
+    TRY(count_customer(s, c, group, err));
     if (s->n_times == s->cap_times) {
         uint32_t cap = s->cap_times ? s->cap_times * 2 : 1 << 12;
         struct measured *times =
@@ -122,7 +144,7 @@ static int answer_waiters(struct time_state *s, struct time_customer *c, int64_t
     while (c->waiters != NO_WAITER) {
         uint32_t at = c->waiters;
         struct waiter *w = &s->waiters[at];
-        if (t - w->time <= s->m->within_ms) TRY(record(s, t - w->time, w->group, err));
+        if (t - w->time <= s->m->within_ms) TRY(record(s, c, t - w->time, w->group, err));
         c->waiters = w->next;
         s->waiters[at].next = s->free_waiter;
         s->free_waiter = at;
@@ -136,10 +158,8 @@ static int take_row(struct time_state *s, uint32_t slot, int64_t t, bool a, bool
     if (b && c->waiters != NO_WAITER) TRY(answer_waiters(s, c, t, err));
     if (a && (s->m->each || !c->started)) {
         c->started = true;
-        TRY(counters_room(&s->starts, (uint64_t)group + 1, err));
-        s->starts.n[group]++;
         if (c->last_b == t) /* another event: this one is noted below */
-            TRY(record(s, 0, group, err));
+            TRY(record(s, c, 0, group, err));
         else
             TRY(wait_for(s, c, t, group, err));
     }
@@ -209,19 +229,16 @@ static int by_group_time(const void *a, const void *b) {
 }
 
 static int show_group(const struct time_form *f, const struct merged *m, uint32_t group,
-                      uint64_t starts, const struct measured *t, uint64_t n, struct result *out,
+                      uint64_t customers, const struct measured *t, uint64_t n, struct result *out,
                       struct keel_error *err) {
     const struct query *q = f->form.plan->q;
-    struct datum cells[QUERY_MAX_SPLITS + QUERY_MAX_PERCENTILES + 3];
+    struct datum cells[QUERY_MAX_SPLITS + QUERY_MAX_PERCENTILES + 2];
     group_cells(&m->groups, group, cells);
     struct datum *at = cells + m->groups.n_terms;
-    *at++ = datum_integer(starts);
+    *at++ = datum_integer(customers);
     *at++ = datum_integer(n);
-    struct sum sum = {0};
-    for (uint64_t i = 0; i < n; i++) sum_add(&sum, (double)t[i].ms / 1e3);
-    *at++ = n ? datum_number(sum_value(&sum) / (double)n) : datum_null();
     for (uint32_t i = 0; i < q->time.n_percentiles; i++) {
-        uint64_t rank = (uint64_t)ceil(q->time.percentiles[i] / 100 * (double)n);
+        uint64_t rank = (uint64_t)ceil((double)n * q->time.percentiles[i] / 100);
         *at++ = n ? datum_number((double)t[rank ? rank - 1 : 0].ms / 1e3) : datum_null();
     }
     return result_row(out, cells, err);
@@ -229,14 +246,17 @@ static int show_group(const struct time_form *f, const struct merged *m, uint32_
 
 static int add_columns(const struct query *q, struct result *out, struct keel_error *err) {
     TRY(add_term_columns(q->splits, q->n_splits, out, err));
-    TRY(result_column(out, STR("started"), DATUM_INTEGER, err));
-    TRY(result_column(out, STR("reached"), DATUM_INTEGER, err));
-    TRY(result_column(out, STR("average_seconds"), DATUM_NUMBER, err));
+    TRY(result_column(out, STR("customers"), DATUM_INTEGER, err));
+    TRY(result_column(out, STR("times"), DATUM_INTEGER, err));
     for (uint32_t i = 0; i < q->time.n_percentiles; i++) {
         struct buf name;
         buf_init(&name, 100);
-        (void)!buf_add_char(&name, 'p');
-        (void)!buf_add_f64(&name, q->time.percentiles[i]);
+        if (q->time.percentiles[i] == 50) {
+            (void)!buf_add_text(&name, "median");
+        } else {
+            (void)!buf_add_char(&name, 'p');
+            (void)!buf_add_f64(&name, q->time.percentiles[i]);
+        }
         (void)!buf_add_text(&name, "_seconds");
         int code = result_column(out, buf_str(&name), DATUM_NUMBER, err);
         buf_release(&name);
@@ -245,7 +265,7 @@ static int add_columns(const struct query *q, struct result *out, struct keel_er
     return 0;
 }
 
-static int show_all(const struct time_form *f, const struct merged *m, const uint64_t *starts,
+static int show_all(const struct time_form *f, const struct merged *m, const uint64_t *customers,
                     const struct measured *all, uint64_t n, struct result *out,
                     struct keel_error *err) {
     uint64_t *from = k_zalloc((m->groups.count + 2) * sizeof *from);
@@ -254,8 +274,9 @@ static int show_all(const struct time_form *f, const struct merged *m, const uin
     int code = 0;
     for (uint32_t k = 0; k < m->groups.count && code == 0; k++) {
         uint32_t g = m->order[k];
-        if (starts[g] == 0 && m->groups.n_terms > 0) continue;
-        code = show_group(f, m, g, starts[g], all + from[g], from[g + 1] - from[g], out, err);
+        uint64_t times = from[g + 1] - from[g];
+        if (times == 0 && m->groups.n_terms > 0) continue;
+        code = show_group(f, m, g, customers[g], all + from[g], times, out, err);
     }
     k_free(from);
     return code;
@@ -273,24 +294,25 @@ static int time_answer(const struct form *form, struct worker *workers, uint32_t
         total += s->n_times;
     }
     struct merged m;
-    struct counters starts = {0};
+    struct counters customers = {0};
     struct measured *all = NULL;
     int code = merged_init(&m, f->machine->splits.n, groups, n, err);
-    if (code == 0) code = counters_room(&starts, m.groups.count, err);
+    if (code == 0) code = counters_room(&customers, m.groups.count, err);
     if (code == 0 && !(all = k_try_alloc_array(total + 1, sizeof *all)))
         code = error_set(err, KEEL_E_NO_MEMORY, "too little memory for times");
     for (uint32_t i = 0; i < n && code == 0; i++) {
         const struct time_state *s = machine_state(&workers[i], &f->machine->machine);
         for (uint32_t k = 0; k < s->n_times; k++)
             all[at++] = (struct measured){s->times[k].ms, m.map[i][s->times[k].group]};
-        for (uint32_t g = 0; g < s->starts.count; g++) starts.n[m.map[i][g]] += s->starts.n[g];
+        for (uint32_t g = 0; g < s->customers_of.count; g++)
+            customers.n[m.map[i][g]] += s->customers_of.n[g];
     }
     if (code == 0) {
         qsort(all, at, sizeof *all, by_group_time);
-        code = show_all(f, &m, starts.n, all, at, out, err);
+        code = show_all(f, &m, customers.n, all, at, out, err);
     }
     k_free(all);
-    counters_release(&starts);
+    counters_release(&customers);
     merged_release(&m);
     k_free(groups);
     return code;

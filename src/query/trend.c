@@ -37,6 +37,7 @@ struct cells { /* of one measure, by merged group × period */
     uint64_t *n;
     struct sum *sums;
     double *extreme;
+    uint8_t *touched;
     uint64_t count;
 };
 
@@ -44,11 +45,13 @@ static void cells_release(struct cells *c) {
     k_free(c->n);
     k_free(c->sums);
     k_free(c->extreme);
+    k_free(c->touched);
 }
 
 static int cells_init(struct cells *c, uint64_t count, enum query_agg agg, struct keel_error *err) {
     *c = (struct cells){.count = count};
     bool ok = (c->n = k_try_zalloc((count + 1) * sizeof *c->n)) != NULL;
+    ok = ok && (c->touched = k_try_zalloc(count + 1));
     if (agg == QUERY_SUM || agg == QUERY_AVG)
         ok = ok && (c->sums = k_try_zalloc((count + 1) * sizeof *c->sums));
     if (agg == QUERY_MIN || agg == QUERY_MAX)
@@ -65,6 +68,7 @@ static void add_state(struct cells *c, const struct trend_state *s, const uint32
     for (uint64_t at = 0; at < used && at < s->cells; at++) {
         uint64_t to = map[at / periods] * (uint64_t)periods + at % periods;
         c->n[to] += s->n.n[at];
+        c->touched[to] |= s->touched[at];
         if (c->sums) {
             struct sum one = sums_get(&s->sums, (uint32_t)at);
             sum_merge(&c->sums[to], &one);
@@ -189,28 +193,60 @@ static void sum_changes(struct cells *c, uint32_t periods) {
         if (at % periods) c->n[at] += c->n[at - 1];
 }
 
+/* Has some measure an event in this cell, or in the periods that its row looks at? */
+static bool is_touched(const struct trend_form *f, const struct cells *cells, uint64_t base,
+                       uint32_t period) {
+    uint32_t over = f->form.plan->q->trend.over;
+    uint32_t first = period + 1 > over ? period + 1 - over : 0;
+    if (over == 0) first = period;
+    for (uint32_t k = 0; k < f->n; k++)
+        for (uint32_t p = first; p <= period; p++)
+            if (cells[k].touched[base + p]) return true;
+    return false;
+}
+
+/* Without splits: from the first to the last period with an event. */
+static void shown_periods(const struct trend_form *f, const struct cells *cells, uint32_t *out_from,
+                          uint32_t *out_to) {
+    uint32_t from = f->periods.n, to = 0;
+    for (uint32_t p = 0; p < f->periods.n; p++)
+        for (uint32_t k = 0; k < f->n; k++)
+            if (cells[k].touched[p]) {
+                if (p < from) from = p;
+                to = p + 1;
+            }
+    *out_from = from;
+    *out_to = to;
+}
+
+static int show_row(const struct trend_form *f, const struct merged *m, const struct cells *cells,
+                    uint32_t group, uint32_t period, struct result *out, struct keel_error *err) {
+    struct datum row[QUERY_MAX_SPLITS + 1 + QUERY_MAX_TERMS], *at = row;
+    if (f->form.plan->q->has_period) *at++ = period_datum(&f->periods, f->form.plan->zone, period);
+    group_cells(&m->groups, group, at);
+    at += m->groups.n_terms;
+    for (uint32_t k = 0; k < f->n; k++)
+        *at++ = cell_value(&cells[k], f->measures[k], (uint64_t)group * f->periods.n, period);
+    return result_row(out, row, err);
+}
+
 static int show_rows(const struct trend_form *f, const struct merged *m, const struct cells *cells,
                      struct result *out, struct keel_error *err) {
-    const struct query *q = f->form.plan->q;
-    for (uint32_t i = 0; i < m->groups.count; i++)
-        for (uint32_t p = 0; p < f->periods.n; p++) {
-            struct datum row[QUERY_MAX_SPLITS + 1 + QUERY_MAX_TERMS], *at = row;
-            if (q->has_period) *at++ = period_datum(&f->periods, f->form.plan->zone, p);
-            group_cells(&m->groups, m->order[i], at);
-            at += m->groups.n_terms;
-            uint64_t base = (uint64_t)m->order[i] * f->periods.n;
-            for (uint32_t k = 0; k < f->n; k++)
-                *at++ = cell_value(&cells[k], f->measures[k], base, p);
-            TRY(result_row(out, row, err));
+    uint32_t from = 0, to = f->periods.n;
+    bool split = m->groups.n_terms > 0;
+    if (!split && f->form.plan->q->has_period) shown_periods(f, cells, &from, &to);
+    for (uint32_t p = from; p < to; p++)
+        for (uint32_t i = 0; i < m->groups.count; i++) {
+            uint32_t group = m->order[i];
+            if (split && !is_touched(f, cells, (uint64_t)group * f->periods.n, p)) continue;
+            TRY(show_row(f, m, cells, group, p, out, err));
         }
     return 0;
 }
 
 static int add_columns(const struct trend_form *f, struct result *out, struct keel_error *err) {
     const struct query *q = f->form.plan->q;
-    if (q->has_period)
-        TRY(result_column(out, str_from(period_unit_name(q->period)),
-                          q->period == QUERY_HOUR ? DATUM_TIME : DATUM_DATE, err));
+    if (q->has_period) TRY(add_period_column(q->period, out, err));
     TRY(add_term_columns(q->splits, q->n_splits, out, err));
     for (uint32_t k = 0; k < f->n; k++) {
         const struct trend_measure *m = f->measures[k];
@@ -231,9 +267,9 @@ static int fill_cells(const struct trend_form *f, const struct merged *m,
     enum query_agg agg = measure->measure->agg;
     uint32_t *const *map = m->map + (size_t)k * n;
     TRY(cells_init(cells, (uint64_t)m->groups.count * f->periods.n, agg, err));
-    if (agg == QUERY_UNIQUE) return add_values(cells, measure, workers, n, map, err);
     for (uint32_t i = 0; i < n; i++)
         add_state(cells, machine_state(&workers[i], &measure->machine), map[i], f->periods.n);
+    if (agg == QUERY_UNIQUE) return add_values(cells, measure, workers, n, map, err);
     if (agg == QUERY_CUSTOMERS && measure->over > 1) sum_changes(cells, f->periods.n);
     return 0;
 }

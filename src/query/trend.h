@@ -11,7 +11,7 @@
 struct trend_measure {
     struct machine machine;
     const struct query_measure *measure;
-    const struct periods *periods; /* n == 0: the range has none, nothing is read */
+    const struct periods *periods;
     uint32_t over;
     struct match match;
     struct field field;
@@ -24,8 +24,9 @@ struct trend_state {
     struct splitter splitter;
     struct counters n; /* events, values, customers; rolling customers: changes from cell to cell */
     struct sums sums;
-    double *extreme; /* NAN: none */
-    uint32_t cells;  /* of sums and extreme */
+    double *extreme;  /* NAN: none */
+    uint8_t *touched; /* the cell has an event */
+    uint32_t cells;   /* of sums, extreme and touched */
     struct dict dict;
     struct field_reader reader;
     struct flat flat;

@@ -35,6 +35,7 @@ static void state_close(void *state) {
     counters_release(&s->n);
     sums_release(&s->sums);
     k_free(s->extreme);
+    k_free(s->touched);
     field_reader_release(&s->reader);
     dict_release(&s->dict);
     flat_release(&s->flat);
@@ -73,6 +74,10 @@ static int room(struct trend_state *s, struct keel_error *err) {
         for (uint32_t i = s->cells; i < wanted; i++) extreme[i] = NAN;
         s->extreme = extreme;
     }
+    uint8_t *touched = k_try_realloc(s->touched, wanted);
+    if (!touched) FAIL(err, NO_MEMORY, "too little memory for cells");
+    memset(touched + s->cells, 0, wanted - s->cells);
+    s->touched = touched;
     s->cells = wanted;
     return 0;
 }
@@ -117,17 +122,15 @@ static inline void customer_plain(struct trend_state *s, uint32_t slot, uint32_t
 }
 
 static int feed_customers(struct trend_state *s, struct feed *f, const uint16_t *rows, uint32_t n,
-                          const uint32_t *groups, struct keel_error *err) {
-    const struct periods *periods = s->m->periods;
+                          const uint32_t *groups, const uint32_t *periods, struct keel_error *err) {
     bool by_event = s->m->splits.by_event;
     for (uint32_t k = 0; k < n; k++) {
-        uint32_t slot = f->customer[rows[k]] - f->first;
-        uint32_t period = period_of(periods, f->time[rows[k]]), group = groups[k];
+        uint32_t slot = f->customer[rows[k]] - f->first, period = periods[k], group = groups[k];
         if (!by_event) {
             customer_plain(s, slot, group, period);
         } else if (s->m->over == 1 && group < SMALL_GROUPS) {
             uint64_t before = s->last[slot] == period + 1 ? s->seen[slot] : 0;
-            s->n.n[(uint64_t)group * periods->n + period] += ~before >> group & 1;
+            s->n.n[(uint64_t)group * s->m->periods->n + period] += ~before >> group & 1;
             s->seen[slot] = before | (uint64_t)1 << group;
             s->last[slot] = period + 1;
         } else {
@@ -140,16 +143,14 @@ static int feed_customers(struct trend_state *s, struct feed *f, const uint16_t 
 /* ---- other measures ---- */
 
 static int feed_flat(struct trend_state *s, struct feed *f, const uint16_t *rows, uint32_t n,
-                     const uint32_t *groups, struct keel_error *err) {
-    const struct periods *periods = s->m->periods;
+                     const uint32_t *cells, struct keel_error *err) {
     enum query_agg agg = s->m->measure->agg;
     if (agg == QUERY_UNIQUE)
         TRY(field_flat_ids(&s->reader, f, rows, n, &s->flat, err));
     else
         TRY(field_flat_numbers(&s->m->field, f, rows, n, &s->flat, err));
     for (uint32_t k = 0; k < s->flat.n; k++) {
-        uint32_t at = s->flat.at[k];
-        uint32_t cell = groups[at] * periods->n + period_of(periods, f->time[rows[at]]);
+        uint32_t cell = cells[s->flat.at[k]];
         if (agg == QUERY_UNIQUE) {
             bool is_new;
             if (!pairs_at(&s->values, pair_key(cell, s->flat.id[k]), &is_new))
@@ -168,29 +169,35 @@ static int feed_flat(struct trend_state *s, struct feed *f, const uint16_t *rows
 }
 
 static int feed_counts(struct trend_state *s, struct feed *f, const uint16_t *rows, uint32_t n,
-                       const uint32_t *groups, struct keel_error *err) {
-    const struct periods *periods = s->m->periods;
+                       const uint32_t *cells, struct keel_error *err) {
     uint32_t counts[CHUNK_ROWS];
-    if (s->m->measure->has_prop) TRY(field_counts(&s->m->field, f, rows, n, counts, err));
-    for (uint32_t k = 0; k < n; k++) {
-        uint64_t cell = (uint64_t)groups[k] * periods->n + period_of(periods, f->time[rows[k]]);
-        s->n.n[cell] += s->m->measure->has_prop ? counts[k] : 1;
+    if (s->m->measure->has_prop) {
+        TRY(field_counts(&s->m->field, f, rows, n, counts, err));
+        for (uint32_t k = 0; k < n; k++) s->n.n[cells[k]] += counts[k];
+        return 0;
     }
+    for (uint32_t k = 0; k < n; k++) s->n.n[cells[k]]++;
     return 0;
 }
 
 static int state_feed(void *state, struct feed *f, struct keel_error *err) {
     struct trend_state *s = state;
+    const struct periods *p = s->m->periods;
     uint16_t rows[CHUNK_ROWS];
-    uint32_t groups[CHUNK_ROWS], n;
+    uint32_t groups[CHUNK_ROWS], periods[CHUNK_ROWS], cells[CHUNK_ROWS], n;
     TRY(match_index(&s->m->match, s->worker, f, rows, &n, err));
     if (n == 0) return 0;
     TRY(splitter_rows(&s->splitter, f, rows, n, groups, err));
     TRY(room(s, err));
+    for (uint32_t k = 0; k < n; k++) {
+        periods[k] = period_of(p, f->time[rows[k]]);
+        cells[k] = groups[k] * p->n + periods[k];
+        s->touched[cells[k]] = 1;
+    }
     switch (s->m->measure->agg) {
-    case QUERY_CUSTOMERS: return feed_customers(s, f, rows, n, groups, err);
-    case QUERY_COUNT_OF: return feed_counts(s, f, rows, n, groups, err);
-    default: return feed_flat(s, f, rows, n, groups, err);
+    case QUERY_CUSTOMERS: return feed_customers(s, f, rows, n, groups, periods, err);
+    case QUERY_COUNT_OF: return feed_counts(s, f, rows, n, cells, err);
+    default: return feed_flat(s, f, rows, n, cells, err);
     }
 }
 

@@ -1,0 +1,351 @@
+/* The form PATHS: which events follow one another.
+ *
+ * Per customer a shift register holds the labels of his last events, `bits` each, and how many of
+ * them form an unbroken run; an event shifts its label in, and a run of the asked length is counted
+ * under the register's value. Labels are numbers of the worker's dictionary.
+ *
+ * Layers: form_tools.h. Threads: see form.h. Limits: PATHS_MAX different paths a worker; labels as
+ * fit into 128 bits.
+ */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "query/form_tools.h"
+#include "query/pairs.h"
+
+enum { PATHS_MAX = 1 << 22 };
+
+typedef unsigned __int128 path_key;
+
+struct path_machine {
+    struct machine machine;
+    bool all;
+    uint32_t n;
+    struct match alphabet[QUERY_MAX_EVENTS];
+    struct match start, end;
+    bool has_start, has_end;
+    struct field label;
+    int64_t within_ms;
+    uint32_t length, bits;
+};
+
+struct path_customer {
+    path_key labels;
+    int64_t last;
+    uint16_t starts; /* bit i: the event i steps back can start a run */
+    uint16_t run;    /* unbroken events, up to length                 */
+};
+
+struct path {
+    path_key key;
+    uint64_t count, customers;
+    uint32_t last_slot; /* + 1: the customer counted last in this range */
+};
+
+struct path_state {
+    const struct path_machine *m;
+    struct worker *worker;
+    struct path_customer *customers;
+    struct dict dict;
+    struct field_reader reader;
+    struct path *paths;
+    uint32_t n_paths, cap_paths;
+    uint32_t *slots; /* path + 1, 0 is free */
+    uint32_t mask;
+    struct pairs counted; /* (slot, path) */
+};
+
+static int state_open(const struct machine *m, struct worker *w, void *state,
+                      struct keel_error *err) {
+    struct path_state *s = state;
+    s->m = (const struct path_machine *)m;
+    s->worker = w;
+    dict_init(&s->dict);
+    pairs_init(&s->counted);
+    field_reader_init(&s->reader, &s->m->label, w, &s->dict);
+    s->mask = 1023;
+    s->slots = k_zalloc(1024 * sizeof *s->slots);
+    s->customers = k_try_alloc_array(w->plan->range_size, sizeof *s->customers);
+    if (!s->customers) FAIL(err, NO_MEMORY, "too little memory for paths");
+    return 0;
+}
+
+static void state_close(void *state) {
+    struct path_state *s = state;
+    field_reader_release(&s->reader);
+    dict_release(&s->dict);
+    pairs_release(&s->counted);
+    k_free(s->customers);
+    k_free(s->paths);
+    k_free(s->slots);
+}
+
+static int state_begin(void *state, struct range r, struct keel_error *err) {
+    (void)err;
+    struct path_state *s = state;
+    memset(s->customers, 0, r.count * sizeof *s->customers);
+    for (uint32_t i = 0; i < s->n_paths; i++) s->paths[i].last_slot = 0;
+    pairs_clear(&s->counted);
+    return 0;
+}
+
+static int state_end(void *state, struct range r, struct keel_error *err) {
+    (void)state, (void)r, (void)err;
+    return 0;
+}
+
+static uint64_t path_hash(path_key key) {
+    return hash_mix((uint64_t)key + hash_mix((uint64_t)(key >> 64)));
+}
+
+static int paths_grow(struct path_state *s, struct keel_error *err) {
+    uint32_t cap = s->cap_paths ? s->cap_paths * 2 : 512, mask = cap * 2 - 1;
+    struct path *paths = cap <= PATHS_MAX ? k_try_realloc(s->paths, cap * sizeof *paths) : NULL;
+    if (!paths)
+        FAIL(err, LIMIT, "too many different paths: ask for shorter ones, or of fewer events");
+    s->paths = paths;
+    s->cap_paths = cap;
+    uint32_t *slots = k_try_zalloc((mask + 1) * sizeof *slots);
+    if (!slots) FAIL(err, NO_MEMORY, "too little memory for paths");
+    for (uint32_t i = 0; i < s->n_paths; i++) {
+        uint64_t j = path_hash(paths[i].key) & mask;
+        while (slots[j]) j = (j + 1) & mask;
+        slots[j] = i + 1;
+    }
+    k_free(s->slots);
+    s->slots = slots;
+    s->mask = mask;
+    return 0;
+}
+
+static int find_path(struct path_state *s, path_key key, uint32_t *out, struct keel_error *err) {
+    uint64_t i = path_hash(key) & s->mask;
+    for (; s->slots[i]; i = (i + 1) & s->mask)
+        if (s->paths[s->slots[i] - 1].key == key) {
+            *out = s->slots[i] - 1;
+            return 0;
+        }
+    if (s->n_paths == s->cap_paths) {
+        TRY(paths_grow(s, err));
+        for (i = path_hash(key) & s->mask; s->slots[i];) i = (i + 1) & s->mask;
+    }
+    s->paths[s->n_paths] = (struct path){.key = key};
+    s->slots[i] = s->n_paths + 1;
+    *out = s->n_paths++;
+    return 0;
+}
+
+static int count_path(struct path_state *s, uint32_t slot, path_key labels,
+                      struct keel_error *err) {
+    uint32_t at, used = s->m->length * s->m->bits;
+    path_key key = used < 128 ? labels & (((path_key)1 << used) - 1) : labels;
+    TRY(find_path(s, key, &at, err));
+    struct path *path = &s->paths[at];
+    path->count++;
+    if (path->last_slot == slot + 1) return 0; /* most runs of a customer stand together */
+    bool is_new;
+    if (!pairs_at(&s->counted, pair_key(slot, at), &is_new))
+        FAIL(err, LIMIT, "too many different paths: ask for shorter ones, or of fewer events");
+    path->customers += is_new;
+    path->last_slot = slot + 1;
+    return 0;
+}
+
+static int matched(struct path_state *s, struct feed *f, uint64_t *bits, uint64_t *start,
+                   uint64_t *end, struct keel_error *err) {
+    const struct path_machine *m = s->m;
+    memcpy(bits, f->live, sizeof f->live);
+    if (!m->all) memset(bits, 0, sizeof f->live);
+    for (uint32_t i = 0; i < m->n; i++) {
+        uint64_t one[BITS_WORDS];
+        TRY(match_rows(&m->alphabet[i], s->worker, f, one, err));
+        for (uint32_t k = 0; k < BITS_WORDS; k++) bits[k] |= one[k];
+    }
+    memset(start, 0xff, sizeof f->live);
+    memset(end, 0xff, sizeof f->live);
+    if (m->has_start) TRY(match_rows(&m->start, s->worker, f, start, err));
+    if (m->has_end) TRY(match_rows(&m->end, s->worker, f, end, err));
+    return 0;
+}
+
+static int state_feed(void *state, struct feed *f, struct keel_error *err) {
+    struct path_state *s = state;
+    const struct path_machine *m = s->m;
+    uint64_t bits[BITS_WORDS], start[BITS_WORDS], end[BITS_WORDS];
+    TRY(matched(s, f, bits, start, end, err));
+    uint16_t rows[CHUNK_ROWS];
+    uint32_t ids[CHUNK_ROWS], n = bits_to_index(bits, rows), length = m->length;
+    TRY(field_ids(&s->reader, f, rows, n, ids, err));
+    if (m->bits < 32 && s->dict.count > 1u << m->bits)
+        FAIL(err, LIMIT, "more than %u different events in paths of %u: name the events",
+             1u << m->bits, length);
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t row = rows[k], slot = f->customer[row] - f->first;
+        struct path_customer *c = &s->customers[slot];
+        int64_t t = f->time[row];
+        if (c->run > 0 && t - c->last > m->within_ms) c->run = 0;
+        c->last = t;
+        c->labels = c->labels << m->bits | ids[k];
+        c->starts = (uint16_t)(c->starts << 1 | bit_get(start, row));
+        if (c->run < length) c->run++;
+        if (c->run == length && (c->starts >> (length - 1) & 1) && bit_get(end, row))
+            TRY(count_path(s, slot, c->labels, err));
+    }
+    return 0;
+}
+
+static const struct machine_ops OPS = {
+    .state_bytes = sizeof(struct path_state),
+    .open = state_open,
+    .begin = state_begin,
+    .feed = state_feed,
+    .end = state_end,
+    .close = state_close,
+};
+
+/* ---- the form ---- */
+
+struct path_form {
+    struct form form;
+    struct path_machine *machine;
+};
+
+static int form_plan(struct form *form, struct plan *p, struct keel_error *err) {
+    struct path_form *f = (struct path_form *)form;
+    const struct query *q = p->q;
+    struct span span = range_span(p->zone, &q->range, p->at_ms);
+    struct path_machine *m = arena_zalloc(&p->arena, sizeof *m);
+    f->machine = m;
+    m->machine =
+        (struct machine){.ops = &OPS, .stage = 1, .ordered = true, .span = {INT64_MAX, INT64_MIN}};
+    m->machine.bytes_per_customer = sizeof(struct path_customer);
+    m->length = q->paths.length;
+    m->bits = 128 / m->length < 32 ? 128 / m->length : 32;
+    m->within_ms = duration_ms(q->paths.within);
+    m->all = q->paths.n_alphabet == 0;
+    m->n = q->paths.n_alphabet;
+    m->has_start = q->paths.has_start;
+    m->has_end = q->paths.has_end;
+    TRY(match_alphabet(p, q->paths.alphabet, m->n, span, m->alphabet, &m->machine, err));
+    struct match *edges[] = {&m->start, &m->end};
+    for (int i = 0; i < 2; i++) {
+        if (!(i == 0 ? m->has_start : m->has_end)) continue;
+        TRY(match_compile(p, i == 0 ? &q->paths.start : &q->paths.end, span, edges[i], err));
+        match_needs(p, edges[i], &m->machine);
+    }
+    struct event_set of = {.all = true};
+    if (!m->all) match_union(p, m->alphabet, m->n, &of);
+    struct query_prop label = {.scope = QUERY_SCOPE_EVENT, .path = STR("event")};
+    TRY(field_resolve(p, &label, &of, &m->label, err));
+    field_needs(p, &m->label, &m->machine);
+    return plan_add(p, &m->machine, err);
+}
+
+/* A path under the merged labels. */
+struct merged_path {
+    uint32_t labels[QUERY_MAX_PATH];
+    uint64_t count, customers;
+};
+
+struct path_order { /* for sorting */
+    const struct dict *dict;
+    uint32_t length;
+};
+
+static int by_labels(const struct merged_path *x, const struct merged_path *y,
+                     const struct path_order *o) {
+    for (uint32_t i = 0; i < o->length; i++) {
+        if (x->labels[i] == y->labels[i]) continue;
+        return datum_cmp(dict_get(o->dict, x->labels[i]), dict_get(o->dict, y->labels[i]));
+    }
+    return 0;
+}
+
+static int compare_labels(const void *a, const void *b, void *ctx) { return by_labels(a, b, ctx); }
+
+static int compare_counts(const void *a, const void *b, void *ctx) {
+    const struct merged_path *x = a, *y = b;
+    if (x->count != y->count) return x->count > y->count ? -1 : 1;
+    return by_labels(x, y, ctx);
+}
+
+static int collect(const struct path_form *f, struct worker *workers, uint32_t n, struct dict *dict,
+                   struct merged_path *all, struct keel_error *err) {
+    uint64_t at = 0;
+    const struct path_machine *m = f->machine;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct path_state *s = machine_state(&workers[i], &m->machine);
+        uint32_t *ids;
+        TRY(dict_merge(dict, &s->dict, &ids, err));
+        for (uint32_t k = 0; k < s->n_paths; k++, at++) {
+            all[at].count = s->paths[k].count;
+            all[at].customers = s->paths[k].customers;
+            path_key key = s->paths[k].key, mask = ((path_key)1 << m->bits) - 1;
+            for (uint32_t j = m->length; j-- > 0; key >>= m->bits)
+                all[at].labels[j] = ids[(uint32_t)(key & mask)];
+        }
+        k_free(ids);
+    }
+    return 0;
+}
+
+static int show(const struct path_form *f, struct merged_path *all, uint64_t n,
+                const struct dict *dict, struct result *out, struct keel_error *err) {
+    struct path_order order = {dict, f->machine->length};
+    uint64_t kept = 0;
+    if (n > 0) qsort_r(all, n, sizeof *all, compare_labels, &order);
+    for (uint64_t i = 0; i < n; i++) { /* workers count different customers: add up */
+        if (kept > 0 && by_labels(&all[kept - 1], &all[i], &order) == 0) {
+            all[kept - 1].count += all[i].count;
+            all[kept - 1].customers += all[i].customers;
+        } else {
+            all[kept++] = all[i];
+        }
+    }
+    if (kept > 0) qsort_r(all, kept, sizeof *all, compare_counts, &order);
+    uint32_t limit = f->form.plan->q->limit;
+    out->cut |= limit && kept > limit;
+    for (uint64_t i = 0; i < kept && (limit == 0 || i < limit); i++) {
+        struct datum cells[QUERY_MAX_PATH + 2];
+        for (uint32_t j = 0; j < f->machine->length; j++)
+            cells[j] = *dict_get(dict, all[i].labels[j]);
+        cells[f->machine->length] = datum_integer(all[i].count);
+        cells[f->machine->length + 1] = datum_integer(all[i].customers);
+        TRY(result_row(out, cells, err));
+    }
+    return 0;
+}
+
+static int form_answer(const struct form *form, struct worker *workers, uint32_t n,
+                       struct result *out, struct keel_error *err) {
+    const struct path_form *f = (const struct path_form *)form;
+    for (uint32_t j = 1; j <= f->machine->length; j++) {
+        struct buf name;
+        buf_init(&name, 32);
+        (void)!buf_printf(&name, "event_%u", j);
+        int code = result_column(out, buf_str(&name), DATUM_STRING, err);
+        buf_release(&name);
+        TRY(code);
+    }
+    TRY(result_column(out, STR("count"), DATUM_INTEGER, err));
+    TRY(result_column(out, STR("customers"), DATUM_INTEGER, err));
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < n; i++)
+        total +=
+            ((const struct path_state *)machine_state(&workers[i], &f->machine->machine))->n_paths;
+    struct merged_path *all = k_try_alloc_array(total + 1, sizeof *all);
+    if (!all) FAIL(err, NO_MEMORY, "too little memory for paths");
+    struct dict dict;
+    dict_init(&dict);
+    int code = collect(f, workers, n, &dict, all, err);
+    if (code == 0) code = show(f, all, total, &dict, out, err);
+    dict_release(&dict);
+    k_free(all);
+    return code;
+}
+
+const struct form_ops FORM_PATHS = {
+    .form_bytes = sizeof(struct path_form),
+    .plan = form_plan,
+    .answer = form_answer,
+};
