@@ -148,9 +148,10 @@ static uint32_t next_rate(const struct attempt *low, const struct attempt *high,
 int market_find_rate(const struct sim_config *config, uint32_t *out_rate_q16, uint64_t *out_events,
                      struct keel_error *err) {
     struct sim_config pilot = *config;
-    K_ASSERT(config->customers > 0);
-    if (pilot.customers > PILOT_PEOPLE) pilot.customers = PILOT_PEOPLE;
-    uint64_t wanted = config->events * pilot.customers / config->customers, best_off = UINT64_MAX;
+    uint32_t all = config->customers, people = all < PILOT_PEOPLE ? all : PILOT_PEOPLE;
+    K_ASSERT(people > 0);
+    pilot.customers = people;
+    uint64_t wanted = config->events * people / all, best_off = UINT64_MAX;
     struct attempt low = {0}, high = {0}, now = {.rate = Q16}, best = now;
     for (int round = 0; round < PILOT_ROUNDS && best_off > wanted / PILOT_GOOD_ENOUGH; round++) {
         TRY(count_events(&pilot, now.rate, &now.count, err));
@@ -166,6 +167,6 @@ int market_find_rate(const struct sim_config *config, uint32_t *out_rate_q16, ui
         now.rate = next_rate(&low, &high, wanted);
     }
     *out_rate_q16 = best.rate;
-    *out_events = best.count * config->customers / pilot.customers;
+    *out_events = best.count * all / people;
     return 0;
 }
