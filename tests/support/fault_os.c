@@ -1,9 +1,9 @@
 /* Implementation of fault_os.h.
  *
- * Files are *nodes*: a node is bytes, names are entries that point at nodes. A recorded call
- * becomes one *op* on a node (bytes, size) or on names. A crash state is the image at disk_start
- * plus a choice for each op: kept, lost, torn. Ops that were durable at the moment of the crash are
- * kept.
+ * Files are *nodes*: a node is bytes. Names are numbered once, a folder before what is in it, and
+ * point at nodes. A recorded call becomes one *op* on a node (bytes, size) or on names. A crash
+ * state is the image at disk_start plus a choice for each op: kept, lost, torn. Ops that were
+ * durable at the moment of the crash are kept.
  *
  * Threads: `lock` guards all of `fault` and the record; a recorded call runs under it, so that the
  * order of the record is the order on disk.
@@ -28,15 +28,16 @@ enum { SECTOR = 512, DESCRIPTORS = 4096, CUTS_DEFAULT = 8, PATH_BYTES = 4096 };
 
 enum op_kind { OP_WRITE, OP_SIZE, OP_GROW, OP_NAME, OP_SYNC, OP_SYNC_NAMES, OP_MARK };
 
-enum { NO_NODE = -1, FOLDER = -2 };
+enum { NO_NODE = -1, FOLDER = -2 };    /* what a name points at, besides nodes    */
+enum { NO_NAME = -2, ROOT_NAME = -1 }; /* a folder's number is that of its name   */
 
 struct op {
     enum op_kind kind;
     int node;       /* WRITE, SIZE, GROW, SYNC; NAME: what the name points at from now on     */
     uint64_t at, n; /* WRITE: where; SIZE, GROW: n is the size                                */
     uint8_t *bytes;
-    char *name;     /* NAME, relative to the folder; SYNC_NAMES: of the folder              */
-    char *old_name; /* NAME of a rename: what disappears                                    */
+    int name;       /* NAME: which                                                          */
+    int old_name;   /* NAME of a rename: what disappears; else NO_NAME                      */
     bool lost;      /* a failed sync dropped it: no later sync brings it back               */
     size_t durable; /* index of the op that made it durable, SIZE_MAX                       */
     uint64_t mark;
@@ -48,25 +49,25 @@ struct node {
 };
 
 struct name {
-    char *name;
-    int node;
+    char *path; /* relative to the folder */
+    int folder; /* the name it is in      */
+    int start;  /* node at disk_start     */
+    int now;    /* while recording        */
 };
 
 struct disk {
     char root[PATH_BYTES];
     struct node *nodes;
     size_t n_nodes;
-    struct name *start; /* at disk_start */
-    size_t n_start;
-    struct name *now; /* while recording */
-    size_t n_now;
+    struct name *names;
+    size_t n_names;
     struct op *ops;
-    size_t n_ops, cap_ops;
+    size_t n_ops;
 };
 
 struct descriptor {
-    int node;     /* NO_NODE: not below the folder */
-    char *folder; /* of FOLDER                     */
+    int node;   /* NO_NODE: not below the folder */
+    int folder; /* of FOLDER: its name           */
 };
 
 static struct {
@@ -106,29 +107,18 @@ static struct op *add_op(enum op_kind kind, int node) {
     return op;
 }
 
-static struct name *find_name(struct name *names, size_t n, const char *name) {
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(names[i].name, name) == 0) return &names[i];
-    return NULL;
-}
-
-/* Points `name` at a node; NO_NODE removes it. */
-static void set_name(struct name **names, size_t *n, const char *name, int node) {
-    struct name *found = find_name(*names, *n, name);
-    if (found && node == NO_NODE) {
-        k_free(found->name);
-        *found = (*names)[--*n];
-    } else if (found) {
-        found->node = node;
-    } else if (node != NO_NODE) {
-        *names = grow(*names, *n, sizeof **names);
-        (*names)[(*n)++] = (struct name){k_strdup(name), node};
-    }
-}
-
-static void free_names(struct name *names, size_t n) {
-    for (size_t i = 0; i < n; i++) k_free(names[i].name);
-    k_free(names);
+/* The number of a path below the folder; new ones point at nothing. */
+static int name_of(struct disk *disk, const char *path) {
+    char folder[PATH_BYTES];
+    if (*path == 0) return ROOT_NAME;
+    for (size_t i = 0; i < disk->n_names; i++)
+        if (strcmp(disk->names[i].path, path) == 0) return (int)i;
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 0, path);
+    int in = name_of(disk, folder);
+    disk->names = grow(disk->names, disk->n_names, sizeof *disk->names);
+    disk->names[disk->n_names] = (struct name){k_strdup(path), in, NO_NODE, NO_NODE};
+    return (int)disk->n_names++;
 }
 
 /* The part of path below the recorded folder ("" is the folder itself), or NULL. */
@@ -140,13 +130,13 @@ static const char *below(const char *path) {
     return path[n] == '/' ? path + n + 1 : NULL;
 }
 
-static void record_name(const char *name, int node, const char *old_name) {
+static void record_name(int name, int node, int old_name) {
     struct disk *disk = fault.disk;
     struct op *op = add_op(OP_NAME, node);
-    op->name = k_strdup(name);
-    op->old_name = old_name ? k_strdup(old_name) : NULL;
-    if (old_name) set_name(&disk->now, &disk->n_now, old_name, NO_NODE);
-    set_name(&disk->now, &disk->n_now, name, node);
+    op->name = name;
+    op->old_name = old_name;
+    if (old_name != NO_NAME) disk->names[old_name].now = NO_NODE;
+    disk->names[name].now = node;
 }
 
 static void record_write(int fd, const void *p, size_t n, uint64_t at) {
@@ -161,15 +151,10 @@ static void record_size(enum op_kind kind, int fd, uint64_t size) {
     if (fault.disk && fault.fds[fd].node >= 0) add_op(kind, fault.fds[fd].node)->n = size;
 }
 
-static bool is_in_folder(const char *name, const char *folder) {
-    size_t n = strlen(folder);
-    if (n && (strncmp(name, folder, n) != 0 || name[n] != '/')) return false;
-    return strchr(name + (n ? n + 1 : 0), '/') == NULL;
-}
-
 static bool sync_covers(const struct op *op, int fd) {
     const struct descriptor *d = &fault.fds[fd];
-    if (d->node == FOLDER) return op->kind == OP_NAME && is_in_folder(op->name, d->folder);
+    if (d->node == FOLDER)
+        return op->kind == OP_NAME && fault.disk->names[op->name].folder == d->folder;
     return op->kind <= OP_GROW && op->node == d->node;
 }
 
@@ -189,20 +174,24 @@ static void record_sync(int fd, bool failed) {
 }
 
 static void record_open(int fd, const char *path, int flags, bool existed) {
-    const char *name = below(path);
+    const char *relative = below(path);
     K_ASSERT_OP(fd, <, DESCRIPTORS);
     fault.fds[fd] = (struct descriptor){.node = NO_NODE};
-    if (!name) return;
+    if (!relative) return;
     struct stat st;
+    int name = name_of(fault.disk, relative);
     if (OS_REAL.fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
-        fault.fds[fd] = (struct descriptor){FOLDER, k_strdup(name)};
+        fault.fds[fd] = (struct descriptor){FOLDER, name};
         return;
     }
-    struct name *known = find_name(fault.disk->now, fault.disk->n_now, name);
-    K_ASSERT(existed == (known != NULL));
-    fault.fds[fd].node = known ? known->node : add_node(fault.disk, NULL, 0);
-    if (!known) record_name(name, fault.fds[fd].node, NULL);
-    if (known && (flags & O_TRUNC)) record_size(OP_SIZE, fd, 0);
+    int node = fault.disk->names[name].now;
+    K_ASSERT_OP(existed, ==, node != NO_NODE);
+    if (!existed) {
+        node = add_node(fault.disk, NULL, 0);
+        record_name(name, node, NO_NAME);
+    }
+    fault.fds[fd].node = node;
+    if (existed && (flags & O_TRUNC)) record_size(OP_SIZE, fd, 0);
 }
 
 /* ---- the table ---- */
@@ -258,10 +247,7 @@ static int fault_open(const char *path, int flags, mode_t mode) {
 
 static int fault_close(int fd) {
     pthread_mutex_lock(&fault.lock);
-    if (fd >= 0 && fd < DESCRIPTORS) {
-        k_free(fault.fds[fd].folder);
-        fault.fds[fd] = (struct descriptor){.node = NO_NODE};
-    }
+    if (fd >= 0 && fd < DESCRIPTORS) fault.fds[fd].node = NO_NODE;
     int result = OS_REAL.close(fd);
     leave();
     return result;
@@ -344,12 +330,13 @@ static int fault_stat(const char *path, struct stat *st) {
 
 static int fault_rename(const char *from, const char *to) {
     int result = enter(FAULT_RENAME, false, NULL) ? -1 : OS_REAL.rename(from, to);
-    const char *old_name = below(from), *name = below(to);
-    if (result == 0 && name) {
-        K_ASSERT(old_name != NULL);
-        struct name *known = find_name(fault.disk->now, fault.disk->n_now, old_name);
-        K_ASSERT(known != NULL && known->node != FOLDER);
-        record_name(name, known->node, old_name);
+    const char *old_path = below(from), *path = below(to);
+    if (result == 0 && path) {
+        K_ASSERT(old_path != NULL);
+        int old_name = name_of(fault.disk, old_path), name = name_of(fault.disk, path);
+        int node = fault.disk->names[old_name].now;
+        K_ASSERT_OP(node, >=, 0);
+        record_name(name, node, old_name);
     }
     leave();
     return result;
@@ -357,14 +344,14 @@ static int fault_rename(const char *from, const char *to) {
 
 static int fault_unlink(const char *path) {
     int result = enter(FAULT_UNLINK, false, NULL) ? -1 : OS_REAL.unlink(path);
-    if (result == 0 && below(path)) record_name(below(path), NO_NODE, NULL);
+    if (result == 0 && below(path)) record_name(name_of(fault.disk, below(path)), NO_NODE, NO_NAME);
     leave();
     return result;
 }
 
 static int fault_mkdir(const char *path, mode_t mode) {
     int result = enter(FAULT_MKDIR, false, NULL) ? -1 : OS_REAL.mkdir(path, mode);
-    if (result == 0 && below(path)) record_name(below(path), FOLDER, NULL);
+    if (result == 0 && below(path)) record_name(name_of(fault.disk, below(path)), FOLDER, NO_NAME);
     leave();
     return result;
 }
@@ -584,8 +571,8 @@ static void load_one(void *ctx, const char *path, const char *name, bool folder)
         uint8_t *bytes = read_whole(path, &n);
         node = add_node(disk, bytes, n);
     }
-    set_name(&disk->start, &disk->n_start, name, node);
-    set_name(&disk->now, &disk->n_now, name, node);
+    int number = name_of(disk, name);
+    disk->names[number].start = disk->names[number].now = node;
 }
 
 struct disk *disk_start(const char *dir) {
@@ -608,22 +595,15 @@ void disk_stop(struct disk *disk) {
     pthread_mutex_lock(&fault.lock);
     K_ASSERT(fault.disk == disk);
     fault.disk = NULL;
-    for (int fd = 0; fd < DESCRIPTORS; fd++) {
-        k_free(fault.fds[fd].folder);
-        fault.fds[fd] = (struct descriptor){.node = NO_NODE};
-    }
+    for (int fd = 0; fd < DESCRIPTORS; fd++) fault.fds[fd].node = NO_NODE;
     pthread_mutex_unlock(&fault.lock);
 }
 
 void disk_free(struct disk *disk) {
     for (size_t i = 0; i < disk->n_nodes; i++) k_free(disk->nodes[i].bytes);
-    for (size_t i = 0; i < disk->n_ops; i++) {
-        k_free(disk->ops[i].bytes);
-        k_free(disk->ops[i].name);
-        k_free(disk->ops[i].old_name);
-    }
-    free_names(disk->start, disk->n_start);
-    free_names(disk->now, disk->n_now);
+    for (size_t i = 0; i < disk->n_ops; i++) k_free(disk->ops[i].bytes);
+    for (size_t i = 0; i < disk->n_names; i++) k_free(disk->names[i].path);
+    k_free(disk->names);
     k_free(disk->nodes);
     k_free(disk->ops);
     k_free(disk);
@@ -641,9 +621,9 @@ struct choice {
 };
 
 struct image {
-    struct buf *files; /* by node */
-    struct name *names;
-    size_t n_names;
+    int *names;        /* by name: its node, once all ops on names are applied            */
+    struct buf *files; /* by node                                                         */
+    bool *named;       /* by node: has a name, and so is worth building                   */
 };
 
 struct crash {
@@ -684,74 +664,78 @@ static void image_sectors(struct buf *file, const struct op *op, uint64_t seed) 
     }
 }
 
-static void image_apply(struct image *image, const struct op *op, const struct choice *choice) {
-    struct buf *file = op->node >= 0 ? &image->files[op->node] : NULL;
+static void image_apply(struct buf *file, const struct op *op, const struct choice *choice) {
     uint64_t end = op->at + op->n;
-    if (choice->fate == LOST) return;
-    switch (op->kind) {
-    case OP_WRITE:
+    if (op->kind == OP_SIZE) {
+        if (op->n < file->n) file->n = op->n;
+        image_grow(file, op->n);
+    } else if (op->kind == OP_GROW) {
+        image_grow(file, op->n);
+    } else if (op->kind == OP_WRITE) {
         if (choice->fate == KEPT) image_write(file, op, op->at, end);
         if (choice->fate == SIZE_ONLY) image_grow(file, end);
         if (choice->fate == FRONT) image_write(file, op, op->at, choice->cut);
         if (choice->fate == REAR) image_write(file, op, choice->cut, end);
         if (choice->fate == SECTORS) image_sectors(file, op, choice->cut);
-        break;
-    case OP_SIZE:
-        if (op->n < file->n) file->n = op->n;
-        image_grow(file, op->n);
-        break;
-    case OP_GROW: image_grow(file, op->n); break;
-    case OP_NAME:
-        if (op->old_name) set_name(&image->names, &image->n_names, op->old_name, NO_NODE);
-        set_name(&image->names, &image->n_names, op->name, op->node);
-        break;
-    case OP_SYNC:
-    case OP_SYNC_NAMES:
-    case OP_MARK: break;
     }
-}
-
-static int compare_names(const void *a, const void *b) {
-    return strcmp(((const struct name *)a)->name, ((const struct name *)b)->name);
 }
 
 /* A name whose folder is not there is not there either. */
-static bool is_reachable(const struct image *image, const char *name) {
-    char folder[PATH_BYTES];
-    const char *slash = strrchr(name, '/');
-    if (!slash) return true;
-    snprintf(folder, sizeof folder, "%.*s", (int)(slash - name), name);
-    struct name *found = find_name(image->names, image->n_names, folder);
-    return found && found->node == FOLDER && is_reachable(image, folder);
+static bool is_reachable(const struct crash *c, const struct image *image, int name) {
+    if (image->names[name] == NO_NODE) return false;
+    int folder = c->disk->names[name].folder;
+    return folder == ROOT_NAME ||
+           (image->names[folder] == FOLDER && is_reachable(c, image, folder));
+}
+
+static void image_name(const struct crash *c, struct image *image) {
+    const struct disk *disk = c->disk;
+    for (size_t i = 0; i < disk->n_names; i++) image->names[i] = disk->names[i].start;
+    for (size_t i = 0; i <= c->call; i++) {
+        const struct op *op = &disk->ops[i];
+        if (op->kind != OP_NAME || c->choice[i].fate == LOST) continue;
+        if (op->old_name != NO_NAME) image->names[op->old_name] = NO_NODE;
+        image->names[op->name] = op->node;
+    }
+    for (size_t i = 0; i < disk->n_names; i++)
+        if (image->names[i] >= 0) image->named[image->names[i]] = true;
 }
 
 static struct image image_build(const struct crash *c) {
-    struct disk *disk = c->disk;
-    struct image image = {.files = k_alloc_array(disk->n_nodes + 1, sizeof *image.files)};
+    const struct disk *disk = c->disk;
+    struct image image = {
+        .names = k_alloc_array(disk->n_names + 1, sizeof *image.names),
+        .files = k_alloc_array(disk->n_nodes + 1, sizeof *image.files),
+        .named = k_zalloc(disk->n_nodes + 1),
+    };
+    image_name(c, &image);
     for (size_t i = 0; i < disk->n_nodes; i++) {
         buf_init(&image.files[i], SIZE_MAX / 4);
-        K_ASSERT(buf_add(&image.files[i], disk->nodes[i].bytes, disk->nodes[i].n) == 0);
+        if (image.named[i])
+            K_ASSERT(buf_add(&image.files[i], disk->nodes[i].bytes, disk->nodes[i].n) == 0);
     }
-    for (size_t i = 0; i < disk->n_start; i++)
-        set_name(&image.names, &image.n_names, disk->start[i].name, disk->start[i].node);
-    for (size_t i = 0; i <= c->call; i++) image_apply(&image, &disk->ops[i], &c->choice[i]);
-    if (image.n_names > 1) qsort(image.names, image.n_names, sizeof *image.names, compare_names);
+    for (size_t i = 0; i <= c->call; i++) {
+        const struct op *op = &disk->ops[i];
+        if (op->kind <= OP_GROW && image.named[op->node] && c->choice[i].fate != LOST)
+            image_apply(&image.files[op->node], op, &c->choice[i]);
+    }
     return image;
 }
 
-static void image_free(struct crash *c, struct image *image) {
+static void image_free(const struct crash *c, struct image *image) {
     for (size_t i = 0; i < c->disk->n_nodes; i++) buf_release(&image->files[i]);
     k_free(image->files);
-    free_names(image->names, image->n_names);
+    k_free(image->names);
+    k_free(image->named);
 }
 
-static uint64_t image_hash(const struct image *image, uint64_t mark) {
-    uint64_t hash = hash_mix(mark + 1);
-    for (size_t i = 0; i < image->n_names; i++) {
-        const struct name *name = &image->names[i];
-        if (!is_reachable(image, name->name)) continue;
-        hash = hash_mix(hash ^ hash_str(str_from(name->name)));
-        if (name->node >= 0) hash = hash_mix(hash ^ hash_str(buf_str(&image->files[name->node])));
+static uint64_t image_hash(const struct crash *c, const struct image *image) {
+    uint64_t hash = hash_mix(c->mark + 1);
+    for (size_t i = 0; i < c->disk->n_names; i++) {
+        int node = image->names[i];
+        if (!is_reachable(c, image, (int)i)) continue;
+        hash = hash_mix(hash ^ (i + 1));
+        if (node >= 0) hash = hash_mix(hash ^ hash_str(buf_str(&image->files[node])));
     }
     return hash ? hash : 1;
 }
@@ -778,22 +762,23 @@ static bool set_add(struct crash *c, uint64_t hash) {
 static void materialise(const struct crash *c, const struct image *image) {
     OS_REAL.mkdir(c->scratch, 0750);
     empty(c->scratch);
-    for (size_t i = 0; i < image->n_names; i++) { /* sorted: a folder before what is in it */
+    for (size_t i = 0; i < c->disk->n_names; i++) { /* a folder before what is in it */
         char path[PATH_BYTES];
-        const struct name *name = &image->names[i];
-        if (!is_reachable(image, name->name)) continue;
-        K_ASSERT(snprintf(path, sizeof path, "%s/%s", c->scratch, name->name) < PATH_BYTES);
-        if (name->node == FOLDER)
+        int node = image->names[i];
+        if (!is_reachable(c, image, (int)i)) continue;
+        K_ASSERT(snprintf(path, sizeof path, "%s/%s", c->scratch, c->disk->names[i].path) <
+                 PATH_BYTES);
+        if (node == FOLDER)
             OS_REAL.mkdir(path, 0750);
         else
-            write_whole(path, image->files[name->node].p, image->files[name->node].n);
+            write_whole(path, image->files[node].p, image->files[node].n);
     }
 }
 
 /* Builds the state of the present choices and shows it, unless it was shown before. */
 static void show(struct crash *c, const char *what) {
     struct image image = image_build(c);
-    if (set_add(c, image_hash(&image, c->mark))) {
+    if (set_add(c, image_hash(c, &image))) {
         materialise(c, &image);
         struct disk_state state = {c->scratch, what, c->call, c->mark, c->states++};
         c->visit(c->ctx, &state);
