@@ -198,6 +198,8 @@ static const struct source_ops VIEW_OPS = {
     .keys = view_keys,
 };
 
+bool source_is_head(const struct source *s) { return s->ops == &VIEW_OPS; }
+
 /* ---- building ---- */
 
 static void radix_sort(uint32_t *key, uint32_t *value, uint32_t *key2, uint32_t *value2,

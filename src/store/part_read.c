@@ -378,15 +378,21 @@ static int read_starts(const struct part *p, uint32_t block, uint64_t *starts, u
 
 static int read_customers(const struct part *p, uint32_t block, struct row_block *out,
                           struct keel_error *err) {
-    uint32_t gaps[CHUNK_ROWS], runs;
-    uint16_t at[CHUNK_ROWS + 1];
+    uint32_t gaps[CHUNK_ROWS + 1], runs;
     TRY(read_starts(p, block, out->starts, gaps, &runs, err));
-    bits_to_index(out->starts, at);
-    at[runs] = (uint16_t)out->n;
+    gaps[runs] = 0;
+    /* Without branches: runs are short, and their lengths cannot be predicted. */
     uint32_t customer = p->block_first[block];
-    for (uint32_t k = 0; k < runs; k++) {
-        customer += gaps[k];
-        for (uint32_t i = at[k]; i < at[k + 1]; i++) out->customer[i] = customer;
+    const uint32_t *gap = gaps;
+    for (uint32_t w = 0; w * 64 < out->n; w++) {
+        uint64_t starts = out->starts[w];
+        uint32_t end = out->n - w * 64 < 64 ? out->n : w * 64 + 64;
+        for (uint32_t i = w * 64; i < end; i++, starts >>= 1) {
+            uint32_t start = (uint32_t)starts & 1;
+            customer += *gap & (0 - start);
+            gap += start;
+            out->customer[i] = customer;
+        }
     }
     return customer == p->block_last[block] ? 0 : corrupt(p, "customers", err);
 }
@@ -413,12 +419,16 @@ static int read_times(const struct part *p, uint32_t block, const uint64_t *star
     first[runs] = gap[out->n - runs] = 0;
     uint32_t t = 0;
     const uint32_t *f = first, *g = gap;
-    for (uint32_t i = 0; i < out->n; i++) {
-        uint32_t start = (uint32_t)(starts[i >> 6] >> (i & 63)) & 1;
-        t = start ? *f : t + *g;
-        f += start;
-        g += 1 - start;
-        rel[i] = t;
+    for (uint32_t w = 0; w * 64 < out->n; w++) {
+        uint64_t word = starts[w];
+        uint32_t end = out->n - w * 64 < 64 ? out->n : w * 64 + 64;
+        for (uint32_t i = w * 64; i < end; i++, word >>= 1) {
+            uint32_t start = (uint32_t)word & 1, mask = 0 - start;
+            t = ((t + *g) & ~mask) | (*f & mask);
+            f += start;
+            g += 1 - start;
+            rel[i] = t;
+        }
     }
     for (uint32_t i = 0; i < out->n; i++) out->time[i] = (base + rel[i]) * unit;
     return 0;

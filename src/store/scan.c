@@ -63,6 +63,26 @@ static void open_column(struct scan *s, struct scan_column *c, uint32_t id) {
     c->out_batch = c->items_batch = UINT64_MAX;
 }
 
+/* Parts of a group stand in the order of the set, and before its heads. */
+static int find_moves(struct scan *s, struct keel_error *err) {
+    const struct moves *moves;
+    TRY(snapshot_moves(s->snap, &moves, err));
+    uint32_t bucket = 0, part = 0;
+    for (uint32_t i = 0; i < s->group_count; i++) {
+        struct group *g = &s->groups[i];
+        g->parts = moves->parts + part;
+        while (g->part_count < g->count && !source_is_head(g->sources[g->part_count]))
+            g->part_count++;
+        part += g->part_count;
+        while (bucket < moves->bucket_count &&
+               moves->buckets[bucket].bucket < g->sources[0]->bucket)
+            bucket++;
+        if (bucket < moves->bucket_count && moves->buckets[bucket].bucket == g->sources[0]->bucket)
+            g->moves = &moves->buckets[bucket];
+    }
+    return 0;
+}
+
 int scan_open(const struct snapshot *snap, const struct scan_spec *spec, struct scan **out,
               struct keel_error *err) {
     if (spec->column_count > SCAN_MAX_COLUMNS || spec->event_count > SCAN_MAX_EVENTS)
@@ -85,16 +105,15 @@ int scan_open(const struct snapshot *snap, const struct scan_spec *spec, struct 
         s->wanted_mask = UINT64_MAX;
     }
     group_sources(s);
+    s->ordinals = k_alloc_array(s->wanted_size + 1, sizeof *s->ordinals);
+    s->ordinals_of = k_zalloc((s->wanted_size + 1) * sizeof *s->ordinals_of);
     s->columns = k_zalloc((spec->column_count + 1) * sizeof *s->columns);
     for (uint32_t i = 0; i < spec->column_count; i++)
         open_column(s, &s->columns[i], spec->columns[i]);
-    for (uint32_t i = 0; i < s->group_count; i++) {
-        if (!s->groups[i].wanted) continue;
-        int code = group_find_moved(&s->groups[i], &snap->redirects, err);
-        if (code < 0) {
-            scan_close(s);
-            return code;
-        }
+    int code = find_moves(s, err);
+    if (code < 0) {
+        scan_close(s);
+        return code;
     }
     s->group = s->group_count;
     *out = s;
@@ -104,11 +123,9 @@ int scan_open(const struct snapshot *snap, const struct scan_spec *spec, struct 
 void scan_close(struct scan *s) {
     if (!s) return;
     scan_columns_release(s);
-    for (uint32_t i = 0; i < s->group_count; i++) {
-        k_free(s->groups[i].moved);
-        k_free(s->groups[i].disturbed);
-    }
     k_free(s->groups);
+    k_free(s->ordinals);
+    k_free(s->ordinals_of);
     k_free(s->events);
     k_free(s->wanted);
     k_free(s->slow);
@@ -144,7 +161,7 @@ static bool in_time(const struct scan *s, const struct source *source) {
 
 /* Only properties of events asked for, whose rows have posting copies here. */
 static bool can_post(const struct scan *s, const struct source *source) {
-    if (!s->events || (s->spec.ordered && s->spec.event_count != 1)) return false;
+    if (!s->events || (s->spec.ordered && (s->spec.event_count != 1 || s->any_slow))) return false;
     for (uint32_t i = 0; i < s->spec.column_count; i++)
         if (s->columns[i].event_stream == STREAM_ROWS) return false;
     for (uint32_t i = 0; i < s->spec.event_count; i++)
@@ -186,7 +203,7 @@ static void begin_source(struct scan *s) {
         }
         if (s->block == s->end_block) continue;
         s->posting = can_post(s, source);
-        s->posting_event = 0;
+        s->posting_event = s->hole = 0;
         if (s->posting) begin_posting_event(s, source);
         return;
     }
@@ -197,14 +214,14 @@ static int begin_group(struct scan *s, struct keel_error *err) {
     while (s->group < s->group_count && !s->groups[s->group].wanted);
     if (s->group == s->group_count) return 0;
     scan_columns_new_group(s);
-    TRY(scan_gather(s, err));
+    TRY(scan_mark_slow(s, err));
     s->source = 0;
     s->phase = PHASE_SOURCE;
     begin_source(s);
     return 1;
 }
 
-/* Rows of the range, of the time asked for, and not on the slow path. Customers ascend. */
+/* Rows of the range and of the time asked for. Customers ascend. */
 static void restrict_rows(struct scan *s, const struct source *source) {
     const struct row_block *b = &s->rowset;
     uint64_t last = (uint64_t)s->first + s->count;
@@ -214,11 +231,40 @@ static void restrict_rows(struct scan *s, const struct source *source) {
     if (source->min_time < s->spec.from_ms || source->max_time >= s->spec.to_ms)
         for (uint32_t i = 0; i < b->n; i++)
             if (b->time[i] < s->spec.from_ms || b->time[i] >= s->spec.to_ms) bit_clear(s->live, i);
-    if (!s->any_slow) return;
-    for (uint32_t i = 0; i < b->n; i++) {
-        uint32_t c = b->customer[i] - s->first;
-        if (c < s->count && s->slow[c >> 6] >> (c & 63) & 1) bit_clear(s->live, i);
+}
+
+/* The misplaced rows of this source, if it is a part. */
+static const struct part_moves *moves_here(const struct scan *s) {
+    static const struct part_moves NONE;
+    const struct group *g = &s->groups[s->group];
+    return s->source < g->part_count ? &g->parts[s->source] : &NONE;
+}
+
+/* Takes misplaced rows out of a block; blocks come in ascending order. */
+static void skip_misplaced(struct scan *s, uint32_t block) {
+    const struct part_moves *m = moves_here(s);
+    uint32_t from = block * CHUNK_ROWS;
+    while (s->hole < m->count && m->rows[s->hole] < from) s->hole++;
+    for (; s->hole < m->count && m->rows[s->hole] < from + s->rowset.n; s->hole++)
+        bit_clear(s->live, m->rows[s->hole] - from);
+}
+
+/* The same for a chunk of postings. */
+static void skip_holes(struct scan *s, uint32_t event, uint32_t chunk) {
+    const struct part_moves *m = moves_here(s);
+    uint32_t from = chunk * CHUNK_ROWS, lo = 0, hi = m->count;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        const struct hole *h = &m->holes[mid];
+        if (h->event < event || (h->event == event && h->ordinal < from))
+            lo = mid + 1;
+        else
+            hi = mid;
     }
+    for (;
+         lo < m->count && m->holes[lo].event == event && m->holes[lo].ordinal < from + s->rowset.n;
+         lo++)
+        bit_clear(s->live, m->holes[lo].ordinal - from);
 }
 
 enum { FEW_EVENTS = 8 };
@@ -257,10 +303,12 @@ static int next_block(struct scan *s, const struct source *source, struct batch 
     while (s->block < s->end_block) {
         uint32_t block = s->block++;
         if (!(source->block_events[block] & s->wanted_mask)) continue;
-        TRY(source->ops->rows(source, block, ROWS_CUSTOMER | ROWS_TIME | ROWS_EVENT, &s->rowset,
-                              err));
+        unsigned parts = ROWS_CUSTOMER | ROWS_TIME | ROWS_EVENT | (s->any_slow ? ROWS_NUMBER : 0);
+        TRY(source->ops->rows(source, block, parts, &s->rowset, err));
         mark_events(s);
         restrict_rows(s, source);
+        skip_misplaced(s, block);
+        if (s->any_slow) scan_take_slow(s, source, block);
         if (!bits_any(s->live)) continue;
         s->kind = BATCH_BLOCK;
         hand_out(s, out);
@@ -284,6 +332,7 @@ static int next_posting(struct scan *s, const struct source *source, struct batc
         for (uint32_t i = 0; i < b->n; i++) b->event[i] = event;
         bits_first(s->live, b->n);
         restrict_rows(s, source);
+        skip_holes(s, event, chunk);
         if (!bits_any(s->live)) continue;
         s->kind = BATCH_POSTING;
         s->posting_chunk = chunk;
@@ -303,6 +352,7 @@ static int advance(struct scan *s, struct batch *out, struct keel_error *err) {
             break;
         case PHASE_SOURCE:
             if (s->source == s->groups[s->group].count) {
+                scan_finish_slow(s);
                 s->phase = PHASE_GATHER;
                 break;
             }

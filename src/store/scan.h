@@ -25,11 +25,11 @@ struct scan;
 enum { SCAN_MAX_COLUMNS = 64, SCAN_MAX_EVENTS = 256 };
 
 struct scan_spec {
-    const uint32_t *events;  /* stream ids of the events to see; NULL: all               */
+    const uint32_t *events; /* stream ids of the events to see; NULL: all               */
     uint32_t event_count;
     const uint32_t *columns; /* column ids; at most SCAN_MAX_COLUMNS                     */
     uint32_t column_count;
-    int64_t from_ms, to_ms;  /* half-open; INT64_MIN, INT64_MAX: no bound                */
+    int64_t from_ms, to_ms; /* half-open; INT64_MIN, INT64_MAX: no bound                */
     bool ordered;
 };
 

@@ -7,30 +7,52 @@
 #include "store/scan.h"
 #include "store/store.h"
 
-/* Rows of `number` that a source has placed under `placed` but that belong to `root` now. */
-struct moved {
-    uint32_t root, placed, number;
-    uint32_t source; /* of the group */
-};
-
-/* The sources of one bucket that the scan needs. */
-struct group {
-    struct source *const *sources;
-    uint32_t count;
-    bool overlapping;    /* their times do: rows of one customer must be merged */
-    bool wanted;         /* any lies in the scan's span of time                 */
-    struct moved *moved; /* by root */
-    uint32_t moved_count;
-    uint32_t *disturbed; /* customers with moved rows, either side: sorted, unique */
-    uint32_t disturbed_count;
-};
-
 /* One row on the slow path. */
 struct gathered_row {
     uint32_t customer, number;
     int64_t time;
     uint32_t event, ordinal, row;
     uint32_t source; /* of the group */
+};
+
+/* A row that is not to be taken where it lies: by its place in the spine, and in its stream. */
+struct hole {
+    uint32_t event, ordinal;
+};
+
+/* The misplaced rows of one part. */
+struct part_moves {
+    uint32_t count;
+    uint32_t *rows;     /* ascending                */
+    struct hole *holes; /* by event, then ordinal   */
+};
+
+/* Of all parts of one bucket. `source` of a row counts the bucket's parts from 0, which is their
+ * place in the group: heads arrived later and stand behind. */
+struct bucket_moves {
+    int32_t bucket;
+    uint32_t count;
+    struct gathered_row *rows; /* by customer, as on the slow path */
+};
+
+struct moves {
+    uint32_t part_count, bucket_count;
+    struct part_moves *parts;     /* as in the set */
+    struct bucket_moves *buckets; /* ascending     */
+};
+
+/* The moves of a snapshot, found if they are not yet. Borrowed. */
+int snapshot_moves(const struct snapshot *snap, const struct moves **out, struct keel_error *err);
+
+/* The sources of one bucket that the scan needs. */
+struct group {
+    struct source *const *sources;
+    uint32_t count;
+    bool overlapping;                 /* their times do: rows of one customer must be merged */
+    bool wanted;                      /* any lies in the scan's span of time                 */
+    const struct bucket_moves *moves; /* NULL: none                                          */
+    const struct part_moves *parts;   /* of the sources that are parts                       */
+    uint32_t part_count;
 };
 
 /* The last decoded chunk of a column in each source of the group. */
@@ -74,7 +96,8 @@ struct scan {
     uint32_t group;
     enum scan_phase phase;
     uint32_t source, block, end_block;               /* within the group */
-    bool posting;                                    /* this source is read by postings */
+    uint32_t hole;                             /* next misplaced row of this source */
+    bool posting;                              /* this source is read by postings   */
     uint32_t posting_event, posting_at, posting_end; /* index into events; ordinals */
     uint32_t posting_chunk;                          /* of the current batch */
     uint64_t *slow; /* bit per customer of the range: taken by the slow path */
@@ -82,6 +105,9 @@ struct scan {
     bool any_slow;
     struct gathered_row *rows;
     uint32_t row_count, row_capacity, row_at;
+    uint32_t *ordinals;    /* by stream id: the next ordinal while a block is walked */
+    uint32_t *ordinals_of; /* the walk that set it */
+    uint32_t walk;
 
     /* the current batch */
     uint64_t serial;
@@ -96,12 +122,15 @@ struct scan {
 /* Sets bit i where a[i] == v. */
 void bits_equal_u32(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits);
 
-int group_find_moved(struct group *g, const struct redirect_view *redirects,
-                     struct keel_error *err);
+/* Customers before others: then time, number, source, row. */
+int gathered_order(const void *a, const void *b);
 
-/* Marks in s->slow the customers of the range that need the slow path in the current group, and
- * collects their rows, sorted, in s->rows. */
-int scan_gather(struct scan *s, struct keel_error *err);
+/* Marks in s->slow the customers of the range whose rows must be merged, for an ordered scan. */
+int scan_mark_slow(struct scan *s, struct keel_error *err);
+/* Takes the live rows of slow customers out of the current block and keeps them. */
+void scan_take_slow(struct scan *s, const struct source *source, uint32_t block);
+/* Adds the misplaced rows of the range's customers to those kept, and sorts. */
+void scan_finish_slow(struct scan *s);
 /* The next batch of them; 0 when there is none. */
 int scan_gather_next(struct scan *s, struct batch *out);
 

@@ -3,21 +3,17 @@
  * A part was written at some version of the redirects; a number that moved since has its rows, if
  * it has any in that part, under the root it had then: the `from` of its first later move.
  * Candidates are sorted by that root, so that the part's blocks are decoded once, in order, however
- * many moved.
+ * many moved. The rows found are kept, so that a scan neither searches nor decodes for them: 32
+ * bytes a row, until compaction has put them in place.
  */
 #include <stdlib.h>
 
 #include "store/scan_int.h"
+#include "store/store_int.h"
 
 struct candidate {
     uint32_t placed, number;
 };
-
-static int by_number(const void *a, const void *b) {
-    const struct redirect_move *x = a, *y = b;
-    if (x->number != y->number) return x->number < y->number ? -1 : 1;
-    return (x->version > y->version) - (x->version < y->version);
-}
 
 static int by_placed(const void *a, const void *b) {
     const struct candidate *x = a, *y = b;
@@ -25,110 +21,178 @@ static int by_placed(const void *a, const void *b) {
     return (x->number > y->number) - (x->number < y->number);
 }
 
-static int by_root(const void *a, const void *b) {
-    const struct moved *x = a, *y = b;
-    if (x->root != y->root) return x->root < y->root ? -1 : 1;
-    if (x->source != y->source) return x->source < y->source ? -1 : 1;
-    return (x->number > y->number) - (x->number < y->number);
-}
-
-static int by_value(const void *a, const void *b) {
+static int by_row(const void *a, const void *b) {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     return (x > y) - (x < y);
 }
 
-static uint32_t list_candidates(const struct redirect_view *redirects, uint32_t version,
-                                struct candidate **out) {
-    uint32_t from = 0, n = 0;
-    while (from < redirects->move_count && redirects->moves[from].version <= version) from++;
-    uint32_t count = redirects->move_count - from;
-    struct redirect_move *moves = k_alloc_array(count, sizeof *moves);
-    memcpy(moves, redirects->moves + from, count * sizeof *moves);
-    qsort(moves, count, sizeof *moves, by_number);
-    *out = k_alloc_array(count, sizeof **out);
-    for (uint32_t i = 0; i < count; i++) {
-        if (i && moves[i].number == moves[i - 1].number) continue;
-        if (redirect_root(redirects, moves[i].number) == moves[i].from) continue; /* and back */
-        (*out)[n++] = (struct candidate){.placed = moves[i].from, .number = moves[i].number};
-    }
-    k_free(moves);
-    qsort(*out, n, sizeof **out, by_placed);
-    return n;
+static int by_hole(const void *a, const void *b) {
+    const struct hole *x = a, *y = b;
+    if (x->event != y->event) return x->event < y->event ? -1 : 1;
+    return (x->ordinal > y->ordinal) - (x->ordinal < y->ordinal);
 }
 
-static bool in_block(const struct row_block *b, const struct candidate *c) {
-    uint32_t lo = 0, hi = b->n;
+/* Numbers that moved since the part was written, each with its place there, unless it is back or
+ * the part has no customer so high. `seen` is all clear, a bit a number, and left so. */
+static uint32_t list_candidates(const struct redirect_view *redirects, const struct source *s,
+                                uint64_t *seen, struct candidate **out) {
+    uint32_t lo = 0, hi = redirects->move_count, n = 0;
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
-        if (b->customer[mid] < c->placed)
+        if (redirects->moves[mid].version <= s->identity_version)
             lo = mid + 1;
         else
             hi = mid;
     }
-    for (; lo < b->n && b->customer[lo] == c->placed; lo++)
-        if (b->number[lo] == c->number) return true;
-    return false;
+    *out = k_alloc_array(redirects->move_count - lo, sizeof **out);
+    for (uint32_t i = lo; i < redirects->move_count; i++) {
+        const struct redirect_move *m = &redirects->moves[i];
+        if (m->from > s->block_last[s->blocks - 1] || seen[m->number >> 6] >> (m->number & 63) & 1)
+            continue;
+        seen[m->number >> 6] |= (uint64_t)1 << (m->number & 63);
+        if (redirect_root(redirects, m->number) != m->from)
+            (*out)[n++] = (struct candidate){.placed = m->from, .number = m->number};
+    }
+    for (uint32_t i = lo; i < redirects->move_count; i++) seen[redirects->moves[i].number >> 6] = 0;
+    if (n) qsort(*out, n, sizeof **out, by_placed);
+    return n;
 }
 
-/* Which candidates have rows in the source: those stay, in place; returns how many. */
-static int keep_present(const struct source *s, struct candidate *c, uint32_t n, uint32_t *kept,
-                        struct keel_error *err) {
-    struct row_block *block = k_alloc(sizeof *block);
-    uint32_t decoded = UINT32_MAX;
-    int code = 0;
-    *kept = 0;
-    for (uint32_t i = 0; i < n && code == 0; i++) {
-        uint32_t b = source_find_block(s, c[i].placed);
-        for (; b < s->blocks && s->block_first[b] <= c[i].placed && code == 0; b++) {
-            if (b != decoded) code = s->ops->rows(s, b, ROWS_CUSTOMER | ROWS_NUMBER, block, err);
-            decoded = b;
-            if (code == 0 && in_block(block, &c[i])) {
-                c[(*kept)++] = c[i];
-                break;
-            }
-        }
+/* ---- the rows of the candidates ---- */
+
+struct finding {
+    const struct redirect_view *redirects;
+    const struct source *source;
+    uint32_t index; /* of the source in its bucket */
+    struct row_block block;
+    uint32_t decoded;
+    struct gathered_row *rows;
+    uint32_t count, capacity;
+};
+
+static void add_row(struct finding *f, uint32_t block, uint32_t i) {
+    uint64_t before[BITS_WORDS] = {0};
+    bits_equal_u32(f->block.event, i, f->block.event[i], before);
+    if (f->count == f->capacity) {
+        f->capacity = f->capacity ? f->capacity * 2 : 256;
+        f->rows = k_realloc(f->rows, (size_t)f->capacity * sizeof *f->rows);
     }
-    k_free(block);
+    uint32_t base = f->source->ops->stream_base(f->source, f->block.event[i], block);
+    f->rows[f->count++] =
+        (struct gathered_row){.customer = redirect_root(f->redirects, f->block.number[i]),
+                              .number = f->block.number[i],
+                              .time = f->block.time[i],
+                              .event = f->block.event[i],
+                              .ordinal = base + bits_count(before),
+                              .row = block * CHUNK_ROWS + i,
+                              .source = f->index};
+}
+
+static int find_rows(struct finding *f, const struct candidate *c, struct keel_error *err) {
+    const struct source *s = f->source;
+    for (uint32_t b = source_find_block(s, c->placed);
+         b < s->blocks && s->block_first[b] <= c->placed; b++) {
+        if (b != f->decoded) TRY(s->ops->rows(s, b, ROWS_ALL, &f->block, err));
+        f->decoded = b;
+        uint32_t lo = 0, hi = f->block.n;
+        while (lo < hi) {
+            uint32_t mid = lo + (hi - lo) / 2;
+            if (f->block.customer[mid] < c->placed)
+                lo = mid + 1;
+            else
+                hi = mid;
+        }
+        for (; lo < f->block.n && f->block.customer[lo] == c->placed; lo++)
+            if (f->block.number[lo] == c->number) add_row(f, b, lo);
+    }
+    return 0;
+}
+
+static void note_part(struct part_moves *part, const struct gathered_row *rows, uint32_t count) {
+    part->count = count;
+    if (!count) return;
+    part->rows = k_alloc_array(count, sizeof *part->rows);
+    part->holes = k_alloc_array(count, sizeof *part->holes);
+    for (uint32_t i = 0; i < count; i++) {
+        part->rows[i] = rows[i].row;
+        part->holes[i] = (struct hole){.event = rows[i].event, .ordinal = rows[i].ordinal};
+    }
+    qsort(part->rows, count, sizeof *part->rows, by_row);
+    qsort(part->holes, count, sizeof *part->holes, by_hole);
+}
+
+/* All parts of one bucket, [first, end) of the set. */
+static int find_bucket(const struct snapshot *snap, const struct part_set *set, uint32_t first,
+                       uint32_t end, uint64_t *seen, struct moves *m, struct keel_error *err) {
+    struct finding *f = k_zalloc(sizeof *f);
+    int code = 0;
+    f->redirects = &snap->redirects;
+    for (uint32_t i = first; i < end && code == 0; i++) {
+        struct candidate *c;
+        uint32_t before = f->count;
+        f->source = part_source(set->parts[i]->part);
+        f->index = i - first;
+        f->decoded = UINT32_MAX;
+        if (f->source->identity_version >= snap->redirects.version) continue;
+        uint32_t n = list_candidates(&snap->redirects, f->source, seen, &c);
+        for (uint32_t k = 0; k < n && code == 0; k++) code = find_rows(f, &c[k], err);
+        k_free(c);
+        if (code == 0) note_part(&m->parts[i], f->rows + before, f->count - before);
+    }
+    if (f->count && code == 0) {
+        qsort(f->rows, f->count, sizeof *f->rows, gathered_order);
+        m->buckets[m->bucket_count++] =
+            (struct bucket_moves){.bucket = part_source(set->parts[first]->part)->bucket,
+                                  .count = f->count,
+                                  .rows = f->rows};
+    } else {
+        k_free(f->rows);
+    }
+    k_free(f);
     return code;
 }
 
-static void note_disturbed(struct group *g) {
-    uint32_t *d = k_alloc_array((size_t)g->moved_count * 2, sizeof *d), n = 0;
-    for (uint32_t i = 0; i < g->moved_count; i++) {
-        d[n++] = g->moved[i].root;
-        d[n++] = g->moved[i].placed;
+static int find_moves(const struct snapshot *snap, const struct part_set *set, struct moves **out,
+                      struct keel_error *err) {
+    uint64_t *seen = k_zalloc((size_t)(snap->redirects.numbers / 64 + 1) * sizeof *seen);
+    struct moves *m = k_zalloc(sizeof *m);
+    int code = 0;
+    m->part_count = set->count;
+    m->parts = k_zalloc((set->count + 1) * sizeof *m->parts);
+    m->buckets = k_zalloc((set->count + 1) * sizeof *m->buckets);
+    for (uint32_t i = 0; i < set->count && code == 0;) {
+        uint32_t end = i + 1;
+        while (end < set->count && part_source(set->parts[end]->part)->bucket ==
+                                       part_source(set->parts[i]->part)->bucket)
+            end++;
+        code = find_bucket(snap, set, i, end, seen, m, err);
+        i = end;
     }
-    qsort(d, n, sizeof *d, by_value);
-    for (uint32_t i = 0; i < n; i++)
-        if (i == 0 || d[i] != d[i - 1]) d[g->disturbed_count++] = d[i];
-    g->disturbed = d;
+    k_free(seen);
+    if (code < 0)
+        moves_free(m);
+    else
+        *out = m;
+    return code;
 }
 
-int group_find_moved(struct group *g, const struct redirect_view *redirects,
-                     struct keel_error *err) {
-    uint32_t capacity = 0;
-    for (uint32_t k = 0; k < g->count; k++) {
-        const struct source *s = g->sources[k];
-        if (s->identity_version >= redirects->version) continue;
-        struct candidate *c;
-        uint32_t kept, n = list_candidates(redirects, s->identity_version, &c);
-        int code = keep_present(s, c, n, &kept, err);
-        if (code == 0 && g->moved_count + kept > capacity) {
-            capacity = (g->moved_count + kept) * 2;
-            g->moved = k_realloc(g->moved, capacity * sizeof *g->moved);
-        }
-        for (uint32_t i = 0; i < kept && code == 0; i++)
-            g->moved[g->moved_count++] =
-                (struct moved){.root = redirect_root(redirects, c[i].number),
-                               .placed = c[i].placed,
-                               .number = c[i].number,
-                               .source = k};
-        k_free(c);
-        TRY(code);
+void moves_free(struct moves *m) {
+    if (!m) return;
+    for (uint32_t i = 0; i < m->part_count; i++) {
+        k_free(m->parts[i].rows);
+        k_free(m->parts[i].holes);
     }
-    if (g->moved_count) {
-        qsort(g->moved, g->moved_count, sizeof *g->moved, by_root);
-        note_disturbed(g);
-    }
-    return 0;
+    for (uint32_t i = 0; i < m->bucket_count; i++) k_free(m->buckets[i].rows);
+    k_free(m->parts);
+    k_free(m->buckets);
+    k_free(m);
+}
+
+int snapshot_moves(const struct snapshot *snap, const struct moves **out, struct keel_error *err) {
+    struct held_moves *held = snap->holds->moves;
+    pthread_mutex_lock(&held->lock);
+    int code = held->found ? 0 : find_moves(snap, held->set, &held->found, err);
+    *out = held->found;
+    pthread_mutex_unlock(&held->lock);
+    return code;
 }

@@ -75,6 +75,9 @@ struct source {
     const uint64_t *block_events; /* [blocks] bit (stream id % 64) of the events in it */
 };
 
+/* A view of a head; else a part. */
+bool source_is_head(const struct source *s);
+
 static inline uint64_t event_bit(uint32_t stream) { return (uint64_t)1 << (stream & 63); }
 
 /* First block that may hold a row of a customer >= c; blocks if none. */

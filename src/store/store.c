@@ -242,6 +242,7 @@ int store_close(struct store *s, struct keel_error *err) {
     if (!s) return 0;
     int code = journal_close(s->journal, err);
     held_view_unref(s->view);
+    held_moves_unref(s, s->moves);
     held_head_unref(s->head);
     part_set_unref(s, s->set);
     manifest_close(&s->manifest);
@@ -345,6 +346,28 @@ static struct held_view *current_view(struct store *s, const struct redirect_vie
     return s->view;
 }
 
+static struct held_moves *current_moves(struct store *s, uint32_t version) {
+    if (!s->moves || s->moves->set != s->set || s->moves->version != version) {
+        held_moves_unref(s, s->moves);
+        struct held_moves *m = k_zalloc(sizeof *m);
+        m->refs = 1;
+        m->set = part_set_ref(s->set);
+        m->version = version;
+        pthread_mutex_init(&m->lock, NULL);
+        s->moves = m;
+    }
+    atomic_fetch_add(&s->moves->refs, 1);
+    return s->moves;
+}
+
+void held_moves_unref(struct store *s, struct held_moves *m) {
+    if (!m || atomic_fetch_sub(&m->refs, 1) != 1) return;
+    moves_free(m->found);
+    part_set_unref(s, m->set);
+    pthread_mutex_destroy(&m->lock);
+    k_free(m);
+}
+
 static int source_order(const void *a, const void *b) {
     const struct source *x = *(struct source *const *)a, *y = *(struct source *const *)b;
     if (x->bucket != y->bucket) return x->bucket < y->bucket ? -1 : 1;
@@ -364,6 +387,7 @@ int snapshot_open(struct store *s, struct snapshot **out, struct keel_error *err
     redirects_view(s->redirects, &snap->redirects);
     holds->set = part_set_ref(s->set);
     holds->view = current_view(s, &snap->redirects);
+    holds->moves = current_moves(s, snap->redirects.version);
     pthread_mutex_unlock(&s->state);
     pthread_mutex_unlock(&s->ingest);
     struct source **of_head;
@@ -388,6 +412,7 @@ int snapshot_open(struct store *s, struct snapshot **out, struct keel_error *err
 void snapshot_close(struct snapshot *snap) {
     if (!snap) return;
     held_view_unref(snap->holds->view);
+    held_moves_unref(snap->store, snap->holds->moves);
     part_set_unref(snap->store, snap->holds->set);
     redirect_view_release(&snap->redirects);
     k_free(snap->holds);

@@ -38,10 +38,24 @@ struct held_view {
     uint32_t rows, version; /* what it was made from */
 };
 
+/* What part holds under another customer than today's root, at one version of the redirects: found
+ * by the first scan that asks, kept while parts and redirects stay as they are (scan_moved.c). */
+struct held_moves {
+    _Atomic uint32_t refs;
+    struct part_set *set;
+    uint32_t version;
+    pthread_mutex_t lock; /* the finding */
+    struct moves *found;  /* NULL until then */
+};
+
 struct snapshot_holds {
     struct part_set *set;
     struct held_view *view;
+    struct held_moves *moves;
 };
+
+void moves_free(struct moves *m);
+void held_moves_unref(struct store *s, struct held_moves *m);
 
 struct store {
     char *dir;
@@ -60,7 +74,8 @@ struct store {
     pthread_mutex_t state;      /* set, head, view */
     struct part_set *set;
     struct held_head *head;
-    struct held_view *view; /* the last one made, reused while nothing changed */
+    struct held_view *view; /* the last ones made, reused while nothing changed */
+    struct held_moves *moves;
 
     pthread_mutex_t lexicons_lock;
     struct lexicon **lexicons; /* by column id */
