@@ -110,10 +110,11 @@ void cursor_skip_container(struct json_cursor *c) {
 
 /* ---- scalars ---- */
 
-/* What may stand directly behind a number or literal. */
-static inline bool ends_scalar(char c) {
-    return c == ',' || c == '}' || c == ']' || c == ' ' || c == '\n' || c == '\r' || c == '\t' ||
-           !c;
+/* May the number or literal at the cursor end at p? Before a space, a comma or a bracket, or where
+ * the text ends: there the next token is. */
+static inline bool ends_scalar(const struct json_cursor *c, const char *p) {
+    return *p == ',' || *p == '}' || *p == ']' || *p == ' ' || *p == '\n' || *p == '\r' ||
+           *p == '\t' || p == c->text + c->at[1];
 }
 
 int cursor_literal(struct json_cursor *c, const char *word) {
@@ -122,7 +123,7 @@ int cursor_literal(struct json_cursor *c, const char *word) {
         p++;
         word++;
     }
-    if (*word || !ends_scalar(*p)) return cursor_fail(c, "a value is expected");
+    if (*word || !ends_scalar(c, p)) return cursor_fail(c, "a value is expected");
     c->at++;
     return 0;
 }
@@ -174,7 +175,7 @@ int cursor_number(struct json_cursor *c, double *out, struct str *raw) {
         whole = false;
         p = take_exponent(p + 1, &exponent);
     }
-    if (!p || !ends_scalar(*p)) return cursor_fail(c, "a number or value is expected");
+    if (!p || !ends_scalar(c, p)) return cursor_fail(c, "a number or value is expected");
     c->at++;
     *raw = (struct str){start, (size_t)(p - start)};
     bool fits = digits <= 19 && m <= exact;

@@ -122,7 +122,7 @@ enum segment_key segment_key_of(struct str key) {
 /* The first walk. Objects and arrays that are written later are skipped, everything else is checked
  * here: so all of an accepted event is JSON. Values that are null count as absent. */
 static int find_keys(struct json_cursor *c, struct segment_object *object) {
-    struct str key;
+    struct str key = {"", 0};
     memset(object, 0, sizeof *object);
     object->start = c->at;
     for (bool first = true; cursor_member(c, &first, &key) > 0;) {
@@ -357,7 +357,7 @@ static int take_items(struct json_cursor *c, struct document *d) {
 
 /* The keys of a batch beside "batch": what nobody reads must be JSON all the same. */
 static int check_envelope(struct json_cursor *c, const struct segment_object *object) {
-    struct str key;
+    struct str key = {"", 0};
     c->at = object->start;
     for (bool first = true; cursor_member(c, &first, &key) > 0;) {
         if (c->at == object->at[KEY_BATCH])
@@ -507,8 +507,8 @@ uint64_t segment_read_lines(struct segment_reader *r, struct str lines, uint64_t
     K_ASSERT(lines.n && lines.p[lines.n - 1] == '\n');
     sink->writer->utf8_known = true;
     int code = json_tokens_find(r->tokens, (struct str){lines.p, lines.n - 1}, &why);
-    struct json_cursor c = {.text = lines.p, .scratch = &r->scratch};
-    if (code == 0) c.at = json_tokens_first(r->tokens);
+    struct json_cursor c = {.text = lines.p, .at = json_tokens_first(r->tokens)};
+    c.scratch = &r->scratch;
     bool escapes = memchr(lines.p, '\\', lines.n) != NULL;
     for (; lines.n; d.line++) {
         struct str line = next_line(&lines);

@@ -63,7 +63,7 @@ static void skip_null(struct json_cursor *c) { (void)cursor_literal(c, "null"); 
 
 static void write_number(struct fields *f, struct str name) {
     double number;
-    struct str text;
+    struct str text = {"", 0};
     int kind = cursor_number(f->c, &number, &text);
     if (kind == 1) event_number(f->w, f->scope, name, number);
     if (kind == 2) event_string(f->w, f->scope, name, text);
@@ -84,7 +84,7 @@ static inline struct str full_name(struct fields *f, struct str key) {
 
 static void write_members(struct fields *f, int part) {
     struct json_cursor *c = f->c;
-    struct str key;
+    struct str key = {"", 0};
     for (bool first = true; cursor_member(c, &first, &key) > 0;) {
         if (f->spec1 && part == 1) key = rename_key(key, f->spec1 == SPEC1_PRODUCT);
         struct str name = full_name(f, key);
@@ -111,7 +111,7 @@ static void write_object(struct fields *f, struct str name, int part) {
 static void write_item_value(struct fields *f, struct str name) {
     struct json_cursor *c = f->c;
     double number;
-    struct str text;
+    struct str text = {"", 0};
     int kind;
     switch (cursor_peek(c)) {
     case '"':
@@ -138,7 +138,7 @@ static void write_item_value(struct fields *f, struct str name) {
 
 static void write_items(struct fields *f, struct str name) {
     struct json_cursor *c = f->c;
-    struct str key;
+    struct str key = {"", 0};
     event_list_begin(f->w, name);
     for (bool first = true; cursor_element(c, &first) > 0;) {
         event_item_begin(f->w);
@@ -197,7 +197,7 @@ static void write_value(struct fields *f, struct str name, int part) {
 
 /* Of the library that sent the event: who it is. */
 static void write_library(struct fields *f) {
-    struct str key;
+    struct str key = {"", 0};
     if (cursor_peek(f->c) != '{') {
         write_value(f, STR("library"), 1);
         return;
@@ -230,7 +230,7 @@ static bool repeats_traits(const struct segment_event *e, const uint32_t *start)
 }
 
 static void write_context(struct fields *f, const struct segment_event *e, const uint32_t *start) {
-    struct str key;
+    struct str key = {"", 0};
     f->c->at = start;
     if (cursor_peek(f->c) != '{') {
         write_value(f, STR("context"), 1);
@@ -270,7 +270,7 @@ static bool has_others(const struct segment_event *e) {
 }
 
 static void write_others(struct fields *f, const struct segment_event *e) {
-    struct str key;
+    struct str key = {"", 0};
     f->c->at = e->object->start;
     for (bool first = true; cursor_member(f->c, &first, &key) > 0;) {
         if (is_other(e->type, segment_key_of(key)))

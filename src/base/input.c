@@ -67,7 +67,7 @@ static unsigned long long raw_offset(const struct input *in) {
 
 /* ---- decoders: at least one byte into `to`, or in->end ---- */
 
-static int pull_plain(struct input *in, char *to, size_t room, size_t *got,
+static int pull_plain(struct input *in, void *to, size_t room, size_t *got,
                       struct keel_error *err) {
     size_t left = in->raw_n - in->raw_at;
     if (left) { /* what was read to look at the first bytes */
@@ -103,7 +103,7 @@ static int next_member(struct input *in, struct keel_error *err) {
     return 0;
 }
 
-static int pull_gzip(struct input *in, char *to, size_t room, size_t *got, struct keel_error *err) {
+static int pull_gzip(struct input *in, void *to, size_t room, size_t *got, struct keel_error *err) {
     while (*got == 0 && !in->end) {
         if (!in->open_frame) {
             int more = next_member(in, err);
@@ -112,7 +112,7 @@ static int pull_gzip(struct input *in, char *to, size_t room, size_t *got, struc
         TRY(fill_raw(in, 1, err));
         in->gz.next_in = in->raw + in->raw_at;
         in->gz.avail_in = (uInt)(in->raw_n - in->raw_at);
-        in->gz.next_out = (Bytef *)to;
+        in->gz.next_out = to;
         in->gz.avail_out = (uInt)room;
         int code = inflate(&in->gz, Z_NO_FLUSH);
         in->raw_at = in->raw_n - in->gz.avail_in;
@@ -131,7 +131,7 @@ static int pull_gzip(struct input *in, char *to, size_t room, size_t *got, struc
     return 0;
 }
 
-static int pull_zstd(struct input *in, char *to, size_t room, size_t *got, struct keel_error *err) {
+static int pull_zstd(struct input *in, void *to, size_t room, size_t *got, struct keel_error *err) {
     while (*got == 0) {
         TRY(fill_raw(in, 1, err));
         bool at_end = in->raw_end && in->raw_at == in->raw_n;

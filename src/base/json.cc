@@ -249,7 +249,8 @@ extern "C" bool json_i64(struct json_value v, int64_t *out) {
     if (json_type(v) != JSON_NUMBER) return false;
     if (!element_of(v).get(*out)) return true;
     if (!tape_of(v).is_double() || element_of(v).get(number)) return false;
-    if (!(number >= -0x1p63 && number < 0x1p63)) return false;
+    const double limit = 9223372036854775808.0; /* 2^63 */
+    if (number < -limit || number >= limit) return false;
     int64_t whole = static_cast<int64_t>(number);
     if (static_cast<double>(whole) != number) return false;
     *out = whole;

@@ -214,6 +214,8 @@ static void test_strings(void **state) {
         {TRACK "\"properties\":{\"a\":[\"\\x\"]}}", "refused 1: an unknown escape in a string"},
     };
     struct run *run = *state;
+    static const char nul[] = TRACK "\"properties\":{\"a\":[1,2\0x]}}";
+    assert_non_null(strstr(read_as(run, (struct str){nul, sizeof nul - 1}, false), "refused 1: "));
     for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
         const char *got = read_line(run, examples[i].line);
         if (strncmp(got, examples[i].events, strlen(examples[i].events)) != 0)

@@ -323,7 +323,7 @@ static void test_reads(void **state) {
     (void)state;
     struct os table = OS_REAL;
     struct keel_error err;
-    uint64_t right, hash;
+    uint64_t right = 0, hash = 0;
     table.read = short_read;
     rand_init(&read_sizes, 9);
     for (enum form form = 0; form < FORMS; form++) {

@@ -27,14 +27,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct batch_reader b;
     struct event_view view;
     arena_init(&arena, 16 << 20);
-    int code = batch_open(&b, (struct str){(const char *)data, size}, &arena, NULL);
-    while (code == 0 && (code = batch_next(&b, &view, NULL)) == 1) {
+    bool open = batch_open(&b, (struct str){(const char *)data, size}, &arena, NULL) == 0;
+    while (open && batch_next(&b, &view, NULL) == 1) {
         check_text(view.head.name, data, size);
         check_text(view.head.user_id, data, size);
         check_text(view.head.anonymous_id, data, size);
         check_text(view.head.related_id, data, size);
         read_fields(&b, &view, data, size);
-        code = 0;
     }
     arena_release(&arena);
     return 0;
