@@ -51,10 +51,9 @@ const char *segment_reason_text(enum segment_reason reason);
 enum { SEGMENT_ANY_TYPE = -1 };
 
 struct segment_options {
-    int type;       /* enum event_type given by the request's path, or SEGMENT_ANY_TYPE       */
-    int64_t now_ms; /* for events without any time, and as a bound of future times; 0: none   */
-    int64_t
-        received_ms; /* when the request came in; 0: not known, the line's own receivedAt holds */
+    int type;            /* enum event_type given by the request's path, or SEGMENT_ANY_TYPE    */
+    int64_t now_ms;      /* for events without any time, and to bound future ones; 0: unknown   */
+    int64_t received_ms; /* when the request came in; 0: unknown, the line's own receivedAt holds */
 };
 
 struct segment_counts {
