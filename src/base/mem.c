@@ -93,7 +93,8 @@ void arena_release(struct arena *a) {
     *a = (struct arena){.max_bytes = a->max_bytes};
 }
 
-void *arena_try_alloc(struct arena *a, size_t bytes) {
+/* `may_fail`: through the hook that tests use to fail an allocation. */
+static void *take(struct arena *a, size_t bytes, int may_fail) {
     if (bytes > a->max_bytes || a->used_bytes > a->max_bytes - bytes) return NULL;
     if (bytes > SIZE_MAX / 2) return NULL; /* rounding up must not overflow */
     size_t size = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
@@ -101,7 +102,8 @@ void *arena_try_alloc(struct arena *a, size_t bytes) {
         size_t block = a->top ? a->top->size * 2 : BLOCK_FIRST;
         if (block > BLOCK_MOST) block = BLOCK_MOST;
         if (block < size) block = size;
-        struct arena_block *b = k_try_alloc(sizeof *b + block);
+        struct arena_block *b =
+            may_fail ? k_try_alloc(sizeof *b + block) : k_alloc(sizeof *b + block);
         if (!b) return NULL;
         *b = (struct arena_block){.below = a->top, .size = block};
         a->top = b;
@@ -114,8 +116,10 @@ void *arena_try_alloc(struct arena *a, size_t bytes) {
     return p;
 }
 
+void *arena_try_alloc(struct arena *a, size_t bytes) { return take(a, bytes, 1); }
+
 void *arena_alloc(struct arena *a, size_t bytes) {
-    void *p = arena_try_alloc(a, bytes);
+    void *p = take(a, bytes, 0);
     if (!p) out_of_memory(bytes);
     return p;
 }

@@ -282,10 +282,11 @@ static int load(void *ctx, struct store *store, sqlite3 *sql, struct keel_error 
     struct str text;
     uint64_t bytes = 0;
     db->store = store;
-    db->identity = identity_new(store_redirects(store));
+    db->identity = identity_new(store_redirects(store), store_id(store));
     log_path(store, path, sizeof path);
-    if (store_setting(store, "identity_bytes", &db->settings, &text, err) == 0 &&
-        !str_to_u64(text, &bytes))
+    int code = store_setting(store, "identity_bytes", &db->settings, &text, err);
+    if (code < 0 && code != -KEEL_E_NOT_FOUND) return code; /* not noted before the first flush */
+    if (code == 0 && !str_to_u64(text, &bytes))
         FAIL(err, CORRUPT, "keel.db: identity_bytes is no number");
     return identity_load(db->identity, path, bytes, err);
 }
@@ -316,8 +317,10 @@ static void flushed(void *ctx) {
 static int load_settings(struct db *db, struct keel_error *err) {
     struct str zone = STR("UTC");
     db->currency = STR("USD");
-    (void)!store_setting(db->store, "currency", &db->settings, &db->currency, NULL);
-    (void)!store_setting(db->store, "time_zone", &db->settings, &zone, NULL);
+    int code = store_setting(db->store, "currency", &db->settings, &db->currency, err);
+    if (code == 0 || code == -KEEL_E_NOT_FOUND)
+        code = store_setting(db->store, "time_zone", &db->settings, &zone, err);
+    if (code < 0 && code != -KEEL_E_NOT_FOUND) return code; /* else days would silently be UTC's */
     return time_zone_load(zone, &db->zone, err);
 }
 
@@ -369,6 +372,12 @@ int db_init(const char *dir, struct str time_zone, struct str currency, struct k
     return code < 0 ? code : closed;
 }
 
+static void fail_store(struct db *db, int code, const struct keel_error *err) {
+    struct keel_error why;
+    error_set(&why, (enum keel_code) - code, "%s", err ? err->message : error_text(code));
+    store_fail(db->store, &why);
+}
+
 int db_ingest(struct db *db, struct str batch, struct ingest_counts *counts,
               struct keel_error *err) {
     uint64_t position = 0;
@@ -376,7 +385,10 @@ int db_ingest(struct db *db, struct str batch, struct ingest_counts *counts,
     /* Room first: a flush between the journal and the head would count the batch as stored. */
     int code = store_make_room(db->store, batch_events(batch), err);
     if (code == 0) code = store_journal(db->store, batch, &position, err);
-    if (code == 0) code = apply_batch(db, batch, counts, err);
+    if (code == 0) {
+        code = apply_batch(db, batch, counts, err);
+        if (code < 0) fail_store(db, code, err);
+    }
     store_ingest_end(db->store);
     return code < 0 ? code : store_commit(db->store, position, err);
 }

@@ -22,6 +22,9 @@ enum {
     HEADER_BYTES = 32,
     RECORD_IDENTIFIER = 1,
     RECORD_EDGE = 2,
+    LOG_MAJOR = 1,
+    STORE_ID_AT = 16,
+    STORE_ID_BYTES = 16,
 };
 
 #define LOG_MAGIC "KEELIDS"
@@ -58,6 +61,7 @@ struct table {
 struct identity {
     pthread_rwlock_t lock;
     struct redirects *redirects;
+    uint8_t store_id[STORE_ID_BYTES];
     struct arena strings;
     struct name *_Atomic names[NAMES_CHUNKS]; /* by number */
     uint32_t *user_pairs;                     /* by number: first pair + 1 */
@@ -115,8 +119,9 @@ static void insert(struct table *t, uint32_t hash, uint32_t value) {
     t->used++;
 }
 
-struct identity *identity_new(struct redirects *redirects) {
+struct identity *identity_new(struct redirects *redirects, const uint8_t *store_id) {
     struct identity *g = k_zalloc(sizeof *g);
+    memcpy(g->store_id, store_id, sizeof g->store_id);
     pthread_rwlock_init(&g->lock, NULL);
     g->redirects = redirects;
     arena_init(&g->strings, SIZE_MAX / 2);
@@ -381,7 +386,9 @@ static int apply_record(struct identity *g, struct str payload) {
         uint64_t number = reader_varint(&r);
         uint8_t kind = reader_u8(&r);
         struct str id = reader_str(&r);
-        if (r.bad || kind > ID_ANONYMOUS || number != redirects_numbers(g->redirects)) return -1;
+        if (r.bad || reader_left(&r) || kind > ID_ANONYMOUS ||
+            number != redirects_numbers(g->redirects))
+            return -1;
         uint32_t made = kind == ID_USER ? user_of(g, id) : anonymous_number(g, id);
         return made == number ? 0 : -1;
     }
@@ -391,19 +398,47 @@ static int apply_record(struct identity *g, struct str payload) {
     int64_t time_ms = (int64_t)reader_u64(&r);
     struct event_key key = {.lo = reader_u64(&r)};
     key.hi = reader_u32(&r);
-    if (r.bad || kind > EDGE_CONFLICT) return -1;
+    if (r.bad || reader_left(&r) || kind > EDGE_CONFLICT || time_ms < EVENT_MIN_TIME ||
+        time_ms >= EVENT_MAX_TIME)
+        return -1;
     uint32_t user = find(g, ID_USER, user_id, (uint32_t)hash_str(user_id));
     if (user == NUMBER_NONE) return -1;
     join(g, kind, anonymous_id, user, time_ms, key);
     return 0;
 }
 
+static void make_header(const struct identity *g, uint8_t header[HEADER_BYTES]) {
+    const uint16_t major = LOG_MAJOR;
+    memset(header, 0, HEADER_BYTES);
+    memcpy(header, LOG_MAGIC, sizeof LOG_MAGIC);
+    memcpy(header + 8, &major, 2);
+    memcpy(header + STORE_ID_AT, g->store_id, STORE_ID_BYTES);
+}
+
+/* A later minor version may use what is zero now, and only that. */
+static int check_header(const struct identity *g, const char *path, const uint8_t *header,
+                        struct keel_error *err) {
+    uint8_t ours[HEADER_BYTES];
+    uint16_t major, minor;
+    make_header(g, ours);
+    if (!header || memcmp(header, ours, sizeof LOG_MAGIC) != 0)
+        FAIL(err, CORRUPT, "%s is damaged: its header; restore it from a backup", path);
+    memcpy(&major, header + 8, 2);
+    memcpy(&minor, header + 10, 2);
+    if (major > LOG_MAJOR)
+        FAIL(err, UNSUPPORTED, "%s has format %u, this keel reads up to %d; use a newer keel", path,
+             major, LOG_MAJOR);
+    if (memcmp(header + STORE_ID_AT, ours + STORE_ID_AT, STORE_ID_BYTES) != 0)
+        FAIL(err, CORRUPT, "%s belongs to another store; restore it from a backup", path);
+    if (major != LOG_MAJOR || (minor == 0 && memcmp(header + 12, ours + 12, 4) != 0))
+        FAIL(err, CORRUPT, "%s is damaged: its header; restore it from a backup", path);
+    return 0;
+}
+
 static int apply_log(struct identity *g, const char *path, const uint8_t *p, uint64_t bytes,
                      struct keel_error *err) {
     struct reader r = reader_over(p, bytes);
-    const uint8_t *header = reader_take(&r, HEADER_BYTES);
-    if (!header || memcmp(header, LOG_MAGIC, sizeof LOG_MAGIC) != 0)
-        FAIL(err, CORRUPT, "%s is damaged: its header; restore it from a backup", path);
+    TRY(check_header(g, path, reader_take(&r, HEADER_BYTES), err));
     while (reader_left(&r)) {
         uint64_t at = (uint64_t)(r.p - p);
         uint32_t n = reader_u32(&r), sum = reader_u32(&r);
@@ -430,16 +465,23 @@ int identity_load(struct identity *g, const char *path, uint64_t bytes, struct k
     return code;
 }
 
+static int sync_folder(const char *path, struct keel_error *err) {
+    char dir[4096];
+    const char *slash = strrchr(path, '/');
+    snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    return file_sync_dir(dir, err);
+}
+
 int identity_save(struct identity *g, const char *path, uint64_t *out_bytes,
                   struct keel_error *err) {
     if (g->unsaved.failed) FAIL(err, NO_MEMORY, "no memory for the identity log");
     int fd, code = 0;
     TRY(file_open(path, FILE_WRITE | FILE_CREATE, &fd, err));
     uint64_t at = g->saved_bytes;
-    if (at == 0) {
-        uint8_t header[HEADER_BYTES] = LOG_MAGIC;
-        uint16_t major = 1;
-        memcpy(header + 8, &major, 2);
+    bool fresh = at == 0;
+    if (fresh) {
+        uint8_t header[HEADER_BYTES];
+        make_header(g, header);
         code = file_pwrite_all(fd, header, sizeof header, 0, path, err);
         at = HEADER_BYTES;
     }
@@ -448,6 +490,7 @@ int identity_save(struct identity *g, const char *path, uint64_t *out_bytes,
     if (code == 0) code = file_pwrite_all(fd, g->unsaved.p, g->unsaved.n, at, path, err);
     if (code == 0) code = file_sync(fd, path, err);
     file_close(fd);
+    if (code == 0 && fresh) code = sync_folder(path, err); /* its name, too */
     if (code == 0) *out_bytes = at + g->unsaved.n;
     return code;
 }

@@ -37,7 +37,7 @@ struct edge {
 
 struct identity;
 
-struct identity *identity_new(struct redirects *redirects);
+struct identity *identity_new(struct redirects *redirects, const uint8_t *store_id); /* 16 bytes */
 void identity_free(struct identity *g);
 
 /* The number of an identifier, or NUMBER_NONE. */

@@ -4,6 +4,8 @@
  * that adds them, removes what they replace, and moves the journal position; then the list in
  * memory is replaced. A crash before the transaction leaves files that the next part of the same
  * number overwrites; a crash behind it leaves files noted as garbage, removed at the next open.
+ * When the transaction's own commit fails, nobody knows which of the two it is: the files stay, and
+ * the store takes no changes until it is opened again.
  *
  * Which parts are merged: in a bucket, parts stand in order of arrival. Starting from the newest,
  * an older part joins as long as it is no larger than TIER_GROWTH times what has been joined; four
@@ -22,6 +24,7 @@ enum { TIER_PARTS = 4, TIER_GROWTH = 2, MOST_NEW_PARTS = 4096 };
 /* A change in the making. */
 struct change {
     struct store *store;
+    bool unsure; /* the transaction failed at its end: it may be on disk all the same */
     struct held_part *added[MOST_NEW_PARTS];
     struct manifest_part entries[MOST_NEW_PARTS];
     uint32_t count;
@@ -47,7 +50,12 @@ static int write_parts(struct change *c, struct source *const *sources, uint32_t
         if (code != 1) break;
         s->manifest.next_part++;
         int opened = part_open(path, &env, &part, err); /* read back what was written */
+        if (opened == 0) {
+            opened = part_bind(part, redirects, err);
+            if (opened < 0) part_close(part);
+        }
         if (opened < 0) {
+            (void)!file_remove(path, NULL);
             code = opened;
             break;
         }
@@ -61,9 +69,17 @@ static int write_parts(struct change *c, struct source *const *sources, uint32_t
 
 static void abandon(struct change *c) {
     struct part_set *set = part_set_change(NULL, NULL, 0, c->added, c->count);
-    for (uint32_t i = 0; i < c->count; i++) c->added[i]->doomed = true;
+    for (uint32_t i = 0; i < c->count; i++) c->added[i]->doomed = !c->unsure;
     part_set_unref(c->store, set);
     c->count = 0;
+}
+
+/* The end of a change that failed. When the commit itself did, the next opening may find the change
+ * made or not made: its files must stay, and nothing may build on either. */
+static void give_up(struct change *c, const struct keel_error *why) {
+    struct keel_error unknown = {.code = -KEEL_E_IO, .message = "keel.db could not be written"};
+    if (c->unsure) store_fail(c->store, why ? why : &unknown);
+    abandon(c);
 }
 
 static int sync_parts_folder(struct store *s, struct keel_error *err) {
@@ -86,7 +102,10 @@ static int record(struct change *c, const uint64_t *gone, uint32_t gone_count, b
     if (code == 0 && flush && s->client.flush)
         code = s->client.flush(s->client.ctx, s, s->manifest.db, err);
     if (code == 0) code = manifest_save_state(&s->manifest, err);
-    if (code == 0) code = manifest_commit(&s->manifest, err);
+    if (code == 0) {
+        code = manifest_commit(&s->manifest, err);
+        c->unsure = code < 0;
+    }
     if (code < 0)
         manifest_rollback(&s->manifest);
     else if (flush && s->client.flushed)
@@ -134,7 +153,7 @@ static int flush_locked(struct store *s, struct keel_error *err) {
     } else {
         s->manifest.journal_position = position;
         s->manifest.arrivals = arrivals;
-        abandon(c);
+        give_up(c, err);
     }
     head_view_free(view);
     redirect_view_release(&redirects);
@@ -144,6 +163,7 @@ static int flush_locked(struct store *s, struct keel_error *err) {
 
 int store_flush(struct store *s, struct keel_error *err) {
     if (s->options.read_only) FAIL(err, INVALID, "%s is open for reading only", s->dir);
+    TRY(store_usable(s, err));
     if (head_rows(s->head->head) == 0 && s->applied_position == s->manifest.journal_position)
         return 0;
     pthread_mutex_lock(&s->compacting);
@@ -217,7 +237,7 @@ static int merge_parts(struct store *s, struct part_set *set, uint32_t from, uin
         pthread_mutex_unlock(&s->state);
         part_set_unref(s, old);
     } else {
-        abandon(c);
+        give_up(c, err);
     }
     k_free(gone);
     k_free(sources);
@@ -228,6 +248,7 @@ static int merge_parts(struct store *s, struct part_set *set, uint32_t from, uin
 int store_compact(struct store *s, bool all, struct keel_error *err) {
     if (s->options.read_only) FAIL(err, INVALID, "%s is open for reading only", s->dir);
     int code = 0, merged = 0;
+    TRY(store_flush(s, err));
     pthread_mutex_lock(&s->compacting);
     struct part_set *set = part_set_ref(s->set);
     struct redirect_view redirects;

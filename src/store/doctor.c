@@ -52,7 +52,8 @@ static int check_part(void *ctx, const struct manifest_part *entry) {
         return 0;
     }
     const struct source *s = part_source(part);
-    if (s->rows != entry->rows || part_bytes(part) != entry->bytes || s->bucket != entry->bucket) {
+    if (part_id(part) != entry->id || s->rows != entry->rows || part_bytes(part) != entry->bytes ||
+        s->bucket != entry->bucket) {
         snprintf(text, sizeof text,
                  "%s is not the part that keel.db names; restore it from a backup", path);
         fault(d, text);
@@ -63,8 +64,9 @@ static int check_part(void *ctx, const struct manifest_part *entry) {
                  1970 + s->bucket / 12, s->bucket % 12 + 1, (unsigned long long)part_bytes(part));
         good(d, text);
     }
-    if (s->block_last[s->blocks - 1] > d->sums->highest_number)
-        d->sums->highest_number = s->block_last[s->blocks - 1];
+    uint32_t highest = s->block_last[s->blocks - 1];
+    if (part_highest_number(part) > highest) highest = part_highest_number(part);
+    if (highest > d->sums->highest_number) d->sums->highest_number = highest;
     if (d->report->region) part_regions(part, d->report->region, d->report->ctx);
     d->sums->parts++;
     d->sums->rows += s->rows;
@@ -88,7 +90,9 @@ static void journal_finding(void *ctx, const struct journal_finding *f) {
 static void check_database(struct doctor *d, sqlite3 *db) {
     sqlite3_stmt *st;
     if (sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &st, NULL) != SQLITE_OK) {
-        fault(d, sqlite3_errmsg(db));
+        char message[1024];
+        snprintf(message, sizeof message, "%s/keel.db: %s", d->dir, sqlite3_errmsg(db));
+        fault(d, message);
         return;
     }
     while (sqlite3_step(st) == SQLITE_ROW) {
@@ -109,6 +113,10 @@ static int check_all(struct doctor *d, struct keel_error *err) {
     memcpy(d->store_id, m.store_id, sizeof d->store_id);
     check_database(d, m.db);
     int code = manifest_load_schema(&m, d->schema, err);
+    if (code == -KEEL_E_CORRUPT && err) { /* the parts have the names that they need */
+        fault(d, err->message);
+        code = 0;
+    }
     if (code == 0) code = manifest_parts(&m, check_part, d, err);
     if (code == 0) {
         code = journal_check(d->dir, m.store_id, journal_finding, d, err);

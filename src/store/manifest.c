@@ -179,10 +179,11 @@ int manifest_load_schema(struct manifest *m, struct schema *schema, struct keel_
     TRY(prepare(m, "SELECT id, kind, parent, name FROM stream ORDER BY id", &st, err));
     while (code == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
         int64_t id = sqlite3_column_int64(st, 0);
-        uint32_t parent = (uint32_t)sqlite3_column_int64(st, 2);
-        int64_t got = sqlite3_column_int(st, 1) == STREAM_KIND_EVENT
-                          ? schema_add_event(schema, text_at(st, 3))
-                          : schema_add_list(schema, parent, text_at(st, 3));
+        int64_t kind = sqlite3_column_int64(st, 1), parent = sqlite3_column_int64(st, 2), got = -1;
+        struct str name = text_at(st, 3);
+        if (name.p && kind == STREAM_KIND_EVENT) got = schema_add_event(schema, name);
+        if (name.p && kind == STREAM_KIND_ITEMS && parent > 0 && parent < id)
+            got = schema_add_list(schema, (uint32_t)parent, name);
         if (got != id) code = error_set(err, KEEL_E_CORRUPT, "keel.db: stream %lld", (long long)id);
     }
     if (code == 0 && step != SQLITE_DONE) code = manifest_fail(m->db, "read the schema", err);
@@ -191,10 +192,12 @@ int manifest_load_schema(struct manifest *m, struct schema *schema, struct keel_
     TRY(prepare(m, "SELECT id, stream, type, text, name FROM col ORDER BY id", &st, err));
     while (code == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
         int64_t id = sqlite3_column_int64(st, 0), stream = sqlite3_column_int64(st, 1);
-        int64_t got = stream < schema_streams(schema)
-                          ? schema_add_column(schema, (uint32_t)stream, text_at(st, 4),
-                                              (enum column_type)sqlite3_column_int(st, 2))
-                          : -1;
+        int64_t type = sqlite3_column_int64(st, 2);
+        struct str name = text_at(st, 4);
+        bool good = name.p && stream >= 0 && stream < schema_streams(schema) && type >= 0 &&
+                    type <= COLUMN_JSON;
+        int64_t got =
+            good ? schema_add_column(schema, (uint32_t)stream, name, (enum column_type)type) : -1;
         if (got != id)
             code = error_set(err, KEEL_E_CORRUPT, "keel.db: column %lld", (long long)id);
         else if (sqlite3_column_int(st, 3))
@@ -290,11 +293,16 @@ int manifest_garbage(struct manifest *m, int (*each)(void *, uint64_t), void *ct
                      struct keel_error *err) {
     sqlite3_stmt *st;
     int code = 0, step = SQLITE_DONE;
-    TRY(prepare(m, "SELECT id FROM garbage", &st, err));
-    while (code >= 0 && (step = sqlite3_step(st)) == SQLITE_ROW)
+    bool any = false;
+    TRY(prepare(m, "SELECT id FROM garbage WHERE id NOT IN (SELECT id FROM part)", &st, err));
+    while (code >= 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
         code = each(ctx, (uint64_t)sqlite3_column_int64(st, 0));
-    if (code >= 0 && step != SQLITE_DONE) code = manifest_fail(m->db, "list garbage", err);
+        any = true;
+    }
+    bool all = code >= 0 && step == SQLITE_DONE;
+    if (code >= 0 && !all) code = manifest_fail(m->db, "list garbage", err);
     sqlite3_finalize(st);
-    TRY(code);
+    /* A file that cannot be removed is no reason not to open: it is tried again next time. */
+    if (!all || !any) return code >= 0 || step == SQLITE_ROW ? 0 : code;
     return run(m, "DELETE FROM garbage", "forget garbage", err);
 }

@@ -54,8 +54,13 @@ struct part_env {
  * error names the file. */
 int part_open(const char *path, const struct part_env *env, struct part **out,
               struct keel_error *err) K_CHECKED;
+/* The redirects that the part's rows will be read under: an error unless they know its customers
+ * and its version. Rows that came with a number beyond them are an error from then on. */
+int part_bind(struct part *p, const struct redirect_view *redirects,
+              struct keel_error *err) K_CHECKED;
 void part_close(struct part *p);
 struct source *part_source(struct part *p); /* borrowed */
+uint64_t part_id(const struct part *p);     /* that it was written under */
 uint64_t part_bytes(const struct part *p);
 uint64_t part_key_bytes(const struct part *p);
 const char *part_path(const struct part *p);
@@ -69,11 +74,13 @@ void part_regions(const struct part *p,
 uint64_t part_thread_bytes(void);
 
 /* Is a message key in this part? 1, 0, or an error. */
-int part_has_key(const struct part *p, struct event_key key, struct keel_error *err) K_CHECKED;
+int part_has_key(struct part *p, struct event_key key, struct keel_error *err) K_CHECKED;
 
 /* Verifies every chunk and invariant; calls `report` for each fault; returns the number of faults.
  */
 uint64_t part_check(struct part *p, void (*report)(void *ctx, const char *fault), void *ctx);
+/* After part_check: the highest number that a row came with. */
+uint32_t part_highest_number(const struct part *p);
 
 /* What was written. */
 struct part_written {

@@ -90,7 +90,7 @@ static struct event_key entry(const struct view *v, uint32_t i, uint32_t slot) {
     struct event_key key;
     memcpy(&hi, p, v->kept);
     memcpy(&key.lo, p + v->kept, 8);
-    key.hi = v->bits ? (uint16_t)((slot << (16 - v->bits)) | hi) : hi;
+    key.hi = v->bits ? (slot << (16 - v->bits) | hi) & UINT16_MAX : hi;
     return key;
 }
 
@@ -113,23 +113,33 @@ int part_keys_find(struct str table, struct event_key key) {
     return 0;
 }
 
-int part_keys_check(struct str table) {
+int part_keys_check(struct str table, uint32_t count) {
     struct view v;
     TRY(open_table(table, &v));
     uint32_t sum;
     memcpy(&sum, table.p + table.n - 4, 4);
-    return sum == (uint32_t)hash64(table.p, table.n - 4) ? 0 : -KEEL_E_CORRUPT;
+    if (v.count != count || sum != (uint32_t)hash64(table.p, table.n - 4)) return -KEEL_E_CORRUPT;
+    /* Look-ups divide by two: slots and entries must ascend and be complete. */
+    struct event_key last = {0};
+    uint32_t i = 0;
+    if (slot_at(&v, 0) != 0) return -KEEL_E_CORRUPT;
+    for (uint32_t slot = 0; slot < (1u << v.bits); slot++) {
+        uint32_t end = slot_at(&v, slot + 1);
+        if (end > v.count || end < i) return -KEEL_E_CORRUPT;
+        for (; i < end; i++) {
+            struct event_key key = entry(&v, i, slot);
+            if (compare(&last, &key) > 0) return -KEEL_E_CORRUPT;
+            last = key;
+        }
+    }
+    return i == v.count ? 0 : -KEEL_E_CORRUPT;
 }
 
 int part_keys_decode(struct str table, struct event_key *out, uint32_t count) {
     struct view v;
-    TRY(part_keys_check(table));
+    TRY(part_keys_check(table, count));
     TRY(open_table(table, &v));
-    if (v.count != count) return -KEEL_E_CORRUPT;
-    for (uint32_t slot = 0, i = 0; slot < (1u << v.bits); slot++) {
-        uint32_t end = slot_at(&v, slot + 1);
-        if (end > count || end < i) return -KEEL_E_CORRUPT;
-        for (; i < end; i++) out[i] = entry(&v, i, slot);
-    }
+    for (uint32_t slot = 0, i = 0; slot < (1u << v.bits); slot++)
+        for (uint32_t end = slot_at(&v, slot + 1); i < end; i++) out[i] = entry(&v, i, slot);
     return 0;
 }

@@ -17,9 +17,9 @@
 
 /* Sorts keys in place and appends their table. */
 int part_keys_encode(struct event_key *keys, uint32_t count, struct buf *out) K_CHECKED;
-/* 1, 0, or -KEEL_E_CORRUPT if the table's shape is wrong. `checked` false also verifies the
- * checksum. */
+/* 1, 0, or -KEEL_E_CORRUPT if the table's shape is wrong. Checksum and order are not looked at. */
 int part_keys_find(struct str table, struct event_key key) K_CHECKED;
-int part_keys_check(struct str table) K_CHECKED;
+/* Checksum, shape and order of the whole table, which must have `count` keys. */
+int part_keys_check(struct str table, uint32_t count) K_CHECKED;
 /* The keys back; only 16 bits of hi are kept. */
 int part_keys_decode(struct str table, struct event_key *out, uint32_t count) K_CHECKED;

@@ -7,11 +7,13 @@
  * value.
  */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <zstd.h>
 
 #include "base/os.h"
+#include "base/time.h"
 #include "store/part_int.h"
 #include "store/part_keys.h"
 
@@ -46,6 +48,9 @@ struct part {
     struct part_env env;
     uint64_t id, last_arrival;
     struct region runs, times, events, numbers;
+    uint32_t number_limit; /* rows came with numbers below this; part_bind */
+    uint32_t highest_number;
+    uint32_t *event_ids; /* local -> schema id, NOT_AN_EVENT for what no row can be */
     uint32_t stream_count, column_count;
     struct part_stream *streams;
     struct part_column *columns;
@@ -56,7 +61,17 @@ struct part {
     uint32_t *block_first, *block_last;
     uint64_t *block_events;
     struct str keys;
+    _Atomic bool keys_checked;
     pthread_mutex_t lock; /* building translation tables */
+};
+
+enum {
+    NOT_AN_EVENT = UINT32_MAX - 1,
+    /* The least that the directory spends on each: bounds what a damaged count makes us allocate.
+     */
+    STREAM_LEAST_BYTES = 5,
+    COLUMN_LEAST_BYTES = 13,
+    ZSTD_MOST_GAIN = 1 << 15, /* a block of at most 128 KiB takes at least 4 bytes */
 };
 
 static const struct part *of(const struct source *s) { return (const struct part *)s; }
@@ -94,7 +109,7 @@ static int read_stream(struct part *p, struct reader *r, uint32_t local, uint8_t
     uint64_t parent = reader_varint(r), rows = reader_varint(r);
     *flags = reader_u8(r);
     if (r->bad || kind > STREAM_KIND_ITEMS || parent >= p->stream_count || rows > UINT32_MAX ||
-        (kind == STREAM_KIND_ROWS) != (local == 0))
+        name.n > EVENT_MAX_NAME || (kind == STREAM_KIND_ROWS) != (local == 0))
         return -1;
     s->kind = kind;
     s->parent = (uint32_t)parent;
@@ -115,13 +130,17 @@ static int read_stream(struct part *p, struct reader *r, uint32_t local, uint8_t
         id = schema_add_list(p->env.schema, p->streams[parent].id, name);
         uint32_t chunks = chunks_of(p->streams[parent].rows);
         s->chunk_base = k_zalloc((chunks + 1) * sizeof *s->chunk_base);
-        for (uint32_t c = 0; c < chunks; c++)
-            s->chunk_base[c + 1] = s->chunk_base[c] + reader_varint(r);
+        for (uint32_t c = 0; c < chunks; c++) {
+            uint64_t n = reader_varint(r);
+            if (n > s->rows) return -1; /* so the sum cannot overflow */
+            s->chunk_base[c + 1] = s->chunk_base[c] + n;
+        }
         if (s->chunk_base[chunks] != s->rows) return -1;
     } else if (rows != p->base.rows) {
         return -1;
     }
     s->id = (uint32_t)id;
+    p->event_ids[local] = kind == STREAM_KIND_EVENT ? s->id : NOT_AN_EVENT;
     return r->bad || id < 0 ? -1 : 0;
 }
 
@@ -130,16 +149,17 @@ static int read_blocks(struct part *p, struct reader *r) {
     p->block_first = k_alloc_array(n, sizeof *p->block_first);
     p->block_last = k_alloc_array(n, sizeof *p->block_last);
     p->block_events = k_zalloc(n * sizeof *p->block_events);
-    uint64_t before = 0;
+    uint64_t before = 0, events[64] = {0}; /* file: local bits; memory: schema bits */
+    for (uint32_t l = 1; l < p->stream_count; l++)
+        if (p->streams[l].kind == STREAM_KIND_EVENT) events[l & 63] |= event_bit(p->streams[l].id);
     for (uint32_t b = 0; b < n; b++) {
-        uint64_t first = before + reader_varint(r), last = first + reader_varint(r);
-        uint64_t local = reader_u64(r);
-        if (r->bad || last > UINT32_MAX) return -1;
-        p->block_first[b] = (uint32_t)first;
-        p->block_last[b] = (uint32_t)last;
-        for (uint32_t l = 1; l < p->stream_count; l++) /* file: local bits; memory: schema bits */
-            if (local >> (l & 63) & 1) p->block_events[b] |= event_bit(p->streams[l].id);
-        before = last;
+        uint64_t gap = reader_varint(r), width = reader_varint(r), local = reader_u64(r);
+        if (r->bad || gap > UINT32_MAX || width > UINT32_MAX || before + gap + width > UINT32_MAX)
+            return -1;
+        p->block_first[b] = (uint32_t)(before + gap);
+        p->block_last[b] = (uint32_t)(before + gap + width);
+        for (; local; local &= local - 1) p->block_events[b] |= events[__builtin_ctzll(local)];
+        before = p->block_last[b];
     }
     p->base.block_first = p->block_first;
     p->base.block_last = p->block_last;
@@ -147,11 +167,23 @@ static int read_blocks(struct part *p, struct reader *r) {
     return 0;
 }
 
+/* The vectors of a type that a reader of the column is prepared for. */
+static bool kind_fits(uint8_t type, uint8_t kind) {
+    switch (type) {
+    case COLUMN_NUMBER: return kind == VEC_NUMBER;
+    case COLUMN_STRING: return kind == VEC_CODE || kind == VEC_TEXT;
+    case COLUMN_BOOL: return kind == VEC_BOOL;
+    case COLUMN_JSON: return kind == VEC_TEXT;
+    default: return false;
+    }
+}
+
 static int read_column(struct part *p, struct reader *r, struct part_column *c, uint64_t limit) {
     uint64_t stream = reader_varint(r);
     uint8_t type = reader_u8(r), kind = reader_u8(r);
     struct str name = reader_str(r);
-    if (r->bad || stream >= p->stream_count || type > COLUMN_JSON || kind > VEC_TEXT) return -1;
+    if (r->bad || stream >= p->stream_count || !kind_fits(type, kind) || name.n > EVENT_MAX_NAME)
+        return -1;
     int64_t id = schema_add_column(p->env.schema, p->streams[stream].id, name, type);
     if (id < 0) return -1;
     *c = (struct part_column){
@@ -159,14 +191,18 @@ static int read_column(struct part *p, struct reader *r, struct part_column *c, 
     if (read_region(p, r, &c->values, limit, chunks_of(p->streams[stream].rows)) < 0) return -1;
     if (kind != VEC_CODE) return 0;
     uint64_t entries = reader_varint(r);
-    if (entries > LEXICON_MAX) return -1;
+    if (entries > LEXICON_MAX || entries > p->streams[stream].rows) return -1;
     c->entries = (uint32_t)entries;
-    return read_region(p, r, &c->dictionary, limit, 1);
+    TRY(read_region(p, r, &c->dictionary, limit, 1));
+    /* A chunk of lengths takes two bytes or more: no memory for entries that cannot be there. */
+    uint64_t bytes = c->dictionary.at[1] - c->dictionary.at[0];
+    return entries / (CHUNK_ROWS / 2) > bytes ? -1 : 0;
 }
 
 static int read_columns(struct part *p, struct reader *r, uint64_t limit) {
     uint32_t count = reader_u32(r);
-    if (r->bad || count > reader_left(r)) return -1;
+    if (r->bad || count > reader_left(r) / COLUMN_LEAST_BYTES || count > SCHEMA_MAX_COLUMNS)
+        return -1;
     p->columns = k_zalloc(count * sizeof *p->columns);
     for (; p->column_count < count; p->column_count++)
         if (read_column(p, r, &p->columns[p->column_count], limit) < 0) {
@@ -175,11 +211,14 @@ static int read_columns(struct part *p, struct reader *r, uint64_t limit) {
         }
     p->column_of_size = schema_columns(p->env.schema);
     p->column_of = k_zalloc(p->column_of_size * sizeof *p->column_of);
-    for (uint32_t i = 0; i < count; i++) p->column_of[p->columns[i].id] = i + 1;
+    for (uint32_t i = 0; i < count; i++) {
+        if (p->column_of[p->columns[i].id]) return -1; /* twice */
+        p->column_of[p->columns[i].id] = i + 1;
+    }
     return 0;
 }
 
-static int read_directory(struct part *p, struct reader *r, uint64_t limit) {
+static int read_summary(struct part *p, struct reader *r) {
     uint64_t rows = reader_varint(r), blocks = reader_varint(r);
     p->base.bucket = (int32_t)reader_u32(r);
     p->base.min_time = (int64_t)reader_u64(r);
@@ -190,13 +229,33 @@ static int read_directory(struct part *p, struct reader *r, uint64_t limit) {
     uint64_t streams = reader_varint(r);
     if (r->bad || rows == 0 || rows > UINT32_MAX ||
         blocks != (rows + CHUNK_ROWS - 1) / CHUNK_ROWS || blocks > reader_left(r) || streams == 0 ||
-        streams > reader_left(r))
+        streams > reader_left(r) / STREAM_LEAST_BYTES || streams > SCHEMA_MAX_STREAMS + 1)
+        return -1;
+    if (p->base.min_time < EVENT_MIN_TIME || p->base.max_time >= EVENT_MAX_TIME ||
+        p->base.min_time > p->base.max_time || bucket_of(p->base.min_time) != p->base.bucket ||
+        bucket_of(p->base.max_time) != p->base.bucket)
         return -1;
     p->base.rows = (uint32_t)rows;
     p->base.blocks = (uint32_t)blocks;
     p->stream_count = (uint32_t)streams;
     p->streams = k_zalloc(streams * sizeof *p->streams);
-    uint8_t *flags = k_zalloc(streams);
+    p->event_ids = k_zalloc(streams * sizeof *p->event_ids);
+    return 0;
+}
+
+static int index_streams(struct part *p) {
+    p->stream_of_size = schema_streams(p->env.schema);
+    p->stream_of = k_zalloc(p->stream_of_size * sizeof *p->stream_of);
+    for (uint32_t l = 0; l < p->stream_count; l++) {
+        if (p->stream_of[p->streams[l].id]) return -1; /* twice */
+        p->stream_of[p->streams[l].id] = l + 1;
+    }
+    return 0;
+}
+
+static int read_directory(struct part *p, struct reader *r, uint64_t limit) {
+    if (read_summary(p, r) < 0) return -1;
+    uint8_t *flags = k_zalloc(p->stream_count);
     int code = 0;
     for (uint32_t l = 0; l < p->stream_count && code == 0; l++)
         code = read_stream(p, r, l, &flags[l]);
@@ -216,10 +275,7 @@ static int read_directory(struct part *p, struct reader *r, uint64_t limit) {
     uint64_t at = reader_u64(r), bytes = reader_varint(r);
     if (r->bad || at > limit || bytes > limit - at) return -1;
     p->keys = (struct str){(const char *)p->map.p + at, bytes};
-    p->stream_of_size = schema_streams(p->env.schema);
-    p->stream_of = k_zalloc(p->stream_of_size * sizeof *p->stream_of);
-    for (uint32_t l = 0; l < p->stream_count; l++) p->stream_of[p->streams[l].id] = l + 1;
-    return 0;
+    return index_streams(p);
 }
 
 static int check_header(struct part *p, struct keel_error *err) {
@@ -250,7 +306,7 @@ static int load_directory(struct part *p, struct keel_error *err) {
     memcpy(&sum, t + 16, 8);
     if (memcmp(t + 24, PART_END_MAGIC, 8) != 0 || unpacked > PART_DIRECTORY_MAX ||
         offset > p->map.n - PART_TRAILER_BYTES || bytes != p->map.n - PART_TRAILER_BYTES - offset ||
-        sum != hash64(p->map.p + offset, bytes))
+        unpacked / ZSTD_MOST_GAIN > bytes || sum != hash64(p->map.p + offset, bytes))
         return corrupt(p, "its end (directory or trailer)", err);
     uint8_t *directory = k_try_alloc(unpacked);
     if (!directory) FAIL(err, NO_MEMORY, "no memory to open %s", p->path);
@@ -270,6 +326,7 @@ int part_open(const char *path, const struct part_env *env, struct part **out,
     struct part *p = k_zalloc(sizeof *p);
     p->path = k_strdup(path);
     p->env = *env;
+    p->number_limit = UINT32_MAX;
     p->base.ops = &PART_OPS;
     pthread_mutex_init(&p->lock, NULL);
     int code = file_map_open(path, &p->map, err);
@@ -299,6 +356,7 @@ void part_close(struct part *p) {
         k_free(p->columns[i].codes);
     }
     k_free(p->streams);
+    k_free(p->event_ids);
     k_free(p->columns);
     k_free(p->column_of);
     k_free(p->stream_of);
@@ -314,6 +372,22 @@ void part_close(struct part *p) {
 struct source *part_source(struct part *p) {
     return &p->base;
 }
+int part_bind(struct part *p, const struct redirect_view *redirects, struct keel_error *err) {
+    if (p->block_last[p->base.blocks - 1] >= redirects->numbers)
+        FAIL(err, CORRUPT,
+             "%s holds customer %u, the identity log ends before: restore both from one backup",
+             p->path, p->block_last[p->base.blocks - 1]);
+    if (p->base.identity_version > redirects->version)
+        FAIL(err, CORRUPT,
+             "%s was written at version %u of the identities, the identity log ends at %u: restore "
+             "both from one backup",
+             p->path, p->base.identity_version, redirects->version);
+    p->number_limit = redirects->numbers;
+    return 0;
+}
+
+uint64_t part_id(const struct part *p) { return p->id; }
+uint32_t part_highest_number(const struct part *p) { return p->highest_number; }
 uint64_t part_bytes(const struct part *p) { return p->map.n; }
 uint64_t part_key_bytes(const struct part *p) { return p->keys.n; }
 const char *part_path(const struct part *p) { return p->path; }
@@ -381,6 +455,12 @@ static int read_customers(const struct part *p, uint32_t block, struct row_block
     uint32_t gaps[CHUNK_ROWS + 1], runs;
     TRY(read_starts(p, block, out->starts, gaps, &runs, err));
     gaps[runs] = 0;
+    /* Wide, because the sum of wild gaps must not come round; no two runs are of one customer. */
+    uint64_t last = p->block_first[block];
+    uint32_t bad = gaps[0];
+    for (uint32_t k = 0; k < runs; k++) last += gaps[k];
+    for (uint32_t k = 1; k < runs; k++) bad |= gaps[k] == 0;
+    if (last != p->block_last[block] || bad) return corrupt(p, "customers", err);
     /* Without branches: runs are short, and their lengths cannot be predicted. */
     uint32_t customer = p->block_first[block];
     const uint32_t *gap = gaps;
@@ -394,13 +474,17 @@ static int read_customers(const struct part *p, uint32_t block, struct row_block
             out->customer[i] = customer;
         }
     }
-    return customer == p->block_last[block] ? 0 : corrupt(p, "customers", err);
+    return 0;
 }
 
-static int64_t read_base(struct reader *r, int64_t *unit) {
-    *unit = (int64_t)reader_varint(r);
-    uint64_t z = reader_varint(r);
-    return (int64_t)(z >> 1) ^ -(int64_t)(z & 1);
+/* Bounded so that (base + any u32) * unit does not overflow. */
+static bool read_base(struct reader *r, int64_t *base, int64_t *unit) {
+    uint64_t u = reader_varint(r), z = reader_varint(r);
+    if (r->bad || u == 0 || u > (uint64_t)MS_PER_DAY || (z & 1))
+        return false; /* no time is before 1970 */
+    *unit = (int64_t)u;
+    *base = (int64_t)(z >> 1);
+    return *base < EVENT_MAX_TIME / *unit + 1;
 }
 
 /* A run's first time is absolute, the others add to the row before: branch-free, one pass. */
@@ -408,12 +492,12 @@ static int read_times(const struct part *p, uint32_t block, const uint64_t *star
                       struct row_block *out, struct keel_error *err) {
     uint32_t first[CHUNK_ROWS + 1], gap[CHUNK_ROWS + 1], rel[CHUNK_ROWS];
     struct str bytes;
-    int64_t unit;
+    int64_t base, unit;
     TRY(chunk_bytes(p, &p->times, block, "times", &bytes, err));
     struct reader r = reader_over(bytes.p, bytes.n);
-    int64_t base = read_base(&r, &unit);
+    bool good = read_base(&r, &base, &unit);
     struct str firsts = take_sized(&r);
-    if (r.bad || unit <= 0 || ints_decode_u32(firsts, runs, first) < 0 ||
+    if (!good || r.bad || ints_decode_u32(firsts, runs, first) < 0 ||
         ints_decode_u32(take_rest(&r), out->n - runs, gap) < 0)
         return corrupt(p, "times", err);
     first[runs] = gap[out->n - runs] = 0;
@@ -454,8 +538,9 @@ static int part_rows(const struct source *s, uint32_t block, unsigned parts, str
         uint32_t bad = 0;
         for (uint32_t i = 0; i < out->n; i++) {
             uint32_t local = out->event[i];
-            bad |= local >= p->stream_count;
-            out->event[i] = p->streams[local < p->stream_count ? local : 0].id;
+            uint32_t id = p->event_ids[local < p->stream_count ? local : 0];
+            bad |= id == NOT_AN_EVENT;
+            out->event[i] = id;
         }
         if (bad) return corrupt(p, "events", err);
     }
@@ -465,6 +550,10 @@ static int part_rows(const struct source *s, uint32_t block, unsigned parts, str
             memcpy(out->number, out->customer, out->n * sizeof *out->number);
         else if (ints_decode_u32(bytes, out->n, out->number) < 0)
             return corrupt(p, "numbers", err);
+        uint32_t highest = 0;
+        for (uint32_t i = 0; i < out->n; i++)
+            if (out->number[i] > highest) highest = out->number[i];
+        if (highest >= p->number_limit) return corrupt(p, "numbers that were never given", err);
     }
     return 0;
 }
@@ -624,7 +713,7 @@ static int part_items(const struct source *s, uint32_t item_stream, uint32_t chu
     uint32_t n = !parent || parent->rows <= from    ? 0
                  : parent->rows - from < CHUNK_ROWS ? parent->rows - from
                                                     : CHUNK_ROWS;
-    *base = items ? items->chunk_base[chunk] : 0;
+    *base = 0;
     if (!items) {
         memset(counts, 0, n * sizeof *counts);
         return 0;
@@ -633,8 +722,15 @@ static int part_items(const struct source *s, uint32_t item_stream, uint32_t chu
     TRY(chunk_bytes(p, &items->counts, chunk, "line items", &bytes, err));
     if (ints_decode_u32(bytes, n, counts) < 0) return corrupt(p, "line items", err);
     uint64_t total = 0;
-    for (uint32_t i = 0; i < n; i++) total += counts[i];
-    return total == items->chunk_base[chunk + 1] - *base ? 0 : corrupt(p, "line items", err);
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        total += counts[i];
+        if (counts[i] > most) most = counts[i];
+    }
+    *base = items->chunk_base[chunk];
+    return total == items->chunk_base[chunk + 1] - *base && most <= EVENT_MAX_ITEMS
+               ? 0
+               : corrupt(p, "line items", err);
 }
 
 static bool part_has_posting(const struct source *s, uint32_t id) {
@@ -646,19 +742,21 @@ static int part_posting(const struct source *s, uint32_t id, uint32_t chunk, uin
                         int64_t *time, uint32_t *n, struct keel_error *err) {
     const struct part *p = of(s);
     const struct part_stream *stream = stream_at(s, id);
-    uint32_t rel[CHUNK_ROWS], from = chunk * CHUNK_ROWS;
+    uint32_t rel[CHUNK_ROWS], from = chunk * CHUNK_ROWS, bad = 0;
     struct str bytes;
-    int64_t unit;
+    int64_t base, unit;
     *n = stream->rows - from < CHUNK_ROWS ? stream->rows - from : CHUNK_ROWS;
     TRY(chunk_bytes(p, &stream->posting, chunk, "postings", &bytes, err));
     struct reader r = reader_over(bytes.p, bytes.n);
-    int64_t base = read_base(&r, &unit);
+    bool good = read_base(&r, &base, &unit);
     struct str customers = take_sized(&r);
-    if (r.bad || unit <= 0 || ints_decode_u32(customers, *n, customer) < 0 ||
+    if (!good || r.bad || ints_decode_u32(customers, *n, customer) < 0 ||
         ints_decode_u32(take_rest(&r), *n, rel) < 0)
         return corrupt(p, "postings", err);
     for (uint32_t i = 0; i < *n; i++) time[i] = (base + rel[i]) * unit;
-    return 0;
+    /* A scan looks at the first and the last to see whether all lie in its range. */
+    for (uint32_t i = 1; i < *n; i++) bad |= customer[i] < customer[i - 1];
+    return bad ? corrupt(p, "postings", err) : 0;
 }
 
 static int part_keys(const struct source *s, struct event_key *out, struct keel_error *err) {
@@ -666,7 +764,13 @@ static int part_keys(const struct source *s, struct event_key *out, struct keel_
     return part_keys_decode(p->keys, out, s->rows) < 0 ? corrupt(p, "message keys", err) : 0;
 }
 
-int part_has_key(const struct part *p, struct event_key key, struct keel_error *err) {
+/* A flipped bit in the keys would let a message in twice, so the table is verified when it is first
+ * asked, at a few ns a key. */
+int part_has_key(struct part *p, struct event_key key, struct keel_error *err) {
+    if (!atomic_load_explicit(&p->keys_checked, memory_order_acquire)) {
+        if (part_keys_check(p->keys, p->base.rows) < 0) return corrupt(p, "message keys", err);
+        atomic_store_explicit(&p->keys_checked, true, memory_order_release);
+    }
     int found = part_keys_find(p->keys, key);
     return found < 0 ? corrupt(p, "message keys", err) : found;
 }
@@ -729,35 +833,97 @@ static void fault_text(struct check *c, const char *what) {
     fault(c, corrupt(c->part, what, &err), &err);
 }
 
+/* The posting copy of an event beside the rows: chunk after chunk, in the same order. */
+struct posting_cursor {
+    uint32_t at, n, chunk; /* row of the chunk, rows of it, the next chunk */
+    bool broken;
+    uint32_t customer[CHUNK_ROWS];
+    int64_t time[CHUNK_ROWS];
+};
+
+static void compare_posting(struct check *c, struct posting_cursor *k, uint32_t stream,
+                            uint32_t customer, int64_t time) {
+    struct keel_error err;
+    if (k->broken) return;
+    if (k->at == k->n) {
+        int code =
+            part_posting(&c->part->base, stream, k->chunk++, k->customer, k->time, &k->n, &err);
+        k->at = 0;
+        k->broken = code < 0; /* reported with the other chunks */
+        if (code < 0) return;
+    }
+    if (k->customer[k->at] != customer || k->time[k->at] != time) {
+        fault_text(c, "rows and postings differ");
+        k->broken = true;
+    }
+    k->at++;
+}
+
+struct row_check {
+    struct check *c;
+    uint32_t *seen; /* [streams] rows of each event so far */
+    struct posting_cursor **postings;
+    uint32_t last_customer;
+    int64_t last_time, min_time, max_time;
+};
+
+/* False at the first fault of the block. */
+static bool check_row(struct row_check *r, const struct row_block *block, uint32_t i) {
+    struct part *p = r->c->part;
+    uint32_t local = p->stream_of[block->event[i]] - 1;
+    int64_t time = block->time[i];
+    if (block->customer[i] < r->last_customer ||
+        (block->customer[i] == r->last_customer && time < r->last_time)) {
+        fault_text(r->c, "rows are out of order");
+        return false;
+    }
+    if (time < r->min_time) r->min_time = time;
+    if (time > r->max_time) r->max_time = time;
+    if (block->number[i] > p->highest_number) p->highest_number = block->number[i];
+    r->last_customer = block->customer[i];
+    r->last_time = time;
+    r->seen[local]++;
+    if (r->postings[local])
+        compare_posting(r->c, r->postings[local], block->event[i], block->customer[i], time);
+    return true;
+}
+
+/* Behind block b: what the directory says of its events. */
+static void check_block(struct row_check *r, uint32_t b, const struct row_block *block) {
+    struct part *p = r->c->part;
+    uint64_t events = 0;
+    for (uint32_t i = 0; i < block->n; i++) events |= event_bit(block->event[i]);
+    if (events & ~p->block_events[b]) fault_text(r->c, "a block has events that its mask lacks");
+    for (uint32_t l = 1; l < p->stream_count; l++)
+        if (p->streams[l].block_base && r->seen[l] != p->streams[l].block_base[b + 1]) {
+            fault_text(r->c, "rows and event streams differ");
+            return;
+        }
+}
+
 static void check_rows(struct check *c) {
     struct part *p = c->part;
     struct row_block *block = k_alloc(sizeof *block);
-    uint32_t *seen = k_zalloc(p->stream_count * sizeof *seen);
+    struct row_check r = {
+        .c = c, .last_time = INT64_MIN, .min_time = INT64_MAX, .max_time = INT64_MIN};
     struct keel_error err;
-    uint32_t last_customer = 0;
-    int64_t last_time = INT64_MIN;
+    bool good = true;
+    r.seen = k_zalloc(p->stream_count * sizeof *r.seen);
+    r.postings = k_zalloc(p->stream_count * sizeof *r.postings);
+    for (uint32_t l = 1; l < p->stream_count; l++)
+        if (p->streams[l].posting.at) r.postings[l] = k_zalloc(sizeof **r.postings);
     for (uint32_t b = 0; b < p->base.blocks; b++) {
         int code = part_rows(&p->base, b, ROWS_ALL, block, &err);
         fault(c, code, &err);
-        for (uint32_t i = 0; i < block->n && code == 0; i++) {
-            if (block->customer[i] < last_customer ||
-                (block->customer[i] == last_customer && block->time[i] < last_time)) {
-                fault_text(c, "rows are out of order");
-                code = -1;
-            }
-            if (block->time[i] < p->base.min_time || block->time[i] > p->base.max_time) {
-                fault_text(c, "a time lies outside the part's");
-                code = -1;
-            }
-            last_customer = block->customer[i];
-            last_time = block->time[i];
-            seen[p->stream_of[block->event[i]] - 1]++;
-        }
+        good &= code == 0;
+        for (uint32_t i = 0; i < block->n && good; i++) good &= check_row(&r, block, i);
+        if (good) check_block(&r, b, block);
     }
-    for (uint32_t l = 1; l < p->stream_count; l++)
-        if (p->streams[l].kind == STREAM_KIND_EVENT && seen[l] != p->streams[l].rows)
-            fault_text(c, "rows and event streams differ");
-    k_free(seen);
+    if (good && (r.min_time != p->base.min_time || r.max_time != p->base.max_time))
+        fault_text(c, "its span of time is not that of its rows");
+    for (uint32_t l = 1; l < p->stream_count; l++) k_free(r.postings[l]);
+    k_free(r.postings);
+    k_free(r.seen);
     k_free(block);
 }
 
@@ -781,7 +947,7 @@ uint64_t part_check(struct part *p, void (*report)(void *, const char *), void *
     for (uint32_t i = 0; i < p->column_count; i++)
         for (uint32_t k = 0; k < p->columns[i].values.chunks; k++)
             fault(&c, part_column(&p->base, p->columns[i].id, k, buffer, &err), &err);
-    if (part_keys_check(p->keys) < 0) fault_text(&c, "message keys");
+    if (part_keys_check(p->keys, p->base.rows) < 0) fault_text(&c, "message keys");
     vec_buffer_release(buffer);
     k_free(buffer);
     k_free(customer);

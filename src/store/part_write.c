@@ -887,6 +887,7 @@ int part_merge_next(struct part_merge *m, const char *path, uint64_t part_id,
     w.streams = k_zalloc(streams * sizeof *w.streams);
     w.local_of = k_alloc_array(streams, sizeof *w.local_of);
     memset(w.local_of, 0xff, streams * sizeof *w.local_of);
+    if (err) err->code = 0;
     int code = file_open(path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &w.fd, err);
     if (code == 0) code = write_header(&w, part_id);
     if (code == 0) code = write_body(&w, out);

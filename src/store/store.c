@@ -68,6 +68,7 @@ void part_set_unref(struct store *s, struct part_set *set) {
     (void)s;
     if (!set || atomic_fetch_sub(&set->refs, 1) != 1) return;
     for (uint32_t i = 0; i < set->count; i++) held_part_unref(set->parts[i]);
+    k_free(set->key_spans);
     k_free(set);
 }
 
@@ -85,6 +86,21 @@ static bool is_in(uint64_t id, const uint64_t *ids, uint32_t count) {
     return false;
 }
 
+static void find_key_spans(struct part_set *set) {
+    set->key_spans = k_alloc_array(set->count, sizeof *set->key_spans);
+    for (uint32_t i = 0, end; i < set->count; i = end) {
+        const struct source *first = part_source(set->parts[i]->part);
+        struct key_span span = {INT64_MAX, INT64_MIN};
+        for (end = i; end < set->count; end++) {
+            const struct source *s = part_source(set->parts[end]->part);
+            if (s->bucket != first->bucket || s->first_arrival != first->first_arrival) break;
+            if (s->min_time < span.min_time) span.min_time = s->min_time;
+            if (s->max_time > span.max_time) span.max_time = s->max_time;
+        }
+        for (uint32_t k = i; k < end; k++) set->key_spans[k] = span;
+    }
+}
+
 struct part_set *part_set_change(const struct part_set *from, const uint64_t *without,
                                  uint32_t without_count, struct held_part *const *add,
                                  uint32_t add_count) {
@@ -97,7 +113,8 @@ struct part_set *part_set_change(const struct part_set *from, const uint64_t *wi
         set->parts[set->count++] = from->parts[i];
     }
     for (uint32_t i = 0; i < add_count; i++) set->parts[set->count++] = add[i];
-    qsort(set->parts, set->count, sizeof set->parts[0], by_bucket);
+    if (set->count) qsort(set->parts, set->count, sizeof set->parts[0], by_bucket);
+    find_key_spans(set);
     return set;
 }
 
@@ -137,8 +154,12 @@ static int open_part(void *ctx, const struct manifest_part *entry) {
     char path[4096];
     struct part *part;
     store_part_path(list->store, entry->id, path, sizeof path);
+    if (entry->id >= list->store->manifest.next_part)
+        FAIL(list->err, CORRUPT, "keel.db names part %llu, but the next one would be %llu",
+             (unsigned long long)entry->id, (unsigned long long)list->store->manifest.next_part);
     TRY(part_open(path, &env, &part, list->err));
-    if (part_source(part)->rows != entry->rows || part_bytes(part) != entry->bytes) {
+    if (part_id(part) != entry->id || part_source(part)->rows != entry->rows ||
+        part_source(part)->bucket != entry->bucket || part_bytes(part) != entry->bytes) {
         part_close(part);
         FAIL(list->err, CORRUPT, "%s is not the part that keel.db names; restore it from a backup",
              path);
@@ -183,11 +204,35 @@ static int take_lock(struct store *s, struct keel_error *err) {
     return file_lock(s->lock_fd, s->options.read_only, s->dir, err);
 }
 
+/* The folder's own name must be as durable as what is acknowledged in it. */
+static int sync_parent(const char *dir, struct keel_error *err) {
+    char path[4096];
+    size_t n = strlen(dir);
+    while (n > 1 && dir[n - 1] == '/') n--;
+    while (n > 0 && dir[n - 1] != '/') n--;
+    snprintf(path, sizeof path, "%.*s", n ? (int)n : 1, n ? dir : ".");
+    n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') path[--n] = 0;
+    return file_sync_dir(path, err);
+}
+
 static int make_folders(const char *dir, struct keel_error *err) {
     char path[4096];
     TRY(file_make_dir(dir, err));
+    TRY(sync_parent(dir, err));
     snprintf(path, sizeof path, "%s/parts", dir);
     return file_make_dir(path, err);
+}
+
+/* Behind the replay, when all redirects are known. */
+static int bind_parts(struct store *s, struct keel_error *err) {
+    struct redirect_view redirects;
+    int code = 0;
+    redirects_view(s->redirects, &redirects);
+    for (uint32_t i = 0; i < s->set->count && code == 0; i++)
+        code = part_bind(s->set->parts[i]->part, &redirects, err);
+    redirect_view_release(&redirects);
+    return code;
 }
 
 static int open_all(struct store *s, struct keel_error *err) {
@@ -211,7 +256,7 @@ static int open_all(struct store *s, struct keel_error *err) {
                      &s->options.journal, replay, s, &s->journal, err));
     s->recovering = false;
     head_publish(s->head->head);
-    return 0;
+    return bind_parts(s, err);
 }
 
 int store_open(const char *dir, const struct store_options *options,
@@ -268,6 +313,7 @@ struct redirects *store_redirects(struct store *s) {
     return s->redirects;
 }
 sqlite3 *store_db(struct store *s) { return s->manifest.db; }
+const uint8_t *store_id(const struct store *s) { return s->manifest.store_id; }
 
 int store_setting(struct store *s, const char *name, struct arena *a, struct str *out,
                   struct keel_error *err) {
@@ -282,12 +328,25 @@ int store_set_setting(struct store *s, const char *name, struct str value, struc
 
 void store_ingest_begin(struct store *s) { pthread_mutex_lock(&s->ingest); }
 void store_ingest_end(struct store *s) {
-    head_publish(s->head->head);
+    if (!s->failed) head_publish(s->head->head);
     pthread_mutex_unlock(&s->ingest);
+}
+
+void store_fail(struct store *s, const struct keel_error *why) {
+    if (!s->failed) s->failure = *why;
+    s->failed = true;
+}
+
+int store_usable(const struct store *s, struct keel_error *err) {
+    if (!s->failed) return 0;
+    error_set(err, (enum keel_code) - s->failure.code,
+              "%s takes no changes until it is opened again: %s", s->dir, s->failure.message);
+    return s->failure.code;
 }
 
 int store_journal(struct store *s, struct str batch, uint64_t *out_position,
                   struct keel_error *err) {
+    TRY(store_usable(s, err));
     TRY(journal_append(s->journal, JOURNAL_BATCH, batch, out_position, err));
     s->applied_position = *out_position;
     return 0;
@@ -306,8 +365,8 @@ int store_seen(struct store *s, struct event_key key, int64_t time_ms, struct ke
     if (head_has_key(s->head->head, key)) return 1;
     const struct part_set *set = s->set; /* only this thread's flush and compaction replace it */
     for (uint32_t i = 0; i < set->count; i++) {
-        const struct source *part = part_source(set->parts[i]->part);
-        if (part->max_time < time_ms - near || part->min_time > time_ms + near) continue;
+        const struct key_span *span = &set->key_spans[i];
+        if (span->max_time < time_ms - near || span->min_time > time_ms + near) continue;
         int found = part_has_key(set->parts[i]->part, key, err);
         if (found) return found;
     }

@@ -64,6 +64,7 @@ struct schema *store_schema(struct store *s);
 struct redirects *store_redirects(struct store *s);
 struct lexicon *store_lexicon(struct store *s, uint32_t column);
 sqlite3 *store_db(struct store *s);
+const uint8_t *store_id(const struct store *s); /* 16 bytes */
 
 /* Named settings in the manifest: NOT_FOUND if absent; the text is the arena's. */
 int store_setting(struct store *s, const char *name, struct arena *a, struct str *out,
@@ -79,6 +80,10 @@ void store_ingest_end(struct store *s);
 int store_journal(struct store *s, struct str batch, uint64_t *out_position,
                   struct keel_error *err) K_CHECKED;
 int store_commit(struct store *s, uint64_t position, struct keel_error *err) K_CHECKED;
+/* A journaled batch could not be applied as a whole: what is in memory is no longer what the
+ * journal says. Its rows stay unpublished; ingest, flush and compaction return `why` from now on,
+ * queries go on. Opening the store again starts from the journal. */
+void store_fail(struct store *s, const struct keel_error *why);
 /* Has an event with this key been stored, in the head or near `time` in a part? Notes the key as
  * seen if not. 1, 0 or an error. */
 int store_seen(struct store *s, struct event_key key, int64_t time_ms,
@@ -91,8 +96,9 @@ int store_make_room(struct store *s, uint32_t events, struct keel_error *err) K_
 /* Writes the head into parts and trims the journal. For this and for store_compact the caller is
  * the one writer. */
 int store_flush(struct store *s, struct keel_error *err) K_CHECKED;
-/* Merges parts where it pays (all: every bucket into as few parts as possible). Returns the number
- * of buckets rewritten. */
+/* Merges parts where it pays (all: every bucket into as few parts as possible), after a flush: the
+ * redirects under which rows are placed must be on disk before the rows are. Returns the number of
+ * buckets rewritten. */
 int store_compact(struct store *s, bool all, struct keel_error *err) K_CHECKED;
 
 /* ---- reading ---- */

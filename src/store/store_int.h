@@ -18,10 +18,17 @@ struct held_part {
     _Atomic bool doomed;
 };
 
+/* Times between which a part may hold the key of an event: parts that one merge wrote share its
+ * keys in any order, so all of them have the span of all. */
+struct key_span {
+    int64_t min_time, max_time;
+};
+
 /* An immutable list of parts, by bucket, then first arrival. Replaced as a whole. */
 struct part_set {
     _Atomic uint32_t refs;
     uint32_t count;
+    struct key_span *key_spans; /* [count] */
     struct held_part *parts[];
 };
 
@@ -68,6 +75,8 @@ struct store {
     struct journal *journal;
     uint64_t applied_position; /* ingest: end of the last applied journal record */
     bool recovering;
+    bool failed;               /* no change any more, until the store is opened again */
+    struct keel_error failure; /* why */
 
     pthread_mutex_t ingest;
     pthread_mutex_t compacting; /* one flush or compaction at a time: before `state` */
@@ -84,6 +93,9 @@ struct store {
 
 struct part_env store_part_env(struct store *s);
 void store_part_path(const struct store *s, uint64_t id, char *out, size_t size);
+
+/* 0, or the failure that ended all changes. */
+int store_usable(const struct store *s, struct keel_error *err) K_CHECKED;
 
 struct part_set *part_set_ref(struct part_set *set);
 void part_set_unref(struct store *s, struct part_set *set);
