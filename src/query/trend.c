@@ -205,18 +205,19 @@ static bool is_touched(const struct trend_form *f, const struct cells *cells, ui
     return false;
 }
 
-/* Without splits: from the first to the last period with an event. */
+/* From the first to the last period in which some measure has an event. */
 static void shown_periods(const struct trend_form *f, const struct cells *cells, uint32_t *out_from,
                           uint32_t *out_to) {
-    uint32_t from = f->periods.n, to = 0;
-    for (uint32_t p = 0; p < f->periods.n; p++)
-        for (uint32_t k = 0; k < f->n; k++)
-            if (cells[k].touched[p]) {
-                if (p < from) from = p;
-                to = p + 1;
-            }
-    *out_from = from;
-    *out_to = to;
+    uint32_t n = f->periods.n;
+    *out_from = n;
+    *out_to = 0;
+    for (uint32_t k = 0; k < f->n; k++)
+        for (uint64_t at = 0; at < cells[k].count; at++) {
+            if (!cells[k].touched[at]) continue;
+            uint32_t p = (uint32_t)(at % n);
+            if (p < *out_from) *out_from = p;
+            if (p + 1 > *out_to) *out_to = p + 1;
+        }
 }
 
 static int show_row(const struct trend_form *f, const struct merged *m, const struct cells *cells,
@@ -234,7 +235,7 @@ static int show_rows(const struct trend_form *f, const struct merged *m, const s
                      struct result *out, struct keel_error *err) {
     uint32_t from = 0, to = f->periods.n;
     bool split = m->groups.n_terms > 0;
-    if (!split && f->form.plan->q->has_period) shown_periods(f, cells, &from, &to);
+    if (f->form.plan->q->has_period) shown_periods(f, cells, &from, &to);
     for (uint32_t p = from; p < to; p++)
         for (uint32_t i = 0; i < m->groups.count; i++) {
             uint32_t group = m->order[i];

@@ -1,0 +1,663 @@
+/* Random histories and random questions: the engine answers as the naive evaluator does, whatever
+ * mix of head, parts, late and repeated events, equal times and merged customers, and on any number
+ * of threads.
+ *
+ * KEEL_SEED=n tries one history; without it many are tried. A failing history is halved as long as
+ * it still fails, then its seed, its size and the question are printed.
+ * ctest: timeout=900 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/rand.h"
+#include "naive.h"
+#include "query/exec.h"
+#include "query/parse.h"
+
+enum { HISTORIES = 60, QUESTIONS = 60, MOST_EVENTS = 160 };
+
+#define BASE_MS INT64_C(1300924800000) /* 2011-03-24, days before the clocks change in London */
+
+/* ---- histories ---- */
+
+static const char *const USERS[] = {"u1", "u2", "u3", "u4", "u5"};
+static const char *const ANONS[] = {"a1", "a2", "a3", "a4", "a5", "a6"};
+static const char *const TRACKS[] = {"A", "B", "C", "Order"};
+static const char *const PAGES[] = {"", "Home", "Cart"};
+static const char *const COLOURS[] = {"red", "green", "blue"};
+static const char *const SKUS[] = {"s1", "s2", "s3"};
+static const char *const CHANNELS[] = {"web", "app"};
+
+static void add(struct naive_field *fields, uint32_t *n, const char *name, struct datum v) {
+    fields[(*n)++] = (struct naive_field){name, v};
+}
+
+static struct datum text(const char *s) { return datum_str(str_from(s)); }
+
+static struct datum random_number(struct rand *r) {
+    switch (rand_below(r, 8)) {
+    case 0: return datum_number((double)rand_below(r, 1000) / 3);
+    case 1: return datum_number(-(double)rand_below(r, 500) / 100);
+    default: return datum_number((double)rand_below(r, 1200) / 100);
+    }
+}
+
+static void random_props(struct rand *r, struct naive_event *e) {
+    if (rand_below(r, 4)) add(e->props, &e->n_props, "price", random_number(r));
+    if (rand_below(r, 3)) add(e->props, &e->n_props, "color", text(COLOURS[rand_below(r, 3)]));
+    if (rand_below(r, 2)) add(e->props, &e->n_props, "flag", datum_bool(rand_below(r, 2)));
+    switch (rand_below(r, 5)) {
+    case 0: add(e->props, &e->n_props, "mix", random_number(r)); break;
+    case 1: add(e->props, &e->n_props, "mix", text(COLOURS[rand_below(r, 3)])); break;
+    case 2: add(e->props, &e->n_props, "mix", text("2011-04-01T10:00:00Z")); break;
+    default: break;
+    }
+    if (e->type == EVENT_IDENTIFY && rand_below(r, 3))
+        add(e->props, &e->n_props, "country", text(rand_below(r, 2) ? "DE" : "FR"));
+    if (e->type != EVENT_TRACK || strcmp(e->name, "Order") != 0 || !rand_below(r, 5)) return;
+    e->n_items = rand_below(r, NAIVE_MAX_ITEMS + 1);
+    e->has_list = e->n_items > 0;
+    for (uint32_t i = 0; i < e->n_items; i++) {
+        uint32_t *n = &e->n_item_fields[i];
+        if (rand_below(r, 5)) add(e->items[i], n, "sku", text(SKUS[rand_below(r, 3)]));
+        if (rand_below(r, 3)) add(e->items[i], n, "qty", datum_number(1 + rand_below(r, 5)));
+    }
+}
+
+static void random_event(struct rand *r, struct naive_event *e) {
+    memset(e, 0, sizeof *e);
+    uint32_t kind = rand_below(r, 12);
+    e->type = kind < 8 ? EVENT_TRACK : kind < 10 ? EVENT_PAGE : EVENT_IDENTIFY;
+    e->name = e->type == EVENT_TRACK  ? TRACKS[rand_below(r, 4)]
+              : e->type == EVENT_PAGE ? PAGES[rand_below(r, 3)]
+                                      : "";
+    uint32_t who = rand_below(r, 10);
+    if (who < 6) e->user = USERS[rand_below(r, 5)];
+    if (who >= 5) e->anon = ANONS[rand_below(r, 6)];
+    /* Steps of six hours, so that many share a time; some minutes apart, for gaps. */
+    e->time = BASE_MS + (int64_t)rand_below(r, 4 * 60) * 6 * MS_PER_HOUR;
+    if (rand_below(r, 3) == 0) e->time += (int64_t)rand_below(r, 4) * 10 * MS_PER_MINUTE;
+    random_props(r, e);
+    if (rand_below(r, 3))
+        add(e->context, &e->n_context, "channel", text(CHANNELS[rand_below(r, 2)]));
+    if (rand_below(r, 4) == 0) add(e->context, &e->n_context, "color", text("grey"));
+}
+
+static void write_field(struct batch_writer *w, enum field_scope scope,
+                        const struct naive_field *f) {
+    struct str name = str_from(f->name);
+    if (f->value.type == DATUM_NUMBER) event_number(w, scope, name, f->value.number);
+    if (f->value.type == DATUM_STRING) event_string(w, scope, name, f->value.str);
+    if (f->value.type == DATUM_BOOL) event_bool(w, scope, name, f->value.boolean);
+}
+
+static void write_event(struct batch_writer *w, const struct naive_event *e) {
+    char id[32];
+    snprintf(id, sizeof id, "m%u", e->id);
+    struct event_head head = {.type = e->type,
+                              .time_ms = e->time,
+                              .key = event_key_of(str_from(id)),
+                              .name = str_from(e->name),
+                              .user_id = str_from(e->user ? e->user : ""),
+                              .anonymous_id = str_from(e->anon ? e->anon : "")};
+    event_begin(w, &head);
+    for (uint32_t i = 0; i < e->n_props; i++) write_field(w, SCOPE_PROPERTY, &e->props[i]);
+    for (uint32_t i = 0; i < e->n_context; i++) write_field(w, SCOPE_CONTEXT, &e->context[i]);
+    if (e->has_list) {
+        event_list_begin(w, STR("products"));
+        for (uint32_t i = 0; i < e->n_items; i++) {
+            event_item_begin(w);
+            for (uint32_t k = 0; k < e->n_item_fields[i]; k++) {
+                const struct naive_field *f = &e->items[i][k];
+                if (f->value.type == DATUM_NUMBER)
+                    event_item_number(w, str_from(f->name), f->value.number);
+                else
+                    event_item_string(w, str_from(f->name), f->value.str);
+            }
+            event_item_end(w);
+        }
+        event_list_end(w);
+    }
+    assert_null(event_end(w));
+}
+
+static void ingest(struct db *db, struct batch_writer *w) {
+    struct keel_error err = {0};
+    struct ingest_counts counts = {0};
+    struct buf batch;
+    buf_init(&batch, BATCH_MAX_BYTES + 64);
+    assert_int_equal(batch_finish(w, &batch, &err), 0);
+    if (batch.n > 0) assert_int_equal(db_ingest(db, buf_str(&batch), &counts, &err), 0);
+    buf_release(&batch);
+}
+
+/* A store that holds the history: in batches, flushed and compacted here and there, some events
+ * twice. `used` of the history's `n` events are taken. */
+static struct db *build(const char *dir, struct naive *h, uint64_t seed, uint32_t used) {
+    struct rand r;
+    struct keel_error err = {0};
+    struct db *db;
+    struct batch_writer w;
+    char command[300];
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(db_init(dir, STR("Europe/London"), STR("GBP"), &err), 0);
+    assert_int_equal(db_open(dir, &(struct db_options){0}, &db, &err), 0);
+    rand_init(&r, seed);
+    batch_writer_init(&w);
+    uint32_t n = 20 + rand_below(&r, MOST_EVENTS - 20);
+    h->n = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct naive_event *e = &h->events[h->n];
+        random_event(&r, e);
+        e->id = i;
+        uint32_t dice = rand_below(&r, 60);
+        if (i >= used) continue; /* the same numbers are drawn, so that a prefix stays itself */
+        write_event(&w, e);
+        if (dice < 6) write_event(&w, &h->events[rand_below(&r, h->n + 1)]);
+        h->n++;
+        if (dice > 40) ingest(db, &w);
+        if (dice == 0) assert_int_equal(db_flush(db, &err), 0);
+        if (dice == 1) {
+            ingest(db, &w);
+            store_ingest_begin(db_store(db));
+            int code = store_flush(db_store(db), &err);
+            if (code == 0) code = store_compact(db_store(db), true, &err);
+            store_ingest_end(db_store(db));
+            assert_true(code >= 0);
+        }
+    }
+    ingest(db, &w);
+    batch_writer_release(&w);
+    h->zone = db_zone(db);
+    return db;
+}
+
+/* ---- questions ---- */
+
+struct ask {
+    struct rand *r;
+    struct buf text;
+};
+
+static void say(struct ask *a, const char *s) { assert_int_equal(buf_add_text(&a->text, s), 0); }
+static uint32_t dice(struct ask *a, uint32_t n) { return rand_below(a->r, n); }
+#define ONE_OF(a, ...)                                                                             \
+    say(a, ((const char *const[]){__VA_ARGS__})[dice(                                              \
+               a, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))])
+
+static void say_test(struct ask *a) {
+    ONE_OF(a, "price > 5", "price <= 3", "price between 2 and 8", "color = \"red\"",
+           "color != \"red\"", "color in (\"red\", \"blue\")", "color not in (\"green\")",
+           "color contains \"e\"", "color starts with \"b\"", "color ends with \"n\"",
+           "color matches \"^(r|g)\"", "flag = true", "flag != true", "mix = 3", "mix != \"red\"",
+           "mix > 2011-03-30", "mix exists", "mix is missing", "price is missing",
+           "channel = \"web\"", "context.channel exists", "context.color = \"grey\"",
+           "time >= 2011-04-10", "any products.sku = \"s1\"", "all products.qty > 2",
+           "products.sku in (\"s2\", \"s3\")", "products.qty is missing", "not color = \"red\"",
+           "(price > 3 and flag = false)", "(color = \"blue\" or mix exists)", "nothing = 1",
+           "properties.color exists", "event = \"A\"", "event contains \"Home\"",
+           "all products.sku exists", "price in (1, 2, 3, 4, 5)");
+}
+
+static void say_event(struct ask *a) {
+    ONE_OF(a, "\"A\"", "\"A\"", "\"B\"", "\"B\"", "\"C\"", "\"Order\"", "\"Order\"", "page",
+           "page \"Home\"", "identify", "any event", "\"Never\"");
+    if (dice(a, 3)) return;
+    say(a, " where ");
+    if (dice(a, 3)) {
+        say_test(a);
+        return;
+    }
+    say(a, "(");
+    say_test(a);
+    ONE_OF(a, " and ", " or ");
+    say_test(a);
+    say(a, ")");
+}
+
+static void say_events(struct ask *a, uint32_t most) {
+    uint32_t n = 1 + dice(a, most);
+    for (uint32_t i = 0; i < n; i++) {
+        if (i) say(a, ", ");
+        say_event(a);
+    }
+}
+
+static void say_range(struct ask *a) {
+    ONE_OF(a, "", "", "", " since 2011-04-02", " before 2011-04-20", " during last 10 days",
+           " from 2011-03-28 to 2011-05-01", " in 2011-04", " on 2011-04-05",
+           " during last 1 month", " during last 100 hours");
+}
+
+static void say_within(struct ask *a) {
+    ONE_OF(a, "", " within 1 day", " within 6 hours", " within 7 days", " within 3 weeks",
+           " within 12 hours");
+}
+
+static void say_measure(struct ask *a, bool customer) {
+    static const char *const events[] = {"\"A\"", "\"B\"", "\"Order\"", "any event", "page"};
+    static const char *const props[] = {"price",        "mix",  "color",  "products.qty",
+                                        "products.sku", "flag", "channel"};
+    uint32_t kind = dice(a, customer ? 9 : 7);
+    static const char *const aggs[] = {"count",  "sum", "avg",   "min", "max",
+                                       "unique", "",    "first", "last"};
+    say(a, kind == 6 ? "count" : aggs[kind]);
+    say(a, "(");
+    say(a, events[dice(a, 5)]);
+    if (kind != 6) {
+        say(a, ".");
+        bool times = (kind == 3 || kind == 4) && dice(a, 4) == 0;
+        say(a, times ? "time" : props[dice(a, 7)]);
+    }
+    if (dice(a, 4) == 0) {
+        say(a, " where ");
+        say_test(a);
+    }
+    say(a, ")");
+}
+
+static void say_cond(struct ask *a, uint32_t depth);
+
+static void say_did(struct ask *a) {
+    say(a, dice(a, 4) ? "did " : "did not ");
+    say_event(a);
+    if (dice(a, 4) == 0) {
+        ONE_OF(a, " followed by ", " not followed by ");
+        say_event(a);
+        say_within(a);
+    } else {
+        ONE_OF(a, "", "", " at least 2 times", " at most 1 times", " exactly 3 times",
+               " between 2 and 4 times");
+    }
+    say_range(a);
+}
+
+static void say_leaf(struct ask *a) {
+    switch (dice(a, 8)) {
+    case 0:
+        say_measure(a, true);
+        ONE_OF(a, " > 5", " < 3", " = \"red\"", " exists", " is missing", " in (1, 2)",
+               " between 2 and 10", " >= 2011-04-01");
+        say_range(a);
+        break;
+    case 1:
+        ONE_OF(a, "trait country = \"DE\"", "trait country in (\"DE\", \"FR\")",
+               "trait country is missing", "trait country != \"DE\"", "trait color = \"red\"");
+        break;
+    case 2: ONE_OF(a, "identified", "anonymous", "not identified"); break;
+    case 3:
+        ONE_OF(a, "reached step 1 of (", "reached step 2 of (", "stopped at step 1 of (",
+               "stopped at step 2 of (");
+        say_event(a);
+        say(a, ", ");
+        say_event(a);
+        say_within(a);
+        say(a, ")");
+        say_range(a);
+        break;
+    default: say_did(a); break;
+    }
+}
+
+static void say_cond(struct ask *a, uint32_t depth) {
+    if (depth == 0 || dice(a, 2)) {
+        say_leaf(a);
+        return;
+    }
+    say(a, dice(a, 4) ? "(" : "not (");
+    say_cond(a, depth - 1);
+    ONE_OF(a, " and ", " or ");
+    say_cond(a, depth - 1);
+    say(a, ")");
+}
+
+static void say_among(struct ask *a) {
+    if (dice(a, 3)) return;
+    say(a, " among customers where ");
+    say_cond(a, 1);
+}
+
+static void say_traits(struct ask *a) {
+    ONE_OF(a, "", "", " by trait country", " by trait country, trait color");
+}
+
+static void say_props(struct ask *a) {
+    ONE_OF(a, "", "", " split by color", " split by trait country", " split by channel",
+           " split by mix, trait country", " split by products.sku", " split by flag, color",
+           " split by event");
+}
+
+static void say_count(struct ask *a) {
+    say(a, "count customers where ");
+    say_cond(a, 2);
+    say_traits(a);
+}
+
+static void say_list(struct ask *a) {
+    say(a, "list customers where ");
+    say_cond(a, 1);
+    if (dice(a, 2)) {
+        say(a, " with trait country, ");
+        say_measure(a, true);
+        say(a, ", ");
+        say_measure(a, true);
+    }
+    if (dice(a, 2)) {
+        say(a, " order by ");
+        say_measure(a, true);
+        ONE_OF(a, "", " desc");
+    }
+    ONE_OF(a, "", " limit 3");
+}
+
+static void say_funnel(struct ask *a) {
+    say(a, "funnel ");
+    say_event(a);
+    say(a, ", ");
+    say_events(a, 3);
+    if (dice(a, 4) == 0) {
+        say(a, " without ");
+        say_event(a);
+    }
+    if (dice(a, 5) == 0) ONE_OF(a, " with same color", " with same color, flag");
+    say_within(a);
+    say_range(a);
+    ONE_OF(a, "", "", " by color", " by trait country", " by channel, flag");
+    say_among(a);
+}
+
+static void say_retention(struct ask *a) {
+    say(a, dice(a, 3) ? "retention from first " : "retention from each ");
+    say_event(a);
+    say(a, " to ");
+    say_event(a);
+    ONE_OF(a, " by day over 9 days", " by week", " by month", " by week over 2 weeks",
+           " by quarter");
+    ONE_OF(a, "", " split by trait country");
+    say_range(a);
+    say_among(a);
+}
+
+static void say_repeat(struct ask *a) {
+    say(a, "repeat of ");
+    say_event(a);
+    ONE_OF(a, " by week since 2011-04-04", " by month from 2011-03-01 to 2011-05-15",
+           " by day from 2011-04-02 to 2011-04-12");
+    ONE_OF(a, "", " split by trait country");
+    say_among(a);
+}
+
+static void say_trend(struct ask *a) {
+    bool total = dice(a, 4) == 0;
+    say(a, total ? "total of " : "trend of ");
+    uint32_t n = 1 + dice(a, 2), unit = dice(a, 4);
+    static const char *const units[] = {"day", "week", "month", "hour"};
+    for (uint32_t i = 0; i < n; i++) {
+        if (i) say(a, ", ");
+        switch (dice(a, 3)) {
+        case 0:
+            say(a, "unique customers of ");
+            say_event(a);
+            break;
+        case 1:
+            say(a, "events of ");
+            say_event(a);
+            break;
+        default: say_measure(a, false); break;
+        }
+    }
+    if (!total) {
+        if (unit < 2 && dice(a, 2)) say(a, unit == 0 ? " over 4 days" : " over 2 weeks");
+        say(a, " by ");
+        say(a, units[unit]);
+        if (unit == 3)
+            say(a, " on 2011-04-05");
+        else
+            say_range(a);
+    } else {
+        say_range(a);
+    }
+    say_props(a);
+    say_among(a);
+}
+
+static void say_time(struct ask *a) {
+    say(a, dice(a, 2) ? "time from first " : "time from each ");
+    say_event(a);
+    say(a, " to ");
+    say_event(a);
+    say_within(a);
+    ONE_OF(a, "", " percentiles 10, 50, 99.5");
+    say_range(a);
+    ONE_OF(a, "", " by color", " by trait country", " by channel");
+    say_among(a);
+}
+
+static void say_paths(struct ask *a) {
+    ONE_OF(a, "paths of 2 events", "paths of 3 events", "paths of 4 events");
+    if (dice(a, 2)) {
+        say(a, " of ");
+        say_events(a, 3);
+    }
+    if (dice(a, 3) == 0) {
+        say(a, " starting at ");
+        say_event(a);
+    }
+    if (dice(a, 3) == 0) {
+        say(a, " ending at ");
+        say_event(a);
+    }
+    say_within(a);
+    ONE_OF(a, "", " limit 4");
+    say_range(a);
+    say_among(a);
+}
+
+static void say_attribute(struct ask *a) {
+    ONE_OF(a, "attribute sum(\"Order\".price) to ", "attribute events of \"Order\" to ",
+           "attribute sum(\"Order\".products.qty) to ", "attribute count(\"A\".color) to ",
+           "attribute events of any event to ");
+    ONE_OF(a, "last ", "first ");
+    say_events(a, 2);
+    ONE_OF(a, " by color", " by channel", " by mix");
+    say_within(a);
+    ONE_OF(a, "", " limit 2");
+    say_range(a);
+    say_among(a);
+}
+
+static void say_sessions(struct ask *a) {
+    say(a, "sessions");
+    if (dice(a, 2)) {
+        say(a, " of ");
+        say_events(a, 3);
+    }
+    ONE_OF(a, " with gap 30 minutes", " with gap 6 hours", " with gap 2 days");
+    ONE_OF(a, "", " by day", " by week", " by month");
+    ONE_OF(a, "", " split by color", " split by trait country", " split by channel, flag");
+    say_range(a);
+    say_among(a);
+}
+
+static void say_rfm(struct ask *a) {
+    say(a, "rfm of ");
+    ONE_OF(a, "\"Order\"", "\"A\"", "any event", "\"A\" where price > 2");
+    ONE_OF(a, " by price", " by mix", " by products.qty");
+    say(a, " recency 5 days, 20 days frequency 2, 4 value 3, 10.5");
+    say_range(a);
+    say_among(a);
+}
+
+static void say_top(struct ask *a) {
+    ONE_OF(a, "top 3 \"Order\".products.sku", "top 5 any event.color", "top 10 \"A\".mix",
+           "top 2 \"B\".price", "top 4 \"Order\".channel", "top 6 page.name",
+           "top 6 \"Order\".color");
+    if (dice(a, 3) == 0) {
+        say(a, " where ");
+        say_test(a);
+    }
+    ONE_OF(a, "", " by events", " by customers", " by sum(products.qty)", " by sum(price)");
+    say_range(a);
+    say_among(a);
+}
+
+static void say_top_events(struct ask *a) {
+    say(a, "top 5 events");
+    ONE_OF(a, "", " by customers");
+    say_range(a);
+}
+
+static void (*const SAY[])(struct ask *) = {
+    say_count, say_list,  say_funnel,    say_retention, say_repeat, say_trend, say_trend,
+    say_time,  say_paths, say_attribute, say_sessions,  say_rfm,    say_top,   say_top_events,
+};
+
+/* ---- comparing ---- */
+
+static bool same_cell(const struct datum *a, const struct datum *b) {
+    if (a->type != b->type) return false;
+    if (a->type != DATUM_NUMBER) return datum_eq(a, b);
+    double scale = a->number < 0 ? -a->number : a->number;
+    double apart = a->number < b->number ? b->number - a->number : a->number - b->number;
+    return apart <= 1e-9 * (scale > 1 ? scale : 1);
+}
+
+static bool same_answer(const struct result *a, const struct result *b) {
+    if (a->n_rows != b->n_rows) return false;
+    if (a->n_rows > 0 && a->n_columns != b->n_columns) return false;
+    for (uint64_t i = 0; i < a->n_rows * a->n_columns; i++)
+        if (!same_cell(&a->cells[i], &b->cells[i])) return false;
+    return true;
+}
+
+static void print_answer(const char *title, const struct result *r) {
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    for (uint64_t row = 0; row < r->n_rows && row < 40; row++) {
+        for (uint32_t c = 0; c < r->n_columns; c++) {
+            (void)!buf_add_char(&text, c ? '\t' : ' ');
+            (void)!datum_print_json(result_cell(r, row, c), &text);
+        }
+        (void)!buf_add_char(&text, '\n');
+    }
+    fprintf(stderr, "%s: %llu rows\n%.*s", title, (unsigned long long)r->n_rows, (int)text.n,
+            (const char *)text.p);
+    buf_release(&text);
+}
+
+static unsigned asked, refused, empty;
+
+/* One question on one store; prints both answers if they differ. */
+static bool check(struct db *db, struct naive *h, struct str question, unsigned threads,
+                  bool print) {
+    struct arena arena;
+    struct query *q;
+    struct keel_error err = {0};
+    struct snapshot *snap;
+    arena_init(&arena, 2 * (size_t)QUERY_ARENA_BYTES);
+    asked++;
+    if (query_parse(question, &arena, &q, NULL, &err) < 0) {
+        refused++; /* some combinations make no sense: see the end of the test */
+        arena_release(&arena);
+        return true;
+    }
+    struct result *got = NULL, *wanted = result_new();
+    assert_int_equal(snapshot_open(db_store(db), &snap, &err), 0);
+    struct query_options options = {.at_ms = h->at_ms, .threads = threads};
+    if (query_run(db, snap, q, &options, &got, &err) < 0)
+        fail_msg("%.*s: %s", STR_ARG(question), err.message);
+    naive_answer(h, q, wanted);
+    bool same = same_answer(got, wanted);
+    if (wanted->n_rows == 0) empty++;
+    if (!same && print) {
+        print_answer("engine", got);
+        print_answer("naive", wanted);
+    }
+    result_free(got);
+    result_free(wanted);
+    snapshot_close(snap);
+    arena_release(&arena);
+    return same;
+}
+
+/* ---- the test ---- */
+
+static char dir[200];
+
+static bool holds(uint64_t seed, uint32_t used, struct str question, int64_t at_ms, bool print) {
+    static struct naive h;
+    struct db *db = build(dir, &h, seed, used);
+    h.at_ms = at_ms;
+    naive_link(&h);
+    bool same = check(db, &h, question, 2, print);
+    assert_int_equal(db_close(db, NULL), 0);
+    return same;
+}
+
+static void shrink(uint64_t seed, struct str question, int64_t at_ms) {
+    uint32_t good = 0, bad = MOST_EVENTS; /* prefixes of so many events */
+    while (bad - good > 1) {
+        uint32_t mid = good + (bad - good) / 2;
+        if (holds(seed, mid, question, at_ms, false))
+            good = mid;
+        else
+            bad = mid;
+    }
+    fprintf(stderr, "KEEL_SEED=%llu, first %u events, at %lld:\n%.*s\n", (unsigned long long)seed,
+            bad, (long long)at_ms, STR_ARG(question));
+    (void)holds(seed, bad, question, at_ms, true);
+}
+
+static void one_history(uint64_t seed) {
+    static struct naive h;
+    struct rand r;
+    struct db *db = build(dir, &h, seed, MOST_EVENTS);
+    rand_init(&r, seed ^ 0x9e3779b97f4a7c15u);
+    struct ask a = {.r = &r};
+    buf_init(&a.text, 1 << 16);
+    for (int i = 0; i < QUESTIONS; i++) {
+        h.at_ms = BASE_MS +
+                  (int64_t)(rand_below(&r, 3) ? 70 : 10 + rand_below(&r, 50)) * MS_PER_DAY +
+                  (int64_t)rand_below(&r, 24) * MS_PER_HOUR;
+        naive_link(&h);
+        buf_clear(&a.text);
+        SAY[rand_below(&r, sizeof SAY / sizeof SAY[0])](&a);
+        if (check(db, &h, buf_str(&a.text), 1 + rand_below(&r, 3), false)) continue;
+        assert_int_equal(db_close(db, NULL), 0);
+        shrink(seed, buf_str(&a.text), h.at_ms);
+        fail();
+    }
+    buf_release(&a.text);
+    assert_int_equal(db_close(db, NULL), 0);
+}
+
+static void test_random_questions(void **state) {
+    (void)state;
+    const char *given = getenv("KEEL_SEED");
+    const char *most = getenv("KEEL_HISTORIES");
+    uint64_t count = most ? strtoull(most, NULL, 10) : HISTORIES;
+    if (given) {
+        one_history(strtoull(given, NULL, 10));
+        return;
+    }
+    for (uint64_t seed = 1; seed <= count; seed++) one_history(seed);
+    printf("%u questions, %u refused, %u answers without rows\n", asked, refused, empty);
+    assert_true(refused < asked / 10 && empty < asked / 3); /* else they prove little */
+}
+
+int main(void) {
+    char template[] = "/tmp/keel_test_exec_XXXXXX";
+    if (!mkdtemp(template)) return 1;
+    snprintf(dir, sizeof dir, "%s/store", template);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_questions)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    char command[300];
+    snprintf(command, sizeof command, "rm -rf '%s'", template);
+    return system(command) != 0 || failed;
+}

@@ -1,0 +1,697 @@
+/* The forms of naive.h: every row by loops over customers and events. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "naive.h"
+#include "query/moments.h"
+
+enum { MAX_ROWS = 20000, MAX_KEY = 12, MAX_FACTS = 6 };
+
+struct row {
+    struct datum key[MAX_KEY];
+    double fact[MAX_FACTS];
+    uint32_t customers, last_root; /* distinct: customers come one after the other; root + 1 */
+    double *list;
+    uint32_t n_list, cap_list;
+};
+
+struct rows {
+    const struct naive *h;
+    const struct query *q;
+    uint32_t n_key, n;
+    struct row *row;
+};
+
+static struct row *find(struct rows *t, const struct datum *key) {
+    for (uint32_t i = 0; i < t->n; i++) {
+        uint32_t k = 0;
+        while (k < t->n_key && datum_eq(&t->row[i].key[k], &key[k])) k++;
+        if (k == t->n_key) return &t->row[i];
+    }
+    K_ASSERT_OP(t->n, <, MAX_ROWS);
+    struct row *row = &t->row[t->n++];
+    memset(row, 0, sizeof *row);
+    memcpy(row->key, key, t->n_key * sizeof *key);
+    return row;
+}
+
+static void count_customer(struct row *row, uint32_t root) {
+    row->customers += row->last_root != root + 1;
+    row->last_root = root + 1;
+}
+
+static void push(struct row *row, double v) {
+    if (row->n_list == row->cap_list) {
+        row->cap_list = row->cap_list ? row->cap_list * 2 : 16;
+        row->list = realloc(row->list, row->cap_list * sizeof *row->list);
+    }
+    row->list[row->n_list++] = v;
+}
+
+static uint32_t keys_compared; /* for the comparison below */
+
+static int by_key(const void *a, const void *b) {
+    const struct row *x = a, *y = b;
+    for (uint32_t k = 0; k < keys_compared; k++) {
+        int sign = datum_cmp(&x->key[k], &y->key[k]);
+        if (sign) return sign;
+    }
+    return 0;
+}
+
+static int by_number(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void sort_rows(struct rows *t) {
+    keys_compared = t->n_key;
+    if (t->n > 0) qsort(t->row, t->n, sizeof *t->row, by_key);
+    for (uint32_t i = 0; i < t->n; i++)
+        if (t->row[i].n_list > 0)
+            qsort(t->row[i].list, t->row[i].n_list, sizeof(double), by_number);
+}
+
+static struct datum at_rank(const struct row *row, double percent) {
+    if (row->n_list == 0) return datum_null();
+    uint32_t rank = (uint32_t)ceil(row->n_list * percent / 100);
+    return datum_number(row->list[rank ? rank - 1 : 0]);
+}
+
+static void put(struct result *out, const struct datum *cells, uint32_t n) {
+    if (out->n_rows == 0 && out->n_columns == 0)
+        for (uint32_t i = 0; i < n; i++) {
+            char name[16];
+            int length = snprintf(name, sizeof name, "c%u", i + 1);
+            K_ASSERT(result_column(out, (struct str){name, (size_t)length}, DATUM_NULL, NULL) == 0);
+        }
+    K_ASSERT(result_row(out, cells, NULL) == 0);
+}
+
+static struct datum ratio(double a, double b) { return b > 0 ? datum_number(a / b) : datum_null(); }
+
+/* The values of the splits, e: the event that has the properties. */
+static void splits(const struct naive *h, const struct query *q, const struct naive_customer *c,
+                   const struct query_event *of, uint32_t n_of, const struct naive_event *e,
+                   struct datum *out) {
+    for (uint32_t i = 0; i < q->n_splits; i++) {
+        const struct query_term *t = &q->splits[i];
+        struct datum values[NAIVE_MAX_VALUES];
+        out[i] = datum_null();
+        if (t->kind == QUERY_TERM_TRAIT) out[i] = naive_trait(h, c, &t->prop);
+        if (t->kind == QUERY_TERM_MEASURE) out[i] = naive_measure(h, c, &t->measure);
+        if (t->kind == QUERY_TERM_PROP && naive_values(h, &t->prop, of, n_of, e, values) > 0)
+            out[i] = values[0];
+    }
+}
+
+/* ---- periods as whole numbers that follow one another ---- */
+
+static int64_t period_number(const struct naive *h, enum query_unit unit, int64_t t) {
+    int32_t day = time_day(h->zone, t);
+    int year, month, of_month;
+    civil_from_day(day, &year, &month, &of_month);
+    switch (unit) {
+    case QUERY_HOUR: return t / MS_PER_HOUR; /* the zone of the tests has whole hours */
+    case QUERY_DAY: return day;
+    case QUERY_WEEK: return (day_week_start(day) + 3) / 7;
+    case QUERY_MONTH: return year * 12 + month - 1;
+    case QUERY_QUARTER: return year * 4 + (month - 1) / 3;
+    default: return year;
+    }
+}
+
+static struct datum period_cell(enum query_unit unit, int64_t number) {
+    switch (unit) {
+    case QUERY_HOUR: return datum_time(number * MS_PER_HOUR);
+    case QUERY_DAY: return datum_date((int32_t)number);
+    case QUERY_WEEK: return datum_date((int32_t)(number * 7 - 3));
+    case QUERY_MONTH:
+        return datum_date(day_from_civil((int)(number / 12), (int)(number % 12) + 1, 1));
+    case QUERY_QUARTER:
+        return datum_date(day_from_civil((int)(number / 4), (int)(number % 4) * 3 + 1, 1));
+    default: return datum_date(day_from_civil((int)number, 1, 1));
+    }
+}
+
+/* ---- count, list ---- */
+
+static void count(struct rows *t, const struct naive_customer *c) {
+    struct datum key[MAX_KEY];
+    splits(t->h, t->q, c, NULL, 0, NULL, key);
+    find(t, key)->fact[0]++;
+}
+
+static void count_show(struct rows *t, struct result *out) {
+    sort_rows(t);
+    if (t->n == 0 && t->n_key == 0) find(t, NULL);
+    for (uint32_t i = 0; i < t->n; i++) {
+        t->row[i].key[t->n_key] = datum_integer((uint64_t)t->row[i].fact[0]);
+        put(out, t->row[i].key, t->n_key + 1);
+    }
+}
+
+static struct datum term(const struct naive *h, const struct naive_customer *c,
+                         const struct query_term *t) {
+    return t->kind == QUERY_TERM_TRAIT ? naive_trait(h, c, &t->prop)
+                                       : naive_measure(h, c, &t->measure);
+}
+
+static void list(const struct naive *h, const struct query *q, const struct naive_customer *c,
+                 uint32_t n, struct result *out) {
+    uint32_t order[NAIVE_MAX_EVENTS];
+    for (uint32_t i = 0; i < n; i++) { /* insertion sort: stable */
+        uint32_t at = i;
+        for (; at > 0; at--) {
+            int sign = 0;
+            for (uint32_t k = 0; k < q->list.n_order && sign == 0; k++) {
+                struct datum x = term(h, &c[order[at - 1]], &q->list.order[k]);
+                struct datum y = term(h, &c[i], &q->list.order[k]);
+                if ((x.type == DATUM_NULL) != (y.type == DATUM_NULL))
+                    sign = x.type == DATUM_NULL ? 1 : -1;
+                else
+                    sign = datum_cmp(&x, &y) * (q->list.order[k].descending ? -1 : 1);
+            }
+            if (sign <= 0) break;
+            order[at] = order[at - 1];
+        }
+        order[at] = i;
+    }
+    for (uint32_t i = 0; i < n && (q->limit == 0 || i < q->limit); i++) {
+        struct datum cells[QUERY_MAX_TERMS + 1];
+        cells[0] = datum_str(str_from(h->name_of[c[order[i]].root]));
+        for (uint32_t k = 0; k < q->list.n_columns; k++)
+            cells[k + 1] = term(h, &c[order[i]], &q->list.columns[k]);
+        put(out, cells, q->list.n_columns + 1);
+    }
+}
+
+/* ---- funnel ---- */
+
+static void funnel(struct rows *t, const struct naive_customer *c) {
+    const struct query_funnel *f = &t->q->funnel;
+    const struct naive_event *chain[QUERY_MAX_EVENTS];
+    uint32_t level = naive_funnel(t->h, c, f, &t->q->range, chain);
+    if (level == 0) return;
+    struct datum key[MAX_KEY];
+    splits(t->h, t->q, c, f->steps, 1, chain[0], key);
+    for (uint32_t k = 0; k < f->n_steps; k++) {
+        key[t->q->n_splits] = datum_integer(k + 1);
+        struct row *row = find(t, key);
+        if (level > k) row->fact[0]++;
+        if (level > k && k > 0) push(row, (double)(chain[k]->time - chain[k - 1]->time) / 1e3);
+    }
+}
+
+static void funnel_show(struct rows *t, struct result *out) {
+    const struct query_funnel *f = &t->q->funnel;
+    uint32_t s = t->q->n_splits;
+    for (uint32_t k = 0; t->n < f->n_steps && s == 0; k++) {
+        struct datum key = datum_integer(k + 1);
+        find(t, &key);
+    }
+    sort_rows(t);
+    for (uint32_t i = 0; i < t->n; i++) {
+        const struct row *row = &t->row[i];
+        uint32_t k = (uint32_t)row->key[s].integer - 1;
+        struct datum cells[MAX_KEY];
+        memcpy(cells, row->key, (s + 1) * sizeof *cells);
+        char name[64] = "any event";
+        const struct query_event *e = &f->steps[k];
+        if (e->kind == QUERY_EVENT_TRACK) snprintf(name, sizeof name, "%.*s", STR_ARG(e->name));
+        if (e->kind == QUERY_EVENT_PAGE) snprintf(name, sizeof name, "page");
+        if (e->kind == QUERY_EVENT_PAGE && e->has_name)
+            snprintf(name, sizeof name, "page \"%.*s\"", STR_ARG(e->name));
+        if (e->kind == QUERY_EVENT_IDENTIFY) snprintf(name, sizeof name, "identify");
+        cells[s + 1] = datum_str(str_from(name));
+        cells[s + 2] = datum_integer((uint64_t)row->fact[0]);
+        cells[s + 3] = ratio(row->fact[0], t->row[i - k].fact[0]);
+        cells[s + 4] = at_rank(row, 50);
+        put(out, cells, s + 5);
+    }
+}
+
+/* ---- retention, repeat ---- */
+
+static bool did_in(const struct naive *h, const struct query *q, const struct query_event *event,
+                   const struct naive_customer *c, int64_t number) {
+    for (uint32_t i = 0; i < c->n; i++)
+        if (naive_in(h, &q->range, c->e[i]) && naive_matches(h, event, c->e[i]) &&
+            period_number(h, q->period, c->e[i]->time) == number)
+            return true;
+    return false;
+}
+
+static void cohort(struct rows *t, const struct naive_customer *c, int64_t start) {
+    const struct query *q = t->q;
+    struct span span = range_span(t->h->zone, &q->range, t->h->at_ms);
+    int64_t last = period_number(t->h, q->period, span.to_ms - 1);
+    struct datum key[MAX_KEY];
+    splits(t->h, q, c, NULL, 0, NULL, key);
+    key[q->n_splits] = period_cell(q->period, start);
+    for (int64_t k = 0; start + k <= last; k++) {
+        if (q->retention.periods && k > q->retention.periods) break;
+        key[q->n_splits + 1] = datum_integer((uint64_t)k);
+        struct row *row = find(t, key);
+        row->fact[0]++;
+        row->fact[1] += did_in(t->h, q, &q->retention.to, c, start + k);
+    }
+}
+
+static void retention(struct rows *t, const struct naive_customer *c) {
+    int64_t before = INT64_MIN;
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (!naive_in(t->h, &t->q->range, c->e[i])) continue;
+        if (!naive_matches(t->h, &t->q->retention.from, c->e[i])) continue;
+        int64_t number = period_number(t->h, t->q->period, c->e[i]->time);
+        if (number == before) continue;
+        before = number;
+        cohort(t, c, number);
+        if (t->q->retention.start == QUERY_START_FIRST) return;
+    }
+}
+
+static void retention_show(struct rows *t, struct result *out) {
+    sort_rows(t);
+    for (uint32_t i = 0; i < t->n; i++) {
+        struct datum *key = t->row[i].key;
+        key[t->n_key] = datum_integer((uint64_t)t->row[i].fact[0]);
+        key[t->n_key + 1] = datum_integer((uint64_t)t->row[i].fact[1]);
+        key[t->n_key + 2] = ratio(t->row[i].fact[1], t->row[i].fact[0]);
+        put(out, key, t->n_key + 3);
+    }
+}
+
+static void repeat_each(struct rows *t, const struct naive_customer *c, bool empty) {
+    const struct query *q = t->q;
+    struct span span = range_span(t->h->zone, &q->range, t->h->at_ms);
+    if (span_empty(span)) return;
+    int64_t first = period_number(t->h, q->period, span.from_ms);
+    int64_t last = period_number(t->h, q->period, span.to_ms - 1);
+    if (!empty && !did_in(t->h, q, &q->repeat.event, c, first)) return;
+    struct datum key[MAX_KEY];
+    if (!empty) splits(t->h, q, c, NULL, 0, NULL, key);
+    for (int64_t k = first; k <= last; k++) {
+        key[q->n_splits] = period_cell(q->period, k);
+        struct row *row = find(t, key);
+        if (empty) continue;
+        row->fact[0]++;
+        row->fact[1] += did_in(t->h, q, &q->repeat.event, c, k);
+    }
+}
+
+static void repeat_show(struct rows *t, struct result *out) {
+    if (t->q->n_splits == 0) repeat_each(t, NULL, true);
+    sort_rows(t);
+    for (uint32_t i = 0; i < t->n; i++) {
+        struct datum *key = t->row[i].key;
+        key[t->n_key] = datum_integer((uint64_t)t->row[i].fact[1]);
+        key[t->n_key + 1] = ratio(t->row[i].fact[1], t->row[i].fact[0]);
+        put(out, key, t->n_key + 2);
+    }
+}
+
+/* ---- trend ---- */
+
+/* The events of all customers that count for a measure in a window of periods and a group: as if
+ * they were one customer's, so that naive_measure does the rest. */
+static uint32_t gather(const struct rows *t, const struct naive_customer *c, uint32_t n,
+                       const struct query_measure *m, int64_t from, int64_t to,
+                       const struct datum *group, const struct naive_event **out,
+                       uint32_t *out_customers) {
+    uint32_t found = 0;
+    *out_customers = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t before = found;
+        for (uint32_t k = 0; k < c[i].n; k++) {
+            const struct naive_event *e = c[i].e[k];
+            if (!naive_in(t->h, &t->q->range, e) || !naive_matches(t->h, &m->event, e)) continue;
+            int64_t p = t->q->has_period ? period_number(t->h, t->q->period, e->time) : 0;
+            if (p < from || p > to) continue;
+            struct datum key[MAX_KEY];
+            splits(t->h, t->q, &c[i], &m->event, 1, e, key);
+            bool same = true;
+            for (uint32_t s = 0; s < t->q->n_splits; s++) same &= datum_eq(&key[s], &group[s]);
+            if (same) out[found++] = e;
+        }
+        *out_customers += found > before;
+    }
+    return found;
+}
+
+static void trend_row(const struct rows *t, const struct naive_customer *c, uint32_t n,
+                      int64_t period, const struct datum *group, bool always, struct result *out) {
+    static const struct naive_event *events[NAIVE_MAX_EVENTS];
+    const struct query *q = t->q;
+    int64_t from = q->trend.over > 1 ? period - q->trend.over + 1 : period;
+    struct datum cells[MAX_KEY + QUERY_MAX_TERMS], *at = cells;
+    if (q->has_period) *at++ = period_cell(q->period, period);
+    memcpy(at, group, q->n_splits * sizeof *at);
+    at += q->n_splits;
+    uint32_t any = 0;
+    for (uint32_t k = 0; k < q->trend.n_measures; k++) {
+        const struct query_measure *m = &q->trend.measures[k];
+        uint32_t customers, found = gather(t, c, n, m, from, period, group, events, &customers);
+        any += found;
+        struct naive_customer all = {0, events, found};
+        struct datum v =
+            m->agg == QUERY_CUSTOMERS ? datum_number(customers) : naive_measure(t->h, &all, m);
+        bool whole =
+            m->agg == QUERY_CUSTOMERS || m->agg == QUERY_COUNT_OF || m->agg == QUERY_UNIQUE;
+        *at++ = whole ? datum_integer((uint64_t)v.number) : v;
+    }
+    if (any > 0 || always) put(out, cells, (uint32_t)(at - cells));
+}
+
+static void trend(struct rows *t, const struct naive_customer *c, uint32_t n, struct result *out) {
+    const struct query *q = t->q;
+    int64_t first = INT64_MAX, last = INT64_MIN;
+    t->n_key = q->n_splits;
+    for (uint32_t k = 0; k < q->trend.n_measures; k++)
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t j = 0; j < c[i].n; j++) {
+                const struct naive_event *e = c[i].e[j];
+                const struct query_event *event = &q->trend.measures[k].event;
+                if (!naive_in(t->h, &q->range, e) || !naive_matches(t->h, event, e)) continue;
+                int64_t p = q->has_period ? period_number(t->h, q->period, e->time) : 0;
+                first = p < first ? p : first;
+                last = p > last ? p : last;
+                struct datum key[MAX_KEY];
+                splits(t->h, q, &c[i], event, 1, e, key);
+                find(t, key);
+            }
+    sort_rows(t);
+    if (!q->has_period && q->n_splits == 0) {
+        trend_row(t, c, n, 0, NULL, true, out);
+        return;
+    }
+    for (int64_t p = first; p <= last && t->n > 0; p++)
+        for (uint32_t i = 0; i < t->n; i++)
+            trend_row(t, c, n, p, t->row[i].key, q->n_splits == 0, out);
+}
+
+/* ---- time ---- */
+
+static void times(struct rows *t, const struct naive_customer *c) {
+    const struct query *q = t->q;
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct naive_event *a = c->e[i], *best = NULL;
+        if (!naive_in(t->h, &q->range, a) || !naive_matches(t->h, &q->time.from, a)) continue;
+        for (uint32_t j = 0; j < c->n; j++) {
+            const struct naive_event *b = c->e[j];
+            if (j == i || b->time < a->time || !naive_in(t->h, &q->range, b)) continue;
+            if (!naive_matches(t->h, &q->time.to, b)) continue;
+            if (!best || b->time < best->time) best = b;
+        }
+        if (best && best->time - a->time <= duration_ms(q->time.within)) {
+            struct datum key[MAX_KEY];
+            splits(t->h, q, c, &q->time.from, 1, a, key);
+            struct row *row = find(t, key);
+            count_customer(row, c->root);
+            push(row, (double)(best->time - a->time) / 1e3);
+        }
+        if (q->time.start == QUERY_START_FIRST) return;
+    }
+}
+
+static void times_show(struct rows *t, struct result *out) {
+    if (t->n == 0 && t->n_key == 0) find(t, NULL);
+    sort_rows(t);
+    for (uint32_t i = 0; i < t->n; i++) {
+        struct datum cells[MAX_KEY + QUERY_MAX_PERCENTILES];
+        uint32_t n = t->n_key;
+        memcpy(cells, t->row[i].key, n * sizeof *cells);
+        cells[n++] = datum_integer(t->row[i].customers);
+        cells[n++] = datum_integer(t->row[i].n_list);
+        for (uint32_t k = 0; k < t->q->time.n_percentiles; k++)
+            cells[n++] = at_rank(&t->row[i], t->q->time.percentiles[k]);
+        put(out, cells, n);
+    }
+}
+
+/* ---- paths, sessions ---- */
+
+/* The customer's events that are there at all. */
+static uint32_t alphabet(const struct rows *t, const struct naive_customer *c,
+                         const struct query_event *of, uint32_t n_of,
+                         const struct naive_event **out) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        bool counts = n_of == 0;
+        for (uint32_t k = 0; k < n_of; k++) counts |= naive_matches(t->h, &of[k], c->e[i]);
+        if (counts && naive_in(t->h, &t->q->range, c->e[i])) out[n++] = c->e[i];
+    }
+    return n;
+}
+
+static void paths(struct rows *t, const struct naive_customer *c) {
+    static const struct naive_event *e[NAIVE_MAX_EVENTS];
+    const struct query *q = t->q;
+    uint32_t n = alphabet(t, c, q->paths.alphabet, q->paths.n_alphabet, e),
+             length = q->paths.length;
+    for (uint32_t i = 0; i + length <= n; i++) {
+        bool whole = true;
+        for (uint32_t k = 1; k < length; k++)
+            whole &= e[i + k]->time - e[i + k - 1]->time <= duration_ms(q->paths.within);
+        if (q->paths.has_start) whole = whole && naive_matches(t->h, &q->paths.start, e[i]);
+        if (q->paths.has_end)
+            whole = whole && naive_matches(t->h, &q->paths.end, e[i + length - 1]);
+        if (!whole) continue;
+        struct datum key[MAX_KEY];
+        for (uint32_t k = 0; k < length; k++) key[k] = naive_label(e[i + k]);
+        struct row *row = find(t, key);
+        row->fact[0]++;
+        count_customer(row, c->root);
+    }
+}
+
+static int by_fact(const void *a, const void *b) {
+    const struct row *x = a, *y = b;
+    double m = round(x->fact[0] * 1e6), n = round(y->fact[0] * 1e6); /* sums in another order */
+    if (m != n) return m > n ? -1 : 1;
+    return by_key(a, b);
+}
+
+static void paths_show(struct rows *t, struct result *out) {
+    keys_compared = t->n_key;
+    if (t->n > 0) qsort(t->row, t->n, sizeof *t->row, by_fact);
+    for (uint32_t i = 0; i < t->n; i++) {
+        struct row *row = &t->row[i];
+        row->key[t->n_key] = datum_integer((uint64_t)row->fact[0]);
+        row->key[t->n_key + 1] = datum_integer(row->customers);
+        if (t->q->limit == 0 || i < t->q->limit) put(out, row->key, t->n_key + 2);
+    }
+}
+
+static void sessions(struct rows *t, const struct naive_customer *c) {
+    static const struct naive_event *e[NAIVE_MAX_EVENTS];
+    static const struct query_event any = {.kind = QUERY_EVENT_ANY};
+    const struct query *q = t->q;
+    uint32_t n = alphabet(t, c, q->sessions.alphabet, q->sessions.n_alphabet, e);
+    const struct query_event *of = q->sessions.n_alphabet ? q->sessions.alphabet : &any;
+    uint32_t n_of = q->sessions.n_alphabet ? q->sessions.n_alphabet : 1;
+    for (uint32_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n;) {
+            if (e[end]->time - e[end - 1]->time > duration_ms(q->sessions.gap)) break;
+            end++;
+        }
+        struct datum key[MAX_KEY], *at = key;
+        if (q->has_period)
+            *at++ = period_cell(q->period, period_number(t->h, q->period, e[i]->time));
+        splits(t->h, q, c, of, n_of, e[i], at);
+        struct row *row = find(t, key);
+        row->fact[0]++;
+        row->fact[1] += end == i + 1;
+        row->fact[2] += end - i;
+        row->fact[3] += (double)(e[end - 1]->time - e[i]->time) / 1e3;
+        count_customer(row, c->root);
+    }
+}
+
+static void sessions_show(struct rows *t, struct result *out) {
+    if (t->n == 0 && t->n_key == 0) find(t, NULL);
+    sort_rows(t);
+    for (uint32_t i = 0; i < t->n; i++) {
+        struct row *row = &t->row[i];
+        struct datum *at = row->key + t->n_key;
+        for (uint32_t k = 0; k < 3; k++) *at++ = datum_integer((uint64_t)row->fact[k]);
+        *at++ = datum_integer(row->customers);
+        *at++ = datum_number(row->fact[3]);
+        *at++ = ratio(row->fact[3], row->fact[0]);
+        put(out, row->key, t->n_key + 6);
+    }
+}
+
+/* ---- attribute, rfm, top ---- */
+
+static void attribute(struct rows *t, const struct naive_customer *c) {
+    const struct query *q = t->q;
+    const struct query_measure *m = &q->attribute.measure;
+    int64_t within = duration_ms(q->attribute.within);
+    struct span span = range_span(t->h->zone, &q->range, t->h->at_ms);
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct naive_event *e = c->e[i], *touch = NULL;
+        if (!naive_in(t->h, &q->range, e) || !naive_matches(t->h, &m->event, e)) continue;
+        for (uint32_t j = 0; j < c->n; j++) {
+            bool is = false;
+            for (uint32_t k = 0; k < q->attribute.n_touches; k++)
+                is |= naive_matches(t->h, &q->attribute.touches[k], c->e[j]);
+            if (!is || j == i || c->e[j]->time > e->time || c->e[j]->time >= span.to_ms) continue;
+            if (e->time - c->e[j]->time > within) continue;
+            if (!touch || q->attribute.model == QUERY_MODEL_LAST) touch = c->e[j];
+        }
+        struct datum key[MAX_KEY] = {datum_null()};
+        if (touch) splits(t->h, q, c, q->attribute.touches, q->attribute.n_touches, touch, key);
+        struct row *row = find(t, key);
+        struct naive_customer one = {0, &c->e[i], 1};
+        row->fact[0] += naive_measure(t->h, &one, m).number;
+        row->fact[1]++;
+        count_customer(row, c->root);
+    }
+}
+
+static void attribute_show(struct rows *t, struct result *out) {
+    keys_compared = t->n_key;
+    if (t->n > 0) qsort(t->row, t->n, sizeof *t->row, by_fact);
+    for (uint32_t i = 0; i < t->n && (t->q->limit == 0 || i < t->q->limit); i++) {
+        struct row *row = &t->row[i];
+        row->key[1] = datum_number(row->fact[0]);
+        row->key[2] = datum_integer((uint64_t)row->fact[1]);
+        row->key[3] = datum_integer(row->customers);
+        put(out, row->key, 4);
+    }
+}
+
+static void rfm(struct rows *t, const struct naive_customer *c) {
+    const struct query *q = t->q;
+    struct span span = range_span(t->h->zone, &q->range, t->h->at_ms);
+    uint32_t n = 0;
+    int64_t last = 0;
+    for (uint32_t i = 0; i < c->n; i++)
+        if (naive_in(t->h, &q->range, c->e[i]) && naive_matches(t->h, &q->rfm.event, c->e[i])) {
+            n++;
+            last = c->e[i]->time;
+        }
+    if (n == 0) return;
+    struct query_measure sum = {.agg = QUERY_SUM,
+                                .event = q->rfm.event,
+                                .has_prop = true,
+                                .prop = q->rfm.prop,
+                                .range = q->range};
+    double value = naive_measure(t->h, c, &sum).number;
+    uint64_t r = 1, f = 1, v = 1;
+    for (uint32_t i = 0; i < q->rfm.n_recency; i++)
+        r += last >= span.to_ms - duration_ms(q->rfm.recency[i]);
+    for (uint32_t i = 0; i < q->rfm.n_frequency; i++) f += q->rfm.frequency[i] <= n;
+    for (uint32_t i = 0; i < q->rfm.n_value; i++) v += q->rfm.value[i] <= value;
+    struct datum key[MAX_KEY] = {datum_integer(r), datum_integer(f), datum_integer(v)};
+    struct row *row = find(t, key);
+    row->fact[0]++;
+    row->fact[1] += value;
+}
+
+static void rfm_show(struct rows *t, struct result *out) {
+    sort_rows(t);
+    for (uint32_t i = 0; i < t->n; i++) {
+        t->row[i].key[3] = datum_integer((uint64_t)t->row[i].fact[0]);
+        t->row[i].key[4] = datum_number(t->row[i].fact[1]);
+        put(out, t->row[i].key, 5);
+    }
+}
+
+static void top_event(struct rows *t, const struct naive_customer *c, const struct naive_event *e) {
+    const struct query *q = t->q;
+    struct datum values[NAIVE_MAX_VALUES], numbers[NAIVE_MAX_VALUES];
+    uint32_t n = naive_values(t->h, &q->top.prop, &q->top.event, 1, e, values);
+    uint32_t n_numbers = 0;
+    bool same = str_starts(q->top.prop.path, STR("products.")) &&
+                str_starts(q->top.rank_prop.path, STR("products."));
+    if (q->top.rank == QUERY_RANK_SUM && !same)
+        n_numbers = naive_values(t->h, &q->top.rank_prop, &q->top.event, 1, e, numbers);
+    for (uint32_t k = 0; k < n; k++) {
+        struct row *row = find(t, &values[k]);
+        row->fact[1]++;
+        count_customer(row, c->root);
+        for (uint32_t i = 0; i < n_numbers; i++)
+            if (numbers[i].type == DATUM_NUMBER) row->fact[0] += numbers[i].number;
+    }
+    if (q->top.rank != QUERY_RANK_SUM || !same) return;
+    struct str path = {q->top.prop.path.p + 9, q->top.prop.path.n - 9};
+    struct str rank = {q->top.rank_prop.path.p + 9, q->top.rank_prop.path.n - 9};
+    for (uint32_t i = 0; i < e->n_items; i++)
+        for (uint32_t a = 0; a < e->n_item_fields[i]; a++)
+            for (uint32_t b = 0; b < e->n_item_fields[i]; b++)
+                if (str_is(path, e->items[i][a].name) && str_is(rank, e->items[i][b].name) &&
+                    e->items[i][b].value.type == DATUM_NUMBER)
+                    find(t, &e->items[i][a].value)->fact[0] += e->items[i][b].value.number;
+}
+
+static void top(struct rows *t, const struct naive_customer *c) {
+    for (uint32_t i = 0; i < c->n; i++)
+        if (naive_in(t->h, &t->q->range, c->e[i]) && naive_matches(t->h, &t->q->top.event, c->e[i]))
+            top_event(t, c, c->e[i]);
+}
+
+static void top_show(struct rows *t, struct result *out) {
+    keys_compared = 1;
+    for (uint32_t i = 0; i < t->n; i++) {
+        struct row *row = &t->row[i];
+        if (t->q->top.rank == QUERY_RANK_EVENTS) row->fact[0] = row->fact[1];
+        if (t->q->top.rank == QUERY_RANK_CUSTOMERS) row->fact[0] = row->customers;
+    }
+    if (t->n > 0) qsort(t->row, t->n, sizeof *t->row, by_fact);
+    for (uint32_t i = 0; i < t->n && i < t->q->limit; i++) {
+        struct row *row = &t->row[i];
+        row->key[1] = t->q->top.rank == QUERY_RANK_SUM ? datum_number(row->fact[0])
+                                                       : datum_integer((uint64_t)row->fact[0]);
+        put(out, row->key, 2);
+    }
+}
+
+/* ---- all ---- */
+
+static const struct {
+    void (*each)(struct rows *t, const struct naive_customer *c);
+    void (*show)(struct rows *t, struct result *out);
+    uint32_t keys; /* beside the splits */
+} FORMS[QUERY_FORMS] = {
+    [QUERY_COUNT] = {count, count_show, 0},
+    [QUERY_FUNNEL] = {funnel, funnel_show, 1},
+    [QUERY_RETENTION] = {retention, retention_show, 2},
+    [QUERY_REPEAT] = {NULL, repeat_show, 1},
+    [QUERY_TIME] = {times, times_show, 0},
+    [QUERY_PATHS] = {paths, paths_show, 0},
+    [QUERY_ATTRIBUTE] = {attribute, attribute_show, 0},
+    [QUERY_SESSIONS] = {sessions, sessions_show, 0},
+    [QUERY_RFM] = {rfm, rfm_show, 3},
+    [QUERY_TOP] = {top, top_show, 1},
+};
+
+void naive_answer(const struct naive *h, const struct query *q, struct result *out) {
+    struct naive_customer *c = calloc(NAIVE_MAX_EVENTS + 1, sizeof *c);
+    uint32_t all = naive_customers(h, c), n = 0;
+    for (uint32_t i = 0; i < all; i++)
+        if (naive_holds(h, &c[i], q->where)) c[n++] = c[i];
+    struct rows t = {.h = h, .q = q, .n_key = q->n_splits + FORMS[q->form].keys};
+    t.row = calloc(MAX_ROWS, sizeof *t.row);
+    if (q->form == QUERY_PATHS) t.n_key = q->paths.length;
+    if (q->form == QUERY_SESSIONS) t.n_key += q->has_period;
+    if (q->form == QUERY_LIST) {
+        list(h, q, c, n, out);
+    } else if (q->form == QUERY_TREND) {
+        trend(&t, c, n, out);
+    } else {
+        for (uint32_t i = 0; i < n; i++) {
+            if (q->form == QUERY_REPEAT)
+                repeat_each(&t, &c[i], false);
+            else
+                FORMS[q->form].each(&t, &c[i]);
+        }
+        FORMS[q->form].show(&t, out);
+    }
+    for (uint32_t i = 0; i < t.n; i++) free(t.row[i].list);
+    free(t.row);
+    free(c);
+    K_ASSERT(result_finish(out, h->zone, NULL) == 0);
+}
