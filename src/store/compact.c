@@ -30,12 +30,15 @@ struct change {
     uint32_t count;
 };
 
+static const struct part_span ALWAYS = {INT64_MIN, INT64_MAX};
+
 static int write_parts(struct change *c, struct source *const *sources, uint32_t count,
-                       const struct redirect_view *redirects, struct keel_error *err) {
+                       struct part_span span, const struct redirect_view *redirects,
+                       struct keel_error *err) {
     struct store *s = c->store;
     struct part_env env = store_part_env(s);
     struct part_merge *merge;
-    TRY(part_merge_open(sources, count, redirects, &env, s->options.part_rows, &merge, err));
+    TRY(part_merge_open(sources, count, span, redirects, &env, s->options.part_rows, &merge, err));
     int code = 1;
     while (code == 1) {
         char path[4096];
@@ -115,6 +118,29 @@ static int record(struct change *c, const uint64_t *gone, uint32_t gone_count, b
 
 /* ---- flush ---- */
 
+/* Up to which moment a bucket's parts stand one behind the other in time. Parts that reach back
+ * behind their forerunners are overflow, and do not count. INT64_MIN: the bucket has no parts. */
+static int64_t frontier(const struct part_set *set, int32_t bucket) {
+    int64_t upto = INT64_MIN;
+    for (uint32_t i = 0; i < set->count; i++) {
+        const struct source *part = part_source(set->parts[i]->part);
+        if (part->bucket == bucket && part->min_time > upto) upto = part->max_time;
+    }
+    return upto;
+}
+
+/* Rows behind the frontier continue the bucket; late ones go to an overflow part of their own, so
+ * that only their customers are put in order when the bucket is read, not everybody. */
+static int flush_bucket(struct change *c, struct source *source,
+                        const struct redirect_view *redirects, struct keel_error *err) {
+    int64_t upto = frontier(c->store->set, source->bucket);
+    if (upto == INT64_MIN || source->min_time > upto || source->max_time <= upto)
+        return write_parts(c, &source, 1, ALWAYS, redirects, err);
+    struct part_span late = {INT64_MIN, upto + 1}, next = {upto + 1, INT64_MAX};
+    TRY(write_parts(c, &source, 1, next, redirects, err));
+    return write_parts(c, &source, 1, late, redirects, err);
+}
+
 static int flush_locked(struct store *s, struct keel_error *err) {
     struct head *head = s->head->head;
     head_publish(head);
@@ -128,7 +154,7 @@ static int flush_locked(struct store *s, struct keel_error *err) {
     uint32_t count = head_view_sources(view, &sources);
     int code = journal_sync(s->journal, s->applied_position, err);
     for (uint32_t i = 0; i < count && code == 0; i++)
-        code = write_parts(c, &sources[i], 1, &redirects, err);
+        code = flush_bucket(c, sources[i], &redirects, err);
     uint64_t position = s->manifest.journal_position, arrivals = s->manifest.arrivals;
     s->manifest.journal_position = s->applied_position;
     s->manifest.arrivals += rows;
@@ -226,7 +252,7 @@ static int merge_parts(struct store *s, struct part_set *set, uint32_t from, uin
         sources[i - from] = part_source(set->parts[i]->part);
         gone[i - from] = set->parts[i]->id;
     }
-    int code = write_parts(c, sources, to - from, redirects, err);
+    int code = write_parts(c, sources, to - from, ALWAYS, redirects, err);
     if (code == 0) code = record(c, gone, to - from, false, err);
     if (code == 0) {
         struct part_set *changed = part_set_change(s->set, gone, to - from, c->added, c->count);

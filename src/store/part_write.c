@@ -34,7 +34,8 @@ struct part_merge {
     uint32_t max_rows, identity_version;
     struct row *rows;
     uint32_t *order;
-    uint32_t total, next;
+    uint32_t total, next;       /* rows to write, and how many are written */
+    uint32_t source_rows;       /* of all sources, also those outside the span */
     struct vec_buffer *fetched; /* [source_count] */
     struct fetched_chunk {
         uint32_t column, chunk;
@@ -86,8 +87,8 @@ static int by_arrival(const void *a, const void *b) {
     return (x->first_arrival > y->first_arrival) - (x->first_arrival < y->first_arrival);
 }
 
-static int load_rows(struct part_merge *m, const struct redirect_view *redirects,
-                     struct keel_error *err) {
+static int load_rows(struct part_merge *m, struct part_span span,
+                     const struct redirect_view *redirects, struct keel_error *err) {
     uint32_t streams = schema_streams(m->env->schema);
     uint32_t *ordinals = k_alloc_array(streams, sizeof *ordinals);
     struct row_block *block = k_alloc(sizeof *block);
@@ -98,22 +99,26 @@ static int load_rows(struct part_merge *m, const struct redirect_view *redirects
         memset(ordinals, 0, streams * sizeof *ordinals);
         for (uint32_t b = 0; b < source->blocks && code == 0; b++) {
             code = source->ops->rows(source, b, ROWS_ALL, block, err);
-            for (uint32_t i = 0; code == 0 && i < block->n; i++)
+            for (uint32_t i = 0; code == 0 && i < block->n; i++) {
+                uint32_t ordinal = ordinals[block->event[i]]++;
+                if (block->time[i] < span.from_ms || block->time[i] >= span.to_ms) continue;
                 m->rows[at++] = (struct row){.root = redirect_root(redirects, block->number[i]),
                                              .number = block->number[i],
                                              .time = block->time[i],
                                              .source = s,
                                              .slot = b * CHUNK_ROWS + i,
                                              .event = block->event[i],
-                                             .ordinal = ordinals[block->event[i]]++};
+                                             .ordinal = ordinal};
+            }
         }
     }
     k_free(block);
     k_free(ordinals);
+    m->total = at;
     return code;
 }
 
-int part_merge_open(struct source *const *sources, uint32_t count,
+int part_merge_open(struct source *const *sources, uint32_t count, struct part_span span,
                     const struct redirect_view *redirects, const struct part_env *env,
                     uint32_t max_rows, struct part_merge **out, struct keel_error *err) {
     uint64_t total = 0;
@@ -129,7 +134,7 @@ int part_merge_open(struct source *const *sources, uint32_t count,
     m->env = env;
     m->max_rows = max_rows;
     m->identity_version = redirects->version;
-    m->total = (uint32_t)total;
+    m->source_rows = (uint32_t)total;
     m->fetched = k_alloc_array(count, sizeof *m->fetched);
     m->fetched_what = k_alloc_array(count, sizeof *m->fetched_what);
     for (uint32_t i = 0; i < count; i++) {
@@ -139,8 +144,8 @@ int part_merge_open(struct source *const *sources, uint32_t count,
     m->rows = k_try_alloc_array(total, sizeof *m->rows);
     m->order = k_try_alloc_array(total, sizeof *m->order);
     int code = m->rows && m->order
-                   ? load_rows(m, redirects, err)
-                   : error_set(err, KEEL_E_NO_MEMORY, "no memory to merge %u rows", m->total);
+                   ? load_rows(m, span, redirects, err)
+                   : error_set(err, KEEL_E_NO_MEMORY, "no memory to merge %u rows", m->source_rows);
     if (code < 0) {
         part_merge_close(m);
         return code;
@@ -733,7 +738,7 @@ static int describe_blocks(struct writer *w) {
 }
 
 static int write_keys(struct writer *w) {
-    struct event_key *keys = k_try_alloc_array(w->m->total, sizeof *keys);
+    struct event_key *keys = k_try_alloc_array(w->m->source_rows, sizeof *keys);
     struct event_key *own = k_try_alloc_array(w->rows, sizeof *own);
     uint64_t *base = k_alloc_array(w->m->source_count, sizeof *base);
     int code = keys && own ? 0 : error_set(w->err, KEEL_E_NO_MEMORY, "no memory for keys");

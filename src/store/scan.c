@@ -25,6 +25,15 @@ void bits_equal_u32(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits) {
 
 /* ---- open ---- */
 
+/* Sources of a bucket are read one after the other. If that is not their order in time, the
+ * customers of the smaller one are merged: a few late rows do not slow down everybody. */
+static void note_overlap(struct group *g, uint32_t first, uint32_t second) {
+    const struct source *a = g->sources[first], *b = g->sources[second];
+    bool apart = a->block_last[a->blocks - 1] < b->block_first[0] ||
+                 b->block_last[b->blocks - 1] < a->block_first[0] || a->max_time < b->min_time;
+    if (!apart) g->merge[a->rows < b->rows ? first : second] = true;
+}
+
 static void group_sources(struct scan *s) {
     const struct snapshot *snap = s->snap;
     s->groups = k_zalloc((snap->source_count + 1) * sizeof *s->groups);
@@ -35,17 +44,12 @@ static void group_sources(struct scan *s) {
             end++;
         g->sources = snap->sources + i;
         g->count = end - i;
+        g->merge = k_zalloc(g->count * sizeof *g->merge);
         if (g->count > s->most_sources) s->most_sources = g->count;
         for (uint32_t k = 0; k < g->count; k++) {
             const struct source *a = g->sources[k];
             g->wanted |= a->min_time < s->spec.to_ms && a->max_time >= s->spec.from_ms;
-            for (uint32_t l = 0; l < k; l++) {
-                const struct source *b = g->sources[l];
-                bool apart = b->block_last[b->blocks - 1] < a->block_first[0] ||
-                             a->block_last[a->blocks - 1] < b->block_first[0] ||
-                             b->max_time < a->min_time; /* in the order they are read */
-                g->overlapping |= !apart;
-            }
+            for (uint32_t l = 0; l < k; l++) note_overlap(g, l, k);
         }
         i = end;
     }
@@ -123,6 +127,7 @@ int scan_open(const struct snapshot *snap, const struct scan_spec *spec, struct 
 void scan_close(struct scan *s) {
     if (!s) return;
     scan_columns_release(s);
+    for (uint32_t i = 0; i < s->group_count; i++) k_free(s->groups[i].merge);
     k_free(s->groups);
     k_free(s->ordinals);
     k_free(s->ordinals_of);

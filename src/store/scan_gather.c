@@ -31,36 +31,22 @@ static uint32_t first_moved(const struct bucket_moves *m, uint32_t customer) {
     return lo;
 }
 
-/* Customers of the range that stand in two sources of the group: bitmaps, intersected. */
-static int mark_shared(struct scan *s, struct keel_error *err) {
-    const struct group *g = &s->groups[s->group];
-    uint32_t words = (s->count + 63) / 64;
-    uint64_t *seen = k_zalloc(words * sizeof *seen), *here = k_alloc_array(words, sizeof *here);
-    int code = 0;
-    for (uint32_t k = 0; k < g->count && code == 0; k++) {
-        const struct source *source = g->sources[k];
-        memset(here, 0, words * sizeof *here);
-        for (uint32_t b = source_find_block(source, s->first);
-             b < source->blocks && (uint64_t)source->block_first[b] < (uint64_t)s->first + s->count;
-             b++) {
-            code = source->ops->rows(source, b, ROWS_CUSTOMER, &s->scratch, err);
-            if (code < 0) break;
-            for (uint32_t w = 0; w < BITS_WORDS; w++)
-                for (uint64_t m = s->scratch.starts[w]; m; m &= m - 1) {
-                    uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(m);
-                    uint32_t c = s->scratch.customer[i] - s->first;
-                    if (c < s->count) here[c >> 6] |= (uint64_t)1 << (c & 63);
-                }
-        }
-        for (uint32_t w = 0; w < words; w++) {
-            s->slow[w] |= seen[w] & here[w];
-            s->any_slow |= s->slow[w] != 0;
-            seen[w] |= here[w];
-        }
+/* Marks the customers that a source has in the range. */
+static int mark_customers(struct scan *s, const struct source *source, struct keel_error *err) {
+    for (uint32_t b = source_find_block(source, s->first);
+         b < source->blocks && (uint64_t)source->block_first[b] < (uint64_t)s->first + s->count;
+         b++) {
+        TRY(source->ops->rows(source, b, ROWS_CUSTOMER, &s->scratch, err));
+        for (uint32_t w = 0; w < BITS_WORDS; w++)
+            for (uint64_t m = s->scratch.starts[w]; m; m &= m - 1) {
+                uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(m);
+                uint32_t c = s->scratch.customer[i] - s->first;
+                if (c >= s->count) continue;
+                s->slow[c >> 6] |= (uint64_t)1 << (c & 63);
+                s->any_slow = true;
+            }
     }
-    k_free(seen);
-    k_free(here);
-    return code;
+    return 0;
 }
 
 int scan_mark_slow(struct scan *s, struct keel_error *err) {
@@ -69,7 +55,8 @@ int scan_mark_slow(struct scan *s, struct keel_error *err) {
     s->any_slow = false;
     if (!s->spec.ordered) return 0;
     memset(s->slow, 0, (s->count + 63) / 64 * sizeof *s->slow);
-    if (g->overlapping) TRY(mark_shared(s, err));
+    for (uint32_t k = 0; k < g->count; k++)
+        if (g->merge[k]) TRY(mark_customers(s, g->sources[k], err));
     for (uint32_t i = g->moves ? first_moved(g->moves, s->first) : 0;
          g->moves && i < g->moves->count && g->moves->rows[i].customer - s->first < s->count; i++) {
         uint32_t c = g->moves->rows[i].customer - s->first;

@@ -48,8 +48,8 @@ int snapshot_moves(const struct snapshot *snap, const struct moves **out, struct
 struct group {
     struct source *const *sources;
     uint32_t count;
-    bool overlapping;                 /* their times do: rows of one customer must be merged */
-    bool wanted;                      /* any lies in the scan's span of time                 */
+    bool *merge; /* [count] the source overlaps a larger one in time: its customers are merged */
+    bool wanted; /* any lies in the scan's span of time                 */
     const struct bucket_moves *moves; /* NULL: none                                          */
     const struct part_moves *parts;   /* of the sources that are parts                       */
     uint32_t part_count;
@@ -96,8 +96,8 @@ struct scan {
     uint32_t group;
     enum scan_phase phase;
     uint32_t source, block, end_block;               /* within the group */
-    uint32_t hole;                             /* next misplaced row of this source */
-    bool posting;                              /* this source is read by postings   */
+    uint32_t hole;                                   /* next misplaced row of this source */
+    bool posting;                                    /* this source is read by postings   */
     uint32_t posting_event, posting_at, posting_end; /* index into events; ordinals */
     uint32_t posting_chunk;                          /* of the current batch */
     uint64_t *slow; /* bit per customer of the range: taken by the slow path */
