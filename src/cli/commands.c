@@ -9,6 +9,7 @@
     C(import)                                                                                      \
     C(query)                                                                                       \
     C(profile)                                                                                     \
+    C(compact)                                                                                     \
     C(doctor)                                                                                      \
     C(simulate)                                                                                    \
     C(help)                                                                                        \

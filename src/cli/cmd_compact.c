@@ -1,0 +1,61 @@
+/* `keel compact`: rewrite the parts of a data directory into as few as possible.
+ * Layers: db.h, options.h. Threads: none. */
+#include "cli/options.h"
+#include "cli/output.h"
+#include "customer/db.h"
+
+struct args {
+    const char *data;
+};
+
+static const struct option OPTIONS[] = {
+    {"data", OPTION_TEXT, offsetof(struct args, data), "DIR", "the data directory", NULL, true, 0,
+     0},
+    {0},
+};
+
+static int run(int argc, char **argv, struct keel_error *err);
+
+const struct command cmd_compact = {
+    .name = "compact",
+    .summary = "rewrite what lies in pieces or in the wrong place",
+    .options = OPTIONS,
+    .description =
+        "Merges the parts of every month into as few as possible, and places the events of\n"
+        "merged customers together. Keel does this by itself where it pays; by hand it is\n"
+        "of use after a large import. The answers stay the same, they only come faster.\n",
+    .examples = "  keel compact --data data\n",
+    .run = run,
+};
+
+static int compact(struct db *db, struct output *out, struct keel_error *err) {
+    struct store_stats before, after;
+    store_stats(db_store(db), &before);
+    store_ingest_begin(db_store(db));
+    int merged = store_flush(db_store(db), err);
+    if (merged == 0) merged = store_compact(db_store(db), true, err);
+    store_ingest_end(db_store(db));
+    TRY(merged);
+    store_stats(db_store(db), &after);
+    output_printf(out, "%d months rewritten: %llu parts, %llu bytes (before: %llu, %llu)\n", merged,
+                  (unsigned long long)after.parts, (unsigned long long)after.part_bytes,
+                  (unsigned long long)before.parts, (unsigned long long)before.part_bytes);
+    return 0;
+}
+
+static int run(int argc, char **argv, struct keel_error *err) {
+    struct args args = {0};
+    struct db_options options = {0};
+    struct output out;
+    struct db *db;
+    TRY(options_parse(&cmd_compact, argc, argv, &args, NULL, err));
+    TRY(db_open(args.data, &options, &db, err));
+    int code = output_open(&out, NULL, err);
+    if (code == 0) {
+        code = compact(db, &out, err);
+        int closed = output_close(&out, code < 0 ? NULL : err);
+        if (code == 0) code = closed;
+    }
+    int closed = db_close(db, code < 0 ? NULL : err);
+    return code < 0 ? code : closed;
+}
