@@ -1,6 +1,7 @@
 /* Implementation of os.h on Linux. */
 #include "base/os.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -174,6 +175,20 @@ int file_remove(const char *path, struct keel_error *err) {
     if (os->unlink(path) < 0 && errno != ENOENT)
         return error_errno(err, errno, "cannot remove %s", path);
     return 0;
+}
+
+int file_list_dir(const char *path, int (*each)(void *, const char *), void *ctx,
+                  struct keel_error *err) {
+    DIR *folder = opendir(path);
+    if (!folder) return error_errno(err, errno, "cannot list %s", path);
+    int code = 0;
+    struct dirent *entry;
+    while (code >= 0 && (errno = 0, entry = readdir(folder)) != NULL)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            code = each(ctx, entry->d_name);
+    if (code >= 0) code = errno ? error_errno(err, errno, "cannot list %s", path) : 0;
+    closedir(folder);
+    return code;
 }
 
 int file_sync_dir(const char *path, struct keel_error *err) {

@@ -79,6 +79,10 @@ int file_remove(const char *path, struct keel_error *err) K_CHECKED; /* absent: 
 int file_rename(const char *from, const char *to,
                 struct keel_error *err) K_CHECKED; /* durable: syncs the folder of `to` */
 int file_make_dir(const char *path, struct keel_error *err) K_CHECKED; /* exists: success */
+/* Calls each(ctx, name) for every entry but . and .., in no order; a negative result ends the walk
+ * and is returned. */
+int file_list_dir(const char *path, int (*each)(void *ctx, const char *name), void *ctx,
+                  struct keel_error *err) K_CHECKED;
 int file_sync_dir(const char *path, struct keel_error *err) K_CHECKED;
 
 /* Advisory whole-file lock held until close: KEEL_E_BUSY if somebody else has it. */

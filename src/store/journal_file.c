@@ -1,7 +1,6 @@
 /* Implementation of journal_file.h. */
 #include "store/journal_file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
@@ -108,30 +107,34 @@ static bool parse_name(const char *name, const char *suffix, uint64_t *out_first
     return name[NAME_DIGITS] == '.' && strcmp(name + NAME_DIGITS + 1, suffix) == 0;
 }
 
+struct listing {
+    const char *dir;
+    bool remove_unfinished;
+    struct journal_list *list;
+    struct keel_error *err;
+};
+
+static int list_entry(void *ctx, const char *name) {
+    struct listing *l = ctx;
+    uint64_t first;
+    if (parse_name(name, "keelj", &first)) {
+        TRY(journal_list_reserve(l->list, l->err));
+        l->list->first[l->list->n++] = first;
+    } else if (l->remove_unfinished && parse_name(name, "new", &first)) {
+        char unfinished[JOURNAL_PATH_BYTES];
+        file_path(unfinished, l->dir, first, "new");
+        TRY(file_remove(unfinished, l->err));
+    }
+    return 0;
+}
+
 int journal_list_read(const char *dir, bool remove_unfinished, struct journal_list *out,
                       struct keel_error *err) {
     char path[JOURNAL_PATH_BYTES];
+    struct listing listing = {dir, remove_unfinished, out, err};
     journal_folder_path(path, dir);
-    DIR *folder = opendir(path);
-    if (!folder) {
-        if (errno == ENOENT) return 0;
-        return error_errno(err, errno, "cannot list %s", path);
-    }
-    int code = 0;
-    struct dirent *entry;
-    while (code == 0 && (errno = 0, entry = readdir(folder)) != NULL) {
-        uint64_t first;
-        if (parse_name(entry->d_name, "keelj", &first)) {
-            code = journal_list_reserve(out, err);
-            if (code == 0) out->first[out->n++] = first;
-        } else if (remove_unfinished && parse_name(entry->d_name, "new", &first)) {
-            char unfinished[JOURNAL_PATH_BYTES];
-            file_path(unfinished, dir, first, "new");
-            code = file_remove(unfinished, err);
-        }
-    }
-    if (code == 0 && errno) code = error_errno(err, errno, "cannot list %s", path);
-    closedir(folder);
+    int code = file_list_dir(path, list_entry, &listing, err);
+    if (code == -KEEL_E_NOT_FOUND) return 0;
     if (out->n > 1) qsort(out->first, out->n, sizeof *out->first, compare_u64);
     return code;
 }

@@ -27,14 +27,15 @@ int manifest_fail(sqlite3 *db, const char *doing, struct keel_error *err) {
     return error_set(err, as, "cannot %s in keel.db: %s", doing, sqlite3_errmsg(db));
 }
 
-static int run(struct manifest *m, const char *sql, const char *doing, struct keel_error *err) {
+static int manifest_run(struct manifest *m, const char *sql, const char *doing,
+                        struct keel_error *err) {
     return sqlite3_exec(m->db, sql, NULL, NULL, NULL) == SQLITE_OK
                ? 0
                : manifest_fail(m->db, doing, err);
 }
 
-static int prepare(struct manifest *m, const char *sql, sqlite3_stmt **out,
-                   struct keel_error *err) {
+static int manifest_prepare(struct manifest *m, const char *sql, sqlite3_stmt **out,
+                            struct keel_error *err) {
     return sqlite3_prepare_v2(m->db, sql, -1, out, NULL) == SQLITE_OK
                ? 0
                : manifest_fail(m->db, "prepare a statement", err);
@@ -49,7 +50,7 @@ static int finish(struct manifest *m, sqlite3_stmt *st, const char *doing, struc
 
 int manifest_set(struct manifest *m, const char *name, struct str value, struct keel_error *err) {
     sqlite3_stmt *st;
-    TRY(prepare(m, "INSERT OR REPLACE INTO state(name, value) VALUES(?, ?)", &st, err));
+    TRY(manifest_prepare(m, "INSERT OR REPLACE INTO state(name, value) VALUES(?, ?)", &st, err));
     sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 2, value.p, (int)value.n, SQLITE_STATIC);
     return finish(m, st, "save a value", err);
@@ -58,7 +59,7 @@ int manifest_set(struct manifest *m, const char *name, struct str value, struct 
 int manifest_get(struct manifest *m, const char *name, struct arena *a, struct str *out,
                  struct keel_error *err) {
     sqlite3_stmt *st;
-    TRY(prepare(m, "SELECT value FROM state WHERE name = ?", &st, err));
+    TRY(manifest_prepare(m, "SELECT value FROM state WHERE name = ?", &st, err));
     sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
     int step = sqlite3_step(st), code = 0;
     if (step == SQLITE_ROW)
@@ -96,7 +97,7 @@ int manifest_save_state(struct manifest *m, struct keel_error *err) {
 
 static int create(struct manifest *m, struct keel_error *err) {
     TRY(manifest_begin(m, err));
-    int code = run(m, SCHEMA_SQL, "create tables", err);
+    int code = manifest_run(m, SCHEMA_SQL, "create tables", err);
     if (code == 0 && getrandom(m->store_id, sizeof m->store_id, 0) != sizeof m->store_id)
         code = error_set(err, KEEL_E_IO, "no random numbers for a store id");
     m->next_part = 1;
@@ -104,7 +105,8 @@ static int create(struct manifest *m, struct keel_error *err) {
     if (code == 0) code = manifest_save_state(m, err);
     sqlite3_stmt *st;
     if (code == 0)
-        code = prepare(m, "INSERT INTO state(name, value) VALUES('store_id', ?)", &st, err);
+        code =
+            manifest_prepare(m, "INSERT INTO state(name, value) VALUES('store_id', ?)", &st, err);
     if (code == 0) {
         sqlite3_bind_blob(st, 1, m->store_id, sizeof m->store_id, SQLITE_STATIC);
         code = finish(m, st, "save the store id", err);
@@ -127,7 +129,7 @@ static int load(struct manifest *m, struct keel_error *err) {
     TRY(get_number(m, "next_part", &m->next_part, err));
     TRY(get_number(m, "arrivals", &m->arrivals, err));
     sqlite3_stmt *st;
-    TRY(prepare(m, "SELECT value FROM state WHERE name = 'store_id'", &st, err));
+    TRY(manifest_prepare(m, "SELECT value FROM state WHERE name = 'store_id'", &st, err));
     bool ok = sqlite3_step(st) == SQLITE_ROW && sqlite3_column_bytes(st, 0) == sizeof m->store_id;
     if (ok) memcpy(m->store_id, sqlite3_column_blob(st, 0), sizeof m->store_id);
     sqlite3_finalize(st);
@@ -153,10 +155,10 @@ int manifest_open(struct manifest *m, const char *dir, bool make, bool read_only
     }
     sqlite3_busy_timeout(m->db, BUSY_MS);
     int code = read_only ? 0
-                         : run(m,
-                               "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-                               "PRAGMA foreign_keys=ON",
-                               "set up", err);
+                         : manifest_run(m,
+                                        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+                                        "PRAGMA foreign_keys=ON",
+                                        "set up", err);
     if (code == 0) code = make ? create(m, err) : load(m, err);
     if (code < 0) manifest_close(m);
     return code;
@@ -176,7 +178,7 @@ static struct str text_at(sqlite3_stmt *st, int i) {
 int manifest_load_schema(struct manifest *m, struct schema *schema, struct keel_error *err) {
     sqlite3_stmt *st;
     int code = 0, step;
-    TRY(prepare(m, "SELECT id, kind, parent, name FROM stream ORDER BY id", &st, err));
+    TRY(manifest_prepare(m, "SELECT id, kind, parent, name FROM stream ORDER BY id", &st, err));
     while (code == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
         int64_t id = sqlite3_column_int64(st, 0);
         int64_t kind = sqlite3_column_int64(st, 1), parent = sqlite3_column_int64(st, 2), got = -1;
@@ -189,7 +191,7 @@ int manifest_load_schema(struct manifest *m, struct schema *schema, struct keel_
     if (code == 0 && step != SQLITE_DONE) code = manifest_fail(m->db, "read the schema", err);
     sqlite3_finalize(st);
     TRY(code);
-    TRY(prepare(m, "SELECT id, stream, type, text, name FROM col ORDER BY id", &st, err));
+    TRY(manifest_prepare(m, "SELECT id, stream, type, text, name FROM col ORDER BY id", &st, err));
     while (code == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
         int64_t id = sqlite3_column_int64(st, 0), stream = sqlite3_column_int64(st, 1);
         int64_t type = sqlite3_column_int64(st, 2);
@@ -215,8 +217,8 @@ int manifest_save_schema(struct manifest *m, const struct schema *schema, struct
     uint32_t streams = schema_streams(schema), columns = schema_columns(schema);
     for (uint32_t id = m->saved_streams ? m->saved_streams : 1; id < streams; id++) {
         struct stream_info s = schema_stream(schema, id);
-        TRY(prepare(m, "INSERT OR REPLACE INTO stream(id, kind, parent, name) VALUES(?,?,?,?)", &st,
-                    err));
+        TRY(manifest_prepare(
+            m, "INSERT OR REPLACE INTO stream(id, kind, parent, name) VALUES(?,?,?,?)", &st, err));
         sqlite3_bind_int64(st, 1, id);
         sqlite3_bind_int(st, 2, (int)s.kind);
         sqlite3_bind_int64(st, 3, s.parent);
@@ -226,8 +228,9 @@ int manifest_save_schema(struct manifest *m, const struct schema *schema, struct
     for (uint32_t id = 0; id < columns; id++) {
         struct column_info c = schema_column(schema, id);
         if (id < m->saved_columns && !c.text) continue;
-        TRY(prepare(m, "INSERT OR REPLACE INTO col(id, stream, type, text, name) VALUES(?,?,?,?,?)",
-                    &st, err));
+        TRY(manifest_prepare(
+            m, "INSERT OR REPLACE INTO col(id, stream, type, text, name) VALUES(?,?,?,?,?)", &st,
+            err));
         sqlite3_bind_int64(st, 1, id);
         sqlite3_bind_int64(st, 2, c.stream);
         sqlite3_bind_int(st, 3, (int)c.type);
@@ -244,7 +247,8 @@ int manifest_parts(struct manifest *m, int (*each)(void *, const struct manifest
                    struct keel_error *err) {
     sqlite3_stmt *st;
     int code = 0, step = SQLITE_DONE;
-    TRY(prepare(m, "SELECT id, bucket, rows, bytes FROM part ORDER BY bucket, id", &st, err));
+    TRY(manifest_prepare(m, "SELECT id, bucket, rows, bytes FROM part ORDER BY bucket, id", &st,
+                         err));
     while (code >= 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
         struct manifest_part part = {.id = (uint64_t)sqlite3_column_int64(st, 0),
                                      .bucket = sqlite3_column_int(st, 1),
@@ -258,10 +262,10 @@ int manifest_parts(struct manifest *m, int (*each)(void *, const struct manifest
 }
 
 int manifest_begin(struct manifest *m, struct keel_error *err) {
-    return run(m, "BEGIN IMMEDIATE", "begin a change", err);
+    return manifest_run(m, "BEGIN IMMEDIATE", "begin a change", err);
 }
 int manifest_commit(struct manifest *m, struct keel_error *err) {
-    return run(m, "COMMIT", "commit a change", err);
+    return manifest_run(m, "COMMIT", "commit a change", err);
 }
 void manifest_rollback(struct manifest *m) {
     (void)sqlite3_exec(m->db, "ROLLBACK", NULL, NULL, NULL);
@@ -271,7 +275,7 @@ void manifest_rollback(struct manifest *m) {
 int manifest_add_part(struct manifest *m, const struct manifest_part *part,
                       struct keel_error *err) {
     sqlite3_stmt *st;
-    TRY(prepare(m, "INSERT INTO part(id, bucket, rows, bytes) VALUES(?,?,?,?)", &st, err));
+    TRY(manifest_prepare(m, "INSERT INTO part(id, bucket, rows, bytes) VALUES(?,?,?,?)", &st, err));
     sqlite3_bind_int64(st, 1, (int64_t)part->id);
     sqlite3_bind_int(st, 2, part->bucket);
     sqlite3_bind_int64(st, 3, part->rows);
@@ -281,10 +285,10 @@ int manifest_add_part(struct manifest *m, const struct manifest_part *part,
 
 int manifest_remove_part(struct manifest *m, uint64_t id, struct keel_error *err) {
     sqlite3_stmt *st;
-    TRY(prepare(m, "DELETE FROM part WHERE id = ?", &st, err));
+    TRY(manifest_prepare(m, "DELETE FROM part WHERE id = ?", &st, err));
     sqlite3_bind_int64(st, 1, (int64_t)id);
     TRY(finish(m, st, "remove a part", err));
-    TRY(prepare(m, "INSERT INTO garbage(id) VALUES(?)", &st, err));
+    TRY(manifest_prepare(m, "INSERT INTO garbage(id) VALUES(?)", &st, err));
     sqlite3_bind_int64(st, 1, (int64_t)id);
     return finish(m, st, "remove a part", err);
 }
@@ -294,7 +298,8 @@ int manifest_garbage(struct manifest *m, int (*each)(void *, uint64_t), void *ct
     sqlite3_stmt *st;
     int code = 0, step = SQLITE_DONE;
     bool any = false;
-    TRY(prepare(m, "SELECT id FROM garbage WHERE id NOT IN (SELECT id FROM part)", &st, err));
+    TRY(manifest_prepare(m, "SELECT id FROM garbage WHERE id NOT IN (SELECT id FROM part)", &st,
+                         err));
     while (code >= 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
         code = each(ctx, (uint64_t)sqlite3_column_int64(st, 0));
         any = true;
@@ -304,5 +309,5 @@ int manifest_garbage(struct manifest *m, int (*each)(void *, uint64_t), void *ct
     sqlite3_finalize(st);
     /* A file that cannot be removed is no reason not to open: it is tried again next time. */
     if (!all || !any) return code >= 0 || step == SQLITE_ROW ? 0 : code;
-    return run(m, "DELETE FROM garbage", "forget garbage", err);
+    return manifest_run(m, "DELETE FROM garbage", "forget garbage", err);
 }

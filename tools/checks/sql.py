@@ -7,6 +7,7 @@ from .repo import Problem, line_of
 TAKES_SQL = {
     "sqlite3_exec": 1, "sqlite3_prepare": 1, "sqlite3_prepare_v2": 1, "sqlite3_prepare_v3": 1,
     "sqlite3_get_table": 1,
+    "manifest_run": 1, "manifest_prepare": 1,
 }
 LITERAL = re.compile(r'\s*("|[A-Z][A-Z0-9_]*\b\s*("|$))')
 
