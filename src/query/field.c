@@ -35,7 +35,6 @@ static int add_columns(struct found *f, uint32_t stream, uint32_t event, struct 
                                                            .stream = event,
                                                            .type = TYPES[i],
                                                            .items = items};
-        field->items |= items;
         ++*added;
     }
     return 0;
@@ -58,7 +57,10 @@ static int add_property(struct found *f, uint32_t event, struct str path, uint32
                         struct keel_error *err) {
     struct str rest;
     int64_t list = find_list(f->p->schema, event, path, &rest);
-    if (list >= 0) return add_columns(f, (uint32_t)list, event, rest, added, err);
+    if (list >= 0) {
+        f->field->items = true;
+        return add_columns(f, (uint32_t)list, event, rest, added, err);
+    }
     return add_columns(f, event, event, path, added, err);
 }
 
@@ -250,38 +252,60 @@ int field_ids(struct field_reader *r, struct feed *f, const uint16_t *rows, uint
     return 0;
 }
 
+static int flat_row_ids(struct field_reader *r, struct feed *f, const uint16_t *rows, uint32_t n,
+                        struct flat *out, struct keel_error *err) {
+    uint32_t ids[CHUNK_ROWS];
+    TRY(flat_grow(out, n, err));
+    TRY(field_ids(r, f, rows, n, ids, err));
+    for (uint32_t k = 0; k < n; k++) {
+        out->at[out->n] = k;
+        out->slot[out->n] = rows[k];
+        out->id[out->n] = ids[k];
+        out->n += ids[k] != 0;
+    }
+    return 0;
+}
+
+static int flat_item_ids(struct field_reader *r, uint32_t c, struct feed *f, const uint16_t *rows,
+                         uint32_t n, struct flat *out, struct keel_error *err) {
+    struct batch_items items;
+    TRY(f->items(f, r->field->columns[c].handle, &items, err));
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t first = items.first[rows[k]], count = items.count[rows[k]];
+        TRY(flat_grow(out, count, err));
+        for (uint32_t j = first; j < first + count; j++) {
+            const struct vec *v = &items.chunks[j / CHUNK_ROWS];
+            if (!bit_get(v->present, j % CHUNK_ROWS)) continue;
+            out->at[out->n] = k;
+            out->slot[out->n] = j;
+            TRY(id_of_value(r, c, v, j % CHUNK_ROWS, &out->id[out->n], err));
+            out->n++;
+        }
+    }
+    return 0;
+}
+
 int field_flat_ids(struct field_reader *r, struct feed *f, const uint16_t *rows, uint32_t n,
                    struct flat *out, struct keel_error *err) {
     out->n = 0;
     const struct field *field = r->field;
     if (n == 0 || field->kind == FIELD_NONE) return 0;
-    if (!field->items) {
+    if (!field->items) return flat_row_ids(r, f, rows, n, out, err);
+    for (uint32_t c = 0; c < field->n; c++) {
+        if (!column_may_have(&field->columns[c], f)) continue;
+        if (field->columns[c].items) {
+            TRY(flat_item_ids(r, c, f, rows, n, out, err));
+            continue;
+        }
+        const struct vec *v;
+        TRY(f->column(f, field->columns[c].handle, &v, err));
         TRY(flat_grow(out, n, err));
-        uint32_t ids[CHUNK_ROWS];
-        TRY(field_ids(r, f, rows, n, ids, err));
         for (uint32_t k = 0; k < n; k++) {
+            if (!bit_get(v->present, rows[k])) continue;
             out->at[out->n] = k;
             out->slot[out->n] = rows[k];
-            out->id[out->n] = ids[k];
-            out->n += ids[k] != 0;
-        }
-        return 0;
-    }
-    for (uint32_t c = 0; c < field->n; c++) {
-        if (!field->columns[c].items || !column_may_have(&field->columns[c], f)) continue;
-        struct batch_items items;
-        TRY(f->items(f, field->columns[c].handle, &items, err));
-        for (uint32_t k = 0; k < n; k++) {
-            uint32_t first = items.first[rows[k]], count = items.count[rows[k]];
-            TRY(flat_grow(out, count, err));
-            for (uint32_t j = first; j < first + count; j++) {
-                const struct vec *v = &items.chunks[j / CHUNK_ROWS];
-                if (!bit_get(v->present, j % CHUNK_ROWS)) continue;
-                out->at[out->n] = k;
-                out->slot[out->n] = j;
-                TRY(id_of_value(r, c, v, j % CHUNK_ROWS, &out->id[out->n], err));
-                out->n++;
-            }
+            TRY(id_of_value(r, c, v, rows[k], &out->id[out->n], err));
+            out->n++;
         }
     }
     return 0;

@@ -27,7 +27,7 @@ struct field_column {
 
 struct field {
     enum field_kind kind;
-    bool items; /* some column is of line items */
+    bool items; /* it is, for some event, a field of line items */
     struct field_column *columns;
     uint32_t n;
 };

@@ -284,9 +284,11 @@ static int vec_pass(const struct filter *f, uint32_t c, struct worker *w, const 
     return 0;
 }
 
-/* Line items: how many of a row's items pass, and how many there are. */
+/* Line items: how many of a row's items pass, and how many there are. `seen`: rows that have the
+ * value outside of items. */
 static int items_pass(const struct filter *f, struct worker *w, struct feed *feed,
-                      const uint64_t *ask, uint64_t *out, struct keel_error *err) {
+                      const uint64_t *ask, const uint64_t *seen, uint64_t *out,
+                      struct keel_error *err) {
     uint32_t passed[CHUNK_ROWS] = {0}, there[CHUNK_ROWS] = {0}, present[CHUNK_ROWS] = {0};
     for (uint32_t c = 0; c < f->field.n; c++) {
         const struct field_column *column = &f->field.columns[c];
@@ -311,7 +313,7 @@ static int items_pass(const struct filter *f, struct worker *w, struct feed *fee
     }
     bool missing = test_missing(&f->test), all = f->over == QUERY_OVER_ALL;
     for (uint32_t row = 0; row < feed->n; row++) {
-        if (!bit_get(ask, row)) continue;
+        if (!bit_get(ask, row) || (missing && bit_get(seen, row))) continue;
         bool yes = missing ? present[row] == 0 && (!all || there[row] > 0)
                    : all   ? there[row] > 0 && passed[row] == there[row]
                            : passed[row] > 0;
@@ -337,7 +339,7 @@ static int columns_pass(const struct filter *f, struct worker *w, struct feed *f
         TRY(vec_pass(f, c, w, v, there, pass, err));
         for (uint32_t i = 0; i < BITS_WORDS; i++) out[i] |= pass[i];
     }
-    if (f->field.items) return items_pass(f, w, feed, ask, out, err);
+    if (f->field.items) return items_pass(f, w, feed, ask, seen, out, err);
     if (test_missing(&f->test))
         for (uint32_t i = 0; i < BITS_WORDS; i++) out[i] |= ask[i] & ~seen[i];
     return 0;
@@ -366,7 +368,7 @@ static int test_rows(const struct filter *f, struct worker *w, struct feed *feed
     case FIELD_COLUMNS: return columns_pass(f, w, feed, ask, out, err);
     case FIELD_LABEL: return labels_pass(f, w, feed, ask, out, err);
     case FIELD_NONE:
-        if (test_missing(&f->test) && f->over != QUERY_OVER_ALL)
+        if (test_missing(&f->test) && !(f->over == QUERY_OVER_ALL && f->field.items))
             memcpy(out, ask, BITS_WORDS * sizeof *out);
         return 0;
     case FIELD_TIME: break;

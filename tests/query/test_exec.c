@@ -69,7 +69,8 @@ static void random_props(struct rand *r, struct naive_event *e) {
     }
 }
 
-static void random_event(struct rand *r, struct naive_event *e) {
+/* grain: times are multiples of so many steps of six hours, so that many events share one. */
+static void random_event(struct rand *r, uint32_t grain, struct naive_event *e) {
     memset(e, 0, sizeof *e);
     uint32_t kind = rand_below(r, 12);
     e->type = kind < 8 ? EVENT_TRACK : kind < 10 ? EVENT_PAGE : EVENT_IDENTIFY;
@@ -79,8 +80,8 @@ static void random_event(struct rand *r, struct naive_event *e) {
     uint32_t who = rand_below(r, 10);
     if (who < 6) e->user = USERS[rand_below(r, 5)];
     if (who >= 5) e->anon = ANONS[rand_below(r, 6)];
-    /* Steps of six hours, so that many share a time; some minutes apart, for gaps. */
-    e->time = BASE_MS + (int64_t)rand_below(r, 4 * 60) * 6 * MS_PER_HOUR;
+    e->time = BASE_MS + (int64_t)(rand_below(r, 4 * 60) / grain * grain) * 6 * MS_PER_HOUR;
+    /* Some minutes apart, for gaps. */
     if (rand_below(r, 3) == 0) e->time += (int64_t)rand_below(r, 4) * 10 * MS_PER_MINUTE;
     random_props(r, e);
     if (rand_below(r, 3))
@@ -151,10 +152,11 @@ static struct db *build(const char *dir, struct naive *h, uint64_t seed, uint32_
     rand_init(&r, seed);
     batch_writer_init(&w);
     uint32_t n = 20 + rand_below(&r, MOST_EVENTS - 20);
+    uint32_t grain = ((const uint32_t[]){1, 4, 16, 60})[rand_below(&r, 4)];
     h->n = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct naive_event *e = &h->events[h->n];
-        random_event(&r, e);
+        random_event(&r, grain, e);
         e->id = i;
         uint32_t dice = rand_below(&r, 60);
         if (i >= used) continue; /* the same numbers are drawn, so that a prefix stays itself */
@@ -202,7 +204,7 @@ static void say_test(struct ask *a) {
            "products.sku in (\"s2\", \"s3\")", "products.qty is missing", "not color = \"red\"",
            "(price > 3 and flag = false)", "(color = \"blue\" or mix exists)", "nothing = 1",
            "properties.color exists", "event = \"A\"", "event contains \"Home\"",
-           "all products.sku exists", "price in (1, 2, 3, 4, 5)");
+           "all products.sku exists", "all products.qty is missing", "price in (1, 2, 3, 4, 5)");
 }
 
 static void say_event(struct ask *a) {
@@ -219,6 +221,16 @@ static void say_event(struct ask *a) {
     ONE_OF(a, " and ", " or ");
     say_test(a);
     say(a, ")");
+}
+
+/* Different track events in some order: no event matches two of them. */
+static void say_tracks(struct ask *a, uint32_t n) {
+    static const char *const names[] = {"\"A\"", "\"B\"", "\"C\"", "\"Order\""};
+    uint32_t first = dice(a, 4), step = dice(a, 2) ? 1 : 3;
+    for (uint32_t i = 0; i < n; i++) {
+        if (i) say(a, ", ");
+        say(a, names[(first + i * step) % 4]);
+    }
 }
 
 static void say_events(struct ask *a, uint32_t most) {
@@ -294,9 +306,13 @@ static void say_leaf(struct ask *a) {
     case 3:
         ONE_OF(a, "reached step 1 of (", "reached step 2 of (", "stopped at step 1 of (",
                "stopped at step 2 of (");
-        say_event(a);
-        say(a, ", ");
-        say_event(a);
+        if (dice(a, 2)) {
+            say_tracks(a, 3);
+        } else {
+            say_event(a);
+            say(a, ", ");
+            say_event(a);
+        }
         say_within(a);
         say(a, ")");
         say_range(a);
@@ -358,9 +374,13 @@ static void say_list(struct ask *a) {
 
 static void say_funnel(struct ask *a) {
     say(a, "funnel ");
-    say_event(a);
-    say(a, ", ");
-    say_events(a, 3);
+    if (dice(a, 2)) {
+        say_tracks(a, 2 + dice(a, 3));
+    } else {
+        say_event(a);
+        say(a, ", ");
+        say_events(a, 3);
+    }
     if (dice(a, 4) == 0) {
         say(a, " without ");
         say_event(a);

@@ -215,6 +215,15 @@ static bool test_holds(const struct naive *h, const struct query_test *t, const 
     }
 }
 
+/* Is this a field of line items? Only if events of the kind ever had the list. */
+static bool of_items(const struct naive *h, const struct query_prop *p,
+                     const struct query_event *of) {
+    if (!str_starts(p->path, STR("products."))) return false;
+    for (uint32_t i = 0; i < h->n; i++)
+        if (of_kind(of, &h->events[i]) && h->events[i].has_list) return true;
+    return false;
+}
+
 static bool filter_holds(const struct naive *h, const struct query_filter *f,
                          const struct query_event *of, const struct naive_event *e) {
     switch (f->kind) {
@@ -231,7 +240,7 @@ static bool filter_holds(const struct naive *h, const struct query_filter *f,
     }
     struct datum values[NAIVE_MAX_VALUES], none = datum_null();
     uint32_t n = naive_values(h, &f->prop, of, 1, e, values), holds = 0;
-    bool items = e->has_list && str_starts(f->prop.path, STR("products."));
+    bool items = of_items(h, &f->prop, of);
     for (uint32_t i = 0; i < n; i++) holds += test_holds(h, &f->test, &values[i]);
     if (f->over == QUERY_OVER_ALL && items) {
         if (f->test.op == QUERY_MISSING) return e->n_items > 0 && n == 0;
