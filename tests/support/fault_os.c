@@ -527,15 +527,37 @@ static uint8_t *read_whole(const char *path, size_t *out_n) {
     return bytes;
 }
 
+/* Folders that a failed test left are removed when the process ends: in memory they cost. */
+enum { TEMP_MOST = 256 };
+static char temps[TEMP_MOST][TEMP_PATH_MAX];
+static pid_t temp_owner; /* not a forked child */
+
+static void remove_temps(void) {
+    for (int i = 0; i < TEMP_MOST && temp_owner == getpid(); i++)
+        if (temps[i][0]) {
+            empty(temps[i]);
+            rmdir(temps[i]);
+        }
+}
+
 void temp_make(char out[TEMP_PATH_MAX]) {
     const char *set = getenv("TMPDIR");
     snprintf(out, TEMP_PATH_MAX, "/dev/shm/keel-test-XXXXXX");
-    if (!set && mkdtemp(out)) return;
-    snprintf(out, TEMP_PATH_MAX, "%s/keel-test-XXXXXX", set ? set : "/tmp");
-    K_ASSERT(mkdtemp(out) != NULL);
+    if (set || !mkdtemp(out)) {
+        snprintf(out, TEMP_PATH_MAX, "%s/keel-test-XXXXXX", set ? set : "/tmp");
+        K_ASSERT(mkdtemp(out) != NULL);
+    }
+    if (!temp_owner) atexit(remove_temps);
+    temp_owner = getpid();
+    int i = 0;
+    while (i < TEMP_MOST && temps[i][0]) i++;
+    K_ASSERT_OP(i, <, TEMP_MOST);
+    memcpy(temps[i], out, TEMP_PATH_MAX);
 }
 
 void temp_remove(const char *path) {
+    for (int i = 0; i < TEMP_MOST; i++)
+        if (strcmp(temps[i], path) == 0) temps[i][0] = 0;
     empty(path);
     rmdir(path);
 }
