@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "store/part_int.h"
 #include "store/part_keys.h"
+#include "store/spine.h"
 
 struct region {
     uint32_t chunks;
@@ -461,19 +462,7 @@ static int read_customers(const struct part *p, uint32_t block, struct row_block
     for (uint32_t k = 0; k < runs; k++) last += gaps[k];
     for (uint32_t k = 1; k < runs; k++) bad |= gaps[k] == 0;
     if (last != p->block_last[block] || bad) return corrupt(p, "customers", err);
-    /* Without branches: runs are short, and their lengths cannot be predicted. */
-    uint32_t customer = p->block_first[block];
-    const uint32_t *gap = gaps;
-    for (uint32_t w = 0; w * 64 < out->n; w++) {
-        uint64_t starts = out->starts[w];
-        uint32_t end = out->n - w * 64 < 64 ? out->n : w * 64 + 64;
-        for (uint32_t i = w * 64; i < end; i++, starts >>= 1) {
-            uint32_t start = (uint32_t)starts & 1;
-            customer += *gap & (0 - start);
-            gap += start;
-            out->customer[i] = customer;
-        }
-    }
+    spine_kernels()->customers(out->starts, out->n, p->block_first[block], gaps, out->customer);
     return 0;
 }
 
@@ -487,10 +476,10 @@ static bool read_base(struct reader *r, int64_t *base, int64_t *unit) {
     return *base < EVENT_MAX_TIME / *unit + 1;
 }
 
-/* A run's first time is absolute, the others add to the row before: branch-free, one pass. */
+/* A run's first time is absolute, the others add to the row before. */
 static int read_times(const struct part *p, uint32_t block, const uint64_t *starts, uint32_t runs,
                       struct row_block *out, struct keel_error *err) {
-    uint32_t first[CHUNK_ROWS + 1], gap[CHUNK_ROWS + 1], rel[CHUNK_ROWS];
+    uint32_t first[CHUNK_ROWS + 1], gap[CHUNK_ROWS + 1];
     struct str bytes;
     int64_t base, unit;
     TRY(chunk_bytes(p, &p->times, block, "times", &bytes, err));
@@ -501,20 +490,7 @@ static int read_times(const struct part *p, uint32_t block, const uint64_t *star
         ints_decode_u32(take_rest(&r), out->n - runs, gap) < 0)
         return corrupt(p, "times", err);
     first[runs] = gap[out->n - runs] = 0;
-    uint32_t t = 0;
-    const uint32_t *f = first, *g = gap;
-    for (uint32_t w = 0; w * 64 < out->n; w++) {
-        uint64_t word = starts[w];
-        uint32_t end = out->n - w * 64 < 64 ? out->n : w * 64 + 64;
-        for (uint32_t i = w * 64; i < end; i++, word >>= 1) {
-            uint32_t start = (uint32_t)word & 1, mask = 0 - start;
-            t = ((t + *g) & ~mask) | (*f & mask);
-            f += start;
-            g += 1 - start;
-            rel[i] = t;
-        }
-    }
-    for (uint32_t i = 0; i < out->n; i++) out->time[i] = (base + rel[i]) * unit;
+    spine_kernels()->times(starts, out->n, first, gap, base, unit, out->time);
     return 0;
 }
 
@@ -535,13 +511,9 @@ static int part_rows(const struct source *s, uint32_t block, unsigned parts, str
     if (parts & ROWS_EVENT) {
         TRY(chunk_bytes(p, &p->events, block, "events", &bytes, err));
         if (ints_decode_u32(bytes, out->n, out->event) < 0) return corrupt(p, "events", err);
+        spine_kernels()->look_up(p->event_ids, p->stream_count, out->n, out->event);
         uint32_t bad = 0;
-        for (uint32_t i = 0; i < out->n; i++) {
-            uint32_t local = out->event[i];
-            uint32_t id = p->event_ids[local < p->stream_count ? local : 0];
-            bad |= id == NOT_AN_EVENT;
-            out->event[i] = id;
-        }
+        for (uint32_t i = 0; i < out->n; i++) bad |= out->event[i] == NOT_AN_EVENT;
         if (bad) return corrupt(p, "events", err);
     }
     if (parts & ROWS_NUMBER) {

@@ -4,23 +4,10 @@
 #include <stdlib.h>
 
 #include "store/scan_int.h"
+#include "store/spine.h"
 
-/* ---- bits ---- */
-
-/* One byte per comparison, which vectorises, then eight bytes to eight bits by a multiplication. */
 void bits_equal_u32(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits) {
-    uint8_t equal[CHUNK_ROWS];
-    for (uint32_t i = 0; i < n; i++) equal[i] = a[i] == v;
-    memset(equal + n, 0, CHUNK_ROWS - n);
-    for (uint32_t w = 0; w * 64 < n; w++) {
-        uint64_t word = 0;
-        for (uint32_t k = 0; k < 8; k++) {
-            uint64_t eight;
-            memcpy(&eight, equal + w * 64 + k * 8, 8);
-            word |= (eight * 0x0102040810204080u >> 56) << (k * 8);
-        }
-        bits[w] |= word;
-    }
+    spine_kernels()->equal(a, n, v, bits);
 }
 
 /* ---- open ---- */

@@ -1,0 +1,109 @@
+/* AVX-512 form of spine.h: sixteen rows at a time.
+ *
+ * Prefix sums take four shifted additions inside a register; only the last lane is carried on. For
+ * times the values of all lanes are summed up, starts included, and each lane subtracts the sum
+ * before its run's start: the lane of that start is the highest set bit of the start mask at or
+ * below, found by lzcnt. Lanes before the first start go on from the carried time.
+ *
+ * Reads firsts and gaps by expand loads, which touch only the words they take; writes whole
+ * registers only where n allows, the rest under a mask.
+ */
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "store/spine.h"
+
+static __m512i prefix_sum(__m512i v) {
+    const __m512i zero = _mm512_setzero_si512();
+    v = _mm512_add_epi32(v, _mm512_alignr_epi32(v, zero, 15));
+    v = _mm512_add_epi32(v, _mm512_alignr_epi32(v, zero, 14));
+    v = _mm512_add_epi32(v, _mm512_alignr_epi32(v, zero, 12));
+    return _mm512_add_epi32(v, _mm512_alignr_epi32(v, zero, 8));
+}
+
+static __mmask16 starts_at(const uint64_t *starts, uint32_t i) {
+    return (__mmask16)(starts[i >> 6] >> (i & 63));
+}
+
+static __mmask16 lanes(uint32_t left) {
+    return left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1);
+}
+
+static void customers(const uint64_t *starts, uint32_t n, uint32_t first, const uint32_t *gaps,
+                      uint32_t *out) {
+    __m512i carry = _mm512_set1_epi32((int)first);
+    const __m512i last = _mm512_set1_epi32(15);
+    for (uint32_t i = 0; i < n; i += 16) {
+        __mmask16 in = lanes(n - i), m = (__mmask16)(starts_at(starts, i) & in);
+        __m512i sum = prefix_sum(_mm512_maskz_expandloadu_epi32(m, gaps));
+        __m512i customer = _mm512_add_epi32(sum, carry);
+        gaps += __builtin_popcount(m);
+        _mm512_mask_storeu_epi32(out + i, in, customer);
+        carry = _mm512_permutexvar_epi32(last, customer);
+    }
+}
+
+static void store_times(__m512i t, uint32_t left, __m512i base, __m512i unit, int64_t *out) {
+    __m512i low = _mm512_cvtepu32_epi64(_mm512_castsi512_si256(t));
+    __m512i high = _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(t, 1));
+    __mmask16 in = lanes(left);
+    low = _mm512_mullo_epi64(_mm512_add_epi64(low, base), unit);
+    high = _mm512_mullo_epi64(_mm512_add_epi64(high, base), unit);
+    _mm512_mask_storeu_epi64(out, (__mmask8)in, low);
+    _mm512_mask_storeu_epi64(out + 8, (__mmask8)(in >> 8), high);
+}
+
+static void times(const uint64_t *starts, uint32_t n, const uint32_t *firsts, const uint32_t *gaps,
+                  int64_t base, int64_t unit, int64_t *out) {
+    const __m512i last = _mm512_set1_epi32(15), zero = _mm512_setzero_si512();
+    const __m512i upto = _mm512_setr_epi32(0x1, 0x3, 0x7, 0xf, 0x1f, 0x3f, 0x7f, 0xff, 0x1ff, 0x3ff,
+                                           0x7ff, 0xfff, 0x1fff, 0x3fff, 0x7fff, 0xffff);
+    const __m512i bases = _mm512_set1_epi64(base), units = _mm512_set1_epi64(unit);
+    __m512i carry = zero;
+    for (uint32_t i = 0; i < n; i += 16) {
+        __mmask16 in = lanes(n - i);
+        __mmask16 m = (__mmask16)(starts_at(starts, i) & in), rest = (__mmask16)(in & ~m);
+        __m512i v = _mm512_maskz_expandloadu_epi32(m, firsts);
+        v = _mm512_mask_expandloadu_epi32(v, rest, gaps);
+        firsts += __builtin_popcount(m);
+        gaps += __builtin_popcount(rest);
+        __m512i sum = prefix_sum(v), before = _mm512_sub_epi32(sum, v);
+        __m512i below = _mm512_and_si512(_mm512_set1_epi32((int)m), upto);
+        __mmask16 has = _mm512_test_epi32_mask(below, below);
+        __m512i lane = _mm512_sub_epi32(_mm512_set1_epi32(31), _mm512_lzcnt_epi32(below));
+        __m512i less = _mm512_permutexvar_epi32(lane, before);
+        __m512i t = _mm512_mask_sub_epi32(_mm512_add_epi32(sum, carry), has, sum, less);
+        store_times(t, n - i, bases, units, out + i);
+        carry = _mm512_permutexvar_epi32(last, t);
+    }
+}
+
+static void look_up(const uint32_t *table, uint32_t entries, uint32_t n, uint32_t *out) {
+    const __m512i most = _mm512_set1_epi32((int)entries);
+    for (uint32_t i = 0; i < n; i += 16) {
+        __mmask16 in = lanes(n - i);
+        __m512i at = _mm512_maskz_loadu_epi32(in, out + i);
+        __mmask16 good = _mm512_cmplt_epu32_mask(at, most);
+        at = _mm512_maskz_mov_epi32(good, at);
+        _mm512_mask_storeu_epi32(out + i, in, _mm512_i32gather_epi32(at, table, 4));
+    }
+}
+
+static void equal(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits) {
+    const __m512i wanted = _mm512_set1_epi32((int)v);
+    for (uint32_t i = 0; i < n; i += 16) {
+        __m512i at = _mm512_maskz_loadu_epi32(lanes(n - i), a + i);
+        uint64_t m = _mm512_mask_cmpeq_epi32_mask(lanes(n - i), at, wanted);
+        bits[i >> 6] |= m << (i & 63);
+    }
+}
+
+const struct spine_kernels SPINE_AVX512 = {
+    .customers = customers,
+    .times = times,
+    .look_up = look_up,
+    .equal = equal,
+};
+
+#endif

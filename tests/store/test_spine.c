@@ -1,0 +1,109 @@
+/* The AVX-512 form of the spine's kernels gives what the plain one gives, for every length and for
+ * starts of every density; and the plain one what a loop gives. KEEL_SEED repeats a run. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/rand.h"
+#include "store/spine.h"
+
+enum { ROUNDS = 4000 };
+
+struct data {
+    uint32_t n, runs;
+    uint64_t starts[BITS_WORDS];
+    uint32_t firsts[CHUNK_ROWS + 1], gaps[CHUNK_ROWS + 1], values[CHUNK_ROWS];
+    int64_t base, unit;
+};
+
+static void make(struct rand *r, struct data *d) {
+    memset(d, 0, sizeof *d);
+    d->n = rand_below(r, 8) ? 1 + rand_below(r, CHUNK_ROWS) : CHUNK_ROWS;
+    uint32_t density = 1 + rand_below(r, 40), wide = rand_below(r, 4) == 0;
+    for (uint32_t i = 0; i < d->n; i++)
+        if (i == 0 || rand_below(r, density) == 0) {
+            bit_set(d->starts, i);
+            d->runs++;
+        }
+    for (uint32_t i = 0; i < d->n; i++) {
+        d->firsts[i] = wide ? (uint32_t)rand_u64(r) : rand_below(r, 1000000);
+        d->gaps[i] = wide ? (uint32_t)rand_u64(r) : rand_below(r, 1000);
+        d->values[i] = rand_below(r, 20);
+    }
+    d->base = (int64_t)rand_below(r, 2000000000);
+    d->unit = rand_below(r, 2) ? 1000 : 1;
+}
+
+static void expect(const struct data *d, uint32_t *customer, int64_t *time) {
+    uint32_t c = 7, t = 0, k = 0, f = 0, g = 0;
+    for (uint32_t i = 0; i < d->n; i++) {
+        bool start = bit_get(d->starts, i);
+        if (start) c += d->gaps[k++];
+        t = start ? d->firsts[f++] : t + d->gaps[g++];
+        customer[i] = c;
+        time[i] = (d->base + t) * d->unit;
+    }
+}
+
+static void check(const struct spine_kernels *k, const struct data *d) {
+    uint32_t want_customer[CHUNK_ROWS], customer[CHUNK_ROWS + 1], found[CHUNK_ROWS + 1], table[16];
+    int64_t want_time[CHUNK_ROWS], time[CHUNK_ROWS + 1];
+    uint64_t bits[BITS_WORDS] = {0};
+    expect(d, want_customer, want_time);
+    customer[d->n] = found[d->n] = 12345; /* nothing behind n is written */
+    time[d->n] = 12345;
+    k->customers(d->starts, d->n, 7, d->gaps, customer);
+    k->times(d->starts, d->n, d->firsts, d->gaps, d->base, d->unit, time);
+    assert_memory_equal(customer, want_customer, d->n * sizeof *customer);
+    assert_memory_equal(time, want_time, d->n * sizeof *time);
+    for (uint32_t i = 0; i < 16; i++) table[i] = 100 + i;
+    memcpy(found, d->values, d->n * sizeof *found);
+    k->look_up(table, 16, d->n, found);
+    k->equal(d->values, d->n, 3, bits);
+    for (uint32_t i = 0; i < d->n; i++) {
+        assert_int_equal(found[i], d->values[i] < 16 ? 100 + d->values[i] : 100);
+        assert_int_equal(bit_get(bits, i), d->values[i] == 3);
+    }
+    assert_int_equal(bits_count(bits) <= d->n, 1);
+    assert_int_equal(customer[d->n], 12345);
+    assert_int_equal(found[d->n], 12345);
+    assert_int_equal(time[d->n], 12345);
+}
+
+static void run(const struct spine_kernels *k) {
+    struct rand r;
+    struct data *d = malloc(sizeof *d);
+    const char *given = getenv("KEEL_SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 10) : 1;
+    print_message("KEEL_SEED=%llu\n", (unsigned long long)seed);
+    rand_init(&r, seed);
+    for (int i = 0; i < ROUNDS; i++) {
+        make(&r, d);
+        check(k, d);
+    }
+    free(d);
+}
+
+static void test_plain(void **state) {
+    (void)state;
+    run(&SPINE_PLAIN);
+}
+
+static void test_best(void **state) {
+    (void)state;
+    if (spine_kernels() == &SPINE_PLAIN) {
+        print_message("this CPU has no AVX-512\n");
+        skip();
+    }
+    run(spine_kernels());
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_plain), cmocka_unit_test(test_best)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
