@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "api/segment_file.h"
+#include "base/os.h"
 #include "cli/import/rejects.h"
 #include "cli/import/rows.h"
 #include "cli/options.h"
@@ -180,6 +181,19 @@ static int import_all(struct import *im, const struct operands *files, struct ke
     return code;
 }
 
+/* The reject file of the last run is overwritten: do not let somebody feed it back in by mistake.
+ */
+static int rejects_apart(const char *path, const struct operands *files, struct keel_error *err) {
+    struct stat rejects, file;
+    if (os_table()->stat(path, &rejects) < 0 || !S_ISREG(rejects.st_mode)) return 0;
+    for (int i = 0; i < files->n; i++)
+        if (os_table()->stat(files->word[i], &file) == 0 && file.st_dev == rejects.st_dev &&
+            file.st_ino == rejects.st_ino)
+            FAIL(err, INVALID, "import: %s would be overwritten by the rows that are refused; %s",
+                 files->word[i], "name another file with --rejects");
+    return 0;
+}
+
 static int run(int argc, char **argv, struct keel_error *err) {
     struct import im = {0};
     struct db_options options = {0};
@@ -190,9 +204,11 @@ static int run(int argc, char **argv, struct keel_error *err) {
     if (!im.args.map == !im.args.segment)
         FAIL(err, INVALID, "import: say what the files are: --segment, or --map MAP.toml for CSV");
     snprintf(path, sizeof path, "%s/rejects.csv", im.args.data);
+    if (!im.args.rejects) im.args.rejects = path;
+    TRY(rejects_apart(im.args.rejects, &files, err));
     if (im.args.map) TRY(map_load(im.args.map, &im.map, err));
     int code = db_open(im.args.data, &options, &im.db, err);
-    if (code == 0) code = rejects_init(&im.rejects, im.args.rejects ? im.args.rejects : path, err);
+    if (code == 0) code = rejects_init(&im.rejects, im.args.rejects, err);
     if (code == 0) {
         code = import_all(&im, &files, err);
         rejects_release(&im.rejects);

@@ -21,8 +21,11 @@ const char *reject_text(enum reject_cause cause) {
 int rejects_init(struct rejects *r, const char *path, struct keel_error *err) {
     *r = (struct rejects){.path = path, .fd = -1};
     buf_init(&r->out, BUFFER_MAX_BYTES);
-    /* A file of an earlier run would be taken for this run's. */
-    return path ? file_remove(path, err) : 0;
+    /* A file of an earlier run would be taken for this run's. A device or a pipe is no such file:
+     * root would remove /dev/null. */
+    struct stat st;
+    if (!path || os_table()->stat(path, &st) < 0 || !S_ISREG(st.st_mode)) return 0;
+    return file_remove(path, err);
 }
 
 static void add_quoted(struct buf *b, struct str s) {
