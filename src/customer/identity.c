@@ -189,6 +189,14 @@ static void record_edge(struct identity *g, const struct edge *e) {
     end_record(g, start);
 }
 
+/* Nobody reads while the log is loaded, and there it is half of the time. */
+static void lock_tables(struct identity *g) {
+    if (!g->loading) pthread_rwlock_wrlock(&g->lock);
+}
+static void unlock_tables(struct identity *g) {
+    if (!g->loading) pthread_rwlock_unlock(&g->lock);
+}
+
 /* ---- numbers ---- */
 
 static uint32_t new_number(struct identity *g, enum id_kind kind, struct str id) {
@@ -204,18 +212,18 @@ static uint32_t new_number(struct identity *g, enum id_kind kind, struct str id)
 static uint32_t user_of(struct identity *g, struct str id) {
     uint32_t hash = (uint32_t)hash_str(id), number = find(g, ID_USER, id, hash);
     if (number != NUMBER_NONE) return number;
-    pthread_rwlock_wrlock(&g->lock);
+    lock_tables(g);
     number = new_number(g, ID_USER, str_dup(&g->strings, id));
     insert(&g->users, hash, number);
     g->user_count++;
-    pthread_rwlock_unlock(&g->lock);
+    unlock_tables(g);
     return number;
 }
 
 static uint32_t anonymous_of(struct identity *g, struct str id) {
     uint32_t hash = (uint32_t)hash_str(id), index = find(g, ID_ANONYMOUS, id, hash);
     if (index != NUMBER_NONE) return index;
-    pthread_rwlock_wrlock(&g->lock);
+    lock_tables(g);
     if (g->anonymous_count == g->anonymous_capacity) {
         g->anonymous_capacity = g->anonymous_capacity ? g->anonymous_capacity * 2 : 256;
         g->anonymous =
@@ -224,7 +232,7 @@ static uint32_t anonymous_of(struct identity *g, struct str id) {
     index = g->anonymous_count++;
     g->anonymous[index] = (struct anonymous){.id = str_dup(&g->strings, id), .number = NUMBER_NONE};
     insert(&g->anonymous_ids, hash, index);
-    pthread_rwlock_unlock(&g->lock);
+    unlock_tables(g);
     return index;
 }
 
@@ -278,7 +286,7 @@ static void join(struct identity *g, enum edge_kind kind, struct str anonymous_i
     if (p && g->pairs[p - 1].time_ms <= time_ms) return;
     struct pair pair = {
         .anonymous = index, .user = user, .time_ms = time_ms, .key = key, .kind = kind};
-    pthread_rwlock_wrlock(&g->lock);
+    lock_tables(g);
     if (p) {
         pair.next_of_anonymous = g->pairs[p - 1].next_of_anonymous;
         pair.next_of_user = g->pairs[p - 1].next_of_user;
@@ -294,16 +302,16 @@ static void join(struct identity *g, enum edge_kind kind, struct str anonymous_i
                         .key = key};
     record_edge(g, &edge);
     choose_owner(g, index);
-    pthread_rwlock_unlock(&g->lock);
+    unlock_tables(g);
 }
 
 static uint32_t anonymous_number(struct identity *g, struct str id) {
     uint32_t index = anonymous_of(g, id);
     if (g->anonymous[index].number != NUMBER_NONE) return g->anonymous[index].number;
-    pthread_rwlock_wrlock(&g->lock);
+    lock_tables(g);
     g->anonymous[index].number = new_number(g, ID_ANONYMOUS, g->anonymous[index].id);
     if (g->anonymous[index].pairs) choose_owner(g, index);
-    pthread_rwlock_unlock(&g->lock);
+    unlock_tables(g);
     return g->anonymous[index].number;
 }
 
