@@ -73,6 +73,11 @@ struct profile {
     uint32_t edge_count;
 };
 
+/* The event as a query names it: the store's $identify is identify, $page is page. */
+static struct str label(struct str name) {
+    return str_starts(name, STR("$")) ? (struct str){name.p + 1, name.n - 1} : name;
+}
+
 static void count_events(struct profile *p) {
     p->totals = arena_alloc(&p->arena, ((size_t)p->timeline.count + 1) * sizeof *p->totals);
     for (uint32_t i = 0; i < p->timeline.count; i++) {
@@ -197,14 +202,14 @@ static void print_text(const struct profile *p, const struct args *args, struct 
     for (uint32_t i = 0; i < p->total_count; i++) {
         size_t n = time_format(zone, p->totals[i].last_ms, time);
         output_printf(o, "  %8llu  %.*s, last %.*s\n", (unsigned long long)p->totals[i].count,
-                      STR_ARG(p->totals[i].name), (int)n, time);
+                      STR_ARG(label(p->totals[i].name)), (int)n, time);
     }
     uint32_t shown = p->timeline.count < args->limit ? p->timeline.count : (uint32_t)args->limit;
     output_printf(o, "\ntimeline, the newest %u\n", shown);
     for (uint32_t i = p->timeline.count; i-- > p->timeline.count - shown;) {
         const struct timeline_event *e = &p->timeline.events[i];
         size_t n = time_format(zone, e->time_ms, time);
-        output_printf(o, "  %.*s  %.*s  %.*s\n", (int)n, time, STR_ARG(e->name),
+        output_printf(o, "  %.*s  %.*s  %.*s\n", (int)n, time, STR_ARG(label(e->name)),
                       STR_ARG(e->properties));
     }
 }
@@ -245,7 +250,7 @@ static void json_timeline(const struct profile *p, const struct args *args, stru
         (void)!buf_add_text(b, i + 1 == p->timeline.count ? "{\"time\":" : ",{\"time\":");
         json_time(b, e->time_ms);
         (void)!buf_add_text(b, ",\"event\":");
-        (void)!buf_add_json_str(b, e->name);
+        (void)!buf_add_json_str(b, label(e->name));
         (void)!buf_printf(b, ",\"properties\":%.*s,\"context\":%.*s}", STR_ARG(e->properties),
                           STR_ARG(e->context));
     }
@@ -265,7 +270,7 @@ static int print_json(const struct profile *p, const struct args *args, struct o
     (void)!buf_printf(&b, "},\"events\":%llu,\"totals\":[", (unsigned long long)p->timeline.total);
     for (uint32_t i = 0; i < p->total_count; i++) {
         (void)!buf_add_text(&b, i ? ",{\"event\":" : "{\"event\":");
-        (void)!buf_add_json_str(&b, p->totals[i].name);
+        (void)!buf_add_json_str(&b, label(p->totals[i].name));
         (void)!buf_printf(&b, ",\"count\":%llu,\"first\":", (unsigned long long)p->totals[i].count);
         json_time(&b, p->totals[i].first_ms);
         (void)!buf_add_text(&b, ",\"last\":");

@@ -143,7 +143,7 @@ same "a question from standard input" 3 "$(echo 'count customers' | query --form
 # ---- one customer ----
 
 profile=$("$KEEL" profile --data data anonymous_id=a1)
-for text in "user bob" "anonymous_id a1" "city" "Ulm" "Order Completed" "Product Viewed"; do
+for text in "user bob" "anonymous_id a1" 'city  "Ulm"' " Product Viewed, last" "Z  identify  {"; do
     [[ $profile == *"$text"* ]] || fail "the profile lacks \"$text\": $profile"
 done
 json=$("$KEEL" profile --data data --format json user_id=bob)
