@@ -58,8 +58,9 @@ static struct redirect_page *own_page(struct redirects *r, uint32_t index) {
     struct redirect_page *page = r->pages[index];
     if (__atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) == 1) return page;
     struct redirect_page *copy = k_alloc(sizeof *copy);
-    memcpy(copy, page, sizeof *copy);
-    copy->refs = 1;
+    copy->refs = 1; /* not by copying: a view may release the old page at this moment */
+    copy->identity = page->identity;
+    memcpy(copy->root, page->root, sizeof copy->root);
     page_unref(page);
     return r->pages[index] = copy;
 }
