@@ -151,6 +151,7 @@ void journal_window_close(struct journal_window *w) {
 
 int journal_window_at(struct journal_window *w, uint64_t offset, size_t n, const uint8_t **out,
                       struct keel_error *err) {
+    *out = NULL;
     if (offset > w->size || n > w->size - offset) return 0;
     if (offset < w->at || offset + n > w->at + w->n) {
         size_t want = n > JOURNAL_WINDOW_BYTES ? n : JOURNAL_WINDOW_BYTES;
@@ -180,12 +181,12 @@ int journal_record_at(struct journal_window *w, uint64_t position, struct journa
     const uint8_t *p;
     struct journal_record_header h;
     int got = journal_window_at(w, journal_offset(w, position), JOURNAL_RECORD_BYTES, &p, err);
-    if (got <= 0) return got;
+    if (!p) return got;
     memcpy(&h, p, sizeof h);
     if (!header_is_plausible(&h, position)) return 0;
     size_t padded = (size_t)journal_padded(h.length);
     got = journal_window_at(w, journal_offset(w, position), JOURNAL_RECORD_BYTES + padded, &p, err);
-    if (got <= 0) return got;
+    if (!p) return got;
     struct str payload = {(const char *)p + JOURNAL_RECORD_BYTES, h.length};
     if (!is_zero(p + JOURNAL_RECORD_BYTES + payload.n, padded - payload.n)) return 0;
     uint64_t payload_sum = journal_payload_sum(payload);
@@ -208,14 +209,14 @@ int journal_find_record(struct journal_window *w, uint64_t position, uint64_t le
         const uint8_t *p;
         uint64_t n = w->size - offset < STEP ? (w->size - offset) & ~(uint64_t)7 : STEP;
         int got = journal_window_at(w, offset, (size_t)n, &p, err);
-        if (got < 0) return got;
+        if (!p) return got;
         uint64_t step_end = offset + n;
         if (is_zero(p, (size_t)n)) offset = step_end;
         for (; offset < step_end; offset += 8) {
             struct journal_record_header h = {0};
             size_t left = w->size - offset < sizeof h ? 8 : sizeof h;
             got = journal_window_at(w, offset, left, &p, err);
-            if (got < 0) return got;
+            if (!p) return got;
             memcpy(&h, p, left);
             if (h.checksum == 0) continue;
             dirty = offset + 8;
@@ -236,9 +237,9 @@ int journal_check_header(struct journal_window *w, const uint8_t *store_id, uint
     const uint8_t *p;
     struct file_header h;
     int got = journal_window_at(w, 0, sizeof h, &p, err);
-    if (got < 0) return got;
     if (got == 0)
         FAIL(err, CORRUPT, "journal file %s is cut to %" PRIu64 " bytes", w->path, w->size);
+    if (!p) return got;
     memcpy(&h, p, sizeof h);
     if (memcmp(h.magic, MAGIC, sizeof MAGIC) != 0)
         FAIL(err, CORRUPT, "journal file %s is damaged at byte 0: no journal header", w->path);

@@ -104,7 +104,7 @@ int journal_window_open(struct journal_window *w, const char *dir, uint64_t firs
                         struct keel_error *err) K_CHECKED;
 void journal_window_close(struct journal_window *w);
 
-/* 1 and *out points at n bytes, valid until the next call; 0 if the file ends before. */
+/* 1 and *out points at n bytes, valid until the next call; 0 and NULL if the file ends before. */
 int journal_window_at(struct journal_window *w, uint64_t offset, size_t n, const uint8_t **out,
                       struct keel_error *err) K_CHECKED;
 

@@ -485,9 +485,9 @@ static void test_read_only_changes_nothing(void **state) {
 
 static void *read_often(void *arg) {
     struct bench *b = arg;
-    struct bench *reader = k_try_zalloc(sizeof *reader);
+    struct bench *reader = k_zalloc(sizeof *reader);
     uint64_t seen = 0;
-    void *wrong = reader ? NULL : arg;
+    void *wrong = NULL;
     for (int i = 0; i < 60 && !wrong; i++) {
         if (try_open(reader, b->dir, 0, true) < 0) {
             print_message("reader: %s\n", reader->err.message);
@@ -693,8 +693,8 @@ static void test_damage_in_the_middle_names_the_byte(void **state) {
     must_close(b);
     write_at(b->copy, FIRST_FILE, 64 + end_of(b, 1) + 32, &bad, 8);
     char word[64];
-    snprintf(word, sizeof word, "%s is damaged at byte %llu", FIRST_FILE,
-             (unsigned long long)(64 + end_of(b, 1)));
+    unsigned long long at = 64 + end_of(b, 1);
+    snprintf(word, sizeof word, "%s is damaged at byte %llu", FIRST_FILE, at);
     assert_refused(b, try_open(b, b->copy, 0, false), KEEL_E_CORRUPT, word);
     /* In the last group the same damage looks torn: cut, and the rest is kept. */
     temp_copy(b->dir, b->copy);

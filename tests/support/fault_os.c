@@ -93,9 +93,9 @@ static void *grow(void *p, size_t n, size_t size) {
     return (n & (n - 1)) == 0 ? k_realloc(p, (n ? 2 * n : 1) * size) : p;
 }
 
-static int add_node(struct disk *disk, uint8_t *bytes, size_t n) {
+static int add_node(struct disk *disk, struct node node) {
     disk->nodes = grow(disk->nodes, disk->n_nodes, sizeof *disk->nodes);
-    disk->nodes[disk->n_nodes] = (struct node){bytes, n};
+    disk->nodes[disk->n_nodes] = node;
     return (int)disk->n_nodes++;
 }
 
@@ -187,7 +187,7 @@ static void record_open(int fd, const char *path, int flags, bool existed) {
     int node = fault.disk->names[name].now;
     K_ASSERT_OP(existed, ==, node != NO_NODE);
     if (!existed) {
-        node = add_node(fault.disk, NULL, 0);
+        node = add_node(fault.disk, (struct node){0});
         record_name(name, node, NO_NAME);
     }
     fault.fds[fd].node = node;
@@ -589,9 +589,9 @@ static void load_one(void *ctx, const char *path, const char *name, bool folder)
     struct disk *disk = ctx;
     int node = FOLDER;
     if (!folder) {
-        size_t n;
-        uint8_t *bytes = read_whole(path, &n);
-        node = add_node(disk, bytes, n);
+        struct node file;
+        file.bytes = read_whole(path, &file.n);
+        node = add_node(disk, file);
     }
     int number = name_of(disk, name);
     disk->names[number].start = disk->names[number].now = node;
