@@ -2,44 +2,30 @@
  * map, asked by Keel and by SQLite from the same CSV. The SQL stands beside each question.
  *
  * Skipped with a message where the data is absent (KEEL_SHARED). ctest: timeout=300 */
-#include <math.h>
 #include <setjmp.h>
-#include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
-#include "base/input.h"
-#include "cli/import/rows.h"
-#include "customer/db.h"
-#include "fault_os.h"
-#include "query/exec.h"
-#include "query/parse.h"
+#include "sql_compare.h"
 
 /* An order is an invoice: C… are refunds, A… adjustments; its time is the earliest of its lines; an
  * invoice without customer is a customer of its own. `day` is local: the CSV has wall times. */
 static const char SETUP[] =
     "CREATE TABLE orders AS SELECT invoice,"
-    "  CASE WHEN customer = '' THEN 'order:' || invoice ELSE customer END who,"
-    "  customer <> '' known, min(ts) ts, sum(round(qty * price * 100000)) / 100000 revenue,"
+    "  ifnull(customer, 'order:' || invoice) who, customer IS NOT NULL known,"
+    "  min(ts) ts, sum(round(qty * price * 100000)) / 100000 revenue,"
     "  min(country) country, CASE substr(invoice, 1, 1) WHEN 'C' THEN 'Order Refunded'"
     "  WHEN 'A' THEN 'Order Adjusted' ELSE 'Order Completed' END event"
     "  FROM lines GROUP BY invoice, customer;"
     "CREATE VIEW o AS SELECT * FROM orders WHERE event = 'Order Completed';"
     /* The first row of a customer says the country. */
-    "CREATE TABLE trait AS SELECT customer who, country FROM lines WHERE customer <> ''"
+    "CREATE TABLE trait AS SELECT customer who, country FROM lines WHERE customer IS NOT NULL"
     "  GROUP BY customer HAVING rowid = min(rowid);"
     "CREATE TABLE customers AS SELECT DISTINCT who FROM orders;"
     "CREATE INDEX o_who ON orders(who, ts); CREATE INDEX l_invoice ON lines(invoice);"
     "CREATE INDEX t_who ON trait(who);";
-
-struct question {
-    const char *query, *sql;
-};
 
 static const struct question QUESTIONS[] = {
     {"count customers", "SELECT count(*) FROM customers"},
@@ -81,7 +67,8 @@ static const struct question QUESTIONS[] = {
     {"trend of events, unique customers by month",
      "SELECT m, count(*), count(DISTINCT who) FROM (SELECT date(ts, 'start of month') m, who FROM "
      "orders "
-     "UNION ALL SELECT date(min(ts), 'start of month'), customer FROM lines WHERE customer <> '' "
+     "UNION ALL SELECT date(min(ts), 'start of month'), customer FROM lines WHERE customer IS NOT "
+     "NULL "
      "GROUP BY "
      "customer HAVING rowid = min(rowid)) GROUP BY m ORDER BY m"},
     {"retention from first \"Order Completed\" to \"Order Completed\" by month over 12 months "
@@ -139,170 +126,21 @@ static const struct question QUESTIONS[] = {
      "t2 AND unixepoch(c.ts) - unixepoch(t1) <= 2592000 AND c.invoice <> i1"},
 };
 
-/* ---- loading ---- */
-
-static int no_row(void *ctx, const struct reject *reject, struct keel_error *err) {
-    (void)ctx;
-    (void)err;
-    fail_msg("line %llu refused: %.*s", (unsigned long long)reject->line, STR_ARG(reject->detail));
-    return 0;
-}
-
-static int ingest(void *ctx, struct str batch, uint32_t events, struct keel_error *err) {
-    struct ingest_counts counts = {0};
-    (void)events;
-    return db_ingest(ctx, batch, &counts, err);
-}
-
-static void must(int code, const struct keel_error *err) {
-    if (code < 0) fail_msg("%s", err->message);
-}
-
-static void load_keel(const char *csv, struct db *db) {
-    struct keel_error err;
-    struct map *map;
-    struct input *in;
-    struct rows_stats stats;
-    char path[4096];
-    snprintf(path, sizeof path, "%s/examples/maps/online_retail.toml", getenv("KEEL_SOURCE"));
-    must(map_load(path, &map, &err), &err);
-    must(input_open(csv, &in, &err), &err);
-    struct rows_sink sink = {.batch = ingest, .reject = no_row, .ctx = db};
-    must(rows_import(map, csv_from_input(in), csv, &sink, &stats, &err), &err);
-    assert_int_equal(stats.rows, 541909);
-    must(db_flush(db, &err), &err);
-    input_close(in);
-    map_free(map);
-}
-
-static void load_sqlite(const char *csv, sqlite3 *sql) {
-    struct keel_error err;
-    struct input *in;
-    struct csv_reader *reader;
-    struct csv_row row;
-    sqlite3_stmt *st;
-    struct csv_format format = {.delimiter = ',', .quoted = true, .encoding = CSV_UTF8};
-    must(input_open(csv, &in, &err), &err);
-    must(csv_reader_new(&format, csv_from_input(in), &reader, &err), &err);
-    assert_int_equal(
-        sqlite3_exec(sql,
-                     "CREATE TABLE lines(invoice TEXT, sku TEXT, name TEXT, qty INTEGER, ts TEXT,"
-                     " price REAL, customer TEXT, country TEXT); BEGIN",
-                     NULL, NULL, NULL),
-        SQLITE_OK);
-    assert_int_equal(
-        sqlite3_prepare_v2(sql, "INSERT INTO lines VALUES(?,?,?,?,?,?,?,?)", -1, &st, NULL),
-        SQLITE_OK);
-    bool header = true;
-    while (csv_reader_next(reader, &row, &err) == 1) {
-        if (header) {
-            header = false;
-            continue;
-        }
-        assert_int_equal(row.n, 8);
-        for (int i = 0; i < 8; i++) {
-            struct str f = row.fields[i];
-            if (i == 6 && str_is(f, "NA")) f.n = 0;
-            sqlite3_bind_text(st, i + 1, f.p, (int)f.n, SQLITE_TRANSIENT);
-        }
-        assert_int_equal(sqlite3_step(st), SQLITE_DONE);
-        sqlite3_reset(st);
-    }
-    sqlite3_finalize(st);
-    csv_reader_free(reader);
-    input_close(in);
-    if (sqlite3_exec(sql, "COMMIT", NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(sql, SETUP, NULL, NULL, NULL) != SQLITE_OK)
-        fail_msg("%s", sqlite3_errmsg(sql));
-}
-
-/* ---- comparing ---- */
-
-static void same_cell(const struct question *q, const struct datum *keel, sqlite3_stmt *st,
-                      int column, uint64_t row) {
-    struct buf text;
-    buf_init(&text, 1 << 20);
-    must(datum_print(keel, NULL, &text), NULL);
-    const char *other = (const char *)sqlite3_column_text(st, column);
-    bool null = sqlite3_column_type(st, column) == SQLITE_NULL, same;
-    if (keel->type == DATUM_NULL || null) {
-        same = keel->type == DATUM_NULL && null;
-    } else if (keel->type == DATUM_NUMBER || keel->type == DATUM_INTEGER) {
-        double a = keel->type == DATUM_NUMBER ? keel->number : (double)keel->integer;
-        double b = sqlite3_column_double(st, column);
-        /* Keel's sums of money are exact; SQLite's are sums of doubles. */
-        same = fabs(a - b) <= 1e-9 * fmax(1, fabs(b));
-    } else {
-        same = strlen(other) == text.n && memcmp(other, text.p, text.n) == 0;
-    }
-    if (!same)
-        fail_msg("%s\nrow %llu, column %d: keel says %.*s, SQLite %s", q->query,
-                 (unsigned long long)row + 1, column + 1, STR_ARG(buf_str(&text)),
-                 null ? "null" : other);
-    buf_release(&text);
-}
-
-static void compare(const struct question *q, struct db *db, const struct snapshot *snap,
-                    sqlite3 *sql) {
-    struct keel_error err;
-    struct arena arena;
-    struct query *query;
-    struct result *result;
-    sqlite3_stmt *st;
-    arena_init(&arena, (size_t)1 << 28);
-    must(query_parse(str_from(q->query), &arena, &query, NULL, &err), &err);
-    int64_t at = time_from_local(db_zone(db), 2011, 12, 10, 0, 0, 0, 0);
-    must(query_run(db, snap, query, &(struct query_options){.at_ms = at}, &result, &err), &err);
-    if (sqlite3_prepare_v2(sql, q->sql, -1, &st, NULL) != SQLITE_OK)
-        fail_msg("%s: %s", q->sql, sqlite3_errmsg(sql));
-    uint64_t row = 0;
-    int columns = sqlite3_column_count(st);
-    assert_true(columns <= (int)result->n_columns);
-    while (sqlite3_step(st) == SQLITE_ROW) {
-        if (row == result->n_rows)
-            fail_msg("%s\nkeel has %llu rows, SQLite more", q->query, (unsigned long long)row);
-        for (int c = 0; c < columns; c++)
-            same_cell(q, result_cell(result, row, (uint32_t)c), st, c, row);
-        row++;
-    }
-    if (row != result->n_rows)
-        fail_msg("%s\nkeel has %llu rows, SQLite %llu", q->query,
-                 (unsigned long long)result->n_rows, (unsigned long long)row);
-    print_message("%6llu rows  %s\n", (unsigned long long)row, q->query);
-    sqlite3_finalize(st);
-    result_free(result);
-    arena_release(&arena);
-}
-
 static void test_questions(void **state) {
     (void)state;
-    char csv[4096], dir[TEMP_PATH_MAX], path[TEMP_PATH_MAX + 8];
-    const char *shared = getenv("KEEL_SHARED");
-    snprintf(csv, sizeof csv, "%s/data/retail/online_retail.csv.gz", shared ? shared : "../shared");
-    if (!file_exists(csv) || !getenv("KEEL_SOURCE")) {
-        print_message("no %s: set KEEL_SHARED to the folder that holds data/, and KEEL_SOURCE\n",
-                      csv);
-        skip();
-    }
-    struct keel_error err;
-    struct db *db;
-    struct db_options options = {0};
-    sqlite3 *sql;
-    struct snapshot *snap;
-    temp_make(dir);
-    snprintf(path, sizeof path, "%s/data", dir);
-    must(db_init(path, STR("Europe/London"), STR("GBP"), &err), &err);
-    must(db_open(path, &options, &db, &err), &err);
-    load_keel(csv, db);
-    assert_int_equal(sqlite3_open(":memory:", &sql), SQLITE_OK);
-    load_sqlite(csv, sql);
-    must(snapshot_open(db_store(db), &snap, &err), &err);
-    for (size_t i = 0; i < sizeof QUESTIONS / sizeof QUESTIONS[0]; i++)
-        compare(&QUESTIONS[i], db, snap, sql);
-    snapshot_close(snap);
-    sqlite3_close(sql);
-    must(db_close(db, &err), &err);
-    temp_remove(dir);
+    char csv[SHARED_PATH_MAX];
+    struct sql_compare c;
+    if (!shared_data("retail/online_retail.csv.gz", csv)) skip();
+    compare_open(&c, "Europe/London", "GBP");
+    compare_at(&c, 2011, 12, 10);
+    compare_import(&c, "online_retail.toml", csv, 541909);
+    compare_table(&c, "online_retail.toml", csv,
+                  "CREATE TABLE lines(invoice TEXT, sku TEXT, name TEXT, qty INTEGER, ts TEXT,"
+                  " price REAL, customer TEXT, country TEXT)",
+                  "INSERT INTO lines VALUES(?,?,?,?,?,?,?,?)");
+    compare_setup(&c, SETUP);
+    compare_ask(&c, QUESTIONS, sizeof QUESTIONS / sizeof QUESTIONS[0]);
+    compare_close(&c);
 }
 
 int main(void) {
