@@ -134,7 +134,7 @@ tr -d '\n' <<<"$json" | grep -qE "$shape" || fail "JSON has another shape: $json
 if command -v python3 >/dev/null; then
     python3 -m json.tool <<<"$json" >/dev/null || fail "this is not JSON: $json"
 fi
-expect 0 'did you mean "Order Completed"?' "$KEEL" query --data data 'count customers where did "Order Compleeted"'
+expect 0 'did you mean "Order Completed"?' "$KEEL" query --data data 'count customers where did "Order Complete"'
 expect 0 "2 rows; read" "$KEEL" query --data data "$spent"
 same "a question as of then" 1 \
     "$(query --at 2024-01-05 --format csv 'count customers where did "Order Completed"' | tail -1)"
