@@ -216,10 +216,9 @@ const uint32_t *account_counts(const struct worker *w, const struct account *a) 
     return ((const struct account_state *)machine_state(w, &a->machine))->count;
 }
 
-enum datum_type account_type(const struct account *a) {
-    if (has_ids(a->kind)) return DATUM_NULL;
-    if (has_extreme(a->kind) && a->field.kind == FIELD_TIME) return DATUM_TIME;
-    return DATUM_NUMBER;
+uint32_t account_id(const struct worker *w, const struct account *a, uint32_t slot) {
+    if (!has_ids(a->kind)) return DICT_NONE;
+    return ((const struct account_state *)machine_state(w, &a->machine))->id[slot];
 }
 
 struct datum account_datum(const struct worker *w, const struct account *a, uint32_t slot) {

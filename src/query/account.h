@@ -48,6 +48,7 @@ int account_exists(struct plan *p, struct account **out, struct keel_error *err)
 
 /* Results, per slot. */
 struct datum account_datum(const struct worker *w, const struct account *a, uint32_t slot);
+/* FIRST, LAST: the number of the value in the account's own dictionary; others: DICT_NONE. */
+uint32_t account_id(const struct worker *w, const struct account *a, uint32_t slot);
 /* COUNT, FOLLOWED, UNFOLLOWED. */
 const uint32_t *account_counts(const struct worker *w, const struct account *a);
-enum datum_type account_type(const struct account *a); /* DATUM_NULL: any type */

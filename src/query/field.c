@@ -152,6 +152,24 @@ static int dict_full(struct keel_error *err) {
                      DICT_MAX);
 }
 
+static int label_of_stream(struct field_reader *r, uint32_t stream, uint32_t *out,
+                           struct keel_error *err);
+static int label_with_name(struct field_reader *r, uint32_t stream, struct str name, uint32_t *out,
+                           struct keel_error *err);
+
+/* The id of a text of column c; of labels, the column holds the names of pages or screens. */
+static int id_of_text(struct field_reader *r, uint32_t c, struct str v, bool stable, uint32_t *out,
+                      struct keel_error *err) {
+    uint32_t stream = r->field->columns[c].stream;
+    if (r->field->kind == FIELD_LABEL)
+        return v.n > 0 ? label_with_name(r, stream, v, out, err)
+                       : label_of_stream(r, stream, out, err);
+    struct datum d = datum_str(v);
+    if (r->field->columns[c].type == COLUMN_JSON) d.type = DATUM_JSON;
+    *out = dict_add(r->dict, d, stable);
+    return *out == DICT_NONE ? dict_full(err) : 0;
+}
+
 /* The id of a lexicon code of column c, kept for the next time. */
 static int id_of_code(struct field_reader *r, uint32_t c, uint32_t code, uint32_t *out,
                       struct keel_error *err) {
@@ -170,10 +188,8 @@ static int id_of_code(struct field_reader *r, uint32_t c, uint32_t code, uint32_
         r->id_of_code[c] = map;
         r->codes[c] = n;
     }
-    uint32_t id = dict_add(r->dict, datum_str(lexicon_str(lexicon, code)), /* stable= */ true);
-    if (id == DICT_NONE) return dict_full(err);
-    r->id_of_code[c][code] = id + 1;
-    *out = id;
+    TRY(id_of_text(r, c, lexicon_str(lexicon, code), /* stable= */ true, out, err));
+    r->id_of_code[c][code] = *out + 1;
     return 0;
 }
 
@@ -184,14 +200,29 @@ static int id_of_value(struct field_reader *r, uint32_t c, const struct vec *v, 
     case VEC_CODE: return id_of_code(r, c, v->code[i], out, err);
     case VEC_NUMBER: *out = dict_add(r->dict, datum_number(v->num[i]), true); break;
     case VEC_BOOL: *out = dict_add(r->dict, datum_bool(v->code[i] != 0), true); break;
-    case VEC_TEXT: {
-        struct datum d = datum_str(v->text[i]);
-        if (r->field->columns[c].type == COLUMN_JSON) d.type = DATUM_JSON;
-        *out = dict_add(r->dict, d, /* stable= */ false);
-        break;
-    }
+    case VEC_TEXT: return id_of_text(r, c, v->text[i], /* stable= */ false, out, err);
     }
     return *out == DICT_NONE ? dict_full(err) : 0;
+}
+
+/* The ids of the rows that have a value in a vector of column c; others keep theirs. */
+static int ids_of_rows(struct field_reader *r, uint32_t c, const struct vec *v,
+                       const uint16_t *rows, uint32_t n, uint32_t *out, struct keel_error *err) {
+    if (v->kind != VEC_CODE) {
+        for (uint32_t k = 0; k < n; k++)
+            if (bit_get(v->present, rows[k])) TRY(id_of_value(r, c, v, rows[k], &out[k], err));
+        return 0;
+    }
+    for (uint32_t k = 0; k < n; k++) {
+        if (!bit_get(v->present, rows[k])) continue;
+        uint32_t code = v->code[rows[k]];
+        uint32_t known = code < r->codes[c] ? r->id_of_code[c][code] : 0;
+        if (__builtin_expect(known != 0, 1))
+            out[k] = known - 1;
+        else
+            TRY(id_of_code(r, c, code, &out[k], err));
+    }
+    return 0;
 }
 
 /* The number of rows that a column can say something about is zero for most batches: skip them
@@ -246,8 +277,7 @@ int field_ids(struct field_reader *r, struct feed *f, const uint16_t *rows, uint
         }
         const struct vec *v;
         TRY(f->column(f, field->columns[c].handle, &v, err));
-        for (uint32_t k = 0; k < n; k++)
-            if (bit_get(v->present, rows[k])) TRY(id_of_value(r, c, v, rows[k], &out[k], err));
+        TRY(ids_of_rows(r, c, v, rows, n, out, err));
     }
     return 0;
 }
@@ -431,19 +461,19 @@ static int label_with_name(struct field_reader *r, uint32_t stream, struct str n
 
 static int label_ids(struct field_reader *r, struct feed *f, const uint16_t *rows, uint32_t n,
                      uint32_t *out, struct keel_error *err) {
-    for (uint32_t k = 0; k < n; k++) TRY(label_of_stream(r, f->event[rows[k]], &out[k], err));
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t stream = f->event[rows[k]];
+        if (__builtin_expect(stream < r->labels && r->label_of[stream], 1))
+            out[k] = r->label_of[stream];
+        else
+            TRY(label_of_stream(r, stream, &out[k], err));
+    }
     for (uint32_t c = 0; c < r->field->n; c++) {
         const struct field_column *column = &r->field->columns[c];
         if (column->type != COLUMN_STRING || !feed_may_have(f, column->stream)) continue;
         const struct vec *v;
         TRY(f->column(f, column->handle, &v, err));
-        struct lexicon *lexicon = store_lexicon(r->worker->plan->store, column->id);
-        for (uint32_t k = 0; k < n; k++) {
-            if (!bit_get(v->present, rows[k])) continue;
-            struct str name =
-                v->kind == VEC_CODE ? lexicon_str(lexicon, v->code[rows[k]]) : v->text[rows[k]];
-            if (name.n > 0) TRY(label_with_name(r, f->event[rows[k]], name, &out[k], err));
-        }
+        TRY(ids_of_rows(r, c, v, rows, n, out, err));
     }
     return 0;
 }

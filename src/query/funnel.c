@@ -11,6 +11,7 @@
 #include "query/funnel_int.h"
 
 enum { LAST, SEEN, WITHOUT, WITHOUT_BEFORE, CHAINS }; /* words of a slot */
+enum { NO_STEP = UINT8_MAX };
 
 /* Chains of step j (from 0): one start, or j + 1 times. */
 static uint32_t chain_at(const struct funnel *f, uint32_t j) {
@@ -74,7 +75,8 @@ static void take_result(struct funnel_state *s, uint32_t slot, uint32_t j, int64
     r->level[slot] = (uint8_t)(j + 1);
     r->end[slot] = t;
     if (r->group) r->group[slot] = s->groups[(size_t)slot * f->n + j];
-    if (r->times) memcpy(r->times + (size_t)slot * f->n, chain, (j + 1) * sizeof *chain);
+    int64_t *times = r->times ? r->times + (size_t)slot * f->n : NULL;
+    for (uint32_t i = 0; times && i <= j; i++) times[i] = chain[i];
 }
 
 /* An event of step j at time t; lowest: the earliest start that is still valid. True if there is a
@@ -91,7 +93,7 @@ static inline bool take_step(struct funnel_state *s, int64_t *words, const struc
         if (before[0] < lowest) return false;
         chain[0] = before[0];
         if (f->wants.times) {
-            memcpy(chain, before, j * sizeof *chain);
+            for (uint32_t i = 1; i < j; i++) chain[i] = before[i]; /* shorter than a call */
             chain[j] = e->time;
         }
         if (s->groups) {
@@ -141,31 +143,47 @@ static int first_step_groups(struct funnel_state *s, struct feed *f, const uint6
     return 0;
 }
 
-static int fast_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) {
+/* The step of each row (NO_STEP: none), the rows that may have one, and those of step 1 if groups
+ * are wanted. Without filters the event alone tells; rows of other events in the pass are passed
+ * over by their step. */
+static int find_steps(struct funnel_state *s, struct feed *f, uint8_t *step_of, uint64_t *rows,
+                      uint64_t *first, struct keel_error *err) {
     const struct funnel *funnel = s->funnel;
-    uint8_t step_of[CHUNK_ROWS];
-    uint64_t any[BITS_WORDS] = {0}, without[BITS_WORDS] = {0}, first[BITS_WORDS];
+    if (funnel->step_of && span_within(f->span, funnel->steps[0].span)) {
+        for (uint32_t i = 0; i < f->n; i++) step_of[i] = funnel->step_of[f->event[i]];
+        memcpy(rows, f->live, sizeof f->live);
+        return s->groups ? match_rows(&funnel->steps[0], s->worker, f, first, err) : 0;
+    }
+    memset(step_of, NO_STEP, CHUNK_ROWS);
+    memset(rows, 0, sizeof f->live);
     for (uint32_t j = 0; j < funnel->n; j++) {
         uint64_t bits[BITS_WORDS];
         TRY(match_rows(&funnel->steps[j], s->worker, f, bits, err));
-        if (j == 0) memcpy(first, bits, sizeof first);
+        if (j == 0) memcpy(first, bits, sizeof bits);
         for (uint32_t i = 0; i < BITS_WORDS; i++) {
-            any[i] |= bits[i];
+            rows[i] |= bits[i];
             for (uint64_t m = bits[i]; m; m &= m - 1)
                 step_of[i * 64 + (uint32_t)__builtin_ctzll(m)] = (uint8_t)j;
         }
     }
-    uint64_t both[BITS_WORDS];
+    return 0;
+}
+
+static int fast_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) {
+    const struct funnel *funnel = s->funnel;
+    uint8_t step_of[CHUNK_ROWS];
+    uint64_t bits[BITS_WORDS], without[BITS_WORDS] = {0}, first[BITS_WORDS];
     uint32_t group_of[CHUNK_ROWS];
+    TRY(find_steps(s, f, step_of, bits, first, err));
     if (s->groups) TRY(first_step_groups(s, f, first, group_of, err));
     if (funnel->n_without > 0) TRY(take_without(s, f, without, err));
-    for (uint32_t i = 0; i < BITS_WORDS; i++) both[i] = any[i] | without[i];
+    for (uint32_t i = 0; i < BITS_WORDS; i++) bits[i] |= without[i];
     uint16_t rows[CHUNK_ROWS];
-    uint32_t n = bits_to_index(both, rows);
+    uint32_t n = bits_to_index(bits, rows);
     for (uint32_t k = 0; k < n; k++) {
         uint32_t row = rows[k], slot = f->customer[row] - f->first;
         int64_t t = f->time[row];
-        if (bit_get(any, row)) {
+        if (step_of[row] != NO_STEP) {
             struct step_event e = {.slot = slot, .step = step_of[row], .time = t};
             if (s->groups && e.step == 0) e.group = group_of[row];
             take_event(s, &e);
@@ -200,6 +218,19 @@ static const struct machine_ops OPS = {
 
 /* ---- the plan ---- */
 
+/* Steps by event, if the event alone decides: no filters, no two steps of one event. */
+static void plan_step_table(struct plan *p, struct funnel *f) {
+    for (uint32_t i = 0; i < f->n; i++)
+        if (f->steps[i].filter || f->steps[i].events.all) return;
+    uint32_t streams = schema_streams(p->schema);
+    f->step_of = arena_alloc(&p->arena, SCHEMA_MAX_STREAMS); /* streams may be added meanwhile */
+    memset(f->step_of, NO_STEP, SCHEMA_MAX_STREAMS);
+    for (uint32_t i = 0; i < f->n; i++)
+        for (uint32_t k = 0; k < f->steps[i].events.n; k++)
+            if (f->steps[i].events.events[k] < streams)
+                f->step_of[f->steps[i].events.events[k]] = (uint8_t)i;
+}
+
 int funnel_new(struct plan *p, const struct query_funnel *from, struct span span,
                const struct funnel_wants *wants, struct funnel **out, struct keel_error *err) {
     if (from->n_same > QUERY_MAX_SPLITS)
@@ -228,6 +259,7 @@ int funnel_new(struct plan *p, const struct query_funnel *from, struct span span
         field_needs(p, &f->same[i], &f->machine);
     }
     f->exact |= f->n_same > 0;
+    if (!f->exact) plan_step_table(p, f);
     if (wants->splits) splits_needs(p, wants->splits, &f->machine);
     f->machine.bytes_per_customer = f->exact ? 512 : (chain_at(f, f->n) + 2) * sizeof(int64_t);
     *out = f;

@@ -31,7 +31,8 @@ struct funnel {
     struct match without[QUERY_MAX_EVENTS];
     struct field same[QUERY_MAX_SPLITS];
     int64_t within_ms;
-    bool exact; /* needs funnel_exact.c */
+    bool exact;       /* needs funnel_exact.c */
+    uint8_t *step_of; /* by event; NULL: steps have filters */
     struct funnel_wants wants;
 };
 

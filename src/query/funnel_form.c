@@ -5,10 +5,9 @@
  *
  * Layers: funnel.h, form_tools.h. Threads: see form.h. Limits: TIMES_MAX kept times a worker.
  */
-#include <stdlib.h>
-
 #include "query/form_tools.h"
 #include "query/funnel.h"
+#include "query/rank.h"
 
 enum { TIMES_MAX = 1 << 27 };
 
@@ -90,66 +89,61 @@ static int form_fold(void *state, struct range r, struct keel_error *err) {
 
 /* ---- the answer ---- */
 
-static int by_group_step_time(const void *a, const void *b) {
-    const struct step_time *x = a, *y = b;
-    if (x->group != y->group) return x->group < y->group ? -1 : 1;
-    if (x->step != y->step) return x->step < y->step ? -1 : 1;
-    return (x->ms > y->ms) - (x->ms < y->ms);
-}
-
 struct funnel_answer {
     const struct funnel_form *f;
     struct merged merged;
     uint64_t *levels; /* [group × (n + 1)] */
-    struct step_time *times;
-    uint64_t n_times;
+    uint64_t *from;   /* [group × n + step] where the times of a group's step begin */
+    int64_t *times;   /* from step to step, by group and step */
 };
+
+/* Lays the workers' times out by group and step (a counting sort). */
+static int lay_out(struct funnel_answer *a, struct worker *workers, uint32_t n,
+                   struct keel_error *err) {
+    uint32_t steps = a->f->funnel->n;
+    uint64_t lists = (uint64_t)a->merged.groups.count * steps;
+    a->from = k_try_zalloc((lists + 2) * sizeof *a->from);
+    if (!a->from) FAIL(err, NO_MEMORY, "too little memory for a funnel's answer");
+    for (uint32_t i = 0; i < n; i++) {
+        const struct funnel_total *s = workers[i].form;
+        for (uint32_t k = 0; k < s->n_times; k++) {
+            uint64_t group = a->merged.map[i][s->times[k].group];
+            a->from[group * steps + s->times[k].step + 2]++;
+        }
+    }
+    for (uint64_t l = 2; l < lists + 2; l++) a->from[l] += a->from[l - 1];
+    a->times = k_try_alloc_array(a->from[lists + 1] + 1, sizeof *a->times);
+    if (!a->times) FAIL(err, NO_MEMORY, "too little memory for a funnel's answer");
+    for (uint32_t i = 0; i < n; i++) {
+        const struct funnel_total *s = workers[i].form;
+        for (uint32_t k = 0; k < s->n_times; k++) {
+            uint64_t group = a->merged.map[i][s->times[k].group];
+            a->times[a->from[group * steps + s->times[k].step + 1]++] = s->times[k].ms;
+        }
+    }
+    return 0;
+}
 
 static int add_up(struct funnel_answer *a, struct worker *workers, uint32_t n,
                   struct keel_error *err) {
     uint32_t width = a->f->funnel->n + 1;
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < n; i++)
-        total += ((const struct funnel_total *)workers[i].form)->n_times;
     a->levels = k_try_zalloc((a->merged.groups.count + 1) * (size_t)width * sizeof *a->levels);
-    a->times = k_try_alloc_array(total + 1, sizeof *a->times);
-    if (!a->levels || !a->times) FAIL(err, NO_MEMORY, "too little memory for a funnel's answer");
+    if (!a->levels) FAIL(err, NO_MEMORY, "too little memory for a funnel's answer");
     for (uint32_t i = 0; i < n; i++) {
         const struct funnel_total *s = workers[i].form;
         const uint32_t *map = a->merged.map[i];
         for (uint64_t at = 0; at < s->levels.count; at++)
             a->levels[map[at / width] * (uint64_t)width + at % width] += s->levels.n[at];
-        for (uint32_t k = 0; k < s->n_times; k++) {
-            a->times[a->n_times] = s->times[k];
-            a->times[a->n_times++].group = map[s->times[k].group];
-        }
     }
-    qsort(a->times, a->n_times, sizeof *a->times, by_group_step_time);
-    return 0;
+    return lay_out(a, workers, n, err);
 }
 
-/* The times of one group and step: they stand together. */
+/* The value at rank n / 2, rounded up, of the times to a step. */
 static struct datum median(const struct funnel_answer *a, uint32_t group, uint32_t step) {
-    struct step_time wanted = {.ms = INT64_MIN, .group = group, .step = step};
-    uint64_t low = 0, high = a->n_times;
-    while (low < high) {
-        uint64_t mid = low + (high - low) / 2;
-        if (by_group_step_time(&a->times[mid], &wanted) < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    uint64_t end = low, top = a->n_times;
-    wanted.ms = INT64_MAX;
-    while (end < top) {
-        uint64_t mid = end + (top - end) / 2;
-        if (by_group_step_time(&a->times[mid], &wanted) <= 0)
-            end = mid + 1;
-        else
-            top = mid;
-    }
-    if (end == low) return datum_null();
-    return datum_number((double)a->times[low + (end - low + 1) / 2 - 1].ms / 1e3);
+    uint64_t list = (uint64_t)group * a->f->funnel->n + step;
+    uint64_t n = a->from[list + 1] - a->from[list];
+    if (n == 0) return datum_null();
+    return datum_number((double)rank_select(a->times + a->from[list], n, (n + 1) / 2 - 1) / 1e3);
 }
 
 static int show_group(const struct funnel_answer *a, uint32_t group, const struct str *names,
@@ -198,6 +192,7 @@ static int form_answer(const struct form *form, struct worker *workers, uint32_t
     for (uint32_t i = 0; i < a.merged.groups.count && code == 0; i++)
         code = show_group(&a, a.merged.order[i], names, out, err);
     k_free(a.levels);
+    k_free(a.from);
     k_free(a.times);
     merged_release(&a.merged);
     groups_release(&none);

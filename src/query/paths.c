@@ -9,11 +9,10 @@
  */
 #include <stdlib.h>
 
-#include "base/hash.h"
 #include "query/form_tools.h"
 #include "query/pairs.h"
 
-enum { PATHS_MAX = 1 << 22 };
+enum { PATHS_MAX = 1 << 22, SEEN_WORDS = 16 }; /* 1,024 paths have a bit each a customer */
 
 typedef unsigned __int128 path_key;
 
@@ -39,7 +38,6 @@ struct path_customer {
 struct path {
     path_key key;
     uint64_t count, customers;
-    uint32_t last_slot; /* + 1: the customer counted last in this range */
 };
 
 struct path_state {
@@ -52,7 +50,8 @@ struct path_state {
     uint32_t n_paths, cap_paths;
     uint32_t *slots; /* path + 1, 0 is free */
     uint32_t mask;
-    struct pairs counted; /* (slot, path) */
+    uint64_t *seen;       /* [slots × SEEN_WORDS] the customer has run the path */
+    struct pairs counted; /* (slot, path) of the paths behind */
 };
 
 static int state_open(const struct machine *m, struct worker *w, void *state,
@@ -66,7 +65,8 @@ static int state_open(const struct machine *m, struct worker *w, void *state,
     s->mask = 1023;
     s->slots = k_zalloc(1024 * sizeof *s->slots);
     s->customers = k_try_alloc_array(w->plan->range_size, sizeof *s->customers);
-    if (!s->customers) FAIL(err, NO_MEMORY, "too little memory for paths");
+    s->seen = k_try_alloc_array(w->plan->range_size, SEEN_WORDS * sizeof *s->seen);
+    if (!s->customers || !s->seen) FAIL(err, NO_MEMORY, "too little memory for paths");
     return 0;
 }
 
@@ -76,6 +76,7 @@ static void state_close(void *state) {
     dict_release(&s->dict);
     pairs_release(&s->counted);
     k_free(s->customers);
+    k_free(s->seen);
     k_free(s->paths);
     k_free(s->slots);
 }
@@ -84,7 +85,7 @@ static int state_begin(void *state, struct range r, struct keel_error *err) {
     (void)err;
     struct path_state *s = state;
     memset(s->customers, 0, r.count * sizeof *s->customers);
-    for (uint32_t i = 0; i < s->n_paths; i++) s->paths[i].last_slot = 0;
+    memset(s->seen, 0, (size_t)r.count * SEEN_WORDS * sizeof *s->seen);
     pairs_clear(&s->counted);
     return 0;
 }
@@ -95,7 +96,8 @@ static int state_end(void *state, struct range r, struct keel_error *err) {
 }
 
 static uint64_t path_hash(path_key key) {
-    return hash_mix((uint64_t)key + hash_mix((uint64_t)(key >> 64)));
+    uint64_t h = (uint64_t)key * 0x9e3779b97f4a7c15u ^ (uint64_t)(key >> 64) * 0xc2b2ae3d27d4eb4fu;
+    return h ^ h >> 32;
 }
 
 static int paths_grow(struct path_state *s, struct keel_error *err) {
@@ -142,12 +144,16 @@ static int count_path(struct path_state *s, uint32_t slot, path_key labels,
     TRY(find_path(s, key, &at, err));
     struct path *path = &s->paths[at];
     path->count++;
-    if (path->last_slot == slot + 1) return 0; /* most runs of a customer stand together */
+    if (at < SEEN_WORDS * 64) {
+        uint64_t *seen = s->seen + (size_t)slot * SEEN_WORDS;
+        path->customers += !bit_get(seen, at);
+        bit_set(seen, at);
+        return 0;
+    }
     bool is_new;
     if (!pairs_at(&s->counted, pair_key(slot, at), &is_new))
         FAIL(err, LIMIT, "too many different paths: ask for shorter ones, or of fewer events");
     path->customers += is_new;
-    path->last_slot = slot + 1;
     return 0;
 }
 
@@ -218,7 +224,7 @@ static int form_plan(struct form *form, struct plan *p, struct keel_error *err) 
     f->machine = m;
     m->machine =
         (struct machine){.ops = &OPS, .stage = 1, .ordered = true, .span = {INT64_MAX, INT64_MIN}};
-    m->machine.bytes_per_customer = sizeof(struct path_customer);
+    m->machine.bytes_per_customer = sizeof(struct path_customer) + SEEN_WORDS * 8;
     m->length = q->paths.length;
     m->bits = 128 / m->length < 32 ? 128 / m->length : 32;
     m->within_ms = duration_ms(q->paths.within);

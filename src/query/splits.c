@@ -186,9 +186,36 @@ int splitter_open(struct splitter *s, const struct splits *splits, struct worker
 void splitter_close(struct splitter *s) {
     for (uint32_t i = 0; s->splits && i < s->splits->n; i++) {
         k_free(s->customer_ids[i]);
+        k_free(s->known[i]);
         if (!s->splits->terms[i].account) field_reader_release(&s->readers[i]);
     }
     if (s->splits) groups_release(&s->groups);
+}
+
+/* The id of a customer's value. Values by id in the account's own dictionary, as traits are, are
+ * translated once each. */
+static int customer_id(struct splitter *s, uint32_t term, uint32_t slot, uint32_t *out,
+                       struct keel_error *err) {
+    const struct account *account = s->splits->terms[term].account;
+    uint32_t own = account_id(s->worker, account, slot);
+    if (own != DICT_NONE && own < s->n_known[term] && s->known[term][own]) {
+        *out = s->known[term][own] - 1;
+        return 0;
+    }
+    struct datum v = account_datum(s->worker, account, slot);
+    *out = dict_add(&s->groups.dict[term], v, /* stable= */ false);
+    if (*out == DICT_NONE) FAIL(err, LIMIT, "too many distinct values to split by");
+    if (own == DICT_NONE) return 0;
+    if (own >= s->n_known[term]) {
+        uint32_t n = own * 2 + 64;
+        uint32_t *known = k_try_realloc(s->known[term], (size_t)n * sizeof *known);
+        if (!known) FAIL(err, NO_MEMORY, "too little memory to split by a trait");
+        memset(known + s->n_known[term], 0, (size_t)(n - s->n_known[term]) * sizeof *known);
+        s->known[term] = known;
+        s->n_known[term] = n;
+    }
+    s->known[term][own] = *out + 1;
+    return 0;
 }
 
 int splitter_begin(struct splitter *s, struct range r, const uint64_t *members,
@@ -196,13 +223,9 @@ int splitter_begin(struct splitter *s, struct range r, const uint64_t *members,
     const struct splits *splits = s->splits;
     for (uint32_t slot = 0; slot < r.count; slot++) {
         if (members && !bit_get(members, slot)) continue;
-        uint32_t ids[QUERY_MAX_SPLITS] = {0};
         for (uint32_t i = 0; i < splits->n; i++) {
             if (!splits->terms[i].account) continue;
-            struct datum v = account_datum(s->worker, splits->terms[i].account, slot);
-            ids[i] = dict_add(&s->groups.dict[i], v, /* stable= */ false);
-            if (ids[i] == DICT_NONE) FAIL(err, LIMIT, "too many distinct values to split by");
-            s->customer_ids[i][slot] = ids[i];
+            TRY(customer_id(s, i, slot, &s->customer_ids[i][slot], err));
         }
     }
     return 0;
@@ -214,6 +237,18 @@ int splitter_customer(struct splitter *s, uint32_t slot, uint32_t *out, struct k
     return groups_find(&s->groups, key, out, err);
 }
 
+/* One term: ids to groups by the table, in place. */
+static int groups_of_ids(struct groups *g, uint32_t *ids, uint32_t n, struct keel_error *err) {
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t known = ids[k] < g->by_id_cap ? g->by_id[ids[k]] : 0;
+        if (__builtin_expect(known != 0, 1))
+            ids[k] = known - 1;
+        else
+            TRY(find_by_id(g, ids[k], &ids[k], err));
+    }
+    return 0;
+}
+
 int splitter_rows(struct splitter *s, struct feed *f, const uint16_t *rows, uint32_t n,
                   uint32_t *out, struct keel_error *err) {
     const struct splits *splits = s->splits;
@@ -223,17 +258,25 @@ int splitter_rows(struct splitter *s, struct feed *f, const uint16_t *rows, uint
     }
     uint32_t ids[QUERY_MAX_SPLITS][CHUNK_ROWS];
     for (uint32_t i = 0; i < splits->n; i++) {
+        uint32_t *to = splits->n == 1 ? out : ids[i];
         if (!splits->terms[i].account) {
-            TRY(field_ids(&s->readers[i], f, rows, n, ids[i], err));
+            TRY(field_ids(&s->readers[i], f, rows, n, to, err));
             continue;
         }
         for (uint32_t k = 0; k < n; k++)
-            ids[i][k] = s->customer_ids[i][f->customer[rows[k]] - f->first];
+            to[k] = s->customer_ids[i][f->customer[rows[k]] - f->first];
     }
+    if (splits->n == 1) return groups_of_ids(&s->groups, out, n, err);
+    uint32_t before[QUERY_MAX_SPLITS] = {0};
     for (uint32_t k = 0; k < n; k++) {
         uint32_t key[QUERY_MAX_SPLITS] = {0};
         for (uint32_t i = 0; i < splits->n; i++) key[i] = ids[i][k];
+        if (k > 0 && memcmp(key, before, sizeof key) == 0) { /* neighbours are often alike */
+            out[k] = out[k - 1];
+            continue;
+        }
         TRY(groups_find(&s->groups, key, &out[k], err));
+        memcpy(before, key, sizeof before);
     }
     return 0;
 }

@@ -61,6 +61,8 @@ struct splitter {
     struct groups groups;
     struct field_reader readers[QUERY_MAX_SPLITS];
     uint32_t *customer_ids[QUERY_MAX_SPLITS]; /* by slot */
+    uint32_t *known[QUERY_MAX_SPLITS];        /* id of an account's dictionary -> id + 1 */
+    uint32_t n_known[QUERY_MAX_SPLITS];
 };
 int splitter_open(struct splitter *s, const struct splits *splits, struct worker *w,
                   struct keel_error *err) K_CHECKED;

@@ -6,10 +6,9 @@
  *
  * Layers: form_tools.h. Threads: see form.h. Limits: TIMES_MAX measured times a worker.
  */
-#include <stdlib.h>
-
 #include "query/form_tools.h"
 #include "query/pairs.h"
+#include "query/rank.h"
 
 enum { TIMES_MAX = 1 << 27, NO_WAITER = UINT32_MAX };
 #define NEVER INT64_MIN
@@ -222,14 +221,8 @@ static int time_plan(struct form *form, struct plan *p, struct keel_error *err) 
     return plan_add(p, &m->machine, err);
 }
 
-static int by_group_time(const void *a, const void *b) {
-    const struct measured *x = a, *y = b;
-    if (x->group != y->group) return x->group < y->group ? -1 : 1;
-    return (x->ms > y->ms) - (x->ms < y->ms);
-}
-
 static int show_group(const struct time_form *f, const struct merged *m, uint32_t group,
-                      uint64_t customers, const struct measured *t, uint64_t n, struct result *out,
+                      uint64_t customers, int64_t *t, uint64_t n, struct result *out,
                       struct keel_error *err) {
     const struct query *q = f->form.plan->q;
     struct datum cells[QUERY_MAX_SPLITS + QUERY_MAX_PERCENTILES + 2];
@@ -239,7 +232,8 @@ static int show_group(const struct time_form *f, const struct merged *m, uint32_
     *at++ = datum_integer(n);
     for (uint32_t i = 0; i < q->time.n_percentiles; i++) {
         uint64_t rank = (uint64_t)ceil((double)n * q->time.percentiles[i] / 100);
-        *at++ = n ? datum_number((double)t[rank ? rank - 1 : 0].ms / 1e3) : datum_null();
+        if (rank > 0) rank--;
+        *at++ = n ? datum_number((double)rank_select(t, n, rank) / 1e3) : datum_null();
     }
     return result_row(out, cells, err);
 }
@@ -265,55 +259,65 @@ static int add_columns(const struct query *q, struct result *out, struct keel_er
     return 0;
 }
 
-static int show_all(const struct time_form *f, const struct merged *m, const uint64_t *customers,
-                    const struct measured *all, uint64_t n, struct result *out,
-                    struct keel_error *err) {
-    uint64_t *from = k_zalloc((m->groups.count + 2) * sizeof *from);
-    for (uint64_t i = 0; i < n; i++) from[all[i].group + 1]++;
-    for (uint32_t g = 0; g < m->groups.count; g++) from[g + 1] += from[g];
-    int code = 0;
-    for (uint32_t k = 0; k < m->groups.count && code == 0; k++) {
-        uint32_t g = m->order[k];
-        uint64_t times = from[g + 1] - from[g];
-        if (times == 0 && m->groups.n_terms > 0) continue;
-        code = show_group(f, m, g, customers[g], all + from[g], times, out, err);
+struct time_answer {
+    const struct time_form *f;
+    struct merged merged;
+    struct counters customers; /* by merged group                   */
+    uint64_t *from;            /* [group] where its times begin     */
+    int64_t *times;
+};
+
+/* Lays the workers' times out by group (a counting sort) and adds their customers up. */
+static int lay_out(struct time_answer *a, struct worker *workers, uint32_t n,
+                   struct keel_error *err) {
+    uint32_t groups = a->merged.groups.count;
+    TRY(counters_room(&a->customers, groups, err));
+    a->from = k_try_zalloc(((size_t)groups + 2) * sizeof *a->from);
+    if (!a->from) FAIL(err, NO_MEMORY, "too little memory for times");
+    for (uint32_t i = 0; i < n; i++) {
+        const struct time_state *s = machine_state(&workers[i], &a->f->machine->machine);
+        const uint32_t *map = a->merged.map[i];
+        for (uint32_t k = 0; k < s->n_times; k++) a->from[map[s->times[k].group] + 2]++;
+        for (uint32_t g = 0; g < s->customers_of.count; g++)
+            a->customers.n[map[g]] += s->customers_of.n[g];
     }
-    k_free(from);
-    return code;
+    for (uint32_t g = 2; g < groups + 2; g++) a->from[g] += a->from[g - 1];
+    a->times = k_try_alloc_array(a->from[groups + 1] + 1, sizeof *a->times);
+    if (!a->times) FAIL(err, NO_MEMORY, "too little memory for times");
+    for (uint32_t i = 0; i < n; i++) {
+        const struct time_state *s = machine_state(&workers[i], &a->f->machine->machine);
+        for (uint32_t k = 0; k < s->n_times; k++)
+            a->times[a->from[a->merged.map[i][s->times[k].group] + 1]++] = s->times[k].ms;
+    }
+    return 0;
+}
+
+static int show_all(struct time_answer *a, struct result *out, struct keel_error *err) {
+    for (uint32_t k = 0; k < a->merged.groups.count; k++) {
+        uint32_t g = a->merged.order[k];
+        uint64_t n = a->from[g + 1] - a->from[g];
+        if (n == 0 && a->merged.groups.n_terms > 0) continue;
+        TRY(show_group(a->f, &a->merged, g, a->customers.n[g], a->times + a->from[g], n, out, err));
+    }
+    return 0;
 }
 
 static int time_answer(const struct form *form, struct worker *workers, uint32_t n,
                        struct result *out, struct keel_error *err) {
-    const struct time_form *f = (const struct time_form *)form;
+    struct time_answer a = {.f = (const struct time_form *)form};
     TRY(add_columns(form->plan->q, out, err));
     const struct groups **groups = k_alloc_array(n + 1, sizeof(struct groups *));
-    uint64_t total = 0, at = 0;
     for (uint32_t i = 0; i < n; i++) {
-        const struct time_state *s = machine_state(&workers[i], &f->machine->machine);
+        const struct time_state *s = machine_state(&workers[i], &a.f->machine->machine);
         groups[i] = &s->splitter.groups;
-        total += s->n_times;
     }
-    struct merged m;
-    struct counters customers = {0};
-    struct measured *all = NULL;
-    int code = merged_init(&m, f->machine->splits.n, groups, n, err);
-    if (code == 0) code = counters_room(&customers, m.groups.count, err);
-    if (code == 0 && !(all = k_try_alloc_array(total + 1, sizeof *all)))
-        code = error_set(err, KEEL_E_NO_MEMORY, "too little memory for times");
-    for (uint32_t i = 0; i < n && code == 0; i++) {
-        const struct time_state *s = machine_state(&workers[i], &f->machine->machine);
-        for (uint32_t k = 0; k < s->n_times; k++)
-            all[at++] = (struct measured){s->times[k].ms, m.map[i][s->times[k].group]};
-        for (uint32_t g = 0; g < s->customers_of.count; g++)
-            customers.n[m.map[i][g]] += s->customers_of.n[g];
-    }
-    if (code == 0) {
-        qsort(all, at, sizeof *all, by_group_time);
-        code = show_all(f, &m, customers.n, all, at, out, err);
-    }
-    k_free(all);
-    counters_release(&customers);
-    merged_release(&m);
+    int code = merged_init(&a.merged, a.f->machine->splits.n, groups, n, err);
+    if (code == 0) code = lay_out(&a, workers, n, err);
+    if (code == 0) code = show_all(&a, out, err);
+    k_free(a.from);
+    k_free(a.times);
+    counters_release(&a.customers);
+    merged_release(&a.merged);
     k_free(groups);
     return code;
 }

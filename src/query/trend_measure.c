@@ -105,30 +105,32 @@ static int customer_in_group(struct trend_state *s, uint32_t slot, uint32_t grou
     return 0;
 }
 
-static inline void customer_plain(struct trend_state *s, uint32_t slot, uint32_t group,
-                                  uint32_t period) {
-    uint64_t *cells = s->n.n + (uint64_t)group * s->m->periods->n;
-    uint32_t before = s->last[slot], over = s->m->over, n = s->m->periods->n;
-    s->last[slot] = period + 1;
-    if (over == 1) {
-        cells[period] += before != period + 1;
-        return;
+/* The group is the customer's: his last period tells all. */
+static void feed_plain(struct trend_state *s, const struct feed *f, const uint16_t *rows,
+                       uint32_t n, const uint32_t *cells, const uint32_t *periods) {
+    uint64_t *counts = s->n.n;
+    uint32_t *last = s->last, over = s->m->over, all = s->m->periods->n;
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t slot = f->customer[rows[k]] - f->first, period = periods[k];
+        uint32_t before = last[slot];
+        last[slot] = period + 1;
+        if (over == 1) {
+            counts[cells[k]] += before != period + 1;
+        } else if (before != period + 1) {
+            uint64_t *row = counts + (cells[k] - period);
+            uint32_t until_before = before ? before - 1 + over : 0;
+            uint32_t from = period > until_before ? period : until_before;
+            if (from < all) row[from]++;
+            if (period + over < all) row[period + over]--;
+        }
     }
-    if (before == period + 1) return;
-    uint32_t until_before = before ? before - 1 + over : 0;
-    uint32_t from = period > until_before ? period : until_before;
-    if (from < n) cells[from]++;
-    if (period + over < n) cells[period + over]--;
 }
 
 static int feed_customers(struct trend_state *s, struct feed *f, const uint16_t *rows, uint32_t n,
                           const uint32_t *groups, const uint32_t *periods, struct keel_error *err) {
-    bool by_event = s->m->splits.by_event;
     for (uint32_t k = 0; k < n; k++) {
         uint32_t slot = f->customer[rows[k]] - f->first, period = periods[k], group = groups[k];
-        if (!by_event) {
-            customer_plain(s, slot, group, period);
-        } else if (s->m->over == 1 && group < SMALL_GROUPS) {
+        if (s->m->over == 1 && group < SMALL_GROUPS) {
             uint64_t before = s->last[slot] == period + 1 ? s->seen[slot] : 0;
             s->n.n[(uint64_t)group * s->m->periods->n + period] += ~before >> group & 1;
             s->seen[slot] = before | (uint64_t)1 << group;
@@ -189,13 +191,17 @@ static int state_feed(void *state, struct feed *f, struct keel_error *err) {
     if (n == 0) return 0;
     TRY(splitter_rows(&s->splitter, f, rows, n, groups, err));
     TRY(room(s, err));
+    uint8_t *touched = s->touched;
     for (uint32_t k = 0; k < n; k++) {
         periods[k] = period_of(p, f->time[rows[k]]);
         cells[k] = groups[k] * p->n + periods[k];
-        s->touched[cells[k]] = 1;
+        touched[cells[k]] = 1;
     }
     switch (s->m->measure->agg) {
-    case QUERY_CUSTOMERS: return feed_customers(s, f, rows, n, groups, periods, err);
+    case QUERY_CUSTOMERS:
+        if (s->m->splits.by_event) return feed_customers(s, f, rows, n, groups, periods, err);
+        feed_plain(s, f, rows, n, cells, periods);
+        return 0;
     case QUERY_COUNT_OF: return feed_counts(s, f, rows, n, cells, err);
     default: return feed_flat(s, f, rows, n, cells, err);
     }

@@ -1,0 +1,9 @@
+/* The value at a rank of an array, without sorting it.
+ *
+ * Layers: none. Threads: pure. */
+#pragma once
+
+#include <stdint.h>
+
+/* The value that would stand at v[k] if v were sorted; reorders v. 0 <= k < n. Expected linear. */
+int64_t rank_select(int64_t *v, uint64_t n, uint64_t k);
