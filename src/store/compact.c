@@ -2,17 +2,22 @@
  *
  * A change is: write the new files and sync them, sync their folder, then one manifest transaction
  * that adds them, removes what they replace, and moves the journal position; then the list in
- * memory is replaced. A crash before the transaction leaves files that the next part of the same
- * number overwrites; a crash behind it leaves files noted as garbage, removed at the next open.
- * When the transaction's own commit fails, nobody knows which of the two it is: the files stay, and
- * the store takes no changes until it is opened again.
+ * memory is replaced. A crash before the transaction leaves new files, a crash behind it old ones,
+ * that the manifest does not name: the next opening removes them. When the transaction's own commit
+ * fails, nobody knows which of the two it is: the files stay, and the store takes no changes until
+ * it is opened again.
  *
  * Which parts are merged: in a bucket, parts stand in order of arrival. Starting from the newest,
  * an older part joins as long as it is no larger than TIER_GROWTH times what has been joined; four
  * or more are merged into one. So a row is rewritten about log4 of the bucket's size times, and
  * only neighbours in arrival are merged, which keeps the order of ties.
  *
- * Locks: `compacting` throughout; `state` only to swap the list.
+ * Rows are placed by the redirects of the last flush, because a part may not know more than the
+ * identity log on disk. So compaction needs nothing of the ingesting thread and may run beside it:
+ * with options.background a thread of the store does, woken by each flush.
+ *
+ * Locks: a compaction holds `compacting` throughout; both take `changing` for an id and for the
+ * transaction, `state` to swap the list.
  */
 #include <stdio.h>
 
@@ -44,14 +49,15 @@ static int write_parts(struct change *c, struct source *const *sources, uint32_t
         char path[4096];
         struct part_written written;
         struct part *part;
-        uint64_t id = s->manifest.next_part;
+        pthread_mutex_lock(&s->changing);
+        uint64_t id = s->manifest.next_part++;
+        pthread_mutex_unlock(&s->changing);
         store_part_path(s, id, path, sizeof path);
         code = c->count == MOST_NEW_PARTS
                    ? error_set(err, KEEL_E_LIMIT, "one change makes more than %d parts",
                                MOST_NEW_PARTS)
                    : part_merge_next(merge, path, id, &written, err);
         if (code != 1) break;
-        s->manifest.next_part++;
         int opened = part_open(path, &env, &part, err); /* read back what was written */
         if (opened == 0) {
             opened = part_bind(part, redirects, err);
@@ -91,28 +97,48 @@ static int sync_parts_folder(struct store *s, struct keel_error *err) {
     return file_sync_dir(path, err);
 }
 
-static int record(struct change *c, const uint64_t *gone, uint32_t gone_count, bool flush,
-                  struct keel_error *err) {
+/* What a flush moves on in the manifest. */
+struct progress {
+    uint64_t journal_position, arrivals;
+};
+
+static int record_locked(struct change *c, const uint64_t *gone, uint32_t gone_count,
+                         const struct progress *flushed, struct keel_error *err) {
     struct store *s = c->store;
-    TRY(sync_parts_folder(s, err));
     TRY(manifest_begin(&s->manifest, err));
+    struct progress before = {s->manifest.journal_position, s->manifest.arrivals};
     int code = 0;
     for (uint32_t i = 0; i < c->count && code == 0; i++)
         code = manifest_add_part(&s->manifest, &c->entries[i], err);
     for (uint32_t i = 0; i < gone_count && code == 0; i++)
         code = manifest_remove_part(&s->manifest, gone[i], err);
-    if (code == 0 && flush) code = manifest_save_schema(&s->manifest, s->schema, err);
-    if (code == 0 && flush && s->client.flush)
-        code = s->client.flush(s->client.ctx, s, s->manifest.db, err);
+    if (flushed) {
+        s->manifest.journal_position = flushed->journal_position;
+        s->manifest.arrivals = flushed->arrivals;
+        if (code == 0) code = manifest_save_schema(&s->manifest, s->schema, err);
+        if (code == 0 && s->client.flush)
+            code = s->client.flush(s->client.ctx, s, s->manifest.db, err);
+    }
     if (code == 0) code = manifest_save_state(&s->manifest, err);
     if (code == 0) {
         code = manifest_commit(&s->manifest, err);
         c->unsure = code < 0;
     }
-    if (code < 0)
-        manifest_rollback(&s->manifest);
-    else if (flush && s->client.flushed)
-        s->client.flushed(s->client.ctx);
+    if (code == 0) return 0;
+    manifest_rollback(&s->manifest);
+    s->manifest.journal_position = before.journal_position;
+    s->manifest.arrivals = before.arrivals;
+    return code;
+}
+
+static int record(struct change *c, const uint64_t *gone, uint32_t gone_count,
+                  const struct progress *flushed, struct keel_error *err) {
+    struct store *s = c->store;
+    TRY(sync_parts_folder(s, err));
+    pthread_mutex_lock(&s->changing);
+    int code = record_locked(c, gone, gone_count, flushed, err);
+    pthread_mutex_unlock(&s->changing);
+    if (code == 0 && flushed && s->client.flushed) s->client.flushed(s->client.ctx);
     return code;
 }
 
@@ -133,7 +159,7 @@ static int64_t frontier(const struct part_set *set, int32_t bucket) {
  * that only their customers are put in order when the bucket is read, not everybody. */
 static int flush_bucket(struct change *c, struct source *source,
                         const struct redirect_view *redirects, struct keel_error *err) {
-    int64_t upto = frontier(c->store->set, source->bucket);
+    int64_t upto = frontier(c->store->seen_in, source->bucket);
     if (upto == INT64_MIN || source->min_time > upto || source->max_time <= upto)
         return write_parts(c, &source, 1, ALWAYS, redirects, err);
     struct part_span late = {INT64_MIN, upto + 1}, next = {upto + 1, INT64_MAX};
@@ -141,10 +167,32 @@ static int flush_bucket(struct change *c, struct source *source,
     return write_parts(c, &source, 1, late, redirects, err);
 }
 
-static int flush_locked(struct store *s, struct keel_error *err) {
+/* The head is in parts now: readers from here on find it there. */
+static void replace_head(struct store *s, struct change *c, struct redirect_view *redirects) {
+    struct held_head *fresh = held_head_new(s);
+    pthread_mutex_lock(&s->state);
+    struct part_set *old_set = s->set;
+    struct held_head *old_head = s->head;
+    struct held_view *old_view = s->view;
+    struct redirect_view old_redirects = s->flushed;
+    s->set = part_set_change(old_set, NULL, 0, c->added, c->count);
+    s->head = fresh;
+    s->view = NULL;
+    s->flushed = *redirects;
+    s->wake = true;
+    pthread_cond_signal(&s->woken);
+    pthread_mutex_unlock(&s->state);
+    held_view_unref(old_view);
+    held_head_unref(old_head);
+    part_set_unref(s, old_set);
+    redirect_view_release(&old_redirects);
+    *redirects = (struct redirect_view){0};
+    store_refresh_seen(s);
+}
+
+static int flush_head(struct store *s, struct keel_error *err) {
     struct head *head = s->head->head;
     head_publish(head);
-    uint32_t rows = head_rows(head);
     struct redirect_view redirects;
     struct source **sources;
     struct change *c = k_zalloc(sizeof *c);
@@ -155,33 +203,15 @@ static int flush_locked(struct store *s, struct keel_error *err) {
     int code = journal_sync(s->journal, s->applied_position, err);
     for (uint32_t i = 0; i < count && code == 0; i++)
         code = flush_bucket(c, sources[i], &redirects, err);
-    uint64_t position = s->manifest.journal_position, arrivals = s->manifest.arrivals;
-    s->manifest.journal_position = s->applied_position;
-    s->manifest.arrivals += rows;
-    if (code == 0) code = record(c, NULL, 0, true, err);
+    struct progress flushed = {s->applied_position, s->manifest.arrivals + head_rows(head)};
+    if (code == 0) code = record(c, NULL, 0, &flushed, err);
+    head_view_free(view);
     if (code == 0) {
-        struct part_set *set = part_set_change(s->set, NULL, 0, c->added, c->count);
-        struct held_head *fresh = held_head_new(s);
-        pthread_mutex_lock(&s->state);
-        struct part_set *old_set = s->set;
-        struct held_head *old_head = s->head;
-        struct held_view *old_view = s->view;
-        s->set = set;
-        s->head = fresh;
-        s->view = NULL;
-        pthread_mutex_unlock(&s->state);
-        head_view_free(view);
-        view = NULL;
-        held_view_unref(old_view);
-        held_head_unref(old_head);
-        part_set_unref(s, old_set);
+        replace_head(s, c, &redirects);
         code = journal_trim(s->journal, s->applied_position, err);
     } else {
-        s->manifest.journal_position = position;
-        s->manifest.arrivals = arrivals;
         give_up(c, err);
     }
-    head_view_free(view);
     redirect_view_release(&redirects);
     k_free(c);
     return code;
@@ -192,10 +222,7 @@ int store_flush(struct store *s, struct keel_error *err) {
     TRY(store_usable(s, err));
     if (head_rows(s->head->head) == 0 && s->applied_position == s->manifest.journal_position)
         return 0;
-    pthread_mutex_lock(&s->compacting);
-    int code = flush_locked(s, err);
-    pthread_mutex_unlock(&s->compacting);
-    return code;
+    return flush_head(s, err);
 }
 
 /* ---- compaction ---- */
@@ -253,13 +280,12 @@ static int merge_parts(struct store *s, struct part_set *set, uint32_t from, uin
         gone[i - from] = set->parts[i]->id;
     }
     int code = write_parts(c, sources, to - from, ALWAYS, redirects, err);
-    if (code == 0) code = record(c, gone, to - from, false, err);
+    if (code == 0) code = record(c, gone, to - from, NULL, err);
     if (code == 0) {
-        struct part_set *changed = part_set_change(s->set, gone, to - from, c->added, c->count);
         for (uint32_t i = from; i < to; i++) set->parts[i]->doomed = true;
         pthread_mutex_lock(&s->state);
         struct part_set *old = s->set;
-        s->set = changed;
+        s->set = part_set_change(old, gone, to - from, c->added, c->count);
         pthread_mutex_unlock(&s->state);
         part_set_unref(s, old);
     } else {
@@ -271,15 +297,23 @@ static int merge_parts(struct store *s, struct part_set *set, uint32_t from, uin
     return code;
 }
 
-int store_compact(struct store *s, bool all, struct keel_error *err) {
-    if (s->options.read_only) FAIL(err, INVALID, "%s is open for reading only", s->dir);
+static bool stopping(struct store *s) {
+    pthread_mutex_lock(&s->state);
+    bool stop = s->stopping;
+    pthread_mutex_unlock(&s->state);
+    return stop;
+}
+
+/* Walks the buckets as they are now; returns how many it merged. */
+static int compact(struct store *s, bool all, struct keel_error *err) {
     int code = 0, merged = 0;
-    TRY(store_flush(s, err));
-    pthread_mutex_lock(&s->compacting);
-    struct part_set *set = part_set_ref(s->set);
     struct redirect_view redirects;
-    redirects_view(s->redirects, &redirects);
-    for (uint32_t start = 0, end; start < set->count && code == 0; start = end) {
+    pthread_mutex_lock(&s->compacting);
+    pthread_mutex_lock(&s->state);
+    struct part_set *set = part_set_ref(s->set);
+    redirect_view_copy(&s->flushed, &redirects);
+    pthread_mutex_unlock(&s->state);
+    for (uint32_t start = 0, end; start < set->count && code == 0 && !stopping(s); start = end) {
         uint32_t from, to;
         if (!choose(set, start, redirects.version, all, &from, &to, &end)) continue;
         code = merge_parts(s, set, from, to, &redirects, err);
@@ -289,4 +323,44 @@ int store_compact(struct store *s, bool all, struct keel_error *err) {
     redirect_view_release(&redirects);
     pthread_mutex_unlock(&s->compacting);
     return code < 0 ? code : merged;
+}
+
+int store_compact(struct store *s, bool all, struct keel_error *err) {
+    if (s->options.read_only) FAIL(err, INVALID, "%s is open for reading only", s->dir);
+    TRY(store_flush(s, err));
+    return compact(s, all, err);
+}
+
+/* ---- in the background ---- */
+
+/* A failed compaction loses nothing: its parts are as they were, and the next flush tries again. */
+static void *run_compactor(void *arg) {
+    struct store *s = arg;
+    pthread_mutex_lock(&s->state);
+    while (!s->stopping) {
+        if (!s->wake) {
+            pthread_cond_wait(&s->woken, &s->state);
+            continue;
+        }
+        s->wake = false;
+        pthread_mutex_unlock(&s->state);
+        (void)!compact(s, false, NULL);
+        pthread_mutex_lock(&s->state);
+    }
+    pthread_mutex_unlock(&s->state);
+    return NULL;
+}
+
+void compactor_start(struct store *s) {
+    s->has_compactor = pthread_create(&s->compactor, NULL, run_compactor, s) == 0;
+}
+
+void compactor_stop(struct store *s) {
+    if (!s->has_compactor) return;
+    pthread_mutex_lock(&s->state);
+    s->stopping = true;
+    pthread_cond_signal(&s->woken);
+    pthread_mutex_unlock(&s->state);
+    pthread_join(s->compactor, NULL);
+    s->has_compactor = false;
 }

@@ -12,7 +12,6 @@ static const char SCHEMA_SQL[] =
     "CREATE TABLE state(name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
     "CREATE TABLE part(id INTEGER PRIMARY KEY, bucket INTEGER NOT NULL, rows INTEGER NOT NULL,"
     "  bytes INTEGER NOT NULL);"
-    "CREATE TABLE garbage(id INTEGER PRIMARY KEY);"
     "CREATE TABLE stream(id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, parent INTEGER NOT NULL,"
     "  name TEXT NOT NULL);"
     "CREATE TABLE col(id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, type INTEGER NOT NULL,"
@@ -287,27 +286,5 @@ int manifest_remove_part(struct manifest *m, uint64_t id, struct keel_error *err
     sqlite3_stmt *st;
     TRY(manifest_prepare(m, "DELETE FROM part WHERE id = ?", &st, err));
     sqlite3_bind_int64(st, 1, (int64_t)id);
-    TRY(finish(m, st, "remove a part", err));
-    TRY(manifest_prepare(m, "INSERT INTO garbage(id) VALUES(?)", &st, err));
-    sqlite3_bind_int64(st, 1, (int64_t)id);
     return finish(m, st, "remove a part", err);
-}
-
-int manifest_garbage(struct manifest *m, int (*each)(void *, uint64_t), void *ctx,
-                     struct keel_error *err) {
-    sqlite3_stmt *st;
-    int code = 0, step = SQLITE_DONE;
-    bool any = false;
-    TRY(manifest_prepare(m, "SELECT id FROM garbage WHERE id NOT IN (SELECT id FROM part)", &st,
-                         err));
-    while (code >= 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
-        code = each(ctx, (uint64_t)sqlite3_column_int64(st, 0));
-        any = true;
-    }
-    bool all = code >= 0 && step == SQLITE_DONE;
-    if (code >= 0 && !all) code = manifest_fail(m->db, "list garbage", err);
-    sqlite3_finalize(st);
-    /* A file that cannot be removed is no reason not to open: it is tried again next time. */
-    if (!all || !any) return code >= 0 || step == SQLITE_ROW ? 0 : code;
-    return manifest_run(m, "DELETE FROM garbage", "forget garbage", err);
 }

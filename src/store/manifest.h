@@ -6,7 +6,6 @@
  *   state(name, value)     store_id, format, journal_position, next_part, arrivals, and the
  *                          settings of the company (time_zone, currency)
  *   part(id, bucket, rows, bytes, ...)   the parts in force
- *   garbage(id)            parts no longer in force whose files may still exist
  *   stream, col            the schema, append-only (col.text may turn 1)
  * Other rooms keep tables of their own in the same file.
  *
@@ -52,10 +51,6 @@ int manifest_save_state(struct manifest *m,
                         struct keel_error *err) K_CHECKED; /* positions, counters */
 int manifest_commit(struct manifest *m, struct keel_error *err) K_CHECKED;
 void manifest_rollback(struct manifest *m);
-
-/* Files of removed parts: callback per id, then forget them all. */
-int manifest_garbage(struct manifest *m, int (*each)(void *ctx, uint64_t id), void *ctx,
-                     struct keel_error *err) K_CHECKED;
 
 /* Named values. */
 int manifest_set(struct manifest *m, const char *name, struct str value,

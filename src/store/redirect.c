@@ -126,6 +126,16 @@ void redirects_view(struct redirects *r, struct redirect_view *out) {
     atomic_fetch_add(&r->log->refs, 1);
 }
 
+void redirect_view_copy(const struct redirect_view *v, struct redirect_view *out) {
+    *out = *v;
+    out->pages = k_alloc_array(v->page_count + 1, sizeof *out->pages);
+    for (uint32_t i = 0; i < v->page_count; i++) {
+        out->pages[i] = v->pages[i];
+        __atomic_add_fetch(&v->pages[i]->refs, 1, __ATOMIC_ACQ_REL);
+    }
+    if (v->log) atomic_fetch_add(&v->log->refs, 1);
+}
+
 void redirect_view_release(struct redirect_view *v) {
     for (uint32_t i = 0; i < v->page_count; i++) page_unref(v->pages[i]);
     k_free(v->pages);

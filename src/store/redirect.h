@@ -49,6 +49,8 @@ uint32_t redirects_root(const struct redirects *r, uint32_t number);
 uint32_t redirects_numbers(const struct redirects *r);
 uint32_t redirects_version(const struct redirects *r);
 void redirects_view(struct redirects *r, struct redirect_view *out);
+/* Another hold on the same view. */
+void redirect_view_copy(const struct redirect_view *v, struct redirect_view *out);
 void redirect_view_release(struct redirect_view *v);
 
 static inline uint32_t redirect_root(const struct redirect_view *v, uint32_t number) {

@@ -180,10 +180,24 @@ static int open_parts(struct store *s, struct keel_error *err) {
     return code;
 }
 
-static int remove_file(void *ctx, uint64_t id) {
+/* Files of parts that the manifest does not name: left by a change that did not come to its end. */
+static int sweep_file(void *ctx, const char *name) {
+    struct store *s = ctx;
     char path[4096];
-    store_part_path(ctx, id, path, sizeof path);
+    uint64_t id;
+    struct str text = str_from(name), suffix = STR(".part");
+    if (!str_ends(text, suffix) || !str_to_u64((struct str){text.p, text.n - suffix.n}, &id))
+        return 0;
+    for (uint32_t i = 0; i < s->set->count; i++)
+        if (s->set->parts[i]->id == id) return 0;
+    store_part_path(s, id, path, sizeof path);
     return file_remove(path, NULL);
+}
+
+static int sweep_parts(struct store *s, struct keel_error *err) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/parts", s->dir);
+    return file_list_dir(path, sweep_file, s, err);
 }
 
 static int replay(void *ctx, const struct journal_record *record, struct keel_error *err) {
@@ -244,9 +258,11 @@ static int open_all(struct store *s, struct keel_error *err) {
     TRY(manifest_open(&s->manifest, s->dir, s->options.create, s->options.read_only, err));
     if (s->options.read_only) TRY(take_lock(s, err));
     TRY(manifest_load_schema(&s->manifest, s->schema, err));
-    if (!s->options.read_only) TRY(manifest_garbage(&s->manifest, remove_file, s, err));
     TRY(open_parts(s, err));
+    if (!s->options.read_only) TRY(sweep_parts(s, err));
+    store_refresh_seen(s);
     if (s->client.load) TRY(s->client.load(s->client.ctx, s, s->manifest.db, err));
+    redirects_view(s->redirects, &s->flushed);
     s->head = held_head_new(s);
     s->applied_position = s->manifest.journal_position;
     s->options.journal.create = s->options.create;
@@ -256,7 +272,9 @@ static int open_all(struct store *s, struct keel_error *err) {
                      &s->options.journal, replay, s, &s->journal, err));
     s->recovering = false;
     head_publish(s->head->head);
-    return bind_parts(s, err);
+    TRY(bind_parts(s, err));
+    if (s->options.background && !s->options.read_only) compactor_start(s);
+    return 0;
 }
 
 int store_open(const char *dir, const struct store_options *options,
@@ -270,6 +288,8 @@ int store_open(const char *dir, const struct store_options *options,
     if (!s->options.part_rows) s->options.part_rows = STORE_PART_ROWS;
     pthread_mutex_init(&s->ingest, NULL);
     pthread_mutex_init(&s->compacting, NULL);
+    pthread_mutex_init(&s->changing, NULL);
+    pthread_cond_init(&s->woken, NULL);
     pthread_mutex_init(&s->state, NULL);
     pthread_mutex_init(&s->lexicons_lock, NULL);
     s->schema = schema_new();
@@ -285,11 +305,14 @@ int store_open(const char *dir, const struct store_options *options,
 
 int store_close(struct store *s, struct keel_error *err) {
     if (!s) return 0;
+    compactor_stop(s);
     int code = journal_close(s->journal, err);
     held_view_unref(s->view);
     held_moves_unref(s, s->moves);
     held_head_unref(s->head);
+    part_set_unref(s, s->seen_in);
     part_set_unref(s, s->set);
+    redirect_view_release(&s->flushed);
     manifest_close(&s->manifest);
     for (uint32_t i = 0; i < s->lexicon_capacity; i++) lexicon_free(s->lexicons[i]);
     k_free(s->lexicons);
@@ -298,6 +321,8 @@ int store_close(struct store *s, struct keel_error *err) {
     file_close(s->lock_fd);
     pthread_mutex_destroy(&s->ingest);
     pthread_mutex_destroy(&s->compacting);
+    pthread_mutex_destroy(&s->changing);
+    pthread_cond_destroy(&s->woken);
     pthread_mutex_destroy(&s->state);
     pthread_mutex_destroy(&s->lexicons_lock);
     k_free(s->dir);
@@ -326,19 +351,36 @@ int store_set_setting(struct store *s, const char *name, struct str value, struc
 
 /* ---- ingest ---- */
 
-void store_ingest_begin(struct store *s) { pthread_mutex_lock(&s->ingest); }
+void store_refresh_seen(struct store *s) {
+    pthread_mutex_lock(&s->state);
+    struct part_set *old = s->seen_in;
+    s->seen_in = old == s->set ? old : part_set_ref(s->set);
+    pthread_mutex_unlock(&s->state);
+    if (old != s->seen_in) part_set_unref(s, old);
+}
+
+void store_ingest_begin(struct store *s) {
+    pthread_mutex_lock(&s->ingest);
+    store_refresh_seen(s);
+}
+
 void store_ingest_end(struct store *s) {
-    if (!s->failed) head_publish(s->head->head);
+    if (store_usable(s, NULL) == 0) head_publish(s->head->head);
     pthread_mutex_unlock(&s->ingest);
 }
 
 void store_fail(struct store *s, const struct keel_error *why) {
+    pthread_mutex_lock(&s->state);
     if (!s->failed) s->failure = *why;
     s->failed = true;
+    pthread_mutex_unlock(&s->state);
 }
 
-int store_usable(const struct store *s, struct keel_error *err) {
-    if (!s->failed) return 0;
+int store_usable(struct store *s, struct keel_error *err) {
+    pthread_mutex_lock(&s->state);
+    bool failed = s->failed;
+    pthread_mutex_unlock(&s->state);
+    if (!failed) return 0;
     error_set(err, (enum keel_code) - s->failure.code,
               "%s takes no changes until it is opened again: %s", s->dir, s->failure.message);
     return s->failure.code;
@@ -363,7 +405,7 @@ struct head *store_head(struct store *s) {
 int store_seen(struct store *s, struct event_key key, int64_t time_ms, struct keel_error *err) {
     const int64_t near = (int64_t)STORE_DEDUP_DAYS * MS_PER_DAY;
     if (head_has_key(s->head->head, key)) return 1;
-    const struct part_set *set = s->set; /* only this thread's flush and compaction replace it */
+    const struct part_set *set = s->seen_in;
     for (uint32_t i = 0; i < set->count; i++) {
         const struct key_span *span = &set->key_spans[i];
         if (span->max_time < time_ms - near || span->min_time > time_ms + near) continue;

@@ -8,9 +8,10 @@
  *
  * Life of a row: journal -> head (memory) -> part of its bucket -> larger parts by compaction.
  *
- * Locks, in this order: `ingest` (one writer at a time) > `state` (the list of sources and heads;
- * held for moments). Snapshots hold references and no lock. Flush and compaction run in the thread
- * that asks for them and block neither readers nor, but for the hand-over, ingest.
+ * Locks, in this order: `ingest` (one writer at a time) > `compacting` (one compaction at a time) >
+ * `changing` (the manifest: ids and transactions) > `state` (the list of sources and heads; held
+ * for moments). Snapshots hold references and no lock. A flush runs in the thread that asks for it;
+ * a compaction too, or in the store's own thread, beside ingest and readers.
  *
  * Limits: STORE_HEAD_ROWS rows in a head; a part at most STORE_PART_ROWS rows.
  */
@@ -36,6 +37,7 @@ struct store_options {
     bool create;        /* make the folder if it is absent or empty */
     uint32_t head_rows; /* 0: STORE_HEAD_ROWS */
     uint32_t part_rows; /* 0: STORE_PART_ROWS */
+    bool background;    /* a thread of the store compacts after each flush */
     struct journal_options journal;
 };
 

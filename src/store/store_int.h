@@ -79,12 +79,19 @@ struct store {
     struct keel_error failure; /* why */
 
     pthread_mutex_t ingest;
-    pthread_mutex_t compacting; /* one flush or compaction at a time: before `state` */
-    pthread_mutex_t state;      /* set, head, view */
+    pthread_mutex_t compacting; /* one compaction at a time                                  */
+    pthread_mutex_t changing;   /* the manifest: ids of new parts, transactions              */
+    pthread_mutex_t state;      /* set, head, view, moves, flushed, wake, stopping           */
     struct part_set *set;
     struct held_head *head;
     struct held_view *view; /* the last ones made, reused while nothing changed */
     struct held_moves *moves;
+    struct part_set *seen_in;     /* ingest: the parts that store_seen asks, held */
+    struct redirect_view flushed; /* as of the last flush: what compaction may place rows by */
+
+    pthread_t compactor; /* with options.background */
+    bool has_compactor, wake, stopping;
+    pthread_cond_t woken;
 
     pthread_mutex_t lexicons_lock;
     struct lexicon **lexicons; /* by column id */
@@ -95,7 +102,7 @@ struct part_env store_part_env(struct store *s);
 void store_part_path(const struct store *s, uint64_t id, char *out, size_t size);
 
 /* 0, or the failure that ended all changes. */
-int store_usable(const struct store *s, struct keel_error *err) K_CHECKED;
+int store_usable(struct store *s, struct keel_error *err) K_CHECKED;
 
 struct part_set *part_set_ref(struct part_set *set);
 void part_set_unref(struct store *s, struct part_set *set);
@@ -103,6 +110,11 @@ void part_set_unref(struct store *s, struct part_set *set);
 struct part_set *part_set_change(const struct part_set *from, const uint64_t *without,
                                  uint32_t without_count, struct held_part *const *add,
                                  uint32_t add_count);
+/* The background thread: started and stopped with the store. */
+void compactor_start(struct store *s);
+void compactor_stop(struct store *s);
+/* Lets store_seen ask the parts of now. The ingesting thread. */
+void store_refresh_seen(struct store *s);
 struct held_part *held_part_new(uint64_t id, struct part *part);
 void held_head_unref(struct held_head *h);
 void held_view_unref(struct held_view *v);
