@@ -27,7 +27,7 @@ static __mmask16 starts_at(const uint64_t *starts, uint32_t i) {
 }
 
 static __mmask16 lanes(uint32_t left) {
-    return left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1);
+    return (__mmask16)(left >= 16 ? 0xffffu : (1u << left) - 1);
 }
 
 static void customers(const uint64_t *starts, uint32_t n, uint32_t first, const uint32_t *gaps,

@@ -15,6 +15,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -41,6 +44,7 @@ struct life {
     uint8_t acknowledged[BATCHES];
     struct db *db;
     unsigned errors;
+    uint8_t *shared; /* in a child that dies at its first error: acknowledged, for the parent */
 };
 
 /* ---- one life, which shrugs at errors ---- */
@@ -49,6 +53,7 @@ struct life {
 static int tell(struct life *life, int code, const struct keel_error *err, const char *doing) {
     if (code >= 0) return code;
     life->errors++;
+    if (life->shared) _exit(0);
     if (err->code != code || !err->message[0])
         fail_msg("%s: code %d, but the error is %d '%s'", doing, code, err->code, err->message);
     bool says = strchr(err->message, '/') || strstr(err->message, "keel.db") ||
@@ -78,7 +83,9 @@ static void live_ingest(struct life *life, uint32_t k) {
     live_open(life, false);
     if (!life->db) return;
     int code = db_ingest(life->db, buf_str(&life->batches[k]), &counts, &err);
-    if (tell(life, code, &err, "ingest") == 0) life->acknowledged[k] = 1;
+    if (tell(life, code, &err, "ingest") < 0) return;
+    life->acknowledged[k] = 1;
+    if (life->shared) life->shared[k] = 1;
 }
 
 static void live_flush(struct life *life, bool compact) {
@@ -211,6 +218,110 @@ static void test_calls(void **state) {
     fault_stop();
 }
 
+/* The same, but the process dies at its first error, before it can undo anything: what the failing
+ * call did all the same stays. */
+static void fail_and_die(enum fault_call call, int errno_value, enum fault_mode mode) {
+    struct life *life = life_new();
+    uint8_t *shared =
+        mmap(NULL, BATCHES + 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(shared != MAP_FAILED);
+    uint64_t n = 0;
+    do {
+        life_again(life);
+        memset(shared, 0, BATCHES + 1);
+        fault_none();
+        fault_skip_sync(true);
+        fflush(NULL);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            life->shared = shared;
+            fault_fail(call, ++n, errno_value, mode);
+            live(life);
+            shared[BATCHES] = !fault_fired();
+            _exit(0);
+        }
+        n++;
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        memcpy(life->acknowledged, shared, BATCHES);
+        recover(life, "death at failing call", n);
+    } while (!shared[BATCHES]);
+    print_message("%llu deaths at failing calls of kind %d\n", (unsigned long long)n, (int)call);
+    munmap(shared, BATCHES + 1);
+    life_free(life);
+}
+
+static void test_deaths(void **state) {
+    (void)state;
+    fault_start();
+    sqlite_os_start();
+    fail_and_die(FAULT_FDATASYNC, EIO, FAULT_ONCE);
+    fail_and_die(FAULT_FSYNC, EIO, FAULT_ONCE);
+    fail_and_die(FAULT_PWRITE, ENOSPC, FAULT_PARTLY);
+    sqlite_os_stop();
+    fault_stop();
+}
+
+/* The part of the latest month: events of the month before need not ask it. */
+static const char *last_part(const struct life *life) {
+    static char path[PATH_BYTES + 32];
+    char each[PATH_BYTES + 32];
+    for (unsigned id = 1; id < 9; id++) {
+        snprintf(each, sizeof each, "%s/parts/%012u.part", life->dir, id);
+        if (file_exists(each)) memcpy(path, each, sizeof path);
+    }
+    return path;
+}
+
+/* In place, under the mapping. Keys end where the directory begins, which the trailer says. */
+static void damage_keys(const char *path) {
+    struct keel_error err;
+    struct file_map map;
+    uint64_t at;
+    int fd;
+    assert_int_equal(file_map_open(path, &map, &err), 0);
+    memcpy(&at, map.p + map.n - 32, 8);
+    at -= 6;
+    uint8_t flipped = map.p[at] ^ 1;
+    assert_int_equal(file_open(path, FILE_WRITE, &fd, &err), 0);
+    assert_int_equal(file_pwrite_all(fd, &flipped, 1, at, path, &err), 0);
+    file_close(fd);
+    file_map_close(&map);
+}
+
+/* A batch that cannot be applied to its end, because a key table that it needs is damaged: nothing
+ * of it is seen, and nothing more is taken. */
+static void test_half_a_batch(void **state) {
+    (void)state;
+    struct life *life = life_new();
+    struct keel_error err;
+    struct ingest_counts counts = {0};
+    struct snapshot *snap;
+    live_open(life, true);
+    for (uint32_t k = 0; k < 3; k++) live_ingest(life, k);
+    assert_int_equal(db_flush(life->db, &err), 0);
+    assert_int_equal(snapshot_open(db_store(life->db), &snap, &err), 0);
+    uint64_t rows = snap->rows;
+    snapshot_close(snap);
+    damage_keys(last_part(life));
+    assert_int_equal(db_ingest(life->db, buf_str(&life->batches[3]), &counts, &err),
+                     -KEEL_E_CORRUPT);
+    assert_non_null(strstr(err.message, ".part"));
+    assert_true(counts.accepted > 0); /* some of it was applied */
+    assert_int_equal(snapshot_open(db_store(life->db), &snap, &err), 0);
+    assert_int_equal(snap->rows, rows);
+    snapshot_close(snap);
+    assert_true(db_ingest(life->db, buf_str(&life->batches[4]), &counts, &err) < 0);
+    assert_true(db_flush(life->db, &err) < 0);
+    assert_non_null(strstr(err.message, "opened again"));
+    assert_int_equal(db_close(life->db, &err), 0);
+    assert_true(history_doctor(life->dir, &err) < 0);
+    life->db = NULL;
+    life_free(life);
+}
+
 /* Interrupted calls and short reads and writes are no errors. */
 static void test_interruptions(void **state) {
     (void)state;
@@ -331,6 +442,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_calls),
         cmocka_unit_test(test_interruptions),
+        cmocka_unit_test(test_deaths),
+        cmocka_unit_test(test_half_a_batch),
         cmocka_unit_test(test_failed_sync_stops),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_sqlite_memory),
