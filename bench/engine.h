@@ -7,7 +7,8 @@
  *
  * wall and cpu are taken around the engine's own call; cpu is the whole process's, all threads.
  * peak_kb is the highest resident memory during the call (the kernel's mark is reset before it),
- * before_kb the resident memory before. Threads: one reads requests.
+ * before_kb the resident memory before. All three may be those of another process, a server's.
+ * Threads: one reads requests.
  */
 #pragma once
 
@@ -15,11 +16,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 #include <time.h>
+#include <unistd.h>
 
 struct measured {
     double wall_ms, cpu_ms;
     long before_kb, peak_kb;
+    pid_t pid; /* whose; 0: of this process */
 };
 
 struct answer { /* grows as rows are written */
@@ -33,11 +37,17 @@ static inline double engine_clock_ms(clockid_t clock) {
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-/* "VmHWM:" or "VmRSS:" of this process. */
-static inline long engine_memory_kb(const char *name) {
+static inline FILE *engine_proc(pid_t pid, const char *name, const char *mode) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)(pid ? pid : getpid()), name);
+    return fopen(path, mode);
+}
+
+/* "VmHWM:" or "VmRSS:" of a process. */
+static inline long engine_memory_kb(pid_t pid, const char *name) {
     char line[256];
     long kb = -1;
-    FILE *f = fopen("/proc/self/status", "r");
+    FILE *f = engine_proc(pid, "status", "r");
     if (!f) return kb;
     while (kb < 0 && fgets(line, sizeof line, f))
         if (strncmp(line, name, strlen(name)) == 0) kb = strtol(line + strlen(name), NULL, 10);
@@ -45,21 +55,27 @@ static inline long engine_memory_kb(const char *name) {
     return kb;
 }
 
+static inline double engine_cpu_ms(pid_t pid) {
+    clockid_t clock = CLOCK_PROCESS_CPUTIME_ID;
+    if (pid && clock_getcpuclockid(pid, &clock) != 0) return 0;
+    return engine_clock_ms(clock);
+}
+
 static inline void engine_start(struct measured *m) {
-    FILE *f = fopen("/proc/self/clear_refs", "w");
+    FILE *f = engine_proc(m->pid, "clear_refs", "w");
     if (f) {
         fputs("5", f); /* resets VmHWM */
         fclose(f);
     }
-    m->before_kb = engine_memory_kb("VmRSS:");
-    m->cpu_ms = engine_clock_ms(CLOCK_PROCESS_CPUTIME_ID);
+    m->before_kb = engine_memory_kb(m->pid, "VmRSS:");
+    m->cpu_ms = engine_cpu_ms(m->pid);
     m->wall_ms = engine_clock_ms(CLOCK_MONOTONIC);
 }
 
 static inline void engine_stop(struct measured *m) {
     m->wall_ms = engine_clock_ms(CLOCK_MONOTONIC) - m->wall_ms;
-    m->cpu_ms = engine_clock_ms(CLOCK_PROCESS_CPUTIME_ID) - m->cpu_ms;
-    m->peak_kb = engine_memory_kb("VmHWM:");
+    m->cpu_ms = engine_cpu_ms(m->pid) - m->cpu_ms;
+    m->peak_kb = engine_memory_kb(m->pid, "VmHWM:");
 }
 
 static inline void answer_put(struct answer *a, const char *p, size_t n) {

@@ -36,7 +36,15 @@ export class Engine {
 
   /** {wall_ms, cpu_ms, before_kb, peak_kb, rows}; one call at a time. */
   call(command, text) {
-    const oneLine = text.replace(/\s+/g, ' ').trim();
+    return this.send(command, text.replace(/\s+/g, ' ').trim());
+  }
+
+  /** A statement with the file that goes with it: for a server. */
+  insert(text, file) {
+    return this.send('insert', `${text}\n${file}`);
+  }
+
+  send(command, oneLine) {
     return new Promise((resolve, reject) => {
       this.waiting = { resolve, reject, text: oneLine, head: null };
       this.child.stdin.write(`${command} ${Buffer.byteLength(oneLine)}\n${oneLine}`);

@@ -1,6 +1,6 @@
 // bench/RESULTS.md and results.csv from what was measured.
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { FRESH_PERCENT, MERGED_PERCENT } from './data.mjs';
@@ -135,7 +135,7 @@ function csvRows(r) {
 
 export function report(r) {
   const { options, data, peers } = r, v = data.values;
-  const merged = queryTable(r.agreed, peers), fresh = queryTable(r.freshAgreed, peers);
+  const merged = queryTable(r.agreed, peers), fresh = queryTable(r.freshAgreed, peers.filter((p) => p.loadFresh));
   const missing = r.failures.map((f) => `- ${f.query} ${f.engine}${f.form ? `, ${f.form}` : ''}: ${f.why.split('\n')[0].slice(0, 300)}`);
   const text = `# Results of the benchmark
 
@@ -200,6 +200,7 @@ ${ingestSection(r)}
 
 ${sizeSection(r)}
 `;
+  mkdirSync(options.results, { recursive: true });
   writeFileSync(join(options.results, 'RESULTS.md'), text);
   writeFileSync(join(options.results, 'results.csv'), `${csvRows(r).join('\n')}\n`);
 }
