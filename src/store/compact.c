@@ -29,7 +29,8 @@ enum { TIER_PARTS = 4, TIER_GROWTH = 2, MOST_NEW_PARTS = 4096 };
 /* A change in the making. */
 struct change {
     struct store *store;
-    bool unsure; /* the transaction failed at its end: it may be on disk all the same */
+    struct part_set *before; /* flush: the parts that were there */
+    bool unsure;             /* the transaction failed at its end: it may be on disk all the same */
     struct held_part *added[MOST_NEW_PARTS];
     struct manifest_part entries[MOST_NEW_PARTS];
     uint32_t count;
@@ -159,7 +160,7 @@ static int64_t frontier(const struct part_set *set, int32_t bucket) {
  * that only their customers are put in order when the bucket is read, not everybody. */
 static int flush_bucket(struct change *c, struct source *source,
                         const struct redirect_view *redirects, struct keel_error *err) {
-    int64_t upto = frontier(c->store->seen_in, source->bucket);
+    int64_t upto = frontier(c->before, source->bucket);
     if (upto == INT64_MIN || source->min_time > upto || source->max_time <= upto)
         return write_parts(c, &source, 1, ALWAYS, redirects, err);
     struct part_span late = {INT64_MIN, upto + 1}, next = {upto + 1, INT64_MAX};
@@ -174,10 +175,12 @@ static void replace_head(struct store *s, struct change *c, struct redirect_view
     struct part_set *old_set = s->set;
     struct held_head *old_head = s->head;
     struct held_view *old_view = s->view;
+    struct held_moves *old_moves = s->moves;
     struct redirect_view old_redirects = s->flushed;
     s->set = part_set_change(old_set, NULL, 0, c->added, c->count);
     s->head = fresh;
     s->view = NULL;
+    s->moves = NULL;
     s->flushed = *redirects;
     s->wake = true;
     pthread_cond_signal(&s->woken);
@@ -186,8 +189,9 @@ static void replace_head(struct store *s, struct change *c, struct redirect_view
     held_head_unref(old_head);
     part_set_unref(s, old_set);
     redirect_view_release(&old_redirects);
+    held_moves_unref(s, old_moves);
     *redirects = (struct redirect_view){0};
-    store_refresh_seen(s);
+    if (s->seen_in) store_refresh_seen(s);
 }
 
 static int flush_head(struct store *s, struct keel_error *err) {
@@ -197,6 +201,9 @@ static int flush_head(struct store *s, struct keel_error *err) {
     struct source **sources;
     struct change *c = k_zalloc(sizeof *c);
     c->store = s;
+    pthread_mutex_lock(&s->state);
+    c->before = part_set_ref(s->set);
+    pthread_mutex_unlock(&s->state);
     redirects_view(s->redirects, &redirects);
     struct head_view *view = head_view_new(head, &redirects);
     uint32_t count = head_view_sources(view, &sources);
@@ -206,6 +213,7 @@ static int flush_head(struct store *s, struct keel_error *err) {
     struct progress flushed = {s->applied_position, s->manifest.arrivals + head_rows(head)};
     if (code == 0) code = record(c, NULL, 0, &flushed, err);
     head_view_free(view);
+    part_set_unref(s, c->before);
     if (code == 0) {
         replace_head(s, c, &redirects);
         code = journal_trim(s->journal, s->applied_position, err);
@@ -285,8 +293,11 @@ static int merge_parts(struct store *s, struct part_set *set, uint32_t from, uin
         for (uint32_t i = from; i < to; i++) set->parts[i]->doomed = true;
         pthread_mutex_lock(&s->state);
         struct part_set *old = s->set;
+        struct held_moves *old_moves = s->moves;
         s->set = part_set_change(old, gone, to - from, c->added, c->count);
+        s->moves = NULL;
         pthread_mutex_unlock(&s->state);
+        held_moves_unref(s, old_moves);
         part_set_unref(s, old);
     } else {
         give_up(c, err);

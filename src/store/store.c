@@ -272,6 +272,8 @@ static int open_all(struct store *s, struct keel_error *err) {
                      &s->options.journal, replay, s, &s->journal, err));
     s->recovering = false;
     head_publish(s->head->head);
+    part_set_unref(s, s->seen_in);
+    s->seen_in = NULL;
     TRY(bind_parts(s, err));
     if (s->options.background && !s->options.read_only) compactor_start(s);
     return 0;
@@ -366,6 +368,8 @@ void store_ingest_begin(struct store *s) {
 
 void store_ingest_end(struct store *s) {
     if (store_usable(s, NULL) == 0) head_publish(s->head->head);
+    part_set_unref(s, s->seen_in); /* or it would keep files that nobody reads */
+    s->seen_in = NULL;
     pthread_mutex_unlock(&s->ingest);
 }
 
