@@ -30,9 +30,9 @@ void civil_from_day(int32_t day, int *year, int *month, int *day_of_month);
 /* Local wall time to a moment: in a gap the moment after it, in an overlap the first one. */
 int64_t time_from_local(const struct time_zone *zone, int year, int month, int day, int hour,
                         int minute, int second, int ms);
-int32_t time_day(const struct time_zone *zone, int64_t ms);       /* local day of a moment      */
+int32_t time_day(const struct time_zone *zone, int64_t ms);        /* local day of a moment      */
 int64_t time_day_start(const struct time_zone *zone, int32_t day); /* first moment of a local day */
-int32_t day_week_start(int32_t day);                              /* the Monday on or before    */
+int32_t day_week_start(int32_t day);                               /* the Monday on or before    */
 int32_t day_month_start(int32_t day);
 int32_t day_quarter_start(int32_t day);
 int32_t day_year_start(int32_t day);
@@ -43,9 +43,9 @@ int32_t day_add_months(int32_t day, int months); /* clipped to the month's last 
  * milliseconds are cut. Fast path for the 24 characters that SDKs send. False if it is no time. */
 bool time_parse(struct str text, const struct time_zone *zone, int64_t *out_ms);
 
-/* By a pattern of strptime-like fields: %Y %y %m %d %H %I %M %S %p %b %B %j %z %s (epoch seconds) %Q (epoch
- * milliseconds) %%; %d %m %H may have one digit; other characters match themselves, a space any run
- * of spaces. False if the text does not match in whole. */
+/* By a pattern of strptime-like fields: %Y %y %m %d %H %I %M %S %p %b %B %j %z %s (epoch seconds)
+ * %Q (epoch milliseconds) %%; %d %m %H may have one digit; other characters match themselves, a
+ * space any run of spaces. False if the text does not match in whole. */
 bool time_parse_format(struct str text, struct str format, const struct time_zone *zone,
                        int64_t *out_ms);
 

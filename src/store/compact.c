@@ -148,22 +148,22 @@ static int record(struct change *c, const uint64_t *gone, uint32_t gone_count,
 /* Up to which moment a bucket's parts stand one behind the other in time. Parts that reach back
  * behind their forerunners are overflow, and do not count. INT64_MIN: the bucket has no parts. */
 static int64_t frontier(const struct part_set *set, int32_t bucket) {
-    int64_t upto = INT64_MIN;
+    int64_t edge = INT64_MIN;
     for (uint32_t i = 0; i < set->count; i++) {
         const struct source *part = part_source(set->parts[i]->part);
-        if (part->bucket == bucket && part->min_time > upto) upto = part->max_time;
+        if (part->bucket == bucket && part->min_time > edge) edge = part->max_time;
     }
-    return upto;
+    return edge;
 }
 
 /* Rows behind the frontier continue the bucket; late ones go to an overflow part of their own, so
  * that only their customers are put in order when the bucket is read, not everybody. */
 static int flush_bucket(struct change *c, struct source *source,
                         const struct redirect_view *redirects, struct keel_error *err) {
-    int64_t upto = frontier(c->before, source->bucket);
-    if (upto == INT64_MIN || source->min_time > upto || source->max_time <= upto)
+    int64_t edge = frontier(c->before, source->bucket);
+    if (edge == INT64_MIN || source->min_time > edge || source->max_time <= edge)
         return write_parts(c, &source, 1, ALWAYS, redirects, err);
-    struct part_span late = {INT64_MIN, upto + 1}, next = {upto + 1, INT64_MAX};
+    struct part_span late = {INT64_MIN, edge + 1}, next = {edge + 1, INT64_MAX};
     TRY(write_parts(c, &source, 1, next, redirects, err));
     return write_parts(c, &source, 1, late, redirects, err);
 }

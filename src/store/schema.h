@@ -30,8 +30,9 @@ enum {
 
 #define SCHEMA_REST "$rest" /* the residual JSON column of an event */
 
-#define SCHEMA_OVERFLOW "$overflow" /* events whose names found no stream: the name is a property  \
-                                     */
+#define SCHEMA_OVERFLOW                                                                            \
+    "$overflow" /* events whose names found no stream: the name is a property                      \
+                 */
 
 enum column_type { COLUMN_NUMBER = 0, COLUMN_STRING = 1, COLUMN_BOOL = 2, COLUMN_JSON = 3 };
 

@@ -57,8 +57,9 @@ static void store_times(__m512i t, uint32_t left, __m512i base, __m512i unit, in
 static void times(const uint64_t *starts, uint32_t n, const uint32_t *firsts, const uint32_t *gaps,
                   int64_t base, int64_t unit, int64_t *out) {
     const __m512i last = _mm512_set1_epi32(15), zero = _mm512_setzero_si512();
-    const __m512i upto = _mm512_setr_epi32(0x1, 0x3, 0x7, 0xf, 0x1f, 0x3f, 0x7f, 0xff, 0x1ff, 0x3ff,
-                                           0x7ff, 0xfff, 0x1fff, 0x3fff, 0x7fff, 0xffff);
+    const __m512i at_or_below =
+        _mm512_setr_epi32(0x1, 0x3, 0x7, 0xf, 0x1f, 0x3f, 0x7f, 0xff, 0x1ff, 0x3ff, 0x7ff, 0xfff,
+                          0x1fff, 0x3fff, 0x7fff, 0xffff);
     const __m512i bases = _mm512_set1_epi64(base), units = _mm512_set1_epi64(unit);
     __m512i carry = zero;
     for (uint32_t i = 0; i < n; i += 16) {
@@ -69,7 +70,7 @@ static void times(const uint64_t *starts, uint32_t n, const uint32_t *firsts, co
         firsts += __builtin_popcount(m);
         gaps += __builtin_popcount(rest);
         __m512i sum = prefix_sum(v), before = _mm512_sub_epi32(sum, v);
-        __m512i below = _mm512_and_si512(_mm512_set1_epi32((int)m), upto);
+        __m512i below = _mm512_and_si512(_mm512_set1_epi32((int)m), at_or_below);
         __mmask16 has = _mm512_test_epi32_mask(below, below);
         __m512i lane = _mm512_sub_epi32(_mm512_set1_epi32(31), _mm512_lzcnt_epi32(below));
         __m512i less = _mm512_permutexvar_epi32(lane, before);

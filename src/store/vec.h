@@ -30,9 +30,15 @@ struct vec {
     };
 };
 
-static inline bool bit_get(const uint64_t *words, uint32_t i) { return words[i >> 6] >> (i & 63) & 1; }
-static inline void bit_set(uint64_t *words, uint32_t i) { words[i >> 6] |= (uint64_t)1 << (i & 63); }
-static inline void bit_clear(uint64_t *words, uint32_t i) { words[i >> 6] &= ~((uint64_t)1 << (i & 63)); }
+static inline bool bit_get(const uint64_t *words, uint32_t i) {
+    return words[i >> 6] >> (i & 63) & 1;
+}
+static inline void bit_set(uint64_t *words, uint32_t i) {
+    words[i >> 6] |= (uint64_t)1 << (i & 63);
+}
+static inline void bit_clear(uint64_t *words, uint32_t i) {
+    words[i >> 6] &= ~((uint64_t)1 << (i & 63));
+}
 static inline void bits_first(uint64_t *words, uint32_t n) { /* bits 0..n-1 set, the rest clear */
     for (uint32_t w = 0; w < BITS_WORDS; w++) {
         uint32_t from = w * 64;
@@ -41,14 +47,12 @@ static inline void bits_first(uint64_t *words, uint32_t n) { /* bits 0..n-1 set,
 }
 static inline uint32_t bits_count(const uint64_t *words) {
     uint32_t n = 0;
-    for (uint32_t w = 0; w < BITS_WORDS; w++)
-        n += (uint32_t)__builtin_popcountll(words[w]);
+    for (uint32_t w = 0; w < BITS_WORDS; w++) n += (uint32_t)__builtin_popcountll(words[w]);
     return n;
 }
 static inline bool bits_any(const uint64_t *words) {
     uint64_t any = 0;
-    for (uint32_t w = 0; w < BITS_WORDS; w++)
-        any |= words[w];
+    for (uint32_t w = 0; w < BITS_WORDS; w++) any |= words[w];
     return any != 0;
 }
 /* The positions of set bits, ascending; returns how many. */
