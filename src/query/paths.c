@@ -185,17 +185,23 @@ static int state_feed(void *state, struct feed *f, struct keel_error *err) {
     if (m->bits < 32 && s->dict.count > 1u << m->bits)
         FAIL(err, LIMIT, "more than %u different events in paths of %u: name the events",
              1u << m->bits, length);
-    for (uint32_t k = 0; k < n; k++) {
-        uint32_t row = rows[k], slot = f->customer[row] - f->first;
-        struct path_customer *c = &s->customers[slot];
-        int64_t t = f->time[row];
-        if (c->run > 0 && t - c->last > m->within_ms) c->run = 0;
-        c->last = t;
-        c->labels = c->labels << m->bits | ids[k];
-        c->starts = (uint16_t)(c->starts << 1 | bit_get(start, row));
-        if (c->run < length) c->run++;
-        if (c->run == length && (c->starts >> (length - 1) & 1) && bit_get(end, row))
-            TRY(count_path(s, slot, c->labels, err));
+    const int64_t within = m->within_ms;
+    const uint32_t shift = m->bits;
+    for (uint32_t k = 0; k < n;) { /* customer by customer, his state in registers */
+        uint32_t who = f->customer[rows[k]], slot = who - f->first;
+        struct path_customer c = s->customers[slot];
+        do {
+            uint32_t row = rows[k];
+            int64_t t = f->time[row];
+            if (c.run > 0 && t - c.last > within) c.run = 0;
+            c.last = t;
+            c.labels = c.labels << shift | ids[k];
+            c.starts = (uint16_t)(c.starts << 1 | bit_get(start, row));
+            if (c.run < length) c.run++;
+            if (c.run == length && (c.starts >> (length - 1) & 1) && bit_get(end, row))
+                TRY(count_path(s, slot, c.labels, err));
+        } while (++k < n && f->customer[rows[k]] == who);
+        s->customers[slot] = c;
     }
     return 0;
 }

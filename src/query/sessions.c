@@ -101,18 +101,25 @@ static int state_feed(void *state, struct feed *f, struct keel_error *err) {
     const struct periods *periods = &s->m->periods;
     TRY(splitter_rows(&s->splitter, f, rows, n, groups, err));
     TRY(counters_room(&s->facts, (uint64_t)s->splitter.groups.count * periods->n * FACTS, err));
-    for (uint32_t k = 0; k < n; k++) {
-        struct open_session *o = &s->open[f->customer[rows[k]] - f->first];
-        int64_t t = f->time[rows[k]];
-        if (o->events > 0 && t - o->last <= s->m->gap_ms) {
-            o->last = t;
-            o->events++;
-            continue;
+    const int64_t gap = s->m->gap_ms, *time = f->time;
+    const uint32_t *customer = f->customer;
+    for (uint32_t k = 0; k < n;) {
+        uint32_t who = customer[rows[k]];
+        struct open_session *o = &s->open[who - f->first];
+        int64_t t = time[rows[k]], last = o->last;
+        if (o->events == 0 || t - last > gap) {
+            if (o->events > 0) TRY(close_session(s, o, err));
+            o->first = t;
+            o->events = 0;
+            o->cell = groups[k] * periods->n + period_of(periods, t);
         }
-        if (o->events > 0) TRY(close_session(s, o, err));
-        o->first = o->last = t;
-        o->events = 1;
-        o->cell = groups[k] * periods->n + period_of(periods, t);
+        /* The rest of the session in this batch, in registers. */
+        uint32_t from = k;
+        do {
+            last = time[rows[k++]];
+        } while (k < n && customer[rows[k]] == who && time[rows[k]] - last <= gap);
+        o->last = last;
+        o->events += k - from;
     }
     return 0;
 }

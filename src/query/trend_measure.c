@@ -105,24 +105,30 @@ static int customer_in_group(struct trend_state *s, uint32_t slot, uint32_t grou
     return 0;
 }
 
-/* The group is the customer's: his last period tells all. */
+/* The group is the customer's: his last period tells all. Without a branch: passing over the rows
+ * of one visit by comparing with the row before cost half as much again (mispredicted ends). */
 static void feed_plain(struct trend_state *s, const struct feed *f, const uint16_t *rows,
                        uint32_t n, const uint32_t *cells, const uint32_t *periods) {
     uint64_t *counts = s->n.n;
-    uint32_t *last = s->last, over = s->m->over, all = s->m->periods->n;
     for (uint32_t k = 0; k < n; k++) {
-        uint32_t slot = f->customer[rows[k]] - f->first, period = periods[k];
-        uint32_t before = last[slot];
-        last[slot] = period + 1;
-        if (over == 1) {
-            counts[cells[k]] += before != period + 1;
-        } else if (before != period + 1) {
-            uint64_t *row = counts + (cells[k] - period);
-            uint32_t until_before = before ? before - 1 + over : 0;
-            uint32_t from = period > until_before ? period : until_before;
-            if (from < all) row[from]++;
-            if (period + over < all) row[period + over]--;
-        }
+        uint32_t *last = &s->last[f->customer[rows[k]] - f->first];
+        counts[cells[k]] += *last != periods[k] + 1;
+        *last = periods[k] + 1;
+    }
+}
+
+static void feed_rolling(struct trend_state *s, const struct feed *f, const uint16_t *rows,
+                         uint32_t n, const uint32_t *cells, const uint32_t *periods) {
+    uint32_t over = s->m->over, all = s->m->periods->n;
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t *last = &s->last[f->customer[rows[k]] - f->first], period = periods[k];
+        if (*last == period + 1) continue;
+        uint64_t *row = s->n.n + (cells[k] - period);
+        uint32_t until_before = *last ? *last - 1 + over : 0;
+        uint32_t from = period > until_before ? period : until_before;
+        *last = period + 1;
+        if (from < all) row[from]++;
+        if (period + over < all) row[period + over]--;
     }
 }
 
@@ -178,8 +184,21 @@ static int feed_counts(struct trend_state *s, struct feed *f, const uint16_t *ro
         for (uint32_t k = 0; k < n; k++) s->n.n[cells[k]] += counts[k];
         return 0;
     }
-    for (uint32_t k = 0; k < n; k++) s->n.n[cells[k]]++;
+    /* By runs: adding one to the same cell again and again waits for the one before. */
+    for (uint32_t k = 0, from; k < n; s->n.n[cells[from]] += k - from)
+        for (from = k++; k < n && cells[k] == cells[from];) k++;
     return 0;
+}
+
+static void find_cells(struct trend_state *s, const struct feed *f, const uint16_t *rows,
+                       uint32_t n, const uint32_t *groups, uint32_t *periods, uint32_t *cells) {
+    const struct periods *p = s->m->periods;
+    uint8_t *touched = s->touched;
+    for (uint32_t k = 0; k < n; k++) {
+        periods[k] = period_of(p, f->time[rows[k]]);
+        cells[k] = groups[k] * p->n + periods[k];
+        touched[cells[k]] = 1;
+    }
 }
 
 static int state_feed(void *state, struct feed *f, struct keel_error *err) {
@@ -191,16 +210,20 @@ static int state_feed(void *state, struct feed *f, struct keel_error *err) {
     if (n == 0) return 0;
     TRY(splitter_rows(&s->splitter, f, rows, n, groups, err));
     TRY(room(s, err));
-    uint8_t *touched = s->touched;
-    for (uint32_t k = 0; k < n; k++) {
-        periods[k] = period_of(p, f->time[rows[k]]);
-        cells[k] = groups[k] * p->n + periods[k];
-        touched[cells[k]] = 1;
+    if (p->n == 1 && s->m->splits.n == 0) { /* a plain total */
+        memset(periods, 0, n * sizeof *periods);
+        memset(cells, 0, n * sizeof *cells);
+        s->touched[0] = 1;
+    } else {
+        find_cells(s, f, rows, n, groups, periods, cells);
     }
     switch (s->m->measure->agg) {
     case QUERY_CUSTOMERS:
         if (s->m->splits.by_event) return feed_customers(s, f, rows, n, groups, periods, err);
-        feed_plain(s, f, rows, n, cells, periods);
+        if (s->m->over > 1)
+            feed_rolling(s, f, rows, n, cells, periods);
+        else
+            feed_plain(s, f, rows, n, cells, periods);
         return 0;
     case QUERY_COUNT_OF: return feed_counts(s, f, rows, n, cells, err);
     default: return feed_flat(s, f, rows, n, cells, err);
