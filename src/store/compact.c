@@ -84,12 +84,11 @@ static void abandon(struct change *c) {
     c->count = 0;
 }
 
-/* The end of a change that failed. When the commit itself did, the next opening may find the change
- * made or not made: its files must stay, and nothing may build on either. */
-static void give_up(struct change *c, const struct keel_error *why) {
+/* When the commit itself failed, the next opening may find the change made or not made: its files
+ * must stay, and nothing may build on either. */
+static void fail_unsure(struct store *s, const struct keel_error *why) {
     struct keel_error unknown = {.code = -KEEL_E_IO, .message = "keel.db could not be written"};
-    if (c->unsure) store_fail(c->store, why ? why : &unknown);
-    abandon(c);
+    store_fail(s, why ? why : &unknown);
 }
 
 static int sync_parts_folder(struct store *s, struct keel_error *err) {
@@ -127,8 +126,10 @@ static int record_locked(struct change *c, const uint64_t *gone, uint32_t gone_c
     }
     if (code == 0) return 0;
     manifest_rollback(&s->manifest);
-    s->manifest.journal_position = before.journal_position;
-    s->manifest.arrivals = before.arrivals;
+    if (flushed) { /* else these are the ingesting thread's */
+        s->manifest.journal_position = before.journal_position;
+        s->manifest.arrivals = before.arrivals;
+    }
     return code;
 }
 
@@ -137,7 +138,9 @@ static int record(struct change *c, const uint64_t *gone, uint32_t gone_count,
     struct store *s = c->store;
     TRY(sync_parts_folder(s, err));
     pthread_mutex_lock(&s->changing);
-    int code = record_locked(c, gone, gone_count, flushed, err);
+    int code = store_usable(s, err); /* the other thread's commit may have failed meanwhile */
+    if (code == 0) code = record_locked(c, gone, gone_count, flushed, err);
+    if (c->unsure) fail_unsure(s, err);
     pthread_mutex_unlock(&s->changing);
     if (code == 0 && flushed && s->client.flushed) s->client.flushed(s->client.ctx);
     return code;
@@ -218,7 +221,7 @@ static int flush_head(struct store *s, struct keel_error *err) {
         replace_head(s, c, &redirects);
         code = journal_trim(s->journal, s->applied_position, err);
     } else {
-        give_up(c, err);
+        abandon(c);
     }
     redirect_view_release(&redirects);
     k_free(c);
@@ -300,7 +303,7 @@ static int merge_parts(struct store *s, struct part_set *set, uint32_t from, uin
         held_moves_unref(s, old_moves);
         part_set_unref(s, old);
     } else {
-        give_up(c, err);
+        abandon(c);
     }
     k_free(gone);
     k_free(sources);

@@ -188,8 +188,8 @@ struct writer {
     const uint32_t *order; /* the part's rows */
     uint32_t rows, blocks;
     struct local_stream *streams;
-    uint32_t stream_count;
-    uint32_t *local_of; /* schema stream id -> local, UINT32_MAX if absent */
+    uint32_t stream_count, stream_limit; /* ingest may add to the schema meanwhile: ids below it */
+    uint32_t *local_of;                  /* schema stream id -> local, UINT32_MAX if absent */
     struct ref *row_refs;
     uint32_t *dictionary; /* lexicon code -> local code + 1, grown as needed */
     size_t dictionary_size;
@@ -452,7 +452,7 @@ static int collect_list(struct writer *w, uint32_t stream_id, uint32_t parent) {
 }
 
 static int collect_lists(struct writer *w) {
-    for (uint32_t id = 1, n = schema_streams(w->m->env->schema); id < n; id++) {
+    for (uint32_t id = 1; id < w->stream_limit; id++) {
         struct stream_info info = schema_stream(w->m->env->schema, id);
         if (info.kind == STREAM_KIND_ITEMS && w->local_of[info.parent] != UINT32_MAX)
             TRY(collect_list(w, id, w->local_of[info.parent]));
@@ -672,7 +672,7 @@ static int write_columns(struct writer *w, uint32_t *out_count) {
     uint32_t n = schema_columns(w->m->env->schema);
     for (uint32_t id = 0; id < n; id++) {
         struct column_info c = schema_column(w->m->env->schema, id);
-        uint32_t local = w->local_of[c.stream];
+        uint32_t local = c.stream < w->stream_limit ? w->local_of[c.stream] : UINT32_MAX;
         if (local == UINT32_MAX) continue;
         const struct ref *refs = local ? w->streams[local].refs : w->row_refs;
         uint32_t rows = local ? w->streams[local].rows : w->rows;
@@ -883,6 +883,7 @@ int part_merge_next(struct part_merge *m, const char *path, uint64_t part_id,
                        .path = path,
                        .fd = -1,
                        .err = err,
+                       .stream_limit = streams,
                        .order = m->order + from,
                        .rows = to - from,
                        .blocks = chunks_of(to - from)};

@@ -290,7 +290,11 @@ int store_open(const char *dir, const struct store_options *options,
     if (!s->options.part_rows) s->options.part_rows = STORE_PART_ROWS;
     pthread_mutex_init(&s->ingest, NULL);
     pthread_mutex_init(&s->compacting, NULL);
-    pthread_mutex_init(&s->changing, NULL);
+    pthread_mutexattr_t recursive; /* a flush notes settings of its own inside its transaction */
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&s->changing, &recursive);
+    pthread_mutexattr_destroy(&recursive);
     pthread_cond_init(&s->woken, NULL);
     pthread_mutex_init(&s->state, NULL);
     pthread_mutex_init(&s->lexicons_lock, NULL);
@@ -347,8 +351,12 @@ int store_setting(struct store *s, const char *name, struct arena *a, struct str
     return manifest_get(&s->manifest, name, a, out, err);
 }
 
+/* Not in the midst of a compaction's transaction, whose rollback would take it back. */
 int store_set_setting(struct store *s, const char *name, struct str value, struct keel_error *err) {
-    return manifest_set(&s->manifest, name, value, err);
+    pthread_mutex_lock(&s->changing);
+    int code = manifest_set(&s->manifest, name, value, err);
+    pthread_mutex_unlock(&s->changing);
+    return code;
 }
 
 /* ---- ingest ---- */
@@ -373,10 +381,11 @@ void store_ingest_end(struct store *s) {
     pthread_mutex_unlock(&s->ingest);
 }
 
+/* By the ingesting thread or the compactor. */
 void store_fail(struct store *s, const struct keel_error *why) {
     pthread_mutex_lock(&s->state);
     if (!s->failed) s->failure = *why;
-    s->failed = true;
+    atomic_store(&s->failed, true);
     pthread_mutex_unlock(&s->state);
 }
 

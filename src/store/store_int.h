@@ -75,8 +75,8 @@ struct store {
     struct journal *journal;
     uint64_t applied_position; /* ingest: end of the last applied journal record */
     bool recovering;
-    bool failed;               /* no change any more, until the store is opened again */
-    struct keel_error failure; /* why */
+    _Atomic bool failed;       /* no change any more, until the store is opened again */
+    struct keel_error failure; /* why; written once, before `failed` */
 
     pthread_mutex_t ingest;
     pthread_mutex_t compacting; /* one compaction at a time                                  */

@@ -1,6 +1,7 @@
 /* kill -9, again and again, on one data directory.
  *
- * A child ingests batches with a tiny head, so that it flushes and compacts all the time, and tells
+ * A child ingests batches with a tiny head, so that it flushes and compacts all the time, itself or
+ * in the background, and tells
  * each batch that it begins and each that was acknowledged through a pipe. It dies by SIGKILL: in
  * front of a chosen call to the operating system (SQLite's included), or whenever its parent
  * shoots. Some children die while they recover from the death before. After each death the
@@ -17,6 +18,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -42,10 +44,10 @@ static uint64_t number_from(const char *variable, uint64_t otherwise) {
 
 /* ---- dying in front of a call ---- */
 
-static uint64_t calls_left; /* 0: immortal */
+static _Atomic uint64_t calls_left; /* 0: immortal; the compactor's thread counts, too */
 
 static void count_call(void) {
-    if (calls_left && --calls_left == 0) raise(SIGKILL);
+    if (calls_left && atomic_fetch_sub(&calls_left, 1) == 1) raise(SIGKILL);
 }
 
 static int dying_open(const char *path, int flags, mode_t mode) {
@@ -131,10 +133,12 @@ static _Noreturn void child_fails(const char *what, const struct keel_error *err
     _exit(2);
 }
 
-static struct db *child_open(const char *dir) {
+static struct db *child_open(const char *dir, bool background) {
     struct keel_error err;
     struct db *db;
-    if (db_open(dir, &OPTIONS, &db, &err) < 0) child_fails("open", &err);
+    struct db_options options = OPTIONS;
+    options.store.background = background;
+    if (db_open(dir, &options, &db, &err) < 0) child_fails("open", &err);
     return db;
 }
 
@@ -148,9 +152,9 @@ static void child_change(struct db **db, const char *dir, uint32_t what) {
         store_ingest_end(db_store(*db));
     }
     if (code < 0) child_fails("flush or compaction", &err);
-    if (what != 4) return;
+    if (what != 4 && what != 5) return;
     if (db_close(*db, &err) < 0) child_fails("close", &err);
-    *db = child_open(dir);
+    *db = child_open(dir, what % 2);
 }
 
 /* Recovers, then ingests new batches, flushing, compacting and reopening at random. */
@@ -160,7 +164,7 @@ static _Noreturn void child_lives(const struct life *life, uint64_t seed, bool i
     struct buf batch;
     rand_init(&rand, seed);
     buf_init(&batch, BATCH_MAX_BYTES + 64);
-    struct db *db = child_open(life->dir);
+    struct db *db = child_open(life->dir, rand_below(&rand, 2));
     for (uint32_t k = life->next; ingests && k < life->next + LIFE_BATCHES; k++) {
         struct ingest_counts counts = {0};
         buf_clear(&batch);
