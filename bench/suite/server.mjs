@@ -29,6 +29,7 @@ export class ClickHouseServer {
     this.program = join(tools.bin, 'bench_peer');
     this.threads = threads;
     this.lenient = true;
+    process.on('exit', () => this.server?.kill()); // also after an error or a signal
   }
 
   async configure() {
@@ -50,7 +51,6 @@ export class ClickHouseServer {
     await this.configure();
     this.server = spawn('clickhouse-server', [`--config-file=${join(this.dir, 'config.xml')}`],
       { stdio: 'ignore', env: { ...process.env, TZ: 'UTC' } });
-    process.on('exit', () => this.server.kill()); // also after an error
     const ended = new Promise((resolve) => this.server.on('exit', resolve));
     for (let i = 0; ; i++) {
       const up = await fetch(`http://127.0.0.1:${this.port}/ping`).catch(() => null);
