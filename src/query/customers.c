@@ -172,8 +172,9 @@ static int eval(const struct condition *c, struct worker *w, struct range r, con
         eval_leaf(c, w, r, ask, out);
         return 0;
     }
-    uint64_t *open = k_try_alloc_array(2 * words, sizeof *open), *part = open + words;
+    uint64_t *open = k_try_alloc_array(2 * words, sizeof *open);
     if (!open) FAIL(err, NO_MEMORY, "too little memory for a condition");
+    uint64_t *part = open + words;
     memcpy(open, ask, words * sizeof *open);
     memset(out, 0, words * sizeof *out);
     int code = 0;
