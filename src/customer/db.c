@@ -12,11 +12,11 @@
 
 enum { CACHE_SLOTS = 4096, CACHE_FULL = CACHE_SLOTS / 2, REST_MAX = EVENT_MAX_BYTES };
 
-/* One entry of the batch's table: which column a field goes to. */
+/* One entry of the batch's table: which column of the head a field goes to. */
 struct cached {
-    uint64_t key; /* 0: empty */
-    bool none;    /* past a limit of the schema */
-    struct column_info column;
+    uint64_t key;               /* 0: empty */
+    struct head_column *column; /* NULL: past a limit of the schema */
+    uint32_t next;              /* the entry that was asked for after this one: a guess */
 };
 
 struct cached_stream {
@@ -36,6 +36,7 @@ struct db {
     struct arena names;
     struct cached *cache;
     uint32_t cached;
+    uint32_t last; /* entry of the field before */
     struct cached_stream *streams;
     uint32_t cached_streams;
     struct buf rest;
@@ -47,7 +48,7 @@ struct db {
 static void reset_caches(struct db *db) {
     memset(db->cache, 0, CACHE_SLOTS * sizeof *db->cache);
     memset(db->streams, 0, CACHE_SLOTS * sizeof *db->streams);
-    db->cached = db->cached_streams = 0;
+    db->cached = db->cached_streams = db->last = 0;
 }
 
 /* Stream of a list or event name, by the batch's number of the name. -1: past the limit. */
@@ -77,30 +78,45 @@ static enum column_type type_of(enum value_type type) {
     return COLUMN_BOOL;
 }
 
-/* The column of a field, or NULL past a limit; valid until the next call. */
-static const struct column_info *column_of(struct db *db, uint32_t stream, uint32_t name_number,
-                                           struct str name, enum column_type type) {
-    static _Thread_local struct column_info uncached;
-    uint64_t key = (uint64_t)(stream + 1) << 24 | (uint64_t)name_number << 4 | (uint64_t)type;
-    uint32_t i = (uint32_t)hash_mix(key) & (CACHE_SLOTS - 1);
-    for (; db->cache[i].key; i = (i + 1) & (CACHE_SLOTS - 1))
-        if (db->cache[i].key == key) return db->cache[i].none ? NULL : &db->cache[i].column;
+static struct head_column *add_column(struct db *db, uint32_t stream, struct str name,
+                                      enum column_type type) {
     struct schema *schema = store_schema(db->store);
     int64_t id = schema_add_column(schema, stream, name, type);
-    if (id >= 0) uncached = schema_column(schema, (uint32_t)id);
-    if (db->cached++ < CACHE_FULL)
-        db->cache[i] = (struct cached){.key = key, .none = id < 0, .column = uncached};
-    return id < 0 ? NULL : &uncached;
+    if (id < 0) return NULL;
+    struct column_info info = schema_column(schema, (uint32_t)id);
+    return head_column(store_head(db->store), &info);
+}
+
+/* The column of a field, or NULL past a limit. SDKs send the fields of an event in the same order
+ * every time, so one comparison with the field that followed last time mostly finds it. */
+static inline struct head_column *column_of(struct db *db, uint32_t stream, uint32_t name_number,
+                                            struct str name, enum column_type type) {
+    uint64_t key = (uint64_t)(stream + 1) << 24 | (uint64_t)name_number << 4 | (uint64_t)type;
+    struct cached *last = &db->cache[db->last];
+    uint32_t i = last->next;
+    if (db->cache[i].key != key) {
+        i = (uint32_t)hash_mix(key) & (CACHE_SLOTS - 1);
+        while (db->cache[i].key && db->cache[i].key != key) i = (i + 1) & (CACHE_SLOTS - 1);
+        if (!db->cache[i].key) {
+            struct head_column *column = add_column(db, stream, name, type);
+            if (db->cached == CACHE_FULL) return column;
+            db->cached++;
+            db->cache[i] = (struct cached){.key = key, .column = column};
+        }
+        last->next = i;
+    }
+    db->last = i;
+    return db->cache[i].column;
 }
 
 /* ---- fields ---- */
 
-static void put(struct head *head, const struct column_info *c, uint32_t slot,
-                const struct field_view *f) {
+static inline void put(struct head *head, struct head_column *c, uint32_t slot,
+                       const struct field_view *f) {
     switch (f->type) {
     case VALUE_FALSE:
-    case VALUE_TRUE: head_bool(head, c, slot, f->type == VALUE_TRUE); break;
-    case VALUE_NUMBER: head_number(head, c, slot, f->number); break;
+    case VALUE_TRUE: head_bool(c, slot, f->type == VALUE_TRUE); break;
+    case VALUE_NUMBER: head_number(c, slot, f->number); break;
     case VALUE_STRING:
     case VALUE_JSON: head_string(head, c, slot, f->text); break;
     case VALUE_LIST: break;
@@ -166,7 +182,7 @@ static void apply_list(struct db *db, const struct batch_reader *batch, struct e
     for (uint32_t i = 0; i < list->items; i++) {
         item_next(event);
         while (item_field(batch, event, &f)) {
-            const struct column_info *c =
+            struct head_column *c =
                 column_of(db, (uint32_t)items, f.name, batch->names[f.name], type_of(f.type));
             if (c)
                 put(head, c, first + i, &f);
@@ -178,11 +194,8 @@ static void apply_list(struct db *db, const struct batch_reader *batch, struct e
 
 static void put_named(struct db *db, uint32_t stream, uint32_t ordinal, const char *name,
                       struct str value) {
-    struct schema *schema = store_schema(db->store);
-    int64_t id = schema_add_column(schema, stream, str_from(name), COLUMN_STRING);
-    if (id < 0) return;
-    struct column_info c = schema_column(schema, (uint32_t)id);
-    head_string(store_head(db->store), &c, ordinal, value);
+    struct head_column *c = add_column(db, stream, str_from(name), COLUMN_STRING);
+    if (c) head_string(store_head(db->store), c, ordinal, value);
 }
 
 /* What the event itself says beside its fields. */
@@ -226,8 +239,8 @@ static int apply_event(struct db *db, const struct batch_reader *batch, struct e
             continue;
         }
         bool context = f.scope == SCOPE_CONTEXT;
-        const struct column_info *c = column_of(db, context ? STREAM_ROWS : (uint32_t)stream,
-                                                f.name, batch->names[f.name], type_of(f.type));
+        struct head_column *c = column_of(db, context ? STREAM_ROWS : (uint32_t)stream, f.name,
+                                          batch->names[f.name], type_of(f.type));
         if (c)
             put(head, c, context ? row : ordinal, &f);
         else
@@ -237,12 +250,8 @@ static int apply_event(struct db *db, const struct batch_reader *batch, struct e
     if (overflow) put_named(db, (uint32_t)stream, ordinal, "event", name);
     if (db->rest.n) {
         (void)!buf_add_char(&db->rest, '}');
-        int64_t id = schema_add_column(store_schema(db->store), (uint32_t)stream, STR(SCHEMA_REST),
-                                       COLUMN_JSON);
-        if (id >= 0) {
-            struct column_info c = schema_column(store_schema(db->store), (uint32_t)id);
-            head_string(head, &c, ordinal, buf_str(&db->rest));
-        }
+        struct head_column *c = add_column(db, (uint32_t)stream, STR(SCHEMA_REST), COLUMN_JSON);
+        if (c) head_string(head, c, ordinal, buf_str(&db->rest));
     }
     db->counts->accepted++;
     return event->r.bad ? error_set(err, KEEL_E_CORRUPT, "a damaged event in a batch") : 0;
@@ -253,20 +262,31 @@ static uint32_t batch_events(struct str batch) {
     return reader_u32(&r);
 }
 
+/* One event is read ahead, so that its key is in the cache when its turn comes: waiting for it took
+ * a fifteenth of the time. */
+static int apply_events(struct db *db, struct batch_reader *batch, struct keel_error *err) {
+    struct head *head = store_head(db->store);
+    struct event_view event[2];
+    int more = batch_next(batch, &event[0], err);
+    for (unsigned i = 0; more == 1; i ^= 1) {
+        more = batch_next(batch, &event[i ^ 1], err);
+        if (more == 1) head_prefetch_key(head, event[i ^ 1].head.key);
+        db->counts->events++;
+        TRY(apply_event(db, batch, &event[i], err));
+    }
+    return more;
+}
+
 static int apply_batch(struct db *db, struct str bytes, struct ingest_counts *counts,
                        struct keel_error *err) {
     struct batch_reader batch;
-    struct event_view event;
     db->counts = counts;
     arena_release(&db->names);
     TRY(batch_open(&batch, bytes, &db->names, err));
     reset_caches(db);
-    int more;
-    while ((more = batch_next(&batch, &event, err)) == 1) {
-        counts->events++;
-        TRY(apply_event(db, &batch, &event, err));
-    }
-    return more;
+    int code = apply_events(db, &batch, err);
+    head_settle(store_head(db->store));
+    return code;
 }
 
 /* ---- the store's client ---- */

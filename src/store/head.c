@@ -25,7 +25,7 @@ struct head *head_new(struct schema *schema, struct lexicon *(*lexicon_of)(void 
     h->ordinal = k_alloc_array(capacity, sizeof *h->ordinal);
     h->keys = k_alloc_array(capacity, sizeof *h->keys);
     h->key_mask = 1024;
-    while (h->key_mask < (uint64_t)capacity * 2) h->key_mask *= 2;
+    while (h->key_mask < capacity / 2) h->key_mask *= 2;
     h->key_slots = k_zalloc(h->key_mask * sizeof *h->key_slots);
     h->key_mask--;
     pthread_mutex_init(&h->tables, NULL);
@@ -100,7 +100,10 @@ uint32_t head_row(struct head *h, uint32_t number, int64_t time_ms, uint32_t eve
     return h->ordinal[row];
 }
 
-void head_publish(struct head *h) { atomic_store(&h->published, h->rows); }
+void head_publish(struct head *h) {
+    K_ASSERT(h->queue_first == h->queue_end && h->late_first == h->late_end);
+    atomic_store(&h->published, h->rows);
+}
 
 static enum vec_kind kind_of(const struct column_info *c) {
     switch (c->type) {
@@ -118,93 +121,173 @@ static size_t value_size(enum vec_kind kind) {
                               : sizeof(uint32_t);
 }
 
-/* The chunk that holds a slot, made if absent. A string column keeps the kind it was born with,
- * even if the schema turns it to text meanwhile: a vector has one kind per source. */
-static struct head_chunk *chunk_for(struct head *h, const struct column_info *info, uint32_t slot,
-                                    enum vec_kind *kind) {
-    struct head_column *c = info->id < h->column_capacity ? h->columns[info->id] : NULL;
-    if (!c) {
-        c = k_zalloc(sizeof *c);
-        c->kind = kind_of(info);
-        if (c->kind == VEC_CODE) {
-            c->lexicon = h->lexicon_of(h->ctx, info->id);
-            c->memo = k_zalloc(MEMO_SLOTS * sizeof *c->memo);
-        }
-        uint32_t rows = h->capacity;
-        if (schema_stream(h->schema, info->stream).kind == STREAM_KIND_ITEMS)
-            rows *= HEAD_ITEMS_PER_ROW;
-        c->chunk_count = rows / CHUNK_ROWS + 1;
-        c->chunks = k_zalloc(c->chunk_count * sizeof *c->chunks);
-        pthread_mutex_lock(&h->tables);
-        h->columns = table_slot(h->columns, &h->column_capacity, info->id, sizeof *h->columns);
-        h->columns[info->id] = c;
-        pthread_mutex_unlock(&h->tables);
-    }
-    *kind = c->kind;
-    struct head_chunk **at = &c->chunks[slot / CHUNK_ROWS];
-    if (!*at) {
-        struct head_chunk *chunk = k_zalloc(sizeof *chunk);
-        chunk->num = k_alloc(CHUNK_ROWS * value_size(c->kind));
-        __atomic_store_n(at, chunk, __ATOMIC_RELEASE);
-    }
-    return *at;
+/* Both slots of a string lie in one cache line. */
+static struct memo *memo_new(uint32_t slots) {
+    _Static_assert(sizeof(struct memo) == 32, "two to a line");
+    size_t bytes = slots * sizeof(struct memo);
+    return memset(k_alloc_aligned(64, bytes), 0, bytes);
 }
 
-void head_number(struct head *h, const struct column_info *info, uint32_t slot, double v) {
-    enum vec_kind kind;
-    struct head_chunk *chunk = chunk_for(h, info, slot, &kind);
+/* A string column keeps the kind it was born with, even if the schema turns it to text meanwhile: a
+ * vector has one kind per source. */
+static struct head_column *column_new(struct head *h, const struct column_info *info) {
+    struct head_column *c = k_zalloc(sizeof *c);
+    c->kind = kind_of(info);
+    c->id = info->id;
+    if (c->kind == VEC_CODE) {
+        c->lexicon = h->lexicon_of(h->ctx, info->id);
+        c->memo = memo_new(MEMO_FIRST);
+        c->memo_mask = MEMO_FIRST - 1;
+    }
+    uint32_t rows = h->capacity;
+    if (schema_stream(h->schema, info->stream).kind == STREAM_KIND_ITEMS)
+        rows *= HEAD_ITEMS_PER_ROW;
+    c->chunk_count = rows / CHUNK_ROWS + 1;
+    c->chunks = k_zalloc(c->chunk_count * sizeof *c->chunks);
+    return c;
+}
+
+struct head_column *head_column(struct head *h, const struct column_info *info) {
+    if (info->id < h->column_capacity && h->columns[info->id]) return h->columns[info->id];
+    struct head_column *c = column_new(h, info);
+    pthread_mutex_lock(&h->tables);
+    h->columns = table_slot(h->columns, &h->column_capacity, info->id, sizeof *h->columns);
+    h->columns[info->id] = c;
+    pthread_mutex_unlock(&h->tables);
+    return c;
+}
+
+static struct head_chunk *chunk_new(struct head_chunk **at, enum vec_kind kind) {
+    struct head_chunk *chunk = k_zalloc(sizeof *chunk);
+    chunk->num = k_alloc(CHUNK_ROWS * value_size(kind));
+    __atomic_store_n(at, chunk, __ATOMIC_RELEASE);
+    return chunk;
+}
+
+/* The chunk that holds a slot, made if absent. */
+static inline struct head_chunk *chunk_for(struct head_column *c, uint32_t slot) {
+    struct head_chunk **at = &c->chunks[slot / CHUNK_ROWS];
+    return *at ? *at : chunk_new(at, c->kind);
+}
+
+void head_number(struct head_column *c, uint32_t slot, double v) {
+    struct head_chunk *chunk = chunk_for(c, slot);
     uint32_t i = slot % CHUNK_ROWS;
     if (chunk->present[i]) return;
     chunk->num[i] = v;
     chunk->present[i] = 1;
 }
 
-void head_bool(struct head *h, const struct column_info *info, uint32_t slot, bool v) {
-    enum vec_kind kind;
-    struct head_chunk *chunk = chunk_for(h, info, slot, &kind);
+void head_bool(struct head_column *c, uint32_t slot, bool v) {
+    struct head_chunk *chunk = chunk_for(c, slot);
     uint32_t i = slot % CHUNK_ROWS;
     if (chunk->present[i]) return;
     chunk->code[i] = v;
     chunk->present[i] = 1;
 }
 
-static uint64_t sample(struct str v) {
-    uint64_t first = 0, middle = 0, last = 0;
+/* First, middle and last eight bytes; less than eight bytes fill one word. */
+static inline void sample(struct str v, uint64_t *word) {
+    word[0] = word[1] = word[2] = 0;
     if (v.n >= 8) {
-        memcpy(&first, v.p, 8);
-        memcpy(&middle, v.p + (v.n - 8) / 2, 8);
-        memcpy(&last, v.p + v.n - 8, 8);
+        memcpy(&word[0], v.p, 8);
+        memcpy(&word[1], v.p + (v.n - 8) / 2, 8);
+        memcpy(&word[2], v.p + v.n - 8, 8);
+    } else if (v.n >= 4) {
+        uint32_t first, last;
+        memcpy(&first, v.p, 4);
+        memcpy(&last, v.p + v.n - 4, 4);
+        word[0] = (uint64_t)last << 32 | first;
+    } else if (v.n) {
+        const uint8_t *p = (const uint8_t *)v.p;
+        word[0] = (uint64_t)p[0] << 16 | (uint64_t)p[v.n / 2] << 8 | p[v.n - 1];
+    }
+}
+
+static void memo_grow(struct head_column *c) {
+    c->memo_lost = 0;
+    if (c->memo_mask + 1 >= MEMO_MOST) return;
+    c->memo_mask = c->memo_mask * 2 + 1;
+    k_free(c->memo);
+    c->memo = memo_new(c->memo_mask + 1);
+}
+
+static struct memo *memo_of(const struct head_column *c, const struct queued *q) {
+    return &c->memo[q->hash & c->memo_mask & ~(uint64_t)1];
+}
+
+static inline bool memo_is(const struct memo *m, const struct queued *q) {
+    return m->code_plus_1 && m->n == q->text.n && m->word[0] == q->word[0] &&
+           m->word[1] == q->word[1] && m->word[2] == q->word[2] &&
+           (q->text.n <= MEMO_EXACT_BYTES ||
+            str_eq(lexicon_str(q->column->lexicon, m->code_plus_1 - 1), q->text));
+}
+
+static void memo_add(struct head_column *c, const struct queued *q, uint32_t code, bool known) {
+    struct memo *m = memo_of(c, q);
+    bool lost = m[1].code_plus_1 && known;
+    m[1] = m[0];
+    m[0] = (struct memo){.word = {q->word[0], q->word[1], q->word[2]},
+                         .n = (uint32_t)q->text.n,
+                         .code_plus_1 = code + 1};
+    if (lost && c->memo_lost++ > c->memo_mask) memo_grow(c);
+}
+
+static void settle_late(struct head *h) {
+    const struct queued *q = &h->late[h->late_first++ % LATE_SLOTS];
+    struct head_column *c = q->column;
+    uint32_t known = lexicon_count(c->lexicon);
+    uint32_t code = lexicon_add_hashed(c->lexicon, q->text, q->lexicon_hash);
+    if (code >= LEXICON_TEXT_FROM && !c->full) {
+        c->full = true;
+        schema_set_text(h->schema, c->id);
+    }
+    if (code == UINT32_MAX) {
+        q->chunk->present[q->at] = 0;
+        return;
+    }
+    q->chunk->code[q->at] = code;
+    if (q->text.n <= UINT32_MAX) memo_add(c, q, code, code < known);
+}
+
+static void settle_queue(struct head *h) {
+    struct queued *q = &h->queue[h->queue_first++ % QUEUE_SLOTS];
+    const struct memo *m = memo_of(q->column, q);
+    if (memo_is(m, q)) {
+        q->chunk->code[q->at] = m->code_plus_1 - 1;
+    } else if (memo_is(m + 1, q)) {
+        q->chunk->code[q->at] = m[1].code_plus_1 - 1;
     } else {
-        memcpy(&first, v.p, v.n);
+        if (h->late_end - h->late_first == LATE_SLOTS) settle_late(h);
+        q->lexicon_hash = lexicon_prefetch(q->column->lexicon, q->text);
+        h->late[h->late_end++ % LATE_SLOTS] = *q;
     }
-    return hash_mix(first ^ middle * 0x9e3779b97f4a7c15u ^ last * 0xc2b2ae3d27d4eb4fu ^ v.n) | 1;
 }
 
-static uint32_t code_of(struct head_column *c, struct str v) {
-    uint64_t tag = sample(v);
-    struct memo *m = &c->memo[tag >> 8 & (MEMO_SLOTS - 1)];
-    if (m->tag != tag || !str_eq(lexicon_str(c->lexicon, m->code), v)) {
-        uint32_t code = lexicon_add(c->lexicon, v);
-        if (code == UINT32_MAX) return code;
-        *m = (struct memo){.tag = tag, .code = code};
-    }
-    return m->code;
+void head_settle(struct head *h) {
+    while (h->queue_first != h->queue_end) settle_queue(h);
+    while (h->late_first != h->late_end) settle_late(h);
 }
 
-void head_string(struct head *h, const struct column_info *info, uint32_t slot, struct str v) {
-    enum vec_kind kind;
-    struct head_chunk *chunk = chunk_for(h, info, slot, &kind);
+void head_string(struct head *h, struct head_column *c, uint32_t slot, struct str v) {
+    struct head_chunk *chunk = chunk_for(c, slot);
     uint32_t i = slot % CHUNK_ROWS;
     if (chunk->present[i]) return;
-    if (kind == VEC_TEXT) {
-        chunk->text[i] = str_dup(&h->text, v);
-    } else {
-        uint32_t code = code_of(h->columns[info->id], v);
-        if (code >= LEXICON_TEXT_FROM && !info->text) schema_set_text(h->schema, info->id);
-        if (code == UINT32_MAX) return;
-        chunk->code[i] = code;
-    }
     chunk->present[i] = 1;
+    if (c->kind == VEC_TEXT) {
+        chunk->text[i] = str_dup(&h->text, v);
+        return;
+    }
+    if (h->queue_end - h->queue_first == QUEUE_SLOTS) settle_queue(h);
+    struct queued *q = &h->queue[h->queue_end++ % QUEUE_SLOTS];
+    q->column = c;
+    q->text = v;
+    q->chunk = chunk;
+    q->at = i;
+    sample(v, q->word);
+    q->hash = hash_mix(q->word[0] ^ q->word[1] * 0xc2b2ae3d27d4eb4fu ^
+                       q->word[2] * 0x165667b19e3779f9u ^ v.n);
+    __builtin_prefetch(memo_of(c, q));
 }
 
 uint32_t head_items(struct head *h, uint32_t item_stream, uint32_t parent, uint32_t count) {
@@ -228,9 +311,11 @@ uint32_t head_items(struct head *h, uint32_t item_stream, uint32_t parent, uint3
     return list->first;
 }
 
+static uint64_t key_hash(struct event_key key) { return hash_mix(key.lo ^ key.hi); }
+
 /* The slot of a key, or the empty one where it would go. */
 static uint32_t *key_slot(const struct head *h, struct event_key key) {
-    uint64_t i = hash_mix(key.lo ^ key.hi) & h->key_mask;
+    uint64_t i = key_hash(key) & h->key_mask;
     for (;; i = (i + 1) & h->key_mask) {
         uint32_t at = h->key_slots[i];
         if (!at || (h->keys[at - 1].lo == key.lo && h->keys[at - 1].hi == key.hi))
@@ -238,9 +323,24 @@ static uint32_t *key_slot(const struct head *h, struct event_key key) {
     }
 }
 
+void head_prefetch_key(const struct head *h, struct event_key key) {
+    __builtin_prefetch(&h->key_slots[key_hash(key) & h->key_mask]);
+}
+
 bool head_has_key(const struct head *h, struct event_key key) { return *key_slot(h, key) != 0; }
 
+/* A head is filled beyond a quarter of its room only by recovery: the table begins small, as each
+ * look-up in it is a miss of the cache and of the address cache. */
+static void grow_keys(struct head *h) {
+    uint64_t size = (h->key_mask + 1) * 2;
+    k_free(h->key_slots);
+    h->key_slots = k_zalloc(size * sizeof *h->key_slots);
+    h->key_mask = size - 1;
+    for (uint32_t k = 0; k < h->key_count; k++) *key_slot(h, h->keys[k]) = k + 1;
+}
+
 bool head_add_key(struct head *h, struct event_key key) {
+    if ((uint64_t)h->key_count * 2 > h->key_mask) grow_keys(h);
     uint32_t *slot = key_slot(h, key);
     if (*slot) return false;
     K_ASSERT_OP(h->key_count, <, h->capacity);

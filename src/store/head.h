@@ -20,6 +20,7 @@ enum {
 };
 
 struct head;
+struct head_column;
 
 /* lexicon_of(ctx, column) gives the lexicon of a dictionary column. */
 struct head *head_new(struct schema *schema,
@@ -34,13 +35,17 @@ uint64_t head_first_arrival(const struct head *h);
 /* Appends a row; the values that follow go to it, until the next head_row. Returns the ordinal in
  * its event's stream. */
 uint32_t head_row(struct head *h, uint32_t number, int64_t time_ms, uint32_t event_stream);
-/* Sets a value of slot `ordinal` of the column's stream (rows: the row index; items: the item). A
- * second value for a slot is ignored: the first wins. */
 uint32_t
 head_row_index(const struct head *h); /* of the row just appended: slot of its context columns */
-void head_number(struct head *h, const struct column_info *column, uint32_t slot, double v);
-void head_bool(struct head *h, const struct column_info *column, uint32_t slot, bool v);
-void head_string(struct head *h, const struct column_info *column, uint32_t slot, struct str v);
+/* Where the values of a column go; made if absent, lives as long as the head. */
+struct head_column *head_column(struct head *h, const struct column_info *info);
+/* Sets a value of slot `ordinal` of the column's stream (rows: the row index; items: the item). A
+ * second value for a slot is ignored: the first wins. The column has the type. */
+void head_number(struct head_column *column, uint32_t slot, double v);
+void head_bool(struct head_column *column, uint32_t slot, bool v);
+/* A string must stay where it is until head_settle, before head_publish. */
+void head_string(struct head *h, struct head_column *column, uint32_t slot, struct str v);
+void head_settle(struct head *h);
 /* Room for `count` line items of a parent row; returns the slot of the first, UINT32_MAX when the
  * head has no room for them or the parent has such a list already. */
 uint32_t head_items(struct head *h, uint32_t item_stream, uint32_t parent_ordinal, uint32_t count);
@@ -49,6 +54,7 @@ void head_publish(struct head *h);
 /* Message keys: false if the key was there already. A key that was added must be followed by its
  * row, so that keys and rows share an index. */
 bool head_add_key(struct head *h, struct event_key key);
+void head_prefetch_key(const struct head *h, struct event_key key); /* it will be asked for soon */
 bool head_has_key(const struct head *h, struct event_key key);
 
 struct head_view;

@@ -15,20 +15,38 @@ struct head_chunk {
     };
 };
 
-/* The codes of strings that came lately: most columns repeat a few values, and asking the lexicon
- * costs a hash of the whole string, a lock and two cache misses. */
-enum { MEMO_SLOTS = 64 };
+/* The codes of strings that came lately: most columns repeat their values, and asking the lexicon
+ * costs a hash of the whole string, a lock and three cache misses. Up to 24 bytes the words say all
+ * of the string, so that a hit touches nothing else; a longer one is compared in the lexicon too.
+ * A string has two slots, so that two frequent ones do not push each other out for ever. The table
+ * grows where known strings were pushed out: ids of 20,000 products need the largest. */
+enum { MEMO_FIRST = 64, MEMO_MOST = 1 << 15, MEMO_EXACT_BYTES = 24 };
 struct memo {
-    uint64_t tag; /* of length and three samples of the string; 0: empty */
-    uint32_t code;
+    uint64_t word[3];
+    uint32_t n, code_plus_1; /* 0: empty */
 };
 
 struct head_column {
     enum vec_kind kind;
+    uint32_t id;
+    bool full; /* the schema knows that there are too many strings for a dictionary */
     struct lexicon *lexicon;
-    struct memo *memo; /* [MEMO_SLOTS] of a dictionary column */
+    struct memo *memo; /* [memo_mask + 1] of a dictionary column */
+    uint32_t memo_mask, memo_lost;
     uint32_t chunk_count;
     struct head_chunk **chunks;
+};
+
+/* Strings whose codes are still to be found. The slots of the memo are asked for when a string
+ * comes and read when the queue has gone round, some two events later: they are in the cache by
+ * then. What the memo does not know waits once more, for the slot of the lexicon. */
+enum { QUEUE_SLOTS = 32, LATE_SLOTS = 8 };
+struct queued {
+    struct head_column *column;
+    struct str text; /* the caller's */
+    uint64_t word[3], hash, lexicon_hash;
+    struct head_chunk *chunk;
+    uint32_t at;
 };
 
 struct head_list {
@@ -55,6 +73,8 @@ struct head {
     struct head_column **columns;
     uint32_t stream_capacity, column_capacity;
     bool items_full;
+    struct queued queue[QUEUE_SLOTS], late[LATE_SLOTS];
+    uint32_t queue_first, queue_end, late_first, late_end; /* counters, modulo the slots */
     struct arena text;
     struct event_key *keys; /* [capacity], arrival order                  */
     uint32_t *key_slots;    /* open addressing, index + 1                 */

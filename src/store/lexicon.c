@@ -81,8 +81,20 @@ uint32_t lexicon_find(struct lexicon *l, struct str s) {
     return code;
 }
 
+uint64_t lexicon_prefetch(struct lexicon *l, struct str s) {
+    uint64_t hash = hash_str(s);
+    pthread_mutex_lock(&l->lock);
+    __builtin_prefetch(&l->slots[hash & l->mask]);
+    pthread_mutex_unlock(&l->lock);
+    return hash;
+}
+
 uint32_t lexicon_add(struct lexicon *l, struct str s) {
-    uint32_t hash = (uint32_t)hash_str(s);
+    return lexicon_add_hashed(l, s, hash_str(s));
+}
+
+uint32_t lexicon_add_hashed(struct lexicon *l, struct str s, uint64_t hash64) {
+    uint32_t hash = (uint32_t)hash64;
     pthread_mutex_lock(&l->lock);
     uint32_t at = probe(l, s, hash);
     uint32_t code = l->slots[at].code_plus_1 - 1;

@@ -23,6 +23,10 @@ struct lexicon *lexicon_new(void);
 void lexicon_free(struct lexicon *l);
 /* Code of s, added if new; UINT32_MAX when the lexicon is full. */
 uint32_t lexicon_add(struct lexicon *l, struct str s);
+/* The same in two steps: what a look-up of s will read is asked for, so that the second, some time
+ * later, need not wait for it. */
+uint64_t lexicon_prefetch(struct lexicon *l, struct str s);
+uint32_t lexicon_add_hashed(struct lexicon *l, struct str s, uint64_t hash);
 /* Code of s, or UINT32_MAX if absent. */
 uint32_t lexicon_find(struct lexicon *l, struct str s);
 struct str lexicon_str(const struct lexicon *l, uint32_t code);
