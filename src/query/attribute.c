@@ -315,9 +315,13 @@ static int show(const struct attribute_form *f, struct merged *m, struct worker 
     uint32_t count = m->groups.count, kept = 0, limit = f->form.plan->q->limit;
     struct owed *owed = k_try_zalloc((count + 1) * sizeof *owed);
     struct sum *amounts = k_try_zalloc((count + 1) * sizeof *amounts);
+    if (!owed || !amounts) {
+        k_free(owed);
+        k_free(amounts);
+        FAIL(err, NO_MEMORY, "too little memory for touches");
+    }
     int code = 0;
-    if (!owed || !amounts) code = error_set(err, KEEL_E_NO_MEMORY, "too little memory for touches");
-    for (uint32_t i = 0; i < n && code == 0; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         const struct attribute_state *s = machine_state(&workers[i], &f->machine->machine);
         for (uint32_t g = 0; g < s->conversions.count; g++) {
             struct owed *to = &owed[m->map[i][g]];
@@ -326,7 +330,7 @@ static int show(const struct attribute_form *f, struct merged *m, struct worker 
             sum_merge(&amounts[m->map[i][g]], &s->totals[g]);
         }
     }
-    for (uint32_t g = 0; g < count && code == 0; g++) {
+    for (uint32_t g = 0; g < count; g++) {
         if (owed[g].conversions == 0) continue;
         struct owed one = owed[g];
         one.group = g;

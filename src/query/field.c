@@ -23,7 +23,7 @@ static int add_columns(struct found *f, uint32_t stream, uint32_t event, struct 
         if (field->n == f->cap) {
             uint32_t cap = f->cap ? f->cap * 2 : 4;
             struct field_column *columns = arena_alloc(&f->p->arena, cap * sizeof *columns);
-            memcpy(columns, field->columns, field->n * sizeof *columns);
+            if (field->n) memcpy(columns, field->columns, field->n * sizeof *columns);
             field->columns = columns;
             f->cap = cap;
         }
@@ -260,6 +260,26 @@ static int item_ids(struct field_reader *r, uint32_t c, struct feed *f, const ui
     return 0;
 }
 
+/* A field of line items: the first item that has a value. For other events of the question the
+ * same path may be a plain property. */
+static int first_item_ids(struct field_reader *r, struct feed *f, const uint16_t *rows, uint32_t n,
+                          uint32_t *out, struct keel_error *err) {
+    const struct field *field = r->field;
+    uint32_t item[CHUNK_ROWS]; /* the first one so far */
+    memset(item, 0xff, n * sizeof *item);
+    for (uint32_t c = 0; c < field->n; c++) {
+        if (!column_may_have(&field->columns[c], f)) continue;
+        if (field->columns[c].items) {
+            TRY(item_ids(r, c, f, rows, n, out, item, err));
+            continue;
+        }
+        const struct vec *v;
+        TRY(f->column(f, field->columns[c].handle, &v, err));
+        TRY(ids_of_rows(r, c, v, rows, n, out, err));
+    }
+    return 0;
+}
+
 int field_ids(struct field_reader *r, struct feed *f, const uint16_t *rows, uint32_t n,
               uint32_t *out, struct keel_error *err) {
     memset(out, 0, n * sizeof *out);
@@ -267,14 +287,9 @@ int field_ids(struct field_reader *r, struct feed *f, const uint16_t *rows, uint
     if (n == 0 || field->kind == FIELD_NONE) return 0;
     if (field->kind == FIELD_TIME) return time_ids(r, f, rows, n, out, err);
     if (field->kind == FIELD_LABEL) return label_ids(r, f, rows, n, out, err);
-    uint32_t item[CHUNK_ROWS]; /* the first item that has a value, so far */
-    if (field->items) memset(item, 0xff, n * sizeof *item);
+    if (field->items) return first_item_ids(r, f, rows, n, out, err);
     for (uint32_t c = 0; c < field->n; c++) {
         if (!column_may_have(&field->columns[c], f)) continue;
-        if (field->columns[c].items) {
-            TRY(item_ids(r, c, f, rows, n, out, item, err));
-            continue;
-        }
         const struct vec *v;
         TRY(f->column(f, field->columns[c].handle, &v, err));
         TRY(ids_of_rows(r, c, v, rows, n, out, err));

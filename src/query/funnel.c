@@ -74,7 +74,7 @@ static void take_result(struct funnel_state *s, uint32_t slot, uint32_t j, int64
     const struct funnel *f = s->funnel;
     r->level[slot] = (uint8_t)(j + 1);
     r->end[slot] = t;
-    if (r->group) r->group[slot] = s->groups[(size_t)slot * f->n + j];
+    if (r->group && s->groups) r->group[slot] = s->groups[(size_t)slot * f->n + j];
     int64_t *times = r->times ? r->times + (size_t)slot * f->n : NULL;
     for (uint32_t i = 0; times && i <= j; i++) times[i] = chain[i];
 }

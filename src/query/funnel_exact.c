@@ -346,41 +346,57 @@ static void store_best(struct funnel_state *s, const struct solver *solver, uint
                solver->level * sizeof(int64_t));
 }
 
+/* The kept events by customer, `same` values and order. */
+static struct funnel_event *sort_kept(const struct funnel_state *s) {
+    uint32_t *order = k_try_alloc_array(s->n_kept, sizeof *order);
+    struct funnel_event *sorted = k_try_alloc_array(s->n_kept, sizeof *sorted);
+    if (!order || !sorted) {
+        k_free(order);
+        k_free(sorted);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < s->n_kept; i++) order[i] = i;
+    qsort_r(order, s->n_kept, sizeof *order, by_slot_same, s->kept);
+    for (uint32_t i = 0; i < s->n_kept; i++) sorted[i] = s->kept[order[i]];
+    k_free(order);
+    return sorted;
+}
+
+/* One customer after the other: his `without` times, and each list of equal `same` values. */
+static void solve_all(struct funnel_state *s, const struct funnel_event *sorted,
+                      const int64_t *times, const uint32_t *slots, struct solver *solver) {
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < s->n_kept;) {
+        uint32_t slot = sorted[i].slot;
+        while (at < s->n_without && slots[at] < slot) at++;
+        uint32_t end = at;
+        while (end < s->n_without && slots[end] == slot) end++;
+        *solver = (struct solver){.f = s->funnel, .without = times + at, .n_without = end - at};
+        while (i < s->n_kept && sorted[i].slot == slot) {
+            uint32_t next = i + 1;
+            while (next < s->n_kept && sorted[next].slot == slot &&
+                   sorted[next].same == sorted[i].same)
+                next++;
+            solve_list(solver, sorted + i, next - i);
+            i = next;
+        }
+        if (solver->level > 0) store_best(s, solver, slot);
+    }
+}
+
 int funnel_exact_end(struct funnel_state *s, struct range r, struct keel_error *err) {
     (void)r;
     if (s->n_kept == 0) return 0;
-    uint32_t *order = k_try_alloc_array(s->n_kept, sizeof *order);
-    struct funnel_event *sorted = k_try_alloc_array(s->n_kept, sizeof *sorted);
-    struct solver *solver = k_try_alloc(sizeof *solver);
     int64_t *times = NULL;
     uint32_t *slots = NULL;
-    int code = 0;
-    if (!order || !sorted || !solver) code = too_many(err);
-    if (code == 0) code = sort_without(s, &times, &slots, err);
-    for (uint32_t i = 0; code == 0 && i < s->n_kept; i++) order[i] = i;
-    if (code == 0) qsort_r(order, s->n_kept, sizeof *order, by_slot_same, s->kept);
-    for (uint32_t i = 0; code == 0 && i < s->n_kept; i++) sorted[i] = s->kept[order[i]];
-    uint32_t at_without = 0;
-    for (uint32_t i = 0, next; code == 0 && i < s->n_kept; i = next) {
-        uint32_t slot = sorted[i].slot;
-        while (at_without < s->n_without && slots[at_without] < slot) at_without++;
-        uint32_t end_without = at_without;
-        while (end_without < s->n_without && slots[end_without] == slot) end_without++;
-        *solver = (struct solver){
-            .f = s->funnel, .without = times + at_without, .n_without = end_without - at_without};
-        for (; i < s->n_kept && sorted[i].slot == slot; i = next) {
-            for (next = i + 1; next < s->n_kept && sorted[next].slot == slot &&
-                               sorted[next].same == sorted[i].same;)
-                next++;
-            solve_list(solver, sorted + i, next - i);
-        }
-        next = i;
-        if (solver->level > 0) store_best(s, solver, slot);
-    }
-    k_free(order);
+    TRY(sort_without(s, &times, &slots, err));
+    struct funnel_event *sorted = sort_kept(s);
+    struct solver *solver = k_try_alloc(sizeof *solver);
+    bool ok = sorted && solver;
+    if (ok) solve_all(s, sorted, times, slots, solver);
     k_free(sorted);
     k_free(solver);
     k_free(times);
     k_free(slots);
-    return code;
+    return ok ? 0 : too_many(err);
 }

@@ -112,24 +112,8 @@ static int list_starts(struct periods *p, const struct time_zone *zone, struct s
     }
 }
 
-int periods_init(struct periods *p, const struct time_zone *zone, enum query_unit unit,
-                 struct span span, struct arena *arena, struct keel_error *err) {
-    *p = (struct periods){.unit = unit};
-    if (span_empty(span)) return 0;
-    struct buf starts;
-    buf_init(&starts, (PERIODS_MAX + 8) * sizeof(int64_t));
-    int code = list_starts(p, zone, span, &starts, err);
-    if (code == 0) {
-        p->n = (uint32_t)(starts.n / sizeof(int64_t)) - 1;
-        p->start = arena_try_alloc(arena, starts.n);
-        if (!p->start)
-            code = error_set(err, KEEL_E_NO_MEMORY, "too little memory for periods");
-        else
-            memcpy(p->start, starts.p, starts.n);
-    }
-    buf_release(&starts);
-    TRY(code);
-
+/* The slots' table, from the starts. */
+static int fill_table(struct periods *p, struct arena *arena, struct keel_error *err) {
     int64_t shortest = INT64_MAX;
     for (uint32_t k = 0; k < p->n; k++)
         if (p->start[k + 1] - p->start[k] < shortest) shortest = p->start[k + 1] - p->start[k];
@@ -146,6 +130,24 @@ int periods_init(struct periods *p, const struct time_zone *zone, enum query_uni
         p->table[i] = k;
     }
     return 0;
+}
+
+int periods_init(struct periods *p, const struct time_zone *zone, enum query_unit unit,
+                 struct span span, struct arena *arena, struct keel_error *err) {
+    *p = (struct periods){.unit = unit};
+    if (span_empty(span)) return 0;
+    struct buf starts;
+    buf_init(&starts, (PERIODS_MAX + 8) * sizeof(int64_t));
+    int code = list_starts(p, zone, span, &starts, err);
+    if (code == 0) p->start = arena_try_alloc(arena, starts.n);
+    if (code == 0 && p->start) {
+        p->n = (uint32_t)(starts.n / sizeof(int64_t)) - 1;
+        memcpy(p->start, starts.p, starts.n);
+    }
+    buf_release(&starts);
+    TRY(code);
+    if (!p->start) FAIL(err, NO_MEMORY, "too little memory for periods");
+    return fill_table(p, arena, err);
 }
 
 int periods_whole(struct periods *p, struct span span, struct arena *arena,

@@ -249,34 +249,35 @@ static int groups_of_ids(struct groups *g, uint32_t *ids, uint32_t n, struct kee
     return 0;
 }
 
+/* The ids of one term's values. */
+static int term_ids(struct splitter *s, uint32_t term, struct feed *f, const uint16_t *rows,
+                    uint32_t n, uint32_t *out, struct keel_error *err) {
+    if (!s->splits->terms[term].account) return field_ids(&s->readers[term], f, rows, n, out, err);
+    const uint32_t *ids = s->customer_ids[term];
+    for (uint32_t k = 0; k < n; k++) out[k] = ids[f->customer[rows[k]] - f->first];
+    return 0;
+}
+
 int splitter_rows(struct splitter *s, struct feed *f, const uint16_t *rows, uint32_t n,
                   uint32_t *out, struct keel_error *err) {
     const struct splits *splits = s->splits;
-    if (splits->n == 0) {
-        memset(out, 0, n * sizeof *out);
-        return 0;
+    memset(out, 0, n * sizeof *out);
+    if (splits->n == 0) return 0;
+    if (splits->n == 1) {
+        TRY(term_ids(s, 0, f, rows, n, out, err));
+        return groups_of_ids(&s->groups, out, n, err);
     }
-    uint32_t ids[QUERY_MAX_SPLITS][CHUNK_ROWS];
+    uint32_t keys[CHUNK_ROWS][QUERY_MAX_SPLITS], ids[CHUNK_ROWS];
+    memset(keys, 0, n * sizeof keys[0]);
     for (uint32_t i = 0; i < splits->n; i++) {
-        uint32_t *to = splits->n == 1 ? out : ids[i];
-        if (!splits->terms[i].account) {
-            TRY(field_ids(&s->readers[i], f, rows, n, to, err));
-            continue;
-        }
-        for (uint32_t k = 0; k < n; k++)
-            to[k] = s->customer_ids[i][f->customer[rows[k]] - f->first];
+        TRY(term_ids(s, i, f, rows, n, ids, err));
+        for (uint32_t k = 0; k < n; k++) keys[k][i] = ids[k];
     }
-    if (splits->n == 1) return groups_of_ids(&s->groups, out, n, err);
-    uint32_t before[QUERY_MAX_SPLITS] = {0};
     for (uint32_t k = 0; k < n; k++) {
-        uint32_t key[QUERY_MAX_SPLITS] = {0};
-        for (uint32_t i = 0; i < splits->n; i++) key[i] = ids[i][k];
-        if (k > 0 && memcmp(key, before, sizeof key) == 0) { /* neighbours are often alike */
-            out[k] = out[k - 1];
-            continue;
-        }
-        TRY(groups_find(&s->groups, key, &out[k], err));
-        memcpy(before, key, sizeof before);
+        if (k > 0 && memcmp(keys[k], keys[k - 1], sizeof keys[k]) == 0)
+            out[k] = out[k - 1]; /* neighbours are often alike */
+        else
+            TRY(groups_find(&s->groups, keys[k], &out[k], err));
     }
     return 0;
 }

@@ -49,15 +49,16 @@ static void cells_release(struct cells *c) {
 }
 
 static int cells_init(struct cells *c, uint64_t count, enum query_agg agg, struct keel_error *err) {
+    bool sums = agg == QUERY_SUM || agg == QUERY_AVG,
+         extreme = agg == QUERY_MIN || agg == QUERY_MAX;
     *c = (struct cells){.count = count};
-    bool ok = (c->n = k_try_zalloc((count + 1) * sizeof *c->n)) != NULL;
-    ok = ok && (c->touched = k_try_zalloc(count + 1));
-    if (agg == QUERY_SUM || agg == QUERY_AVG)
-        ok = ok && (c->sums = k_try_zalloc((count + 1) * sizeof *c->sums));
-    if (agg == QUERY_MIN || agg == QUERY_MAX)
-        ok = ok && (c->extreme = k_try_alloc_array(count + 1, sizeof *c->extreme));
-    for (uint64_t i = 0; ok && c->extreme && i < count; i++) c->extreme[i] = NAN;
-    if (!ok) FAIL(err, NO_MEMORY, "too little memory for %llu cells", (unsigned long long)count);
+    c->n = k_try_zalloc((count + 1) * sizeof *c->n);
+    c->touched = k_try_zalloc(count + 1);
+    if (sums) c->sums = k_try_zalloc((count + 1) * sizeof *c->sums);
+    if (extreme) c->extreme = k_try_alloc_array(count + 1, sizeof *c->extreme);
+    if (!c->n || !c->touched || (sums && !c->sums) || (extreme && !c->extreme))
+        FAIL(err, NO_MEMORY, "too little memory for %llu cells", (unsigned long long)count);
+    for (uint64_t i = 0; extreme && i < count; i++) c->extreme[i] = NAN;
     return 0;
 }
 
@@ -201,7 +202,7 @@ static bool is_touched(const struct trend_form *f, const struct cells *cells, ui
     if (over == 0) first = period;
     for (uint32_t k = 0; k < f->n; k++)
         for (uint32_t p = first; p <= period; p++)
-            if (cells[k].touched[base + p]) return true;
+            if (cells[k].touched && cells[k].touched[base + p]) return true;
     return false;
 }
 
@@ -213,7 +214,7 @@ static void shown_periods(const struct trend_form *f, const struct cells *cells,
     *out_to = 0;
     for (uint32_t k = 0; k < f->n; k++)
         for (uint64_t at = 0; at < cells[k].count; at++) {
-            if (!cells[k].touched[at]) continue;
+            if (!cells[k].touched || !cells[k].touched[at]) continue;
             uint32_t p = (uint32_t)(at % n);
             if (p < *out_from) *out_from = p;
             if (p + 1 > *out_to) *out_to = p + 1;

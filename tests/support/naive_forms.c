@@ -32,7 +32,7 @@ static struct row *find(struct rows *t, const struct datum *key) {
     K_ASSERT_OP(t->n, <, MAX_ROWS);
     struct row *row = &t->row[t->n++];
     memset(row, 0, sizeof *row);
-    memcpy(row->key, key, t->n_key * sizeof *key);
+    if (t->n_key > 0) memcpy(row->key, key, t->n_key * sizeof *key);
     return row;
 }
 
@@ -347,8 +347,7 @@ static void trend_row(const struct rows *t, const struct naive_customer *c, uint
     int64_t from = q->trend.over > 1 ? period - q->trend.over + 1 : period;
     struct datum cells[MAX_KEY + QUERY_MAX_TERMS], *at = cells;
     if (q->has_period) *at++ = period_cell(q->period, period);
-    memcpy(at, group, q->n_splits * sizeof *at);
-    at += q->n_splits;
+    for (uint32_t i = 0; i < q->n_splits; i++) *at++ = group[i];
     uint32_t any = 0;
     for (uint32_t k = 0; k < q->trend.n_measures; k++) {
         const struct query_measure *m = &q->trend.measures[k];
