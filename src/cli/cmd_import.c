@@ -196,7 +196,7 @@ static int rejects_apart(const char *path, const struct operands *files, struct 
 
 static int run(int argc, char **argv, struct keel_error *err) {
     struct import im = {0};
-    struct db_options options = {0};
+    struct db_options options = {.store = {.background = true}};
     struct operands files;
     struct output out;
     char path[4096];
