@@ -28,6 +28,7 @@ struct run {
     uint32_t n_workers;
     double *cpu_ms; /* by worker */
     const _Atomic bool *cancel;
+    uint32_t range_size; /* 0: to be chosen */
     _Atomic bool failed;
 };
 
@@ -263,7 +264,7 @@ static int run_all(struct run *run, struct pool *pool, struct result *result,
     run->n_workers = pool_size(pool);
     run->workers = k_zalloc(run->n_workers * sizeof *run->workers);
     run->cpu_ms = k_zalloc(run->n_workers * sizeof *run->cpu_ms);
-    p->range_size = choose_range_size(p, run->n_workers);
+    p->range_size = run->range_size ? run->range_size : choose_range_size(p, run->n_workers);
     uint64_t numbers = p->snap->rows > 0 ? p->snap->redirects.numbers : 0;
     pool_run(pool, (numbers + p->range_size - 1) / p->range_size, run_piece, run);
     int code = 0;
@@ -304,7 +305,7 @@ int query_run(struct db *db, const struct snapshot *snap, const struct query *q,
     double start_cpu = thread_cpu_ms();
     struct plan *p = k_alloc(sizeof *p);
     plan_init(p, db, snap, q, options->at_ms == QUERY_AT_NOW ? now_ms() : options->at_ms);
-    struct run run = {.plan = p, .cancel = options->cancel};
+    struct run run = {.plan = p, .cancel = options->cancel, .range_size = options->range_size};
     struct result *result = result_new();
     int code = plan_query(&run, options, err);
     struct pool *own = NULL;

@@ -21,6 +21,7 @@ struct query_options {
     int64_t at_ms;              /* the moment of asking: as if later events did not exist  */
     unsigned threads;           /* 0: one a processor; ignored with a pool                 */
     struct pool *pool;          /* borrowed; NULL: one for this query                      */
+    uint32_t range_size;        /* customers of one piece of work; 0: chosen. For tests */
     const _Atomic bool *cancel; /* looked at between batches: KEEL_E_CANCELLED       */
     segment_lookup segment;     /* saved segments; NULL: there are none              */
     void *segment_ctx;
