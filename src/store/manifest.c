@@ -79,7 +79,7 @@ static int set_number(struct manifest *m, const char *name, uint64_t v, struct k
 
 static int get_number(struct manifest *m, const char *name, uint64_t *out, struct keel_error *err) {
     struct arena a;
-    struct str text;
+    struct str text = {0};
     arena_init(&a, 4096);
     int code = manifest_get(m, name, &a, &text, err);
     if (code == 0 && !str_to_u64(text, out))
@@ -118,7 +118,7 @@ static int create(struct manifest *m, struct keel_error *err) {
 }
 
 static int load(struct manifest *m, struct keel_error *err) {
-    uint64_t format;
+    uint64_t format = 0;
     TRY(get_number(m, "format", &format, err));
     if (format > MANIFEST_FORMAT)
         FAIL(err, UNSUPPORTED,

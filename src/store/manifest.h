@@ -30,9 +30,9 @@ struct manifest {
     uint32_t saved_streams, saved_columns; /* how much of the schema is written */
 };
 
-/* Opens DIR/keel.db; creates it if `create` (KEEL_E_EXISTS if it is there, NOT_FOUND if it is
+/* Opens DIR/keel.db; creates it if `make` (KEEL_E_EXISTS if it is there, NOT_FOUND if it is
  * absent otherwise). Loads the state. */
-int manifest_open(struct manifest *m, const char *dir, bool create, bool read_only,
+int manifest_open(struct manifest *m, const char *dir, bool make, bool read_only,
                   struct keel_error *err) K_CHECKED;
 void manifest_close(struct manifest *m);
 int manifest_load_schema(struct manifest *m, struct schema *schema,

@@ -589,13 +589,13 @@ static int build_codes(const struct part *p, struct part_column *c, uint32_t **o
 /* The translation table of a dictionary column; made by the first reader. */
 static int codes_of(const struct part *p, struct part_column *c, const uint32_t **out,
                     struct keel_error *err) {
-    uint32_t *codes = __atomic_load_n(&c->codes, __ATOMIC_ACQUIRE);
+    uint32_t *codes = atomic_load_explicit(&c->codes, memory_order_acquire);
     if (!codes) {
         pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&p->lock;
         pthread_mutex_lock(lock);
         codes = c->codes;
         int code = codes ? 0 : build_codes(p, c, &codes, err);
-        if (code == 0) __atomic_store_n(&c->codes, codes, __ATOMIC_RELEASE);
+        if (code == 0) atomic_store_explicit(&c->codes, codes, memory_order_release);
         pthread_mutex_unlock(lock);
         TRY(code);
     }
