@@ -107,7 +107,7 @@ static void use_dying(uint64_t calls) {
 /* ---- the child ---- */
 
 static const struct db_options OPTIONS = {
-    .store = {.head_rows = 200, .part_rows = 300, .journal = {.file_bytes = 32 << 10}}};
+    .store = {.head_rows = 200, .part_rows = 300, .journal = {.file_bytes = 4096}}};
 
 struct told { /* through the pipe */
     uint32_t batch;

@@ -25,7 +25,7 @@
 enum { BATCHES = 10, PROMISES = 64, PATH_BYTES = TEMP_PATH_MAX + 16, EVERY = 1, NEST_EVERY = 97 };
 
 static const struct history HISTORY = {
-    .seed = 8, .users = 5, .devices = 5, .batch_events = 8, .months = 1};
+    .seed = 8, .users = 5, .devices = 5, .batch_events = 20, .months = 1};
 static const struct store_options OPTIONS = {
     .head_rows = 24, .part_rows = 24, .journal = {.file_bytes = 4096}};
 
@@ -196,10 +196,10 @@ static void cut_power(enum journal_durability durability) {
     struct life *life = test_calloc(1, sizeof *life);
     struct judge *judge = test_calloc(1, sizeof *judge);
     char scratch[TEMP_PATH_MAX];
-    struct disk_plan plan = {.random = 6,
+    struct disk_plan plan = {.random = 2,
                              .seed = number_from("KEEL_SEED", 1),
                              .every = (unsigned)number_from("KEEL_EVERY", EVERY),
-                             .cuts = 4};
+                             .cuts = 2};
     life->options = OPTIONS;
     life->options.journal.durability = durability;
     life->options.journal.interval_ms = 1000000; /* never within the test */
