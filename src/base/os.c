@@ -19,6 +19,7 @@ static int64_t clock_us(clockid_t id) {
     clock_gettime(id, &t);
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
+int64_t thread_cpu_us(void) { return clock_us(CLOCK_THREAD_CPUTIME_ID); }
 static int64_t real_now_us(void) { return clock_us(CLOCK_REALTIME); }
 static int64_t real_monotonic_us(void) { return clock_us(CLOCK_MONOTONIC); }
 

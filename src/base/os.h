@@ -48,6 +48,7 @@ const struct os *os_table(void);
 
 static inline int64_t now_us(void) { return os_table()->now_us(); }
 static inline int64_t now_ms(void) { return now_us() / 1000; }
+int64_t thread_cpu_us(void); /* CPU time of the calling thread: for the cost of a query */
 static inline int64_t monotonic_us(void) { return os_table()->monotonic_us(); }
 
 enum file_open_flags {
