@@ -8,7 +8,7 @@ build_preset = cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log;
 	cmake --build build/$(1)
 test_preset = ctest --preset $(1)
 
-.PHONY: all demo test check format dev asan tsan cov fuzz bench clean help packages dev-packages
+.PHONY: all demo test check format dev asan tsan cov fuzz faults bench clean help packages dev-packages
 
 all: packages ## build/keel, optimised
 	@$(call build_preset,release)
@@ -43,6 +43,9 @@ cov: dev-packages ## test coverage, as build/cov/index.html
 fuzz: dev-packages ## each fuzz target for SECONDS (default 60)
 	@$(call build_preset,fuzz)
 	@tools/fuzz $(SECONDS)
+
+faults: packages ## prove that the tests notice seeded bugs (half an hour)
+	@python3 tests/mutations/run.py
 
 bench: all ## benchmarks against the peers
 	@bench/run
