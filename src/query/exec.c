@@ -7,7 +7,6 @@
 #include "query/exec.h"
 
 #include <stdatomic.h>
-#include <sys/resource.h>
 
 #include "base/os.h"
 #include "query/form.h"
@@ -176,12 +175,7 @@ static void worker_close(struct run *run, struct worker *w) {
     test_scratch_release(&w->scratch);
 }
 
-static double thread_cpu_ms(void) {
-    struct rusage u;
-    if (getrusage(RUSAGE_THREAD, &u) != 0) return 0;
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e3 +
-           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e3;
-}
+static double thread_cpu_ms(void) { return (double)thread_cpu_us() / 1e3; }
 
 static void run_piece(void *ctx, size_t piece, unsigned worker) {
     struct run *run = ctx;
