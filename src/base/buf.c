@@ -145,12 +145,11 @@ const uint8_t *reader_take(struct reader *r, size_t n) {
     if (p) memcpy(&v, p, sizeof v);                                                                \
     return v
 
-uint8_t reader_u8(struct reader *r) { READ_FIXED(uint8_t); }
 uint16_t reader_u16(struct reader *r) { READ_FIXED(uint16_t); }
 uint32_t reader_u32(struct reader *r) { READ_FIXED(uint32_t); }
 uint64_t reader_u64(struct reader *r) { READ_FIXED(uint64_t); }
 
-uint64_t reader_varint(struct reader *r) {
+uint64_t reader_varint_long(struct reader *r) {
     uint64_t v = 0;
     for (int shift = 0; shift < 64; shift += 7) {
         const uint8_t *p = reader_take(r, 1);
@@ -161,13 +160,4 @@ uint64_t reader_varint(struct reader *r) {
     }
     r->bad = true;
     return 0;
-}
-
-struct str reader_str(struct reader *r) {
-    uint64_t n = reader_varint(r);
-    if (n > reader_left(r)) {
-        r->bad = true;
-        return (struct str){NULL, 0};
-    }
-    return (struct str){(const char *)reader_take(r, (size_t)n), (size_t)n};
 }

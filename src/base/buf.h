@@ -59,9 +59,26 @@ static inline struct reader reader_over(const void *p, size_t n) {
 }
 static inline size_t reader_left(const struct reader *r) { return (size_t)(r->end - r->p); }
 const uint8_t *reader_take(struct reader *r, size_t n); /* NULL and bad if fewer are left */
-uint8_t reader_u8(struct reader *r);
+static inline uint8_t reader_u8(struct reader *r) {
+    if (__builtin_expect(!r->bad && r->p < r->end, 1)) return *r->p++;
+    r->bad = true;
+    return 0;
+}
 uint16_t reader_u16(struct reader *r);
 uint32_t reader_u32(struct reader *r);
 uint64_t reader_u64(struct reader *r);
-uint64_t reader_varint(struct reader *r);
-struct str reader_str(struct reader *r); /* varint length, then bytes */
+uint64_t reader_varint_long(struct reader *r);
+static inline uint64_t reader_varint(struct reader *r) { /* most are of one byte */
+    if (__builtin_expect(!r->bad && r->p < r->end && *r->p < 0x80, 1)) return *r->p++;
+    return reader_varint_long(r);
+}
+static inline struct str reader_str(struct reader *r) { /* varint length, then bytes */
+    uint64_t n = reader_varint(r);
+    if (__builtin_expect(r->bad || n > reader_left(r), 0)) {
+        r->bad = true;
+        return (struct str){NULL, 0};
+    }
+    const char *p = (const char *)r->p;
+    r->p += n;
+    return (struct str){p, (size_t)n};
+}

@@ -12,11 +12,12 @@
 
 enum { CACHE_SLOTS = 4096, CACHE_FULL = CACHE_SLOTS / 2, REST_MAX = EVENT_MAX_BYTES };
 
-/* One entry of the batch's table: which column of the head a field goes to. */
+/* One entry of the batch's table: which column of the head a field goes to. Entries stand in the
+ * order in which they were first wanted: the fields of an event are neighbours. */
 struct cached {
-    uint64_t key;               /* 0: empty */
+    uint64_t key;
     struct head_column *column; /* NULL: past a limit of the schema */
-    uint32_t next;              /* the entry that was asked for after this one: a guess */
+    uint32_t next;              /* the entry that was wanted after this one: a guess */
 };
 
 struct cached_stream {
@@ -34,9 +35,9 @@ struct db {
 
     /* Scratch of the one ingesting thread. */
     struct arena names;
-    struct cached *cache;
-    uint32_t cached;
-    uint32_t last; /* entry of the field before */
+    struct cached *cache;  /* [cached], up to CACHE_FULL; the first is nobody's */
+    uint16_t *cache_slots; /* hash table of them, 0 is free */
+    uint32_t cached, last; /* last: entry of the field before */
     struct cached_stream *streams;
     uint32_t cached_streams;
     struct buf rest;
@@ -46,9 +47,11 @@ struct db {
 /* ---- the batch's tables ---- */
 
 static void reset_caches(struct db *db) {
-    memset(db->cache, 0, CACHE_SLOTS * sizeof *db->cache);
+    memset(db->cache_slots, 0, CACHE_SLOTS * sizeof *db->cache_slots);
     memset(db->streams, 0, CACHE_SLOTS * sizeof *db->streams);
-    db->cached = db->cached_streams = db->last = 0;
+    db->cache[0] = (struct cached){0};
+    db->cached = 1;
+    db->cached_streams = db->last = 0;
 }
 
 /* Stream of a list or event name, by the batch's number of the name. -1: past the limit. */
@@ -87,6 +90,13 @@ static struct head_column *add_column(struct db *db, uint32_t stream, struct str
     return head_column(store_head(db->store), &info);
 }
 
+static uint32_t find_column(struct db *db, uint64_t key) {
+    uint32_t i = (uint32_t)hash_mix(key) & (CACHE_SLOTS - 1);
+    while (db->cache_slots[i] && db->cache[db->cache_slots[i]].key != key)
+        i = (i + 1) & (CACHE_SLOTS - 1);
+    return i;
+}
+
 /* The column of a field, or NULL past a limit. SDKs send the fields of an event in the same order
  * every time, so one comparison with the field that followed last time mostly finds it. */
 static inline struct head_column *column_of(struct db *db, uint32_t stream, uint32_t name_number,
@@ -95,15 +105,14 @@ static inline struct head_column *column_of(struct db *db, uint32_t stream, uint
     struct cached *last = &db->cache[db->last];
     uint32_t i = last->next;
     if (db->cache[i].key != key) {
-        i = (uint32_t)hash_mix(key) & (CACHE_SLOTS - 1);
-        while (db->cache[i].key && db->cache[i].key != key) i = (i + 1) & (CACHE_SLOTS - 1);
-        if (!db->cache[i].key) {
+        uint16_t *slot = &db->cache_slots[find_column(db, key)];
+        if (!*slot) {
             struct head_column *column = add_column(db, stream, name, type);
             if (db->cached == CACHE_FULL) return column;
-            db->cached++;
-            db->cache[i] = (struct cached){.key = key, .column = column};
+            *slot = (uint16_t)db->cached++;
+            db->cache[*slot] = (struct cached){.key = key, .column = column};
         }
-        last->next = i;
+        last->next = i = *slot;
     }
     db->last = i;
     return db->cache[i].column;
@@ -115,8 +124,8 @@ static inline void put(struct head *head, struct head_column *c, uint32_t slot,
                        const struct field_view *f) {
     switch (f->type) {
     case VALUE_FALSE:
-    case VALUE_TRUE: head_bool(c, slot, f->type == VALUE_TRUE); break;
-    case VALUE_NUMBER: head_number(c, slot, f->number); break;
+    case VALUE_TRUE: head_bool(head, c, slot, f->type == VALUE_TRUE); break;
+    case VALUE_NUMBER: head_number(head, c, slot, f->number); break;
     case VALUE_STRING:
     case VALUE_JSON: head_string(head, c, slot, f->text); break;
     case VALUE_LIST: break;
@@ -350,7 +359,8 @@ int db_open(const char *dir, const struct db_options *options, struct db **out,
     arena_init(&db->settings, 1 << 20);
     arena_init(&db->names, SIZE_MAX / 2);
     buf_init(&db->rest, REST_MAX);
-    db->cache = k_zalloc(CACHE_SLOTS * sizeof *db->cache);
+    db->cache = k_alloc_array(CACHE_FULL, sizeof *db->cache);
+    db->cache_slots = k_alloc_array(CACHE_SLOTS, sizeof *db->cache_slots);
     db->streams = k_zalloc(CACHE_SLOTS * sizeof *db->streams);
     struct store_client client = {
         .ctx = db, .load = load, .replay = replay, .flush = flush, .flushed = flushed};
@@ -374,6 +384,7 @@ int db_close(struct db *db, struct keel_error *err) {
     arena_release(&db->names);
     buf_release(&db->rest);
     k_free(db->cache);
+    k_free(db->cache_slots);
     k_free(db->streams);
     k_free(db);
     return code;

@@ -556,9 +556,10 @@ static void read_head(const struct batch_reader *b, struct event_view *out) {
     head->key.lo = reader_u64(r);
     head->key.hi = reader_u32(r);
     out->name = read_name(b, r);
-    if (flags & FLAG_USER) head->user_id = reader_str(r);
-    if (flags & FLAG_ANONYMOUS) head->anonymous_id = reader_str(r);
-    if (flags & FLAG_RELATED) head->related_id = reader_str(r);
+    const struct str none = {NULL, 0};
+    head->user_id = flags & FLAG_USER ? reader_str(r) : none;
+    head->anonymous_id = flags & FLAG_ANONYMOUS ? reader_str(r) : none;
+    head->related_id = flags & FLAG_RELATED ? reader_str(r) : none;
     uint64_t fields = reader_varint(r);
     if (fields > EVENT_MAX_FIELDS || head->time_ms < EVENT_MIN_TIME ||
         head->time_ms >= EVENT_MAX_TIME || !(head->user_id.n || head->anonymous_id.n) ||
@@ -580,7 +581,8 @@ int batch_next(struct batch_reader *b, struct event_view *out, struct keel_error
     if (b->r.bad || n > reader_left(&b->r))
         FAIL(err, CORRUPT, "damaged batch: an event runs past the end, %u events left",
              b->events_left);
-    *out = (struct event_view){.r = reader_over(reader_take(&b->r, (size_t)n), (size_t)n)};
+    out->r = reader_over(reader_take(&b->r, (size_t)n), (size_t)n);
+    out->fields_left = out->items_left = out->item_fields_left = 0;
     read_head(b, out);
     if (out->r.bad)
         FAIL(err, CORRUPT, "damaged batch: the head of an event, %u events left", b->events_left);
@@ -588,7 +590,7 @@ int batch_next(struct batch_reader *b, struct event_view *out, struct keel_error
     return 1;
 }
 
-static void read_value(struct event_view *view, struct field_view *out, bool in_item) {
+static inline void read_value(struct event_view *view, struct field_view *out, bool in_item) {
     struct reader *r = &view->r;
     uint64_t items, bits;
     switch (out->type) {
@@ -611,11 +613,13 @@ static void read_value(struct event_view *view, struct field_view *out, bool in_
 }
 
 /* Reads kind, name and value; 0 if damaged. */
-static int read_field(const struct batch_reader *b, struct event_view *view, struct field_view *out,
-                      bool in_item) {
+static inline int read_field(const struct batch_reader *b, struct event_view *view,
+                             struct field_view *out, bool in_item) {
     uint8_t kind = reader_u8(&view->r);
-    *out = (struct field_view){.scope = (enum field_scope)(kind >> 4),
-                               .type = (enum value_type)(kind & 15)};
+    out->scope = (enum field_scope)(kind >> 4);
+    out->type = (enum value_type)(kind & 15);
+    out->items = 0;
+    out->text = (struct str){NULL, 0};
     out->name = read_name(b, &view->r);
     if (kind >> 4 > (in_item ? SCOPE_PROPERTY : SCOPE_CONTEXT)) view->r.bad = true;
     if (!view->r.bad) read_value(view, out, in_item);
@@ -637,15 +641,18 @@ int item_field(const struct batch_reader *b, struct event_view *view, struct fie
     return read_field(b, view, out, true);
 }
 
-int field_next(const struct batch_reader *b, struct event_view *view, struct field_view *out) {
-    for (struct field_view unread; !view->r.bad;) { /* what the caller left of a list */
+/* What the caller left of a list. */
+static void skip_items(const struct batch_reader *b, struct event_view *view) {
+    struct field_view unread;
+    while (!view->r.bad && (view->item_fields_left || view->items_left))
         if (view->item_fields_left)
             item_field(b, view, &unread);
-        else if (view->items_left)
-            item_next(view);
         else
-            break;
-    }
+            item_next(view);
+}
+
+int field_next(const struct batch_reader *b, struct event_view *view, struct field_view *out) {
+    if (view->item_fields_left || view->items_left) skip_items(b, view);
     if (view->r.bad) return 0;
     if (view->fields_left == 0) {
         if (reader_left(&view->r)) view->r.bad = true;

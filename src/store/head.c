@@ -24,22 +24,20 @@ struct head *head_new(struct schema *schema, struct lexicon *(*lexicon_of)(void 
     h->event = k_alloc_array(capacity, sizeof *h->event);
     h->ordinal = k_alloc_array(capacity, sizeof *h->ordinal);
     h->keys = k_alloc_array(capacity, sizeof *h->keys);
+    h->key_index = 1;
+    while (h->key_index < capacity) h->key_index = h->key_index * 2 + 1;
     h->key_mask = 1024;
     while (h->key_mask < capacity / 2) h->key_mask *= 2;
     h->key_slots = k_zalloc(h->key_mask * sizeof *h->key_slots);
     h->key_mask--;
     pthread_mutex_init(&h->tables, NULL);
     arena_init(&h->text, SIZE_MAX / 2);
+    arena_init(&h->chunks, SIZE_MAX / 2);
     return h;
 }
 
 static void column_free(struct head_column *c) {
     if (!c) return;
-    for (uint32_t i = 0; i < c->chunk_count; i++) {
-        if (!c->chunks[i]) continue;
-        k_free(c->chunks[i]->num);
-        k_free(c->chunks[i]);
-    }
     k_free(c->chunks);
     k_free(c->memo);
     k_free(c);
@@ -66,6 +64,7 @@ void head_free(struct head *h) {
     k_free(h->keys);
     k_free(h->key_slots);
     arena_release(&h->text);
+    arena_release(&h->chunks);
     pthread_mutex_destroy(&h->tables);
     k_free(h);
 }
@@ -101,7 +100,7 @@ uint32_t head_row(struct head *h, uint32_t number, int64_t time_ms, uint32_t eve
 }
 
 void head_publish(struct head *h) {
-    K_ASSERT(h->queue_first == h->queue_end && h->late_first == h->late_end);
+    K_ASSERT_OP(h->queue_first, ==, h->queue_end);
     atomic_store(&h->published, h->rows);
 }
 
@@ -131,9 +130,8 @@ static struct memo *memo_new(uint32_t slots) {
 /* A string column keeps the kind it was born with, even if the schema turns it to text meanwhile: a
  * vector has one kind per source. */
 static struct head_column *column_new(struct head *h, const struct column_info *info) {
-    struct head_column *c = k_zalloc(sizeof *c);
-    c->kind = kind_of(info);
-    c->id = info->id;
+    struct head_column *c = k_alloc_aligned(_Alignof(struct head_column), sizeof *c);
+    *c = (struct head_column){.kind = kind_of(info), .id = info->id};
     if (c->kind == VEC_CODE) {
         c->lexicon = h->lexicon_of(h->ctx, info->id);
         c->memo = memo_new(MEMO_FIRST);
@@ -157,29 +155,34 @@ struct head_column *head_column(struct head *h, const struct column_info *info) 
     return c;
 }
 
-static struct head_chunk *chunk_new(struct head_chunk **at, enum vec_kind kind) {
-    struct head_chunk *chunk = k_zalloc(sizeof *chunk);
-    chunk->num = k_alloc(CHUNK_ROWS * value_size(kind));
-    __atomic_store_n(at, chunk, __ATOMIC_RELEASE);
+/* The chunk that holds a slot, made if absent. */
+static struct head_chunk *chunk_at(struct head *h, struct head_column *c, uint32_t slot) {
+    struct head_chunk **at = &c->chunks[slot / CHUNK_ROWS], *chunk = *at;
+    if (!chunk) { /* from an arena: fewer calls, and all gone at once */
+        chunk = arena_alloc(&h->chunks, sizeof *chunk + CHUNK_ROWS * value_size(c->kind));
+        memset(chunk->present, 0, sizeof chunk->present);
+        chunk->num = (double *)(chunk + 1);
+        __atomic_store_n(at, chunk, __ATOMIC_RELEASE);
+    }
+    c->tail = chunk;
+    c->tail_number = slot / CHUNK_ROWS;
     return chunk;
 }
 
-/* The chunk that holds a slot, made if absent. */
-static inline struct head_chunk *chunk_for(struct head_column *c, uint32_t slot) {
-    struct head_chunk **at = &c->chunks[slot / CHUNK_ROWS];
-    return *at ? *at : chunk_new(at, c->kind);
+static inline struct head_chunk *chunk_for(struct head *h, struct head_column *c, uint32_t slot) {
+    return c->tail && c->tail_number == slot / CHUNK_ROWS ? c->tail : chunk_at(h, c, slot);
 }
 
-void head_number(struct head_column *c, uint32_t slot, double v) {
-    struct head_chunk *chunk = chunk_for(c, slot);
+void head_number(struct head *h, struct head_column *c, uint32_t slot, double v) {
+    struct head_chunk *chunk = chunk_for(h, c, slot);
     uint32_t i = slot % CHUNK_ROWS;
     if (chunk->present[i]) return;
     chunk->num[i] = v;
     chunk->present[i] = 1;
 }
 
-void head_bool(struct head_column *c, uint32_t slot, bool v) {
-    struct head_chunk *chunk = chunk_for(c, slot);
+void head_bool(struct head *h, struct head_column *c, uint32_t slot, bool v) {
+    struct head_chunk *chunk = chunk_for(h, c, slot);
     uint32_t i = slot % CHUNK_ROWS;
     if (chunk->present[i]) return;
     chunk->code[i] = v;
@@ -212,19 +215,20 @@ static void memo_grow(struct head_column *c) {
     c->memo = memo_new(c->memo_mask + 1);
 }
 
-static struct memo *memo_of(const struct head_column *c, const struct queued *q) {
-    return &c->memo[q->hash & c->memo_mask & ~(uint64_t)1];
+/* The two slots of a string. */
+static inline struct memo *memo_of(const struct head_column *c, uint64_t hash) {
+    return &c->memo[hash & c->memo_mask & ~(uint64_t)1];
 }
 
-static inline bool memo_is(const struct memo *m, const struct queued *q) {
-    return m->code_plus_1 && m->n == q->text.n && m->word[0] == q->word[0] &&
-           m->word[1] == q->word[1] && m->word[2] == q->word[2] &&
-           (q->text.n <= MEMO_EXACT_BYTES ||
-            str_eq(lexicon_str(q->column->lexicon, m->code_plus_1 - 1), q->text));
+static inline bool memo_is(const struct head_column *c, const struct memo *m, struct str v,
+                           const uint64_t *word) {
+    return m->word[0] == word[0] && m->word[1] == word[1] && m->word[2] == word[2] && m->n == v.n &&
+           m->code_plus_1 &&
+           (v.n <= MEMO_EXACT_BYTES || str_eq(lexicon_str(c->lexicon, m->code_plus_1 - 1), v));
 }
 
 static void memo_add(struct head_column *c, const struct queued *q, uint32_t code, bool known) {
-    struct memo *m = memo_of(c, q);
+    struct memo *m = memo_of(c, q->hash);
     bool lost = m[1].code_plus_1 && known;
     m[1] = m[0];
     m[0] = (struct memo){.word = {q->word[0], q->word[1], q->word[2]},
@@ -233,8 +237,8 @@ static void memo_add(struct head_column *c, const struct queued *q, uint32_t cod
     if (lost && c->memo_lost++ > c->memo_mask) memo_grow(c);
 }
 
-static void settle_late(struct head *h) {
-    const struct queued *q = &h->late[h->late_first++ % LATE_SLOTS];
+static void settle_first(struct head *h) {
+    const struct queued *q = &h->queue[h->queue_first++ % QUEUE_SLOTS];
     struct head_column *c = q->column;
     uint32_t known = lexicon_count(c->lexicon);
     uint32_t code = lexicon_add_hashed(c->lexicon, q->text, q->lexicon_hash);
@@ -250,27 +254,27 @@ static void settle_late(struct head *h) {
     if (q->text.n <= UINT32_MAX) memo_add(c, q, code, code < known);
 }
 
-static void settle_queue(struct head *h) {
-    struct queued *q = &h->queue[h->queue_first++ % QUEUE_SLOTS];
-    const struct memo *m = memo_of(q->column, q);
-    if (memo_is(m, q)) {
-        q->chunk->code[q->at] = m->code_plus_1 - 1;
-    } else if (memo_is(m + 1, q)) {
-        q->chunk->code[q->at] = m[1].code_plus_1 - 1;
-    } else {
-        if (h->late_end - h->late_first == LATE_SLOTS) settle_late(h);
-        q->lexicon_hash = lexicon_prefetch(q->column->lexicon, q->text);
-        h->late[h->late_end++ % LATE_SLOTS] = *q;
-    }
+void head_settle(struct head *h) {
+    while (h->queue_first != h->queue_end) settle_first(h);
 }
 
-void head_settle(struct head *h) {
-    while (h->queue_first != h->queue_end) settle_queue(h);
-    while (h->late_first != h->late_end) settle_late(h);
+static __attribute__((noinline)) void ask_lexicon(struct head *h, struct head_column *c,
+                                                  struct head_chunk *chunk, uint32_t at,
+                                                  struct str v, const uint64_t *word,
+                                                  uint64_t hash) {
+    if (h->queue_end - h->queue_first == QUEUE_SLOTS) settle_first(h);
+    h->queue[h->queue_end++ % QUEUE_SLOTS] =
+        (struct queued){.column = c,
+                        .text = v,
+                        .word = {word[0], word[1], word[2]},
+                        .hash = hash,
+                        .lexicon_hash = lexicon_prefetch(c->lexicon, v),
+                        .chunk = chunk,
+                        .at = at};
 }
 
 void head_string(struct head *h, struct head_column *c, uint32_t slot, struct str v) {
-    struct head_chunk *chunk = chunk_for(c, slot);
+    struct head_chunk *chunk = chunk_for(h, c, slot);
     uint32_t i = slot % CHUNK_ROWS;
     if (chunk->present[i]) return;
     chunk->present[i] = 1;
@@ -278,16 +282,15 @@ void head_string(struct head *h, struct head_column *c, uint32_t slot, struct st
         chunk->text[i] = str_dup(&h->text, v);
         return;
     }
-    if (h->queue_end - h->queue_first == QUEUE_SLOTS) settle_queue(h);
-    struct queued *q = &h->queue[h->queue_end++ % QUEUE_SLOTS];
-    q->column = c;
-    q->text = v;
-    q->chunk = chunk;
-    q->at = i;
-    sample(v, q->word);
-    q->hash = hash_mix(q->word[0] ^ q->word[1] * 0xc2b2ae3d27d4eb4fu ^
-                       q->word[2] * 0x165667b19e3779f9u ^ v.n);
-    __builtin_prefetch(memo_of(c, q));
+    uint64_t word[3];
+    sample(v, word);
+    uint64_t hash = word[0] ^ word[1] * 0xc2b2ae3d27d4eb4fu ^ word[2] * 0x165667b19e3779f9u ^ v.n;
+    hash = (hash ^ hash >> 29) * 0x9e3779b97f4a7c15u >> 32;
+    const struct memo *m = memo_of(c, hash);
+    if (memo_is(c, m, v, word) || memo_is(c, ++m, v, word))
+        chunk->code[i] = m->code_plus_1 - 1;
+    else
+        ask_lexicon(h, c, chunk, i, v, word, hash);
 }
 
 uint32_t head_items(struct head *h, uint32_t item_stream, uint32_t parent, uint32_t count) {
@@ -313,14 +316,21 @@ uint32_t head_items(struct head *h, uint32_t item_stream, uint32_t parent, uint3
 
 static uint64_t key_hash(struct event_key key) { return hash_mix(key.lo ^ key.hi); }
 
-/* The slot of a key, or the empty one where it would go. */
+/* The slot of a key, or the empty one where it would go. What the number of a key leaves of a slot
+ * are bits of its hash: most other keys in the way are told by them, without a look at the key. */
 static uint32_t *key_slot(const struct head *h, struct event_key key) {
-    uint64_t i = key_hash(key) & h->key_mask;
-    for (;; i = (i + 1) & h->key_mask) {
-        uint32_t at = h->key_slots[i];
-        if (!at || (h->keys[at - 1].lo == key.lo && h->keys[at - 1].hi == key.hi))
-            return &h->key_slots[i];
+    uint64_t hash = key_hash(key);
+    uint32_t tag = (uint32_t)(hash >> 32) & ~h->key_index;
+    for (uint64_t i = hash & h->key_mask;; i = (i + 1) & h->key_mask) {
+        uint32_t slot = h->key_slots[i], at = slot & h->key_index;
+        if (!at) return &h->key_slots[i];
+        if ((slot & ~h->key_index) != tag) continue;
+        if (h->keys[at - 1].lo == key.lo && h->keys[at - 1].hi == key.hi) return &h->key_slots[i];
     }
+}
+
+static uint32_t slot_value(const struct head *h, uint32_t k) {
+    return (k + 1) | ((uint32_t)(key_hash(h->keys[k]) >> 32) & ~h->key_index);
 }
 
 void head_prefetch_key(const struct head *h, struct event_key key) {
@@ -336,7 +346,7 @@ static void grow_keys(struct head *h) {
     k_free(h->key_slots);
     h->key_slots = k_zalloc(size * sizeof *h->key_slots);
     h->key_mask = size - 1;
-    for (uint32_t k = 0; k < h->key_count; k++) *key_slot(h, h->keys[k]) = k + 1;
+    for (uint32_t k = 0; k < h->key_count; k++) *key_slot(h, h->keys[k]) = slot_value(h, k);
 }
 
 bool head_add_key(struct head *h, struct event_key key) {
@@ -345,6 +355,6 @@ bool head_add_key(struct head *h, struct event_key key) {
     if (*slot) return false;
     K_ASSERT_OP(h->key_count, <, h->capacity);
     h->keys[h->key_count] = key;
-    *slot = ++h->key_count;
+    *slot = slot_value(h, h->key_count++);
     return true;
 }

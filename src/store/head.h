@@ -41,8 +41,8 @@ head_row_index(const struct head *h); /* of the row just appended: slot of its c
 struct head_column *head_column(struct head *h, const struct column_info *info);
 /* Sets a value of slot `ordinal` of the column's stream (rows: the row index; items: the item). A
  * second value for a slot is ignored: the first wins. The column has the type. */
-void head_number(struct head_column *column, uint32_t slot, double v);
-void head_bool(struct head_column *column, uint32_t slot, bool v);
+void head_number(struct head *h, struct head_column *column, uint32_t slot, double v);
+void head_bool(struct head *h, struct head_column *column, uint32_t slot, bool v);
 /* A string must stay where it is until head_settle, before head_publish. */
 void head_string(struct head *h, struct head_column *column, uint32_t slot, struct str v);
 void head_settle(struct head *h);

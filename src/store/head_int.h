@@ -26,21 +26,23 @@ struct memo {
     uint32_t n, code_plus_1; /* 0: empty */
 };
 
+/* What appending reads lies in one cache line. */
 struct head_column {
-    enum vec_kind kind;
+    _Alignas(64) enum vec_kind kind;
+    uint32_t tail_number;    /* chunk that the last value went to, */
+    struct head_chunk *tail; /* or NULL: the next one mostly goes there, too */
+    struct memo *memo;       /* [memo_mask + 1] of a dictionary column */
+    uint32_t memo_mask, memo_lost;
+    struct lexicon *lexicon;
+    struct head_chunk **chunks;
+    uint32_t chunk_count;
     uint32_t id;
     bool full; /* the schema knows that there are too many strings for a dictionary */
-    struct lexicon *lexicon;
-    struct memo *memo; /* [memo_mask + 1] of a dictionary column */
-    uint32_t memo_mask, memo_lost;
-    uint32_t chunk_count;
-    struct head_chunk **chunks;
 };
 
-/* Strings whose codes are still to be found. The slots of the memo are asked for when a string
- * comes and read when the queue has gone round, some two events later: they are in the cache by
- * then. What the memo does not know waits once more, for the slot of the lexicon. */
-enum { QUEUE_SLOTS = 32, LATE_SLOTS = 8 };
+/* A string that the memo does not know waits here for the slot of the lexicon that was asked for.
+ */
+enum { QUEUE_SLOTS = 8 };
 struct queued {
     struct head_column *column;
     struct str text; /* the caller's */
@@ -73,11 +75,12 @@ struct head {
     struct head_column **columns;
     uint32_t stream_capacity, column_capacity;
     bool items_full;
-    struct queued queue[QUEUE_SLOTS], late[LATE_SLOTS];
-    uint32_t queue_first, queue_end, late_first, late_end; /* counters, modulo the slots */
-    struct arena text;
+    struct queued queue[QUEUE_SLOTS];
+    uint32_t queue_first, queue_end; /* counters, modulo QUEUE_SLOTS */
+    struct arena text, chunks;
     struct event_key *keys; /* [capacity], arrival order                  */
-    uint32_t *key_slots;    /* open addressing, index + 1                 */
+    uint32_t *key_slots;    /* open addressing, index + 1 and hash bits   */
+    uint32_t key_index;     /* mask of index + 1                          */
     uint64_t key_mask;
     uint32_t key_count;
 };

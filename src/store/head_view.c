@@ -16,7 +16,7 @@ struct view_stream {
     uint32_t rows;
     uint32_t *view_row;   /* events: the view row of each                                    */
     uint32_t *block_base; /* events: [blocks + 1] rows before each block                     */
-    uint32_t *slot;       /* items: head slot of each                                        */
+    uint32_t *slot;       /* head slot of each                                               */
     uint64_t *chunk_base; /* items: [parent chunks + 1] items before each chunk of parents   */
     uint32_t parent;      /* items: stream id of the event                                   */
 };
@@ -90,20 +90,48 @@ static bool view_has_column(const struct source *s, uint32_t column) {
     return column < view->column_capacity && view->columns[column];
 }
 
-/* Slot in the head of value k of a stream. */
-static uint32_t slot_of(const struct head_source *v, const struct view_stream *stream, uint32_t k) {
-    if (!stream) return v->row[k]; /* context: rows themselves */
-    return stream->slot ? stream->slot[k] : v->head->ordinal[v->row[stream->view_row[k]]];
+/* Slots in the head of a stream's values, in the view's order. */
+static const uint32_t *slots_of(const struct head_source *v, uint32_t id) {
+    if (id == STREAM_ROWS) return v->row; /* context: rows themselves */
+    return id < v->stream_capacity && v->streams[id] ? v->streams[id]->slot : NULL;
 }
+
+/* A customer's values lie all over the head: without asking ahead each one is a wait for memory. */
+enum { GATHER_AHEAD = 24 };
+
+static inline const struct head_chunk *chunk_of(const struct head_column *c, uint32_t slot) {
+    return __atomic_load_n(&c->chunks[slot / CHUNK_ROWS], __ATOMIC_ACQUIRE);
+}
+
+#define GATHER(type, member, out)                                                                  \
+    static void gather_##member(const struct head_column *c, const uint32_t *slot, uint32_t n,     \
+                                uint64_t *present, type *out) {                                    \
+        for (uint32_t i = 0; i < n; i++) {                                                         \
+            const struct head_chunk *ahead =                                                       \
+                i + GATHER_AHEAD < n ? chunk_of(c, slot[i + GATHER_AHEAD]) : NULL;                 \
+            if (ahead) {                                                                           \
+                __builtin_prefetch(&ahead->present[slot[i + GATHER_AHEAD] % CHUNK_ROWS]);          \
+                __builtin_prefetch(&ahead->member[slot[i + GATHER_AHEAD] % CHUNK_ROWS]);           \
+            }                                                                                      \
+            const struct head_chunk *chunk = chunk_of(c, slot[i]);                                 \
+            uint32_t at = slot[i] % CHUNK_ROWS;                                                    \
+            if (!chunk || !chunk->present[at]) continue;                                           \
+            present[i >> 6] |= (uint64_t)1 << (i & 63);                                            \
+            out[i] = chunk->member[at];                                                            \
+        }                                                                                          \
+    }
+GATHER(double, num, out)
+GATHER(uint32_t, code, out)
+GATHER(struct str, text, out)
+#undef GATHER
 
 static int view_column(const struct source *s, uint32_t column, uint32_t chunk,
                        struct vec_buffer *out, struct keel_error *err) {
     (void)err;
     const struct head_source *v = of(s);
-    uint32_t id = schema_column(v->head->schema, column).stream;
-    const struct view_stream *stream = stream_at(s, id);
-    uint32_t rows = view_stream_rows(s, id), from = chunk * CHUNK_ROWS;
     struct vec *vec = &out->vec;
+    uint32_t id = schema_column(v->head->schema, column).stream;
+    uint32_t rows = view_stream_rows(s, id), from = chunk * CHUNK_ROWS;
     vec->n = rows - from < CHUNK_ROWS ? rows - from : CHUNK_ROWS;
     memset(vec->present, 0, sizeof vec->present);
     if (!view_has_column(s, column)) {
@@ -112,27 +140,14 @@ static int view_column(const struct source *s, uint32_t column, uint32_t chunk,
         return 0;
     }
     const struct head_column *c = v->view->columns[column];
+    const uint32_t *slots = slots_of(v, id);
     vec->kind = c->kind;
     if (c->kind == VEC_NUMBER)
-        vec->num = out->num;
+        gather_num(c, slots + from, vec->n, vec->present, vec->num = out->num);
     else if (c->kind == VEC_TEXT)
-        vec->text = out->text;
+        gather_text(c, slots + from, vec->n, vec->present, vec->text = out->text);
     else
-        vec->code = out->code;
-    for (uint32_t i = 0; i < vec->n; i++) {
-        uint32_t slot = slot_of(v, id == STREAM_ROWS ? NULL : stream, from + i);
-        const struct head_chunk *values =
-            __atomic_load_n(&c->chunks[slot / CHUNK_ROWS], __ATOMIC_ACQUIRE);
-        uint32_t at = slot % CHUNK_ROWS;
-        if (!values || !values->present[at]) continue;
-        bit_set(vec->present, i);
-        if (c->kind == VEC_NUMBER)
-            out->num[i] = values->num[at];
-        else if (c->kind == VEC_TEXT)
-            out->text[i] = values->text[at];
-        else
-            out->code[i] = values->code[at];
-    }
+        gather_code(c, slots + from, vec->n, vec->present, vec->code = out->code);
     return 0;
 }
 
@@ -155,7 +170,7 @@ static int view_items(const struct source *s, uint32_t item_stream, uint32_t chu
     *base = items ? items->chunk_base[chunk] : 0;
     for (uint32_t i = 0; parent && i < CHUNK_ROWS && from + i < parent->rows; i++)
         counts[i] =
-            items ? list_of(v->view->streams[item_stream], slot_of(v, parent, from + i)).count : 0;
+            items ? list_of(v->view->streams[item_stream], parent->slot[from + i]).count : 0;
     return 0;
 }
 
@@ -263,12 +278,12 @@ static void build_items(struct head_source *v, uint32_t id, const struct head_st
     uint64_t total = 0;
     for (uint32_t k = 0; k < parent->rows; k++) {
         if (k % CHUNK_ROWS == 0) out->chunk_base[k / CHUNK_ROWS] = total;
-        total += list_of(items, slot_of(v, parent, k)).count;
+        total += list_of(items, parent->slot[k]).count;
     }
     out->chunk_base[chunks] = total;
     out->slot = k_alloc_array(total, sizeof *out->slot);
     for (uint32_t k = 0; k < parent->rows; k++) {
-        struct head_list list = list_of(items, slot_of(v, parent, k));
+        struct head_list list = list_of(items, parent->slot[k]);
         for (uint32_t i = 0; i < list.count; i++) out->slot[out->rows++] = list.first + i;
     }
     v->streams[id] = out;
@@ -289,6 +304,7 @@ static void build_streams(struct head_source *v) {
         struct view_stream *s = v->streams[id];
         if (!s) continue;
         s->view_row = k_alloc_array(s->rows, sizeof *s->view_row);
+        s->slot = k_alloc_array(s->rows, sizeof *s->slot);
         s->rows = 0;
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -297,6 +313,7 @@ static void build_streams(struct head_source *v) {
                 if (v->streams[id])
                     v->streams[id]->block_base[i / CHUNK_ROWS] = v->streams[id]->rows;
         struct view_stream *s = v->streams[h->event[v->row[i]]];
+        s->slot[s->rows] = h->ordinal[v->row[i]];
         s->view_row[s->rows++] = i;
     }
     for (uint32_t id = 0; id < v->stream_capacity; id++)

@@ -523,6 +523,26 @@ struct gathered {
     struct arena texts;
 };
 
+/* Values `from`..`to` of refs lie in one chunk of one source, whose vector this is. */
+static void gather_run(const struct vec *vec, enum vec_kind kind, const struct lexicon *lexicon,
+                       const struct ref *refs, uint32_t from, uint32_t to, struct gathered *g) {
+    uint32_t count = g->count;
+    for (uint32_t i = from; i < to; i++) {
+        uint32_t at = refs[i].slot % CHUNK_ROWS;
+        if (!bit_get(vec->present, at)) continue;
+        bit_set(g->present, i);
+        if (kind == VEC_NUMBER)
+            g->num[count++] = vec->num[at];
+        else if (kind != VEC_TEXT)
+            g->code[count++] = vec->code[at];
+        else
+            g->text[count++] =
+                str_dup(&g->texts, vec->kind == VEC_TEXT ? vec->text[at]
+                                                         : lexicon_str(lexicon, vec->code[at]));
+    }
+    g->count = count;
+}
+
 static int gather(struct writer *w, uint32_t column, enum vec_kind kind,
                   const struct lexicon *lexicon, const struct ref *refs, uint32_t n,
                   struct gathered *g) {
@@ -530,21 +550,13 @@ static int gather(struct writer *w, uint32_t column, enum vec_kind kind,
     g->n = n;
     g->count = 0;
     arena_release(&g->texts);
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0, end; i < n; i = end) {
         const struct vec *vec;
-        TRY(fetch(w, refs[i].source, column, refs[i].slot / CHUNK_ROWS, &vec));
-        uint32_t at = refs[i].slot % CHUNK_ROWS;
-        if (!bit_get(vec->present, at)) continue;
-        bit_set(g->present, i);
-        if (kind == VEC_NUMBER)
-            g->num[g->count] = vec->num[at];
-        else if (kind != VEC_TEXT)
-            g->code[g->count] = vec->code[at];
-        else
-            g->text[g->count] =
-                str_dup(&g->texts, vec->kind == VEC_TEXT ? vec->text[at]
-                                                         : lexicon_str(lexicon, vec->code[at]));
-        g->count++;
+        uint32_t source = refs[i].source, chunk = refs[i].slot / CHUNK_ROWS;
+        for (end = i + 1; end < n; end++)
+            if (refs[end].source != source || refs[end].slot / CHUNK_ROWS != chunk) break;
+        TRY(fetch(w, source, column, chunk, &vec));
+        gather_run(vec, kind, lexicon, refs, i, end, g);
     }
     return 0;
 }
@@ -622,9 +634,12 @@ static int kind_of(struct writer *w, const struct column_info *c, const struct r
     return 0;
 }
 
+/* A column that turns out to have no value in this part is taken back: *out_any is false. */
 static int write_column(struct writer *w, const struct column_info *c, uint32_t local,
-                        const struct ref *refs, uint32_t rows) {
+                        const struct ref *refs, uint32_t rows, bool *out_any) {
     enum vec_kind kind;
+    const size_t mark = w->directory.n;
+    *out_any = false;
     TRY(kind_of(w, c, refs, &kind));
     struct lexicon *lexicon =
         c->type == COLUMN_STRING ? w->m->env->lexicon_of(w->m->env->ctx, c->id) : NULL;
@@ -640,47 +655,39 @@ static int write_column(struct writer *w, const struct column_info *c, uint32_t 
     for (uint32_t from = 0; from < rows && code == 0; from += CHUNK_ROWS) {
         uint32_t n = rows - from < CHUNK_ROWS ? rows - from : CHUNK_ROWS;
         code = gather(w, c->id, kind, lexicon, refs + from, n, g);
+        *out_any |= g->count > 0;
         if (code == 0 && kind == VEC_CODE) localise(w, g, used, &used_count);
         if (code == 0) code = encode_chunk(w, kind, g);
         if (code == 0) code = put_chunk(w);
     }
-    if (code == 0 && kind == VEC_CODE) code = write_dictionary(w, lexicon, used, used_count);
+    if (code == 0 && !*out_any)
+        w->directory.n = mark; /* empty chunks took no bytes of the file */
+    else if (code == 0 && kind == VEC_CODE)
+        code = write_dictionary(w, lexicon, used, used_count);
     arena_release(&g->texts);
     k_free(g);
     k_free(used);
     return code;
 }
 
-/* Columns that have no value in this part are left out. */
-static int has_values(struct writer *w, uint32_t column, const struct ref *refs, uint32_t rows,
-                      bool *out) {
-    *out = false;
-    for (uint32_t i = 0; i < rows; i++) {
-        const struct source *s = w->m->sources[refs[i].source];
-        const struct vec *vec;
-        if (!s->ops->has_column(s, column)) continue;
-        TRY(fetch(w, refs[i].source, column, refs[i].slot / CHUNK_ROWS, &vec));
-        if (bit_get(vec->present, refs[i].slot % CHUNK_ROWS)) {
-            *out = true;
-            return 0;
-        }
-    }
-    return 0;
+static bool has_column(const struct writer *w, uint32_t column) {
+    for (uint32_t s = 0; s < w->m->source_count; s++)
+        if (w->m->sources[s]->ops->has_column(w->m->sources[s], column)) return true;
+    return false;
 }
 
+/* Columns that have no value in this part are left out. */
 static int write_columns(struct writer *w, uint32_t *out_count) {
     uint32_t n = schema_columns(w->m->env->schema);
     for (uint32_t id = 0; id < n; id++) {
         struct column_info c = schema_column(w->m->env->schema, id);
         uint32_t local = c.stream < w->stream_limit ? w->local_of[c.stream] : UINT32_MAX;
-        if (local == UINT32_MAX) continue;
+        if (local == UINT32_MAX || !has_column(w, id)) continue;
         const struct ref *refs = local ? w->streams[local].refs : w->row_refs;
         uint32_t rows = local ? w->streams[local].rows : w->rows;
         bool any;
-        TRY(has_values(w, id, refs, rows, &any));
-        if (!any) continue;
-        TRY(write_column(w, &c, local, refs, rows));
-        ++*out_count;
+        TRY(write_column(w, &c, local, refs, rows, &any));
+        *out_count += any;
     }
     return 0;
 }
