@@ -4,7 +4,8 @@ find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 
 pkg_check_modules(KEEL_PKG REQUIRED IMPORTED_TARGET
-    sqlite3 libzstd libxxhash simdjson libdeflate zlib libpcre2-8)
+    sqlite3 libzstd libxxhash simdjson libdeflate zlib libpcre2-8
+    libmicrohttpd libcurl libsodium)
 
 # These ship no pkg-config file in Debian 12.
 find_library(KEEL_CSV_LIBRARY csv REQUIRED)

@@ -42,6 +42,7 @@ struct db {
     uint32_t cached_streams;
     struct buf rest;
     struct ingest_counts *counts;
+    uint8_t *fates; /* of the batch's events, or NULL */
 };
 
 /* ---- the batch's tables ---- */
@@ -233,6 +234,7 @@ static int apply_event(struct db *db, const struct batch_reader *batch, struct e
     K_ASSERT(stream > 0);
     int seen = store_seen(db->store, event->head.key, event->head.time_ms, err);
     if (seen < 0) return seen;
+    if (db->fates) *db->fates++ = seen ? INGEST_DUPLICATE : INGEST_ACCEPTED;
     if (seen) {
         db->counts->duplicates++;
         return 0;
@@ -287,9 +289,10 @@ static int apply_events(struct db *db, struct batch_reader *batch, struct keel_e
 }
 
 static int apply_batch(struct db *db, struct str bytes, struct ingest_counts *counts,
-                       struct keel_error *err) {
+                       uint8_t *fates, struct keel_error *err) {
     struct batch_reader batch;
     db->counts = counts;
+    db->fates = fates;
     arena_release(&db->names);
     TRY(batch_open(&batch, bytes, &db->names, err));
     reset_caches(db);
@@ -323,7 +326,7 @@ static int load(void *ctx, struct store *store, sqlite3 *sql, struct keel_error 
 static int replay(void *ctx, struct store *store, struct str batch, struct keel_error *err) {
     struct ingest_counts counts = {0};
     TRY(store_make_room(store, batch_events(batch), err));
-    return apply_batch(ctx, batch, &counts, err);
+    return apply_batch(ctx, batch, &counts, NULL, err);
 }
 
 static int flush(void *ctx, struct store *store, sqlite3 *sql, struct keel_error *err) {
@@ -409,19 +412,29 @@ static void fail_store(struct db *db, int code, const struct keel_error *err) {
     store_fail(db->store, &why);
 }
 
-int db_ingest(struct db *db, struct str batch, struct ingest_counts *counts,
-              struct keel_error *err) {
-    uint64_t position = 0;
+int db_append(struct db *db, struct str batch, struct ingest_counts *counts, uint8_t *fates,
+              uint64_t *out_position, struct keel_error *err) {
     store_ingest_begin(db->store);
     /* Room first: a flush between the journal and the head would count the batch as stored. */
     int code = store_make_room(db->store, batch_events(batch), err);
-    if (code == 0) code = store_journal(db->store, batch, &position, err);
+    if (code == 0) code = store_journal(db->store, batch, out_position, err);
     if (code == 0) {
-        code = apply_batch(db, batch, counts, err);
+        code = apply_batch(db, batch, counts, fates, err);
         if (code < 0) fail_store(db, code, err);
     }
     store_ingest_end(db->store);
-    return code < 0 ? code : store_commit(db->store, position, err);
+    return code;
+}
+
+int db_commit(struct db *db, uint64_t position, struct keel_error *err) {
+    return store_commit(db->store, position, err);
+}
+
+int db_ingest(struct db *db, struct str batch, struct ingest_counts *counts,
+              struct keel_error *err) {
+    uint64_t position;
+    TRY(db_append(db, batch, counts, NULL, &position, err));
+    return db_commit(db, position, err);
 }
 
 int db_flush(struct db *db, struct keel_error *err) {

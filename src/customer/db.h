@@ -34,6 +34,14 @@ int db_init(const char *dir, struct str time_zone, struct str currency,
  * *counts. */
 int db_ingest(struct db *db, struct str batch, struct ingest_counts *counts,
               struct keel_error *err) K_CHECKED;
+
+/* The two halves of db_ingest, so that many batches share one commit: db_append journals and
+ * applies (not durable; visible to snapshots once it is), db_commit returns when everything up to
+ * `position` is on disk. fates: NULL, or room for one enum ingest_fate an event of the batch. */
+enum ingest_fate { INGEST_ACCEPTED = 0, INGEST_DUPLICATE = 1 };
+int db_append(struct db *db, struct str batch, struct ingest_counts *counts, uint8_t *fates,
+              uint64_t *out_position, struct keel_error *err) K_CHECKED;
+int db_commit(struct db *db, uint64_t position, struct keel_error *err) K_CHECKED;
 int db_flush(struct db *db, struct keel_error *err) K_CHECKED;
 
 struct store *db_store(struct db *db);

@@ -6,7 +6,7 @@ from .repo import Problem, line_of
 # Functions that take SQL: name -> which argument. A wrapper of sqlite3 is added here.
 TAKES_SQL = {
     "sqlite3_exec": 1, "sqlite3_prepare": 1, "sqlite3_prepare_v2": 1, "sqlite3_prepare_v3": 1,
-    "sqlite3_get_table": 1,
+    "sqlite3_get_table": 1, "sql_run": 2, "sql_ask": 3, "sql_number": 4,
     "manifest_run": 1, "manifest_prepare": 1,
 }
 LITERAL = re.compile(r'\s*("|[A-Z][A-Z0-9_]*\b\s*("|$))')

@@ -1,0 +1,20 @@
+/* What the resources of the API work on: made by `keel serve`, given to every handler as its ctx.
+ *
+ *   DIR/desk.db   sources, tracking plan, quarantine, webhooks: what people set, beside the events
+ *
+ * Layers: every room above. Threads: the pointers are set before the server starts. */
+#pragma once
+
+struct app {
+    const char *dir;
+    const struct config *config;
+    struct db *db;
+    struct sql *desk;
+    struct server *server;
+    struct sources *sources;       /* write keys and what each may do (source.h)           */
+    struct plan *plan;             /* the tracking plan in force (desk/plan.h)             */
+    struct quarantine *quarantine; /* what broke it (quarantine.h)                         */
+    struct fate *fate;             /* what became of every event (fate.h)                  */
+    struct collector *collector;   /* from a request to the journal (collect.h)            */
+    struct webhooks *webhooks;     /* what goes out (reach/webhook.h)                      */
+};

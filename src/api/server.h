@@ -1,0 +1,140 @@
+/* The HTTP server: one whole request in, one reply out. libmicrohttpd is known to server.c alone.
+ *
+ * A room of the API brings a table of routes; the same table dispatches, writes the OpenAPI
+ * document, and says who may call. A handler gets the whole body (decoded when it came with
+ * Content-Encoding: gzip or deflate), fills request->reply and returns
+ *   0               the reply is ready;
+ *   REQUEST_LATER   somebody else fills it and then calls request_finish, from any thread;
+ *   an error code   the server answers for it: problem details (RFC 9457), or as route->problem
+ *                   says, where SDKs expect another shape.
+ * Handlers run in the threads of the connections (one a processor): they must not wait. What waits
+ * or computes has ROUTE_WORKER and runs in a pool of its own; what waits for the disk is handed to
+ * somebody (REQUEST_LATER).
+ *
+ * Layers: base; above it, one file per resource. Threads: a request belongs to one thread at a
+ * time. Limits: struct server_options; what goes beyond is answered 413, 414, 431, 408 or 503 with
+ * Retry-After, never dropped silently.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/str.h"
+
+enum http_method {
+    HTTP_GET = 1 << 0, /* also answers HEAD */
+    HTTP_POST = 1 << 1,
+    HTTP_PUT = 1 << 2,
+    HTTP_PATCH = 1 << 3,
+    HTTP_DELETE = 1 << 4,
+    HTTP_OPTIONS = 1 << 5,
+};
+
+enum {
+    REQUEST_LATER = 1,
+    REQUEST_MAX_PARTS = 8, /* variable parts of a path                          */
+    REQUEST_PADDING = 64,  /* readable bytes behind the body; the first is '\n' */
+    REPLY_MAX_HEADERS = 16,
+};
+
+struct request;
+typedef int request_handler(struct request *r, void *ctx, struct keel_error *err);
+
+struct reply {
+    int status;                  /* 0: 200                                            */
+    const char *content_type;    /* static; NULL: application/json                    */
+    struct buf body;             /* given back by the server                          */
+    struct reply_stream *stream; /* instead of a body: see request_stream          */
+};
+
+struct request {
+    enum http_method method;
+    struct str path, query; /* as sent; query without '?'                        */
+    struct str body;        /* decoded; at least REQUEST_PADDING bytes readable behind it */
+    struct str parts[REQUEST_MAX_PARTS]; /* values of {…} in the pattern, percent-decoded    */
+    struct str peer; /* address in text; of the first untrusted hop if proxies are trusted */
+    bool local;      /* came through DIR/keel.sock: who may open that owns the data */
+    bool secure;     /* TLS                                               */
+    int64_t received_ms;
+    const struct route *route;
+    struct arena arena; /* until the reply is sent                           */
+    struct reply reply;
+};
+
+/* A header's value as sent, or {NULL, 0}. Names are compared without case. */
+struct str request_header(const struct request *r, const char *name);
+/* A query parameter, decoded into the request's arena; false if absent. */
+bool request_param(struct request *r, const char *name, struct str *out);
+/* Adds a header to the reply; name and value are copied. */
+void reply_header(struct request *r, const char *name, struct str value);
+/* The reply for an error: status of its code, problem details as body. */
+void reply_problem(struct request *r, int code, const struct keel_error *err);
+/* 429 or 503 with Retry-After and X-RateLimit-Reset. */
+void reply_retry(struct request *r, int status, unsigned seconds);
+/* Ends a request that was REQUEST_LATER. */
+void request_finish(struct request *r);
+
+/* A reply without an end: server-sent events. The sender keeps the handle, pushes from any thread,
+ * and must call stream_close once, also when stream_push said that the client is gone. */
+struct reply_stream;
+struct reply_stream *request_stream(struct request *r, size_t max_waiting_bytes);
+/* 0; KEEL_E_CANCELLED: the client is gone; KEEL_E_LIMIT: it reads too slowly, nothing was added. */
+int stream_push(struct reply_stream *s, struct str text) K_CHECKED;
+void stream_close(struct reply_stream *s);
+
+/* ---- routes ---- */
+
+enum route_flags {
+    ROUTE_PUBLIC = 1 << 0, /* no token: collectors, health                                  */
+    ROUTE_WORKER = 1 << 1, /* may compute or wait                                           */
+    ROUTE_HIDDEN = 1 << 2, /* not in the OpenAPI document: aliases                          */
+};
+
+struct route {
+    unsigned methods;    /* enum http_method                                                */
+    const char *pattern; /* "/api/v1/profiles/{id}"; a last part {name...} takes the rest   */
+    request_handler *handle;
+    unsigned flags;
+    const char *tag, *summary; /* of the OpenAPI document                                    */
+    const char *params; /* query parameters, one a line: "limit integer how many rows; …"  */
+    const char *body;   /* JSON schema of the request, or NULL                             */
+    const char *answer; /* JSON schema of the reply, or NULL                               */
+    void (*problem)(struct request *r, int code, const struct keel_error *err); /* NULL: 9457 */
+    int64_t max_body_bytes; /* 0: the server's                                               */
+};
+
+struct server;
+
+struct server_options {
+    struct str listen;       /* "127.0.0.1:7480", "[::]:443"                              */
+    const char *socket_path; /* DIR/keel.sock, or NULL                                    */
+    const char *cert_path, *key_path; /* PEM; both or none                                   */
+    unsigned threads;         /* of connections; 0: one a processor                        */
+    unsigned workers;         /* 0: 4                                                      */
+    unsigned max_connections; /* 0: 1024                                                   */
+    unsigned max_per_address; /* 0: no limit                                               */
+    unsigned idle_seconds;    /* 0: 60; a request must be complete within it, too          */
+    size_t max_body_bytes;    /* 0: 4 MiB, as sent and decoded                             */
+    size_t max_header_bytes;  /* 0: 32 KiB                                                 */
+    size_t max_memory_bytes;  /* of bodies and replies in flight; 0: 256 MiB               */
+    bool trust_proxy;         /* take peer and secure from X-Forwarded-For and -Proto      */
+    /* Who may call a route that is not public: 0, or an error. */
+    int (*authorise)(void *ctx, struct request *r, struct keel_error *err);
+    /* One line a request, after its reply. */
+    void (*log)(void *ctx, const struct request *r, int status, uint64_t bytes, int64_t us);
+    void *ctx;
+};
+
+struct server_stats { /* since the start */
+    uint64_t connections, open_connections, requests, refused, bytes_in, bytes_out;
+    uint64_t memory_bytes, waiting; /* now */
+};
+
+/* Listens and serves; tables end with a route whose pattern is NULL, the list of tables with NULL.
+ * `ctx` is given to every handler. KEEL_E_BUSY if the address is taken. */
+int server_start(const struct server_options *options, const struct route *const *tables, void *ctx,
+                 struct server **out, struct keel_error *err) K_CHECKED;
+/* Takes no new connection, answers what is under way within `grace_ms`, then cuts. */
+void server_stop(struct server *s, unsigned grace_ms);
+unsigned server_port(const struct server *s);
+void server_stats(const struct server *s, struct server_stats *out);
