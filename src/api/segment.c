@@ -24,6 +24,8 @@ enum {
 static const double FIRST_EPOCH_MS = 1e11; /* 1973 in milliseconds; smaller numbers are seconds, */
 static const double FIRST_EPOCH_S = 1e8;   /* 1973 as well; smaller ones are no times at all     */
 
+static const char TOO_LARGE[] = "larger than the limit for one event";
+
 struct segment_reader {
     struct json_tokens *tokens;
     struct arena scratch;
@@ -40,6 +42,7 @@ struct document {
     const uint32_t *context; /* the batch's, or NULL */
     const uint32_t *sent;    /* the batch's sentAt, or NULL */
     uint64_t line, item;
+    struct str write_key; /* of the item at hand */
 };
 
 /* ---- reasons ---- */
@@ -76,6 +79,7 @@ static void refuse(const struct document *d, enum segment_reason reason, const c
         .item = d->item,
         .column = at >= text.p && at <= text.p + text.n ? (uint64_t)(at - text.p) + 1 : 0,
         .text = text,
+        .write_key = d->write_key,
     };
     d->sink->refused(d->sink->ctx, &refusal);
 }
@@ -235,6 +239,8 @@ static bool find_time(struct json_cursor *c, const struct document *d,
         read_time(c, d->reader, object->at[KEY_SENT] ? object->at[KEY_SENT] : d->sent);
     struct moment received = {.known = options->received_ms != 0, .ms = options->received_ms};
     if (!received.known) received = read_time(c, d->reader, object->at[KEY_RECEIVED]);
+    if (!sent.known && !sent.broken && options->client && options->client->sent_ms)
+        sent = (struct moment){.known = true, .ms = options->client->sent_ms};
     bool broken = timestamp.broken || original.broken;
     if (broken || sent.broken || received.broken) c->repaired = true;
     struct moment client = original.known ? original : timestamp;
@@ -297,7 +303,11 @@ static enum segment_reason write_event(struct json_cursor *c, const struct docum
     if (reason != SEGMENT_REASONS) return reason;
     if (!find_time(c, d, object, &time)) return SEGMENT_TIME_TEXT;
     head.time_ms = time.ms;
-    struct segment_event e = {.c = c, .w = w, .object = object, .batch_context = d->context};
+    struct segment_event e = {.c = c,
+                              .w = w,
+                              .object = object,
+                              .batch_context = d->context,
+                              .client = d->options->client};
     e.type = head.type;
     if (head.type == EVENT_TRACK) e.spec1 = segment_rename(&head.name);
     struct str message = read_text(c, object->at[KEY_MESSAGE]);
@@ -309,6 +319,7 @@ static enum segment_reason write_event(struct json_cursor *c, const struct docum
         return SEGMENT_BAD_JSON;
     }
     if (message.n == 0) event_derive_key(w, time.stated);
+    if (e.client) segment_write_client(&e);
     const char *why = event_end(w);
     return why ? reason_of(why) : SEGMENT_REASONS;
 }
@@ -317,21 +328,45 @@ static struct str text_from(const struct json_cursor *c, const uint32_t *start, 
     return (struct str){c->text + *start, (size_t)(end - c->text) - *start};
 }
 
+/* A write key without escapes: scratch lives for one event. */
+static struct str read_write_key(const struct json_cursor *c, const uint32_t *token) {
+    struct json_cursor plain = *c;
+    plain.escapes = false;
+    return read_text(&plain, token);
+}
+
+static bool is_too_large(const struct document *d, struct str text) {
+    uint32_t most = d->options->max_event_bytes;
+    return most && text.n > most;
+}
+
+static void accept(const struct document *d, struct str text, bool repaired) {
+    struct segment_counts *counts = d->sink->counts;
+    counts->accepted++;
+    counts->repaired += repaired;
+    if (!d->sink->accepted) return;
+    struct segment_accepted accepted = {
+        .item = d->item, .text = text, .write_key = d->write_key, .repaired = repaired};
+    d->sink->accepted(d->sink->ctx, &accepted);
+}
+
 /* Takes the event at the cursor, whose text ends before `end`. Negative: it is broken JSON, to be
  * refused by the caller together with the rest of its document. */
-static int take_event(struct json_cursor *c, const struct document *d,
+static int take_event(struct json_cursor *c, struct document *d,
                       const struct segment_object *object, const char *end) {
-    struct segment_counts *counts = d->sink->counts;
+    struct str text = text_from(c, object->start, end);
+    bool too_large = is_too_large(d, text);
     c->repaired = false;
-    enum segment_reason reason = write_event(c, d, object);
+    d->write_key = read_write_key(c, object->at[KEY_WRITE_KEY]);
+    enum segment_reason reason = too_large ? SEGMENT_LARGE : write_event(c, d, object);
     if (reason == SEGMENT_REASONS) {
-        counts->accepted++;
-        counts->repaired += c->repaired;
+        accept(d, text, c->repaired);
     } else if (!c->error) { /* what was skipped of it must be JSON, too */
         c->at = object->start;
         cursor_check(c);
-        if (!c->error) refuse(d, reason, NULL, text_from(c, object->start, end), NULL);
+        if (!c->error) refuse(d, reason, too_large ? TOO_LARGE : NULL, text, NULL);
     }
+    d->write_key = (struct str){"", 0};
     arena_rewind(&d->reader->scratch, d->reader->empty);
     return c->error ? -1 : 0;
 }
@@ -383,9 +418,7 @@ static int take_events(struct json_cursor *c, struct document *d, const char *en
     if (cursor_peek(c) == '[') return take_items(c, d) < 0 ? -1 : check_end(c, end);
     if (find_keys(c, &object) < 0 || check_end(c, end) < 0) return -1;
     const uint32_t *behind = c->at, *batch = object.at[KEY_BATCH];
-    struct json_cursor plain = *c; /* the write key without escapes: scratch lives for one event */
-    plain.escapes = false;
-    *write_key = read_text(&plain, object.at[KEY_WRITE_KEY]);
+    *write_key = read_write_key(c, object.at[KEY_WRITE_KEY]);
     if (batch && c->text[*batch] == '[') {
         if (check_envelope(c, &object) < 0) return -1;
         d->context = object.at[KEY_CONTEXT];

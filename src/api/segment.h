@@ -32,10 +32,16 @@
  * version, writeKey, projectId, and of context.library all but name and version. context.traits of
  * identify and group is left out where it equals traits.
  *
- * Layers: json_cursor.h, base, store/event.h. Threads: a reader has one owner. Limits: event.h's.
+ * Requests. context.ip is what the source's policy keeps of it. Where the event names no ip or no
+ * userAgent, those of the connection are taken if it is the customer's own (client.h); the address
+ * also if context.direct is true. context.bot is true if the user agent is a bot's.
+ *
+ * Layers: json_cursor.h, client.h, base, store/event.h. Threads: a reader has one owner. Limits:
+ * event.h's.
  */
 #pragma once
 
+#include "api/client.h"
 #include "base/error.h"
 #include "base/str.h"
 #include "store/event.h"
@@ -54,6 +60,8 @@ struct segment_options {
     int type;            /* enum event_type given by the request's path, or SEGMENT_ANY_TYPE    */
     int64_t now_ms;      /* for events without any time, and to bound future ones; 0: unknown   */
     int64_t received_ms; /* when the request came in; 0: unknown, the line's own receivedAt holds */
+    const struct client *client; /* who sent the request; NULL for files                        */
+    uint32_t max_event_bytes;    /* of its JSON; 0: only the limits of event.h                  */
 };
 
 struct segment_counts {
@@ -65,14 +73,25 @@ uint64_t segment_refused_total(const struct segment_counts *counts);
 
 struct segment_refusal {
     enum segment_reason reason;
-    const char *detail; /* static text, more precise than the reason's          */
-    uint64_t line;      /* of a file, from 1; 0: a body                         */
-    uint64_t item;      /* place in its batch, from 0                           */
-    uint64_t column;    /* byte in `text` where it went wrong, from 1; 0: whole */
-    struct str text;    /* the event's JSON                                     */
+    const char *detail;   /* static text, more precise than the reason's          */
+    uint64_t line;        /* of a file, from 1; 0: a body                         */
+    uint64_t item;        /* place in its batch, from 0                           */
+    uint64_t column;      /* byte in `text` where it went wrong, from 1; 0: whole */
+    struct str text;      /* the event's JSON                                     */
+    struct str write_key; /* the event's own, or empty */
 };
-/* When a batch turns out to be no JSON, items may have been reported that came before the fault. */
+
+/* An event that was added to the batch. */
+struct segment_accepted {
+    uint64_t item;        /* place in its batch, from 0 */
+    struct str text;      /* its JSON                   */
+    struct str write_key; /* its own, or empty          */
+    bool repaired;
+};
+/* When a batch turns out to be no JSON, items may have been reported that came before the fault:
+ * those accepted are taken back. */
 typedef void segment_refused_fn(void *ctx, const struct segment_refusal *refusal);
+typedef void segment_accepted_fn(void *ctx, const struct segment_accepted *accepted);
 
 /* Where events, counts and refusals go. */
 struct segment_sink {
@@ -80,6 +99,7 @@ struct segment_sink {
     struct segment_counts *counts;
     segment_refused_fn *refused; /* may be NULL */
     void *ctx;
+    segment_accepted_fn *accepted; /* may be NULL */
 };
 
 struct segment_reader;

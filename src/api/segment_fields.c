@@ -229,7 +229,30 @@ static bool repeats_traits(const struct segment_event *e, const uint32_t *start)
     return str_eq(left, right);
 }
 
-static void write_context(struct fields *f, const struct segment_event *e, const uint32_t *start) {
+/* The members of the context that a request adds to where they are missing, or whose value is the
+ * policy's. False: the member is an ordinary one. */
+static bool write_client_member(struct fields *f, struct segment_event *e, struct str key) {
+    struct json_cursor *c = f->c;
+    char out[CLIENT_ADDRESS_BYTES];
+    if (key.n == 6 && str_eq(key, STR("direct"))) {
+        e->direct |= cursor_peek(c) == 't';
+        return false;
+    }
+    if (cursor_peek(c) != '"') return false;
+    if (key.n == 9 && str_eq(key, STR("userAgent"))) {
+        if (!e->has_user_agent) e->user_agent = cursor_string_at(c, c->at);
+        e->has_user_agent = true;
+        return false;
+    }
+    if (key.n != 2 || !str_eq(key, STR("ip"))) return false;
+    e->has_address = true;
+    struct str kept = client_address(e->client->ip, cursor_string_at(c, c->at), out);
+    if (kept.n) event_string(f->w, f->scope, key, kept);
+    c->at++;
+    return true;
+}
+
+static void write_context(struct fields *f, struct segment_event *e, const uint32_t *start) {
     struct str key = {"", 0};
     f->c->at = start;
     if (cursor_peek(f->c) != '{') {
@@ -242,10 +265,24 @@ static void write_context(struct fields *f, const struct segment_event *e, const
         else if (str_eq(key, STR("integrations")) || str_eq(key, STR("_metadata")) ||
                  (str_eq(key, STR("traits")) && repeats_traits(e, f->c->at)))
             cursor_check(f->c);
-        else
+        else if (!e->client || !write_client_member(f, e, key))
             write_value(f, key, 1);
         if (f->c->error) return;
     }
+}
+
+void segment_write_client(struct segment_event *e) {
+    const struct client *client = e->client;
+    char out[CLIENT_ADDRESS_BYTES];
+    if (!e->has_user_agent && client->own && client->user_agent.n) {
+        e->user_agent = client->user_agent;
+        event_string(e->w, SCOPE_CONTEXT, STR("userAgent"), e->user_agent);
+    }
+    if (e->user_agent.n && client_is_bot(e->user_agent))
+        event_bool(e->w, SCOPE_CONTEXT, STR("bot"), true);
+    if (e->has_address || !(client->own || e->direct)) return;
+    struct str kept = client_address(client->ip, client->address, out);
+    if (kept.n) event_string(e->w, SCOPE_CONTEXT, STR("ip"), kept);
 }
 
 /* A top-level value that is no part of its kind of event, or that nobody knows. */
@@ -292,7 +329,7 @@ static void write_part(struct fields *f, const uint32_t *start, struct str name,
         write_value(f, name, 1);
 }
 
-void segment_write_fields(const struct segment_event *e) {
+void segment_write_fields(struct segment_event *e) {
     const uint32_t *const *at = e->object->at;
     char name[NAME_SPACE];
     struct fields f = {.c = e->c, .w = e->w, .spec1 = e->spec1, .name = name};

@@ -36,8 +36,10 @@ static void refuse_long_line(struct reading *r, struct str start) {
 static int read_blocks(struct reading *r, struct keel_error *err) {
     size_t full = r->file->batch_bytes ? r->file->batch_bytes : SEGMENT_FILE_BATCH_BYTES;
     if (full > MAX_BATCH_BYTES) full = MAX_BATCH_BYTES;
-    const struct segment_sink sink = {&r->writer, &r->counts->events, r->file->refused,
-                                      r->file->ctx};
+    const struct segment_sink sink = {.writer = &r->writer,
+                                      .counts = &r->counts->events,
+                                      .refused = r->file->refused,
+                                      .ctx = r->file->ctx};
     for (;;) {
         struct str lines;
         int result = input_read_lines(r->in, BLOCK_BYTES, &lines, err);

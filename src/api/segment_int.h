@@ -46,6 +46,10 @@ struct segment_event {
     const uint32_t *batch_context; /* or NULL */
     enum event_type type;
     enum segment_spec1 spec1;
+    const struct client *client; /* or NULL: no request */
+    /* What segment_write_fields has found in the context. */
+    struct str user_agent;
+    bool has_user_agent, has_address, direct;
 };
 
 enum segment_key segment_key_of(struct str key);
@@ -54,4 +58,8 @@ enum segment_key segment_key_of(struct str key);
 enum segment_spec1 segment_rename(struct str *name);
 
 /* Writes all fields of the event that is open in e->w; e->c->error tells of broken JSON. */
-void segment_write_fields(const struct segment_event *e);
+void segment_write_fields(struct segment_event *e);
+
+/* Then, of a request: what the connection adds. Behind event_derive_key: an event that is sent
+ * again by another way is the same. */
+void segment_write_client(struct segment_event *e);

@@ -10,13 +10,14 @@
  *
  * A reload happens within SOURCE_RELOAD_MS of a change, and at once when an unknown key comes.
  *
- * Layers: base. Threads: sources_* may be called by all threads; source_* (the tables) by all that
- * may use the connection. Limits: SOURCE_MAX_*.
+ * Layers: base, client.h. Threads: sources_* may be called by all threads; source_* (the tables) by
+ * all that may use the connection. Limits: SOURCE_MAX_*.
  */
 #pragma once
 
 #include <stdatomic.h>
 
+#include "api/client.h"
 #include "base/sql.h"
 
 enum {
@@ -30,9 +31,7 @@ enum {
 };
 #define SOURCE_GRACE_MS (INT64_C(30) * 24 * 3600 * 1000) /* how long a rotated key still works */
 
-/* What becomes of the address that an event came from, or names as context.ip. */
-enum source_ip { SOURCE_IP_KEEP, SOURCE_IP_TRUNCATE, SOURCE_IP_DROP, SOURCE_IP_POLICIES };
-const char *source_ip_text(enum source_ip policy); /* "keep", "truncate", "drop" */
+const char *source_ip_text(enum client_ip policy); /* "keep", "truncate", "drop" */
 
 /* How much a source has sent: changes all the time, and outlives changes of the source. */
 struct source_meter {
@@ -45,7 +44,7 @@ struct source {
     struct str origins; /* allowed, with spaces between; "": any. "https://*.shop.example" */
     int64_t rate;       /* events a second; 0: no limit                                    */
     int64_t burst;      /* events at once beyond it; 0: rate                               */
-    enum source_ip ip;
+    enum client_ip ip;  /* of the address that an event came from, or names */
     bool enabled, strict, archive;
     int64_t created_ms;
     struct source_meter *meter;
@@ -84,7 +83,7 @@ struct source_settings {
     struct str name, key; /* key "": a new random one */
     struct str origins;
     int64_t rate, burst;
-    enum source_ip ip;
+    enum client_ip ip; /* of the address that an event came from, or names */
     bool strict, archive;
 };
 /* KEEL_E_EXISTS: the name or the key is taken. KEEL_E_INVALID says what is wrong. *key (at least

@@ -49,7 +49,7 @@ static struct result run(struct segment_reader *reader, struct str text, bool bo
                                                    .now_ms = INT64_C(1750000000000)};
     struct result result = {.counts = {0}};
     struct batch_writer w;
-    struct segment_sink sink = {&w, &result.counts, note, NULL};
+    struct segment_sink sink = {.writer = &w, .counts = &result.counts, .refused = note};
     struct str write_key;
     batch_writer_init(&w);
     buf_init(&result.batch, BATCH_MAX_BYTES + 64);

@@ -110,7 +110,8 @@ static void note_refusal(void *ctx, const struct segment_refusal *r) {
 
 const char *read_as(struct run *run, struct str text, bool body) {
     struct buf batch;
-    struct segment_sink sink = {&run->writer, &run->counts, note_refusal, run};
+    struct segment_sink sink = {
+        .writer = &run->writer, .counts = &run->counts, .refused = note_refusal, .ctx = run};
     buf_init(&batch, BATCH_MAX_BYTES + 64);
     buf_clear(&run->text);
     buf_clear(&run->out);
