@@ -37,8 +37,10 @@ static int compact(struct db *db, struct output *out, struct keel_error *err) {
     store_ingest_end(db_store(db));
     TRY(merged);
     store_stats(db_store(db), &after);
-    output_printf(out, "%d months rewritten: %llu parts, %llu bytes (before: %llu, %llu)\n", merged,
-                  (unsigned long long)after.parts, (unsigned long long)after.part_bytes,
+    output_count(out, (uint64_t)merged, "month");
+    output_text(out, " rewritten: ");
+    output_count(out, after.parts, "part");
+    output_printf(out, ", %llu bytes (before: %llu, %llu)\n", (unsigned long long)after.part_bytes,
                   (unsigned long long)before.parts, (unsigned long long)before.part_bytes);
     return 0;
 }

@@ -129,14 +129,20 @@ static int run(int argc, char **argv, struct keel_error *err) {
     }
     if (!sums.faults) check_opening(dirs.word[0], &sums, &printing);
     if (args.sizes) print_sizes(&printing, sums.rows);
-    output_printf(&out,
-                  "%s: %llu parts, %llu events, %llu bytes; %llu journal records; %llu faults\n",
-                  dirs.word[0], (unsigned long long)sums.parts, (unsigned long long)sums.rows,
-                  (unsigned long long)sums.bytes, (unsigned long long)sums.journal_records,
-                  (unsigned long long)sums.faults);
+    output_printf(&out, "%s: ", dirs.word[0]);
+    output_count(&out, sums.parts, "part");
+    output_text(&out, ", ");
+    output_count(&out, sums.rows, "event");
+    output_text(&out, ", ");
+    output_count(&out, sums.bytes, "byte");
+    output_text(&out, "; ");
+    output_count(&out, sums.journal_records, "journal record");
+    output_text(&out, "; ");
+    output_count(&out, sums.faults, "fault");
+    output_char(&out, '\n');
     TRY(output_close(&out, err));
     if (sums.faults)
-        FAIL(err, CORRUPT, "doctor: %llu faults in %s", (unsigned long long)sums.faults,
-             dirs.word[0]);
+        FAIL(err, CORRUPT, "doctor: %llu fault%s in %s", (unsigned long long)sums.faults,
+             sums.faults == 1 ? "" : "s", dirs.word[0]);
     return 0;
 }

@@ -148,17 +148,21 @@ static int import_file(struct import *im, const char *path, struct keel_error *e
 }
 
 static void report(const struct import *im, struct output *o) {
-    output_printf(o, "%llu %s read: %llu events, %llu new, %llu known already",
-                  (unsigned long long)im->read, im->map ? "rows" : "lines",
-                  (unsigned long long)im->counts.events, (unsigned long long)im->counts.accepted,
+    output_count(o, im->read, im->map ? "row" : "line");
+    output_text(o, " read: ");
+    output_count(o, im->counts.events, "event");
+    output_printf(o, ", %llu new, %llu known already", (unsigned long long)im->counts.accepted,
                   (unsigned long long)im->counts.duplicates);
     if (im->repaired) output_printf(o, ", %llu repaired", (unsigned long long)im->repaired);
-    output_text(o, "\n");
-    if (im->no_rule)
-        output_printf(o, "%llu rows met no rule of the map\n", (unsigned long long)im->no_rule);
+    output_char(o, '\n');
+    if (im->no_rule) {
+        output_count(o, im->no_rule, "row");
+        output_text(o, " met no rule of the map\n");
+    }
     if (im->counts.residual)
-        output_printf(o, "%llu properties beyond the limits are kept as JSON\n",
-                      (unsigned long long)im->counts.residual);
+        output_printf(o, "%llu %s beyond the limits kept as JSON\n",
+                      (unsigned long long)im->counts.residual,
+                      im->counts.residual == 1 ? "property" : "properties");
     if (!im->rejects.total) return;
     output_printf(o, "%llu refused, see %s:\n", (unsigned long long)im->rejects.total,
                   im->rejects.path);
@@ -170,7 +174,7 @@ static void report(const struct import *im, struct output *o) {
 
 static int import_all(struct import *im, const struct operands *files, struct keel_error *err) {
     int code = 0;
-    progress_start(&im->progress, "importing", "events", 0, im->args.quiet);
+    progress_start(&im->progress, "importing", "event", 0, im->args.quiet);
     for (int i = 0; i < files->n && code == 0; i++) code = import_file(im, files->word[i], err);
     if (code == 0) code = rejects_flush(&im->rejects, err);
     if (code == 0) code = db_flush(im->db, err);

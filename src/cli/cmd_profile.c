@@ -2,28 +2,31 @@
  * Layers: timeline.h, db.h, options.h. Threads: none. */
 #include <stdlib.h>
 
+#include "cli/fold.h"
 #include "cli/options.h"
 #include "cli/output.h"
-#include "cli/table.h"
 #include "customer/timeline.h"
 
 enum { FORMAT_TEXT, FORMAT_JSON, MOST_TRAITS = 1000 };
 
 struct args {
-    const char *data;
+    const char *data, *at;
     int format;
-    int64_t limit, at_ms;
+    int64_t limit, width;
 };
 
 static const struct option OPTIONS[] = {
     {"data", OPTION_TEXT, offsetof(struct args, data), "DIR", "the data directory", NULL, true, 0,
      0},
-    {"at", OPTION_DATE, offsetof(struct args, at_ms), "TIME", "as of that moment; default now",
-     NULL, false, 0, 0},
+    {"at", OPTION_TEXT, offsetof(struct args, at), "TIME",
+     "as of that moment, as 2011-12-10 or a time; default now", NULL, false, 0, 0},
     {"format", OPTION_CHOICE, offsetof(struct args, format), "F", "text or json; default text",
      "text|json", false, 0, 0},
     {"limit", OPTION_INTEGER, offsetof(struct args, limit), "N",
      "newest events of the timeline; default 20", NULL, false, 0, TIMELINE_MAX},
+    {"width", OPTION_INTEGER, offsetof(struct args, width), "N",
+     "fold lines of text at N columns; default the terminal's width, else whole lines", NULL, false,
+     FOLD_WIDTH_MIN, 10000},
     {0},
 };
 
@@ -158,15 +161,20 @@ static void add_edge(void *ctx, const struct edge *edge) {
 static int load(struct profile *p, const char *who, const struct args *args,
                 struct keel_error *err) {
     struct snapshot *snap;
+    int64_t at_ms = INT64_MAX;
+    if (args->at && !time_parse(str_from(args->at), db_zone(p->db), &at_ms))
+        FAIL(err, INVALID, "--at %.100s: not a time; write 2011-12-10 or 2011-12-10T12:50",
+             args->at);
     p->customer = db_find_customer(p->db, str_from(who));
     if (p->customer == NUMBER_NONE)
-        FAIL(err, NOT_FOUND, "profile: nobody has the identifier %.300s", who);
+        FAIL(err, NOT_FOUND, "profile: nobody has the identifier %.300s%s", who,
+             strchr(who, '=') ? "" : "; write user_id=ID or anonymous_id=ID");
     p->id = identity_id(db_identity(p->db), p->customer, &p->kind);
     struct edges list = {.p = p};
     identity_edges(db_identity(p->db), p->kind, p->id, add_edge, &list);
     TRY(snapshot_open(db_store(p->db), &snap, err));
-    int code = timeline_read(p->db, snap, p->customer, args->at_ms, TIMELINE_MAX, &p->arena,
-                             &p->timeline, err);
+    int code =
+        timeline_read(p->db, snap, p->customer, at_ms, TIMELINE_MAX, &p->arena, &p->timeline, err);
     snapshot_close(snap);
     if (code == 0) {
         count_events(p);
@@ -177,41 +185,90 @@ static int load(struct profile *p, const char *who, const struct args *args,
 
 /* ---- as text ---- */
 
-static void print_text(const struct profile *p, const struct args *args, struct output *o) {
-    char time[TIME_TEXT_MAX];
-    const struct time_zone *zone = db_zone(p->db);
-    output_printf(o, "%s %.*s (customer %u)\n", p->kind == ID_USER ? "user" : "anonymous",
-                  STR_ARG(p->id), p->customer);
-    output_text(o, "\nidentifiers\n");
-    output_printf(o, "  %s %.*s\n", p->kind == ID_USER ? "user_id" : "anonymous_id",
-                  STR_ARG(p->id));
+/* Lines are put together in a buffer: names and values have any length. */
+struct page {
+    struct output *o;
+    struct buf line;
+    unsigned width;
+};
+
+static void page_end(struct page *t) {
+    fold_line(t->o, buf_str(&t->line), t->width, 6);
+    buf_clear(&t->line);
+}
+
+static void page_time(struct page *t, const struct time_zone *zone, int64_t ms) {
+    char text[TIME_TEXT_MAX];
+    (void)!buf_add(&t->line, text, time_format(zone, ms, text));
+}
+
+static void page_identifiers(struct page *t, const struct profile *p,
+                             const struct time_zone *zone) {
+    (void)!buf_printf(&t->line, "  %s ", p->kind == ID_USER ? "user_id" : "anonymous_id");
+    (void)!buf_add_str(&t->line, p->id);
+    page_end(t);
     for (uint32_t i = 0; i < p->edge_count; i++) {
         const struct edge *e = &p->edges[i];
-        size_t n = time_format(zone, e->time_ms, time);
-        output_printf(o, "  anonymous_id %.*s, %s %.*s\n", STR_ARG(e->anonymous_id),
-                      e->kind == EDGE_ALIAS      ? "named by an alias on"
-                      : e->kind == EDGE_CONFLICT ? "named by an alias, but a user of its own, on"
-                                                 : "first seen together on",
-                      (int)n, time);
+        (void)!buf_add_text(&t->line, "  anonymous_id ");
+        (void)!buf_add_str(&t->line, e->anonymous_id);
+        (void)!buf_add_text(&t->line, e->kind == EDGE_ALIAS ? ", named by an alias on "
+                                      : e->kind == EDGE_CONFLICT
+                                          ? ", named by an alias, but a user of its own, on "
+                                          : ", first seen together on ");
+        page_time(t, zone, e->time_ms);
+        page_end(t);
     }
-    output_text(o, "\ntraits\n");
-    for (uint32_t i = 0; i < p->trait_count; i++)
-        output_printf(o, "  %.*s  %.*s\n", STR_ARG(p->traits[i].name), STR_ARG(p->traits[i].json));
-    if (!p->trait_count) output_text(o, "  none\n");
-    output_printf(o, "\nevents: %llu\n", (unsigned long long)p->timeline.total);
+}
+
+static void page_totals(struct page *t, const struct profile *p, const struct time_zone *zone) {
+    output_printf(t->o, "\nevents: %llu\n", (unsigned long long)p->timeline.total);
     for (uint32_t i = 0; i < p->total_count; i++) {
-        size_t n = time_format(zone, p->totals[i].last_ms, time);
-        output_printf(o, "  %8llu  %.*s, last %.*s\n", (unsigned long long)p->totals[i].count,
-                      STR_ARG(label(p->totals[i].name)), (int)n, time);
+        (void)!buf_printf(&t->line, "  %8llu  ", (unsigned long long)p->totals[i].count);
+        (void)!buf_add_str(&t->line, label(p->totals[i].name));
+        (void)!buf_add_text(&t->line, ", last ");
+        page_time(t, zone, p->totals[i].last_ms);
+        page_end(t);
     }
-    uint32_t shown = p->timeline.count < args->limit ? p->timeline.count : (uint32_t)args->limit;
-    output_printf(o, "\ntimeline, the newest %u\n", shown);
+}
+
+static void page_timeline(struct page *t, const struct profile *p, uint32_t shown,
+                          const struct time_zone *zone) {
+    output_printf(t->o, "\ntimeline, the newest %u\n", shown);
     for (uint32_t i = p->timeline.count; i-- > p->timeline.count - shown;) {
         const struct timeline_event *e = &p->timeline.events[i];
-        size_t n = time_format(zone, e->time_ms, time);
-        output_printf(o, "  %.*s  %.*s  %.*s\n", (int)n, time, STR_ARG(label(e->name)),
-                      STR_ARG(e->properties));
+        (void)!buf_add_text(&t->line, "  ");
+        page_time(t, zone, e->time_ms);
+        (void)!buf_add_text(&t->line, "  ");
+        (void)!buf_add_str(&t->line, label(e->name));
+        (void)!buf_add_text(&t->line, "  ");
+        (void)!buf_add_str(&t->line, e->properties);
+        page_end(t);
     }
+}
+
+static void print_text(const struct profile *p, const struct args *args, struct output *o) {
+    const struct time_zone *zone = db_zone(p->db);
+    struct page t = {.o = o, .width = args->width ? (unsigned)args->width : fold_width(o)};
+    buf_init(&t.line, FOLD_LINE_BYTES);
+    (void)!buf_add_text(&t.line, p->kind == ID_USER ? "user " : "anonymous ");
+    (void)!buf_add_str(&t.line, p->id);
+    (void)!buf_printf(&t.line, " (customer %u)", p->customer);
+    page_end(&t);
+    output_text(o, "\nidentifiers\n");
+    page_identifiers(&t, p, zone);
+    output_text(o, "\ntraits\n");
+    for (uint32_t i = 0; i < p->trait_count; i++) {
+        (void)!buf_add_text(&t.line, "  ");
+        (void)!buf_add_str(&t.line, p->traits[i].name);
+        (void)!buf_add_text(&t.line, "  ");
+        (void)!buf_add_str(&t.line, p->traits[i].json);
+        page_end(&t);
+    }
+    if (!p->trait_count) output_text(o, "  none\n");
+    page_totals(&t, p, zone);
+    page_timeline(
+        &t, p, p->timeline.count < args->limit ? p->timeline.count : (uint32_t)args->limit, zone);
+    buf_release(&t.line);
 }
 
 /* ---- as JSON ---- */
@@ -287,7 +344,7 @@ static int print_json(const struct profile *p, const struct args *args, struct o
 }
 
 static int run(int argc, char **argv, struct keel_error *err) {
-    struct args args = {.limit = 20, .at_ms = INT64_MAX};
+    struct args args = {.limit = 20};
     struct operands who;
     TRY(options_parse(&cmd_profile, argc, argv, &args, &who, err));
     struct db_options options = {.store = {.read_only = true}};

@@ -11,23 +11,29 @@
 #include "cli/table.h"
 #include "query/exec.h"
 #include "query/parse.h"
+#include "query/query_json.h"
+
+enum print { PRINT_NOTHING = -1, PRINT_TEXT, PRINT_JSON };
 
 struct args {
     const char *data, *at;
     int format; /* enum table_style */
+    int print;  /* enum print */
     int64_t threads;
     bool explain;
 };
 
 static const struct option OPTIONS[] = {
-    {"data", OPTION_TEXT, offsetof(struct args, data), "DIR", "the data directory", NULL, true, 0,
-     0},
+    {"data", OPTION_TEXT, offsetof(struct args, data), "DIR",
+     "the data directory (required, but for --print)", NULL, false, 0, 0},
     {"at", OPTION_TEXT, offsetof(struct args, at), "TIME",
      "ask as of that moment, as 2011-12-10 or a time; default now", NULL, false, 0, 0},
     {"format", OPTION_CHOICE, offsetof(struct args, format), "F", "table, json or csv",
      TABLE_STYLES, false, 0, 0},
     {"threads", OPTION_INTEGER, offsetof(struct args, threads), "N",
      "how many threads; default one a processor", NULL, false, 1, 1024},
+    {"print", OPTION_CHOICE, offsetof(struct args, print), "FORM",
+     "do not ask, print the question as canonical text or as JSON", "text|json", false, 0, 0},
     {"explain", OPTION_FLAG, offsetof(struct args, explain), NULL, "also say what was read and how",
      NULL, false, 0, 0},
     {0},
@@ -43,12 +49,16 @@ const struct command cmd_query = {
     .max_operands = 1,
     .options = OPTIONS,
     .description =
-        "The language is described in docs/query-language.md. Days, weeks and months are\n"
-        "those of the company's time zone (keel init). \"-\" reads the query from standard\n"
-        "input. Notes and the cost go to standard error, in JSON they are members.\n",
-    .examples = "  keel query --data data 'count customers where did \"Order Completed\"'\n"
-                "  keel query --data data --at 2011-12-10 --format json \\\n"
-                "    'retention from first \"Order Completed\" to \"Order Completed\" by month'\n",
+        "The language is described in docs/query-language.md. A QUERY that begins with { is\n"
+        "its JSON form; \"-\" reads it from standard input. Days, weeks and months are those\n"
+        "of the company's time zone (keel init). Notes and the cost go to standard error,\n"
+        "in JSON they are members.\n",
+    .examples =
+        "  keel query --data data 'count customers where did \"Order Completed\"'\n"
+        "  keel query --data data --at 2011-12-10 --format json \\\n"
+        "    'retention from first \"Order Completed\" to \"Order Completed\" by month'\n"
+        "  keel query --data data '{\"form\":\"count\",\"where\":{\"is\":\"identified\"}}'\n"
+        "  keel query --print json 'list customers where identified limit 20'\n",
     .run = run,
 };
 
@@ -91,6 +101,7 @@ static void json_before(const struct query *q, struct buf *out) {
 
 static void json_after(const struct result *r, bool explain, struct buf *out) {
     const struct query_cost *c = &r->cost;
+    if (r->cut) (void)!buf_add_text(out, ",\"cut\":true");
     if (r->n_notes > 0) {
         (void)!buf_add_text(out, ",\"notes\":[");
         for (uint32_t i = 0; i < r->n_notes; i++) {
@@ -111,8 +122,15 @@ static void json_after(const struct result *r, bool explain, struct buf *out) {
     (void)!buf_add_char(out, '}');
 }
 
-static void notes_and_cost(const struct result *r, const struct args *args, struct output *o) {
+static void notes_and_cost(const struct result *r, const struct query *q, const struct args *args,
+                           struct output *o) {
     const struct query_cost *c = &r->cost;
+    if (r->cut) {
+        output_text(o, "note: there are more rows; the answer is cut at ");
+        output_text(o, q->limit ? "its limit of " : "the default limit of ");
+        output_printf(o, "%llu%s\n", (unsigned long long)r->n_rows,
+                      q->limit ? "" : ", write limit N for more");
+    }
     for (uint32_t i = 0; i < r->n_notes; i++) {
         output_text(o, "note: ");
         output_str(o, r->notes[i]);
@@ -123,10 +141,14 @@ static void notes_and_cost(const struct result *r, const struct args *args, stru
         output_str(o, c->plan);
         output_char(o, '\n');
     }
-    output_printf(
-        o, "%llu row%s; read %llu rows in %llu blocks, %llu bytes; %.1f ms, CPU %.1f ms\n",
-        (unsigned long long)r->n_rows, r->n_rows == 1 ? "" : "s", (unsigned long long)c->rows,
-        (unsigned long long)c->blocks, (unsigned long long)c->bytes, c->ms, c->cpu_ms);
+    output_count(o, r->n_rows, "row");
+    output_text(o, "; read ");
+    output_count(o, c->rows, "row");
+    output_text(o, " in ");
+    output_count(o, c->blocks, "block");
+    output_text(o, ", ");
+    output_count(o, c->bytes, "byte");
+    output_printf(o, "; %.1f ms, CPU %.1f ms\n", c->ms, c->cpu_ms);
 }
 
 static int show_table(const struct result *r, const struct query *q, const struct args *args,
@@ -154,7 +176,6 @@ static int show_table(const struct result *r, const struct query *q, const struc
         table_row(&table, cells);
     }
     if (code == 0) code = table_finish(&table, buf_str(&after), err);
-    if (code == 0 && args->format == TABLE_JSON) output_char(out, '\n');
     buf_release(&before);
     buf_release(&after);
     arena_release(&names);
@@ -173,7 +194,7 @@ static int show(const struct result *r, const struct query *q, const struct args
     TRY(output_close(&out, err));
     if (args->format == TABLE_JSON) return 0;
     output_over(&words, STANDARD_ERROR, "standard error");
-    notes_and_cost(r, args, &words);
+    notes_and_cost(r, q, args, &words);
     return output_close(&words, err);
 }
 
@@ -210,33 +231,49 @@ static int answer(struct db *db, const struct args *args, const struct query *q,
     return code;
 }
 
-static int ask(const struct args *args, struct str text, struct keel_error *err) {
-    struct arena arena;
-    struct query *q;
+/* The canonical text, or the JSON form, of what was asked. */
+static int print_query(const struct query *q, const struct args *args, struct keel_error *err) {
+    struct output out;
+    struct buf json;
+    buf_init(&json, QUERY_JSON_MAX_BYTES * 8);
+    int code = query_json_print(q, &json);
+    if (code < 0)
+        code = error_set(err, (enum keel_code) - code, "query: cannot write the JSON form");
+    else
+        code = output_open(&out, NULL, err);
+    if (code == 0) {
+        output_str(&out, args->print == PRINT_JSON ? buf_str(&json) : q->text);
+        output_char(&out, '\n');
+        code = output_close(&out, err);
+    }
+    buf_release(&json);
+    return code;
+}
+
+/* Text, or the JSON form: no text begins with a brace. */
+static int parse(struct str text, struct arena *arena, struct query **q, struct keel_error *err) {
+    if (str_starts(str_trim(text), STR("{"))) return query_json_parse(text, arena, q, err);
     struct query_syntax_error where = {0};
     struct keel_error own = {0};
-    arena_init(&arena, 2 * (size_t)QUERY_ARENA_BYTES);
-    int code = query_parse(text, &arena, &q, &where, &own);
-    if (code < 0) {
-        code = syntax_error(text, &where, code, &own);
-        if (err) *err = own;
-    } else {
-        struct db_options options = {.store = {.read_only = true}};
-        struct db *db;
-        code = db_open(args->data, &options, &db, err);
-        if (code == 0) {
-            code = answer(db, args, q, err);
-            int closed = db_close(db, code < 0 ? NULL : err);
-            if (code == 0) code = closed;
-        }
-    }
-    arena_release(&arena);
+    int code = query_parse(text, arena, q, &where, &own);
+    if (code == 0) return 0;
+    code = syntax_error(text, &where, code, &own);
+    if (err) *err = own;
     return code;
+}
+
+static int ask(const struct args *args, const struct query *q, struct keel_error *err) {
+    struct db_options options = {.store = {.read_only = true}};
+    struct db *db;
+    TRY(db_open(args->data, &options, &db, err));
+    int code = answer(db, args, q, err);
+    int closed = db_close(db, code < 0 ? NULL : err);
+    return code < 0 ? code : closed;
 }
 
 static int read_standard_input(struct buf *text, struct keel_error *err) {
     for (;;) {
-        if (buf_reserve(text, 4096) < 0) FAIL(err, LIMIT, "the query is too long");
+        if (buf_reserve(text, 4096) < 0) FAIL(err, LIMIT, "standard input: the query is too long");
         ssize_t n = os_table()->read(0, text->p + text->n, 4096);
         if (n < 0) return error_errno(err, errno, "standard input");
         if (n == 0) return 0;
@@ -245,17 +282,26 @@ static int read_standard_input(struct buf *text, struct keel_error *err) {
 }
 
 static int run(int argc, char **argv, struct keel_error *err) {
-    struct args args = {0};
+    struct args args = {.print = PRINT_NOTHING};
     struct operands words;
-    TRY(options_parse(&cmd_query, argc, argv, &args, &words, err));
+    struct query *q;
+    struct arena arena;
     struct buf text;
-    buf_init(&text, QUERY_MAX_TEXT + 8192);
+    TRY(options_parse(&cmd_query, argc, argv, &args, &words, err));
+    if (!args.data && args.print == PRINT_NOTHING)
+        FAIL(err, INVALID, "query: --data DIR is missing; see: keel help query");
+    buf_init(&text, QUERY_JSON_MAX_BYTES + 8192);
+    arena_init(&arena, 2 * (size_t)QUERY_ARENA_BYTES);
     int code = 0;
     if (strcmp(words.word[0], "-") == 0)
         code = read_standard_input(&text, err);
-    else
-        code = buf_add_text(&text, words.word[0]);
-    if (code == 0) code = ask(&args, buf_str(&text), err);
+    else if (buf_add_text(&text, words.word[0]) < 0)
+        code = error_set(err, KEEL_E_LIMIT, "the query is too long: more than %d bytes",
+                         QUERY_JSON_MAX_BYTES);
+    if (code == 0) code = parse(buf_str(&text), &arena, &q, err);
+    if (code == 0)
+        code = args.print == PRINT_NOTHING ? ask(&args, q, err) : print_query(q, &args, err);
+    arena_release(&arena);
     buf_release(&text);
     return code;
 }

@@ -64,3 +64,7 @@ void output_printf(struct output *o, const char *format, ...) {
     K_ASSERT_OP(n, <, (int)sizeof text); /* for longer text there is output_add */
     output_add(o, text, (size_t)n);
 }
+
+void output_count(struct output *o, uint64_t n, const char *noun) {
+    output_printf(o, "%llu %s%s", (unsigned long long)n, noun, n == 1 ? "" : "s");
+}

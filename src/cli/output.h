@@ -36,6 +36,8 @@ static inline void output_str(struct output *o, struct str s) { output_add(o, s.
 static inline void output_text(struct output *o, const char *s) { output_add(o, s, strlen(s)); }
 static inline void output_char(struct output *o, char c) { output_add(o, &c, 1); }
 void output_printf(struct output *o, const char *format, ...) K_PRINTF(2, 3);
+/* "1 event", "2 events", "0 events": regular nouns. */
+void output_count(struct output *o, uint64_t n, const char *noun);
 void output_flush(struct output *o);
 static inline int output_failed(const struct output *o) { return o->error.code; }
 static inline uint64_t output_bytes(const struct output *o) { return o->flushed_bytes + o->n; }

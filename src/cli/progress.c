@@ -37,11 +37,11 @@ static uint64_t rate(const struct progress *p, uint64_t done, int64_t now) {
     return us > 0 ? (uint64_t)((double)done * 1e6 / (double)us) : 0;
 }
 
-void progress_start(struct progress *p, const char *what, const char *unit, uint64_t total,
+void progress_start(struct progress *p, const char *what, const char *noun, uint64_t total,
                     bool quiet) {
     int64_t now = monotonic_us();
     *p = (struct progress){.what = what,
-                           .unit = unit,
+                           .noun = noun,
                            .total = total,
                            .look_at = quiet ? UINT64_MAX : 1,
                            .started_us = now,
@@ -81,10 +81,11 @@ static void draw(struct progress *p, uint64_t done, int64_t now) {
             snprintf(eta, sizeof eta, ", %s left", left);
         }
     }
-    int n = snprintf(line, sizeof line, "%s%s: %s%s%s%s%s %s, %s/s%s%s", p->terminal ? "\r" : "",
+    int n = snprintf(line, sizeof line, "%s%s: %s%s%s%s%s %s%s, %s/s%s%s", p->terminal ? "\r" : "",
                      p->what, p->terminal && p->total ? "[" : "", p->terminal ? bar : "",
-                     p->terminal && p->total ? "] " : "", percent, grouped(done, count), p->unit,
-                     grouped(per_second, speed), eta, p->terminal ? "\x1b[K" : "\n");
+                     p->terminal && p->total ? "] " : "", percent, grouped(done, count), p->noun,
+                     done == 1 ? "" : "s", grouped(per_second, speed), eta,
+                     p->terminal ? "\x1b[K" : "\n");
     if (n > 0) say(line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
     p->bar_shown = p->terminal;
     p->shown_us = now;
@@ -113,8 +114,8 @@ void progress_finish(struct progress *p, uint64_t done) {
     int64_t now = monotonic_us();
     progress_stop(p);
     if (p->quiet) return;
-    int n =
-        snprintf(line, sizeof line, "%s: %s %s in %.1f s, %s/s\n", p->what, grouped(done, count),
-                 p->unit, (double)(now - p->started_us) / 1e6, grouped(rate(p, done, now), speed));
+    int n = snprintf(line, sizeof line, "%s: %s %s%s in %.1f s, %s/s\n", p->what,
+                     grouped(done, count), p->noun, done == 1 ? "" : "s",
+                     (double)(now - p->started_us) / 1e6, grouped(rate(p, done, now), speed));
     if (n > 0) say(line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
 }

@@ -2,7 +2,7 @@
  * line every few seconds elsewhere, nothing when quiet.
  *
  *     struct progress p;
- *     progress_start(&p, "importing", "events", total, quiet);   total 0: unknown
+ *     progress_start(&p, "importing", "event", total, quiet);   total 0: unknown
  *     progress_update(&p, done);                                 as often as convenient
  *     progress_finish(&p, done);                                 clears the bar, prints the sum
  *
@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 struct progress {
-    const char *what, *unit;
+    const char *what, *noun;
     uint64_t total;       /* 0: unknown */
     uint64_t look_at;     /* read the clock when done reaches this */
     uint64_t looked_done; /* done at the last look at the clock */
@@ -23,7 +23,7 @@ struct progress {
     bool quiet, terminal, bar_shown;
 };
 
-void progress_start(struct progress *p, const char *what, const char *unit, uint64_t total,
+void progress_start(struct progress *p, const char *what, const char *noun, uint64_t total,
                     bool quiet);
 void progress_show(struct progress *p, uint64_t done); /* looks at the clock, perhaps draws */
 static inline void progress_update(struct progress *p, uint64_t done) {

@@ -51,8 +51,7 @@ uint32_t text_width(struct str s) {
     return width;
 }
 
-/* Text that cannot move the cursor or break the line. */
-static void add_visible(struct buf *b, struct str s) {
+void text_visible(struct buf *b, struct str s) {
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
         if (c == '\n')
@@ -102,7 +101,7 @@ static void add_plain(const struct table *t, struct buf *b, enum cell_type type,
     case CELL_STRING:
     case CELL_JSON:
         if (text)
-            add_visible(b, cell->text);
+            text_visible(b, cell->text);
         else
             (void)buf_add_str(b, cell->text);
         break;
@@ -188,7 +187,7 @@ static void csv_header(struct table *t) {
         if (i) (void)buf_add_char(&t->line, ',');
         csv_field(&t->line, str_from(t->columns[i].name));
     }
-    (void)buf_add_text(&t->line, "\r\n");
+    (void)buf_add_text(&t->line, "\n");
 }
 
 static void csv_row(struct table *t, const struct cell *cells) {
@@ -201,7 +200,7 @@ static void csv_row(struct table *t, const struct cell *cells) {
         else
             add_plain(t, &t->line, type, &cells[i]);
     }
-    (void)buf_add_text(&t->line, "\r\n");
+    (void)buf_add_text(&t->line, "\n");
 }
 
 /* ---- aligned text ---- */

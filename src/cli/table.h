@@ -9,7 +9,8 @@
  *       that data cannot move the cursor. Widths are taken from the first TABLE_LOOK_ROWS rows;
  *       later rows stream through and may stick out.
  * json  {MEMBERS"columns":[{"name","type"}],"rows":[[…]]MEMBERS}, numbers exact, times as ISO text.
- * csv   RFC 4180: CRLF, quotes where needed; null is an empty field, empty text is "".
+ * csv   RFC 4180, but for the line ends, which are those of Unix (LF), so that cut, sort and join
+ *       read it as it is; quotes where needed; null is an empty field, empty text is "".
  *
  * JSON and CSV keep no rows. Failed writes stick in the output and are reported when it is closed.
  * Layers: uses output.h, time.h. Threads: one owner. Limits: TABLE_COLUMNS_MAX columns.
@@ -84,3 +85,6 @@ void table_discard(struct table *t); /* frees after another error */
 
 /* How many cells of a terminal the text takes: combining marks 0, East Asian wide and emoji 2. */
 uint32_t text_width(struct str s);
+
+/* The text with control characters as escapes: it cannot move the cursor or break the line. */
+void text_visible(struct buf *b, struct str s);

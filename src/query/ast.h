@@ -41,6 +41,7 @@ enum {
     QUERY_MAX_PATTERN = 1000,   /* bytes of a regular expression                       */
     QUERY_MAX_AMOUNT = 1000000, /* number in a duration or relative range              */
     QUERY_MAX_LIMIT = 1000000000,
+    QUERY_DEFAULT_LIMIT = 10000, /* rows of LIST, PATHS, ATTRIBUTE that say none       */
 };
 
 struct query_pos {
@@ -370,7 +371,7 @@ struct query {
     struct query_term *splits;
     uint32_t n_splits;
 
-    uint32_t limit; /* rows; 0: all. LIST, PATHS, ATTRIBUTE; TOP always has one */
+    uint32_t limit; /* rows; 0: not said. LIST, PATHS, ATTRIBUTE; TOP always has one */
 
     union {
         struct { /* LIST: further columns; order before the customer number */
@@ -454,3 +455,8 @@ struct query {
     struct str text; /* canonical text; "" until query_seal */
     uint64_t hash;   /* hash64 of it                        */
 };
+
+/* How many rows the answer may have, of a form that takes a limit. */
+static inline uint32_t query_limit(const struct query *q) {
+    return q->limit ? q->limit : QUERY_DEFAULT_LIMIT;
+}

@@ -312,7 +312,7 @@ static int by_amount(const void *a, const void *b, void *ctx) {
 
 static int show(const struct attribute_form *f, struct merged *m, struct worker *workers,
                 uint32_t n, struct result *out, struct keel_error *err) {
-    uint32_t count = m->groups.count, kept = 0, limit = f->form.plan->q->limit;
+    uint32_t count = m->groups.count, kept = 0, limit = query_limit(f->form.plan->q);
     struct owed *owed = k_try_zalloc((count + 1) * sizeof *owed);
     struct sum *amounts = k_try_zalloc((count + 1) * sizeof *amounts);
     if (!owed || !amounts) {
@@ -338,7 +338,8 @@ static int show(const struct attribute_form *f, struct merged *m, struct worker 
         owed[kept++] = one;
     }
     if (kept > 0) qsort_r(owed, kept, sizeof *owed, by_amount, &m->groups);
-    for (uint32_t i = 0; i < kept && code == 0 && (limit == 0 || i < limit); i++) {
+    out->cut |= kept > limit;
+    for (uint32_t i = 0; i < kept && code == 0 && i < limit; i++) {
         struct datum cells[] = {*groups_value(&m->groups, owed[i].group, 0),
                                 datum_number(owed[i].amount), datum_integer(owed[i].conversions),
                                 datum_integer(owed[i].customers)};

@@ -315,9 +315,9 @@ static int show(const struct path_form *f, struct merged_path *all, uint64_t n,
         }
     }
     if (kept > 0) qsort_r(all, kept, sizeof *all, compare_counts, &order);
-    uint32_t limit = f->form.plan->q->limit;
-    out->cut |= limit && kept > limit;
-    for (uint64_t i = 0; i < kept && (limit == 0 || i < limit); i++) {
+    uint32_t limit = query_limit(f->form.plan->q);
+    out->cut |= kept > limit;
+    for (uint64_t i = 0; i < kept && i < limit; i++) {
         struct datum cells[QUERY_MAX_PATH + 2];
         for (uint32_t j = 0; j < f->machine->length; j++)
             cells[j] = *dict_get(dict, all[i].labels[j]);

@@ -77,7 +77,8 @@ int plan_column(struct plan *p, uint32_t column_id, uint32_t *out_handle,
                 struct keel_error *err) K_CHECKED;
 /* One sentence beside the answer; the same one once. */
 void plan_note(struct plan *p, const char *format, ...) K_PRINTF(2, 3);
-/* A note that a name is unknown, with the nearest known event or property. */
+/* A note that a name is unknown, with the nearest known ones (notes.c). `event` is the stream of
+ * the event that lacks the property, $identify for a trait; empty: several events. */
 void plan_note_event(struct plan *p, struct str name);
 void plan_note_property(struct plan *p, struct str event, struct str path);
 

@@ -98,7 +98,8 @@ static const struct machine_ops OPS = {
 struct retention_form {
     struct form form;
     struct presence *machine;
-    struct periods periods; /* to the end of the range; no cohort begins behind `used` */
+    struct periods periods; /* to the end of the range, or of the events if it has none; no cohort
+                               begins behind `used` */
     struct splits splits;
     uint32_t used;    /* periods up to the last event                                 */
     uint32_t columns; /* periods counted from a cohort's own on; those shown behind are 0 */
@@ -147,6 +148,17 @@ static int form_parts(struct retention_form *f, struct plan *p, struct span span
     return plan_add(p, &m->machine, err);
 }
 
+/* Fewer customers had the time to come back in a period that is cut off than in the others. */
+static void note_incomplete(const struct retention_form *f, struct plan *p, int64_t end_ms) {
+    char day[TIME_TEXT_MAX], end[TIME_TEXT_MAX];
+    uint32_t n = f->periods.n;
+    if (n == 0 || end_ms >= f->periods.start[n]) return;
+    size_t n_day = day_format(time_day(p->zone, f->periods.start[n - 1]), day);
+    size_t n_end = time_format(p->zone, end_ms - 1, end);
+    plan_note(p, "the last %s, from %.*s, is incomplete: it is known up to %.*s",
+              period_unit_name(p->q->period), (int)n_day, day, (int)n_end, end);
+}
+
 static int retention_plan(struct form *form, struct plan *p, struct keel_error *err) {
     struct retention_form *f = (struct retention_form *)form;
     const struct query *q = p->q;
@@ -154,7 +166,13 @@ static int retention_plan(struct form *form, struct plan *p, struct keel_error *
     /* Cohorts without customers have no rows: nothing is lost before the first event. */
     if (p->snap->rows == 0) shown = (struct span){0, 0};
     if (shown.from_ms < p->snap->min_time) shown.from_ms = p->snap->min_time;
+    /* An open range ends with the last event: zeros up to today would say that nobody came back,
+     * where nothing is known. */
+    bool open =
+        q->range.kind == QUERY_RANGE_ALL || (q->range.kind == QUERY_RANGE_SPAN && !q->range.has_to);
+    if (open) shown = plan_span(p, shown);
     TRY(form_parts(f, p, shown, err));
+    note_incomplete(f, p, shown.to_ms);
     f->columns = f->used;
     if (q->retention.periods > 0 && q->retention.periods + 1 < f->columns)
         f->columns = q->retention.periods + 1;

@@ -138,7 +138,8 @@ static int list_account(struct plan *p, const struct query_term *t, struct accou
 static int list_plan(struct form *form, struct plan *p, struct keel_error *err) {
     struct list_form *f = (struct list_form *)form;
     const struct query *q = p->q;
-    f->limit = q->limit && q->limit < RESULT_MAX_ROWS ? q->limit : RESULT_MAX_ROWS;
+    uint32_t limit = query_limit(q);
+    f->limit = limit < RESULT_MAX_ROWS ? limit : RESULT_MAX_ROWS;
     f->n_columns = q->list.n_columns;
     f->n_order = q->list.n_order;
     for (uint32_t i = 0; i < f->n_columns; i++)

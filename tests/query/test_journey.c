@@ -148,7 +148,7 @@ static const struct question QUESTIONS[] = {
      "  WHERE date(ts, 'start of month') = date(m, '+' || k || ' months') GROUP BY income, m, k)"
      " SELECT n.income, n.m, k.k, size, ifnull(got, 0), ifnull(got, 0) * 1.0 / size FROM n JOIN k"
      " LEFT JOIN r ON r.income IS n.income AND r.m = n.m AND r.k = k.k"
-     " WHERE date(n.m, '+' || k.k || ' months') <= '2018-01-01' ORDER BY n.income, n.m, k.k"},
+     " WHERE date(n.m, '+' || k.k || ' months') <= '2017-12-01' ORDER BY n.income, n.m, k.k"},
     {"retention from each \"Coupon Applied\" to \"Order Completed\" by week over 4 weeks since "
      "2017-06-01",
      "WITH w AS (SELECT DISTINCT who, date(ts, 'weekday 0', '-6 days') w FROM applied"
@@ -159,7 +159,7 @@ static const struct question QUESTIONS[] = {
      " SELECT w.w, k, count(DISTINCT w.who) n, count(DISTINCT b.who),"
      "  count(DISTINCT b.who) * 1.0 / count(DISTINCT w.who) FROM w JOIN k LEFT JOIN b"
      "  ON b.who = w.who AND b.w = date(w.w, (7 * k) || ' days')"
-     " WHERE date(w.w, (7 * k) || ' days') <= '2018-01-08' GROUP BY w.w, k ORDER BY w.w, k"},
+     " WHERE date(w.w, (7 * k) || ' days') <= '2017-12-25' GROUP BY w.w, k ORDER BY w.w, k"},
     {"repeat of \"Order Completed\" by month from 2017-01-01 to 2017-07-01 among customers where "
      "trait household_size = \"2\" or did \"Coupon Applied\"",
      "WITH o AS (SELECT who, date(ts, 'start of month') m FROM orders WHERE who IN"

@@ -243,10 +243,18 @@ static bool did_in(const struct naive *h, const struct query *q, const struct qu
     return false;
 }
 
+/* The last moment of the range; of one without an end, not behind the last event. */
+static int64_t last_moment(const struct naive *h, const struct query_range *r) {
+    int64_t last = range_span(h->zone, r, h->at_ms).to_ms - 1, event = INT64_MIN;
+    if (r->kind != QUERY_RANGE_ALL && (r->kind != QUERY_RANGE_SPAN || r->has_to)) return last;
+    for (uint32_t i = 0; i < h->n; i++)
+        if (h->events[i].time > event) event = h->events[i].time;
+    return event < last ? event : last;
+}
+
 static void cohort(struct rows *t, const struct naive_customer *c, int64_t start) {
     const struct query *q = t->q;
-    struct span span = range_span(t->h->zone, &q->range, t->h->at_ms);
-    int64_t last = period_number(t->h, q->period, span.to_ms - 1);
+    int64_t last = period_number(t->h, q->period, last_moment(t->h, &q->range));
     struct datum key[MAX_KEY];
     splits(t->h, q, c, NULL, 0, NULL, key);
     key[q->n_splits] = period_cell(q->period, start);

@@ -63,7 +63,7 @@ static int simulate(const struct sim_config *config, uint32_t rate_q16, const st
     uint64_t guess = config->events ? config->events
                                     : (uint64_t)config->customers * config->days *
                                           PEOPLE_PER_EVENT_ROUGHLY / YEAR_DAYS;
-    progress_start(&progress, "simulating", "events", guess, args->quiet);
+    progress_start(&progress, "simulating", "event", guess, args->quiet);
     TRY(market_init(&m, config, rate_q16, err));
     m.emitter = emitter_new(&m, events);
     m.truth = truth;
