@@ -55,21 +55,21 @@ enum collect_fate {
 };
 
 struct collect_item {
-    struct str text;             /* its JSON as sent; borrowed from the request            */
-    const struct source *source; /* mostly the request's                                   */
-    const char *reason;          /* static: of quarantined (COLLECT_REASON_PLAN, or why it
-                                    cannot be stored: segment_reason_text) and of refused  */
-    struct str details;          /* what check() said, a JSON array; or empty. Borrowed    */
-    uint32_t place;              /* in its batch, from 0                                   */
-    uint8_t fate;                /* enum collect_fate                                      */
-    bool repaired;               /* accepted, and something had to be mended               */
+    struct str text;                   /* its JSON as sent; borrowed from the request            */
+    const struct event_source *source; /* mostly the request's                                   */
+    const char *reason;                /* static: of quarantined (COLLECT_REASON_PLAN, or why it
+                                          cannot be stored: segment_reason_text) and of refused  */
+    struct str details;                /* what check() said, a JSON array; or empty. Borrowed    */
+    uint32_t place;                    /* in its batch, from 0                                   */
+    uint8_t fate;                      /* enum collect_fate                                      */
+    bool repaired;                     /* accepted, and something had to be mended               */
 };
 extern const char COLLECT_REASON_PLAN[]; /* "against the tracking plan" */
 
 struct collect_outcome {
-    const struct request *request; /* NULL: collect_again                                   */
-    const struct source *source;   /* NULL: no known key                                    */
-    const char *dialect;           /* "segment", "rudder", "jitsu"                          */
+    const struct request *request;     /* NULL: collect_again                                   */
+    const struct event_source *source; /* NULL: no known key                                    */
+    const char *dialect;               /* "segment", "rudder", "jitsu"                          */
     int64_t received_ms;
     const struct collect_item *items;
     uint32_t n;          /* 0: refused before its events were looked at           */
@@ -79,7 +79,7 @@ struct collect_outcome {
 
 /* An event that check() looks at: readable, storable. */
 struct collect_event {
-    const struct source *source;
+    const struct event_source *source;
     struct str text;                  /* JSON                                      */
     const struct batch_reader *batch; /* its names, for field_next                 */
     const struct event_view *view;    /* head; copy it to walk the fields          */
@@ -89,7 +89,7 @@ struct collect_event {
 struct collect_hooks {
     void *ctx;
     /* Is there anything to check for this source? Asked once a request; cheap. */
-    bool (*checks)(void *ctx, const struct source *source);
+    bool (*checks)(void *ctx, const struct event_source *source);
     /* True: the event may be stored. False: it goes into quarantine; *details (empty, at most
      * 64 KiB) receives a JSON array of what is wrong. In the thread of the connection. */
     bool (*check)(void *ctx, const struct collect_event *event, struct buf *details);
@@ -154,6 +154,6 @@ enum collect_again_flags { COLLECT_UNCHECKED = 1 }; /* store it although the pla
 struct collect_counts {
     uint64_t fates[COLLECT_FATES];
 };
-int collect_again(struct collector *c, const struct source *source, struct str text,
+int collect_again(struct collector *c, const struct event_source *source, struct str text,
                   int64_t received_ms, unsigned flags, struct collect_counts *counts,
                   struct keel_error *err) K_CHECKED;

@@ -5,8 +5,8 @@
  * with or without a running server. A server keeps a read-only copy in memory. A key is looked up
  * in it by one probe of a hash table and no lock: `struct sources` points at a table that never
  * changes; a reload makes a new one, keeps what has not changed, and swaps the pointer. What was
- * replaced is freed by sources_close only, because a reader may still hold it: some 300 bytes for
- * each change that a person makes.
+ * replaced is freed by sources_close only, because a reader may still hold it: a change that a
+ * person makes costs some 300 bytes, and 60 bytes a key.
  *
  * A reload happens within SOURCE_RELOAD_MS of a change, and at once when an unknown key comes.
  *
@@ -38,10 +38,10 @@ struct source_meter {
     _Atomic int64_t free_us; /* monotonic: when what was sent is paid for by its rate */
 };
 
-struct source {
+struct event_source {
     int64_t id;
     struct str name;
-    struct str origins; /* allowed, with spaces between; "": any. "https://*.shop.example" */
+    struct str origins; /* allowed, with spaces between; "": any. one star may stand for any text */
     int64_t rate;       /* events a second; 0: no limit                                    */
     int64_t burst;      /* events at once beyond it; 0: rate                               */
     enum client_ip ip;  /* of the address that an event came from, or names */
@@ -57,22 +57,22 @@ int sources_open(const char *dir, struct sources **out, struct keel_error *err) 
 void sources_close(struct sources *s); /* NULL is fine; nobody may hold a source any more */
 
 /* The source of a write key, or NULL: unknown, or past its grace. Valid until sources_close. */
-const struct source *sources_find(struct sources *s, struct str key, int64_t now_ms);
+const struct event_source *sources_find(struct sources *s, struct str key, int64_t now_ms);
 /* By number or name, for the API; NULL: none. */
-const struct source *sources_by_id(struct sources *s, int64_t id);
-const struct source *sources_by_name(struct sources *s, struct str name);
+const struct event_source *sources_by_id(struct sources *s, int64_t id);
+const struct event_source *sources_by_name(struct sources *s, struct str name);
 /* Calls each(ctx, source) for all, in the order of their numbers. */
-void sources_each(struct sources *s, void (*each)(void *ctx, const struct source *source),
+void sources_each(struct sources *s, void (*each)(void *ctx, const struct event_source *source),
                   void *ctx);
 int sources_reload(struct sources *s, struct keel_error *err) K_CHECKED;
 
 /* May a page of this origin send? True if the source names none. */
-bool source_allows_origin(const struct source *source, struct str origin);
+bool source_allows_origin(const struct event_source *source, struct str origin);
 /* Takes `events` from the source's allowance. 0, or in how many milliseconds to try again. A
  * request may overdraw by what it brings: the next ones wait for it. */
-int64_t source_take(const struct source *source, uint32_t events, int64_t now_us);
+int64_t source_take(const struct event_source *source, uint32_t events, int64_t now_us);
 /* The same question without taking anything: for before the body is read. */
-int64_t source_wait_ms(const struct source *source, int64_t now_us);
+int64_t source_wait_ms(const struct event_source *source, int64_t now_us);
 
 /* ---- the tables ---- */
 
@@ -97,9 +97,9 @@ int source_enable(struct sql *desk, struct str source, bool enabled,
                   struct keel_error *err) K_CHECKED;
 
 struct source_row {
-    struct source source; /* meter NULL */
-    struct str key;       /* the newest */
-    int64_t old_keys;     /* others that still work */
+    struct event_source source; /* meter NULL */
+    struct str key;             /* the newest */
+    int64_t old_keys;           /* others that still work */
 };
 /* Calls each(ctx, row) for all, in the order of their numbers; a negative result ends it. */
 int source_list(struct sql *desk, int64_t now_ms,

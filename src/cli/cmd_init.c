@@ -1,5 +1,9 @@
-/* `keel init DIR`: make a data directory.
- * Layers: db.h, options.h. Threads: none. */
+/* `keel init DIR`: make a data directory, with a first source.
+ * Layers: db.h, source.h, options.h. Threads: none. */
+#include <stdio.h>
+
+#include "api/source.h"
+#include "base/os.h"
 #include "cli/options.h"
 #include "customer/db.h"
 
@@ -25,7 +29,8 @@ const struct command cmd_init = {
     .max_operands = 1,
     .options = OPTIONS,
     .description = "Makes DIR, an empty data directory. The folder may exist, but holds no data\n"
-                   "directory yet.\n",
+                   "directory yet. It has one source, \"default\", whose write key\n"
+                   "is printed: SDKs send with it. See: keel source\n",
     .examples = "  keel init data\n  keel init data --time-zone Europe/London --currency GBP\n",
     .run = run,
 };
@@ -37,7 +42,22 @@ static bool is_currency(const char *code) {
     return true;
 }
 
+static int add_first_source(const char *dir, char *key, struct keel_error *err) {
+    char path[4096];
+    struct source_settings settings = {.name = STR("default")};
+    struct sql *desk;
+    int64_t id;
+    if (snprintf(path, sizeof path, "%s/desk.db", dir) >= (int)sizeof path)
+        FAIL(err, INVALID, "the path of %.100s… is too long", dir);
+    TRY(sql_open(path, SQL_CREATE, &desk, err));
+    int code = source_tables(desk, err);
+    if (code == 0) code = source_add(desk, &settings, now_ms(), &id, key, err);
+    sql_close(desk);
+    return code;
+}
+
 static int run(int argc, char **argv, struct keel_error *err) {
+    char key[SOURCE_MAX_KEY + 1];
     struct args args = {.time_zone = "UTC", .currency = "USD"};
     struct operands dirs;
     struct output out;
@@ -46,8 +66,10 @@ static int run(int argc, char **argv, struct keel_error *err) {
         FAIL(err, INVALID, "init: --currency \"%.40s\" is no ISO 4217 code such as EUR",
              args.currency);
     TRY(db_init(dirs.word[0], str_from(args.time_zone), str_from(args.currency), err));
+    TRY(add_first_source(dirs.word[0], key, err));
     TRY(output_open(&out, NULL, err));
     output_printf(&out, "%s is ready (time zone %s, currency %s)\n", dirs.word[0], args.time_zone,
                   args.currency);
+    output_printf(&out, "write key of the source \"default\": %s\n", key);
     return output_close(&out, err);
 }

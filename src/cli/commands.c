@@ -6,6 +6,7 @@
 
 #define EACH_COMMAND(C)                                                                            \
     C(init)                                                                                        \
+    C(source)                                                                                      \
     C(import)                                                                                      \
     C(query)                                                                                       \
     C(profile)                                                                                     \

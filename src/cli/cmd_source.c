@@ -1,0 +1,232 @@
+/* `keel source`: who may send events, and with which write keys.
+ * Layers: source.h, options.h. Threads: none. A running server sees what is changed here within a
+ * second: both use DIR/desk.db. */
+#include <stdio.h>
+
+#include "api/source.h"
+#include "base/os.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/table.h"
+
+enum { FORMAT_TEXT, FORMAT_JSON };
+
+struct args {
+    const char *data, *key, *origins;
+    int64_t rate, burst, grace_ms;
+    int ip, format;
+    bool strict, archive;
+};
+
+static const struct option OPTIONS[] = {
+    {"data", OPTION_TEXT, offsetof(struct args, data), "DIR", "the data directory", NULL, true, 0,
+     0},
+    {"key", OPTION_TEXT, offsetof(struct args, key), "KEY",
+     "add: a write key that the SDKs have already; default a new one", NULL, false, 0, 0},
+    {"origins", OPTION_TEXT, offsetof(struct args, origins), "LIST",
+     "add: pages that may send, as \"https://shop.example https://*.shop.example\"; default any",
+     NULL, false, 0, 0},
+    {"rate", OPTION_INTEGER, offsetof(struct args, rate), "N",
+     "add: events a second; default no limit", NULL, false, 0, SOURCE_MAX_RATE},
+    {"burst", OPTION_INTEGER, offsetof(struct args, burst), "N",
+     "add: events at once beyond the rate; default the rate", NULL, false, 0, SOURCE_MAX_RATE},
+    {"ip", OPTION_CHOICE, offsetof(struct args, ip), "POLICY",
+     "add: keep addresses, truncate them, or drop them; default keep", "keep|truncate|drop", false,
+     0, 0},
+    {"strict", OPTION_FLAG, offsetof(struct args, strict), NULL,
+     "add: refuse a request with any event that is wrong", NULL, false, 0, 0},
+    {"archive", OPTION_FLAG, offsetof(struct args, archive), NULL,
+     "add: keep the JSON of accepted events", NULL, false, 0, 0},
+    {"grace", OPTION_DURATION, offsetof(struct args, grace_ms), "D",
+     "rotate: how long the old key still works; default 30d", NULL, false, 0, 0},
+    {"format", OPTION_CHOICE, offsetof(struct args, format), "F", "text or json; default text",
+     "text|json", false, 0, 0},
+    {0},
+};
+
+static int run(int argc, char **argv, struct keel_error *err);
+
+const struct command cmd_source = {
+    .name = "source",
+    .summary = "who may send events: write keys, origins, rates",
+    .operands = "add|list|rotate|disable|enable [NAME]",
+    .min_operands = 1,
+    .max_operands = 2,
+    .options = OPTIONS,
+    .description =
+        "A source is a website, an app or a server that sends events; its write key goes\n"
+        "into the SDK's configuration. A running server takes a change within a second.\n"
+        "\n"
+        "add      makes a source and prints its write key\n"
+        "list     shows all sources with their keys\n"
+        "rotate   gives a new key; the old one works on until its grace ends\n"
+        "disable  refuses what the source sends; enable takes it again\n",
+    .examples = "  keel source add web --data data --origins https://shop.example\n"
+                "  keel source list --data data --format json\n"
+                "  keel source rotate web --data data --grace 7d\n",
+    .run = run,
+};
+
+struct printing {
+    struct output *out;
+    struct table *table; /* FORMAT_TEXT */
+    struct buf line;
+    uint64_t rows;
+};
+
+static const struct column COLUMNS[] = {{"name", CELL_STRING},    {"write_key", CELL_STRING},
+                                        {"state", CELL_STRING},   {"rate", CELL_INTEGER},
+                                        {"ip", CELL_STRING},      {"strict", CELL_BOOL},
+                                        {"origins", CELL_STRING}, {"old_keys", CELL_INTEGER}};
+enum { COLUMN_COUNT = sizeof COLUMNS / sizeof *COLUMNS };
+
+static int print_row(void *ctx, const struct source_row *row) {
+    struct printing *p = ctx;
+    const struct event_source *s = &row->source;
+    struct str state = s->enabled ? STR("on") : STR("off");
+    const struct cell cells[COLUMN_COUNT] = {
+        {.text = s->name},
+        {.text = row->key},
+        {.text = state},
+        {.is_null = s->rate == 0, .integer = s->rate},
+        {.text = str_from(source_ip_text(s->ip))},
+        {.boolean = s->strict},
+        {.is_null = s->origins.n == 0, .text = s->origins},
+        {.integer = row->old_keys},
+    };
+    table_row(p->table, cells);
+    return 0;
+}
+
+static int print_object(void *ctx, const struct source_row *row) {
+    struct printing *p = ctx;
+    struct buf *b = &p->line;
+    const struct event_source *s = &row->source;
+    buf_clear(b);
+    (void)!buf_printf(b, "%s{\"id\":%lld,\"name\":", p->rows++ ? ",\n " : "", (long long)s->id);
+    (void)!buf_add_json_str(b, s->name);
+    (void)!buf_add_text(b, ",\"write_key\":");
+    (void)!buf_add_json_str(b, row->key);
+    (void)!buf_printf(b,
+                      ",\"state\":\"%s\",\"rate\":%lld,\"burst\":%lld,\"ip\":\"%s\","
+                      "\"strict\":%s,\"archive\":%s,\"old_keys\":%lld,\"origins\":",
+                      s->enabled ? "on" : "off", (long long)s->rate, (long long)s->burst,
+                      source_ip_text(s->ip), s->strict ? "true" : "false",
+                      s->archive ? "true" : "false", (long long)row->old_keys);
+    (void)!buf_add_json_str(b, s->origins);
+    (void)!buf_add_char(b, '}');
+    output_str(p->out, buf_str(b));
+    return b->failed;
+}
+
+static int list_json(struct sql *desk, struct printing *p, struct keel_error *err) {
+    buf_init(&p->line, 64 << 10);
+    output_char(p->out, '[');
+    int code = source_list(desk, now_ms(), print_object, p, err);
+    output_text(p->out, "]\n");
+    buf_release(&p->line);
+    return code;
+}
+
+static int list(struct sql *desk, const struct args *args, struct output *out,
+                struct keel_error *err) {
+    struct table table;
+    struct printing p = {.out = out, .table = &table};
+    if (args->format == FORMAT_JSON) return list_json(desk, &p, err);
+    TRY(table_start(&table, out, &(struct table_format){.style = TABLE_TEXT}, COLUMNS, COLUMN_COUNT,
+                    err));
+    int code = source_list(desk, now_ms(), print_row, &p, err);
+    if (code == 0) return table_finish(&table, STR(""), err);
+    table_discard(&table);
+    return code;
+}
+
+static void print_key(const struct args *args, struct output *out, const char *name,
+                      const char *key) {
+    struct buf b;
+    if (args->format == FORMAT_TEXT) {
+        output_printf(out, "%s\n", key);
+        return;
+    }
+    buf_init(&b, 16 << 10);
+    (void)!buf_add_text(&b, "{\"name\":");
+    (void)!buf_add_json_str(&b, str_from(name));
+    (void)!buf_add_text(&b, ",\"write_key\":");
+    (void)!buf_add_json_str(&b, str_from(key));
+    (void)!buf_add_text(&b, "}\n");
+    output_str(out, buf_str(&b));
+    buf_release(&b);
+}
+
+static int add(struct sql *desk, const struct args *args, const char *name, struct output *out,
+               struct keel_error *err) {
+    char key[SOURCE_MAX_KEY + 1];
+    int64_t id;
+    struct source_settings settings = {
+        .name = str_from(name),
+        .key = str_from(args->key),
+        .origins = str_from(args->origins),
+        .rate = args->rate,
+        .burst = args->burst,
+        .ip = (enum client_ip)args->ip,
+        .strict = args->strict,
+        .archive = args->archive,
+    };
+    TRY(source_add(desk, &settings, now_ms(), &id, key, err));
+    print_key(args, out, name, key);
+    return 0;
+}
+
+static int act(struct sql *desk, const struct args *args, struct operands words, struct output *out,
+               struct keel_error *err) {
+    struct str verb = str_from(words.word[0]);
+    const char *name = words.n > 1 ? words.word[1] : "";
+    if (str_is(verb, "list")) return list(desk, args, out, err);
+    if (!*name)
+        FAIL(err, INVALID, "source %s: which? keel source %s NAME", words.word[0], words.word[0]);
+    if (str_is(verb, "add")) return add(desk, args, name, out, err);
+    if (str_is(verb, "rotate")) {
+        char key[SOURCE_MAX_KEY + 1];
+        TRY(source_rotate(desk, str_from(name), args->grace_ms, now_ms(), key, err));
+        print_key(args, out, name, key);
+        return 0;
+    }
+    return source_enable(desk, str_from(name), str_is(verb, "enable"), err);
+}
+
+/* Only in a data directory: desk.db is not made in any folder. */
+static int open_desk(const char *dir, struct sql **out, struct keel_error *err) {
+    char path[4096];
+    if (snprintf(path, sizeof path, "%s/keel.db", dir) >= (int)sizeof path)
+        FAIL(err, INVALID, "the path of %.100s… is too long", dir);
+    if (!file_exists(path))
+        FAIL(err, NOT_FOUND, "%s is no data directory; make one: keel init %s", dir, dir);
+    snprintf(path, sizeof path, "%s/desk.db", dir);
+    TRY(sql_open(path, SQL_CREATE, out, err));
+    int code = source_tables(*out, err);
+    if (code < 0) sql_close(*out);
+    return code;
+}
+
+static int run(int argc, char **argv, struct keel_error *err) {
+    static const char *const verbs[] = {"add", "list", "rotate", "disable", "enable"};
+    struct args args = {.key = "", .origins = "", .grace_ms = SOURCE_GRACE_MS};
+    struct operands words;
+    struct output out;
+    struct sql *desk;
+    size_t i = 0;
+    TRY(options_parse(&cmd_source, argc, argv, &args, &words, err));
+    while (i < sizeof verbs / sizeof *verbs && strcmp(verbs[i], words.word[0]) != 0) i++;
+    if (i == sizeof verbs / sizeof *verbs)
+        FAIL(err, INVALID, "source: \"%.40s\" is none of add, list, rotate, disable, enable",
+             words.word[0]);
+    TRY(open_desk(args.data, &desk, err));
+    int code = output_open(&out, NULL, err);
+    if (code == 0) {
+        code = act(desk, &args, words, &out, err);
+        int closed = output_close(&out, code < 0 ? NULL : err);
+        if (code == 0) code = closed;
+    }
+    sql_close(desk);
+    return code;
+}
