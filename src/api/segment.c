@@ -223,6 +223,16 @@ static struct moment read_time(struct json_cursor *c, struct segment_reader *r,
     return m;
 }
 
+/* The event's own sentAt, its batch's, or that of the request. */
+static struct moment read_sent(struct json_cursor *c, const struct document *d,
+                               const struct segment_object *object) {
+    const uint32_t *token = object->at[KEY_SENT] ? object->at[KEY_SENT] : d->sent;
+    const struct client *client = d->options->client;
+    if (!token && client && client->sent_ms)
+        return (struct moment){.known = true, .ms = client->sent_ms};
+    return read_time(c, d->reader, token);
+}
+
 struct event_time {
     int64_t ms;
     int64_t stated; /* by the sender, for the key of an event without a message id */
@@ -235,12 +245,9 @@ static bool find_time(struct json_cursor *c, const struct document *d,
     const struct segment_options *options = d->options;
     struct moment timestamp = read_time(c, d->reader, object->at[KEY_TIMESTAMP]);
     struct moment original = read_time(c, d->reader, object->at[KEY_ORIGINAL]);
-    struct moment sent =
-        read_time(c, d->reader, object->at[KEY_SENT] ? object->at[KEY_SENT] : d->sent);
+    struct moment sent = read_sent(c, d, object);
     struct moment received = {.known = options->received_ms != 0, .ms = options->received_ms};
     if (!received.known) received = read_time(c, d->reader, object->at[KEY_RECEIVED]);
-    if (!sent.known && !sent.broken && options->client && options->client->sent_ms)
-        sent = (struct moment){.known = true, .ms = options->client->sent_ms};
     bool broken = timestamp.broken || original.broken;
     if (broken || sent.broken || received.broken) c->repaired = true;
     struct moment client = original.known ? original : timestamp;
@@ -340,7 +347,7 @@ static bool is_too_large(const struct document *d, struct str text) {
     return most && text.n > most;
 }
 
-static void accept(const struct document *d, struct str text, bool repaired) {
+static void take_accepted(const struct document *d, struct str text, bool repaired) {
     struct segment_counts *counts = d->sink->counts;
     counts->accepted++;
     counts->repaired += repaired;
@@ -360,7 +367,7 @@ static int take_event(struct json_cursor *c, struct document *d,
     d->write_key = read_write_key(c, object->at[KEY_WRITE_KEY]);
     enum segment_reason reason = too_large ? SEGMENT_LARGE : write_event(c, d, object);
     if (reason == SEGMENT_REASONS) {
-        accept(d, text, c->repaired);
+        take_accepted(d, text, c->repaired);
     } else if (!c->error) { /* what was skipped of it must be JSON, too */
         c->at = object->start;
         cursor_check(c);

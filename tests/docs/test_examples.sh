@@ -53,6 +53,7 @@ run_block() {
     blocks=$((blocks + 1))
     next=$(printf '%s/%04d' "${block%/*}" $((10#${block##*/} + 1)))
     if [ -e "$next.follows" ] && [[ $(cat "$next.info") == text* ]]; then
+        sed -i 's/^\(write key of the source "default": \).*/\1…/' out # chance gives it
         diff "$next" out >diff.out || fail "prints something else than written (<): $(cat "$block" diff.out)"
     fi
 }
