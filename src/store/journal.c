@@ -55,13 +55,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "base/buf.h"
 #include "base/os.h"
 #include "store/journal_file.h"
 
-enum { FILE_BYTES_LEAST = 4096, FILE_BYTES_MOST = 1 << 30, INTERVAL_MS_DEFAULT = 1000 };
+enum { FILE_BYTES_LEAST = 4096, INTERVAL_MS_DEFAULT = 1000 };
 
 _Static_assert(JOURNAL_MAX_PENDING >= JOURNAL_RECORD_BYTES + JOURNAL_MAX_PAYLOAD,
                "any record fits");
@@ -188,6 +189,8 @@ struct journal {
     bool failed;               /* mutex                                                     */
     struct keel_error failure; /* mutex: why                                                */
     struct journal_list files; /* mutex                                                     */
+    uint64_t holds[JOURNAL_FOLLOWERS]; /* mutex: where followers stand                      */
+    uint64_t noted_hold;               /* trim_mutex: what DIR/journal/hold says            */
 
     struct buf out;      /* leader: the group being written                                  */
     int fd;              /* leader: the last file, -1 if read only                           */
@@ -410,6 +413,16 @@ static void *run_timer(void *arg) {
     return NULL;
 }
 
+/* mutex held. */
+static uint64_t held_position(const struct journal *j, uint64_t position) {
+    uint64_t furthest = j->end > JOURNAL_HOLD_BYTES ? j->end - JOURNAL_HOLD_BYTES : 0;
+    for (int i = 0; i < JOURNAL_FOLLOWERS; i++) {
+        uint64_t hold = j->holds[i] > furthest ? j->holds[i] : furthest;
+        if (hold < position) position = hold;
+    }
+    return position;
+}
+
 int journal_trim(struct journal *j, uint64_t position, struct keel_error *err) {
     if (j->options.read_only)
         FAIL(err, INVALID, "the journal of %s is open for reading only", j->dir);
@@ -418,6 +431,7 @@ int journal_trim(struct journal *j, uint64_t position, struct keel_error *err) {
     int code = 0;
     pthread_mutex_lock(&j->trim_mutex);
     pthread_mutex_lock(&j->mutex);
+    position = held_position(j, position);
     while (code == 0 && j->files.n > 1 && j->files.first[1] <= position) {
         journal_file_path(path, j->dir, j->files.first[0]);
         pthread_mutex_unlock(&j->mutex);
@@ -431,6 +445,59 @@ int journal_trim(struct journal *j, uint64_t position, struct keel_error *err) {
         }
     }
     pthread_mutex_unlock(&j->mutex);
+    pthread_mutex_unlock(&j->trim_mutex);
+    return code;
+}
+
+/* ---- followers ---- */
+
+static void hold_path(const struct journal *j, char out[JOURNAL_PATH_BYTES]) {
+    snprintf(out, JOURNAL_PATH_BYTES, "%s/journal/hold", j->dir);
+}
+
+/* A note that cannot be read holds everything: better too much than too little. */
+static void load_hold(struct journal *j) {
+    char path[JOURNAL_PATH_BYTES];
+    struct buf text;
+    uint64_t position = 0;
+    for (int i = 0; i < JOURNAL_FOLLOWERS; i++) j->holds[i] = JOURNAL_NO_HOLD;
+    j->noted_hold = JOURNAL_NO_HOLD;
+    hold_path(j, path);
+    if (!file_exists(path)) return;
+    buf_init(&text, 64);
+    if (file_read(path, &text, NULL) < 0 || !str_to_u64(buf_str(&text), &position)) position = 0;
+    buf_release(&text);
+    j->noted_hold = j->holds[JOURNAL_FOLLOWER_WEBHOOKS] = position;
+}
+
+static int write_hold(const struct journal *j, uint64_t position, struct keel_error *err) {
+    char path[JOURNAL_PATH_BYTES], fresh[JOURNAL_PATH_BYTES], text[32];
+    int fd;
+    hold_path(j, path);
+    if (position == JOURNAL_NO_HOLD) return file_remove(path, err);
+    snprintf(fresh, sizeof fresh, "%s/journal/hold.new", j->dir);
+    int n = snprintf(text, sizeof text, "%" PRIu64, position);
+    TRY(file_open(fresh, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &fd, err));
+    int code = file_write_all(fd, text, (size_t)n, fresh, err);
+    if (code == 0) code = file_sync(fd, fresh, err);
+    file_close(fd);
+    return code < 0 ? code : file_rename(fresh, path, err);
+}
+
+int journal_hold(struct journal *j, enum journal_follower who, uint64_t position,
+                 struct keel_error *err) {
+    int code = 0;
+    pthread_mutex_lock(&j->trim_mutex); /* a trim under way ends before */
+    pthread_mutex_lock(&j->mutex);
+    j->holds[who] = position;
+    uint64_t file = position;
+    for (size_t i = 0; i < j->files.n && position != JOURNAL_NO_HOLD; i++)
+        if (i == 0 || j->files.first[i] <= position) file = j->files.first[i];
+    pthread_mutex_unlock(&j->mutex);
+    if (who == JOURNAL_FOLLOWER_WEBHOOKS && file != j->noted_hold && !j->options.read_only) {
+        code = write_hold(j, file, err);
+        if (code == 0) j->noted_hold = file;
+    }
     pthread_mutex_unlock(&j->trim_mutex);
     return code;
 }
@@ -540,9 +607,9 @@ static int check_options(const char *dir, const struct journal_options *in,
     *out = in ? *in : (struct journal_options){0};
     if (out->interval_ms == 0) out->interval_ms = INTERVAL_MS_DEFAULT;
     if (out->file_bytes == 0) out->file_bytes = JOURNAL_FILE_BYTES;
-    if (out->file_bytes < FILE_BYTES_LEAST || out->file_bytes > FILE_BYTES_MOST)
+    if (out->file_bytes < FILE_BYTES_LEAST || out->file_bytes > JOURNAL_FILE_BYTES_MOST)
         FAIL(err, INVALID, "a journal file has %d bytes to %d, not %" PRIu64, FILE_BYTES_LEAST,
-             FILE_BYTES_MOST, out->file_bytes);
+             JOURNAL_FILE_BYTES_MOST, out->file_bytes);
     out->file_bytes = journal_padded(out->file_bytes);
     if (strlen(dir) > JOURNAL_DIR_BYTES_MOST)
         FAIL(err, INVALID, "the path of the data folder is too long");
@@ -599,6 +666,7 @@ int journal_open(const char *dir, const uint8_t store_id[JOURNAL_ID_BYTES], uint
     TRY(check_options(dir, options, &checked, err));
     struct journal *j = new_journal(dir, store_id);
     j->options = checked;
+    load_hold(j);
     struct replay *r = k_zalloc(sizeof *r);
     *r = (struct replay){
         .dir = dir, .store_id = store_id, .from = from_position, .call = replay, .ctx = ctx};

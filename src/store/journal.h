@@ -28,7 +28,16 @@ enum {
     JOURNAL_FILE_BYTES = 64 << 20,  /* default size of one file                        */
     JOURNAL_MAX_KIND = 0xfeff,      /* kinds 1 .. here are the caller's; written to disk */
     JOURNAL_ID_BYTES = 16,
+    JOURNAL_HOLD_BYTES = 1 << 30, /* what followers may keep from being trimmed, at most */
 };
+
+/* Who reads the journal behind the store's back, and so keeps files from being trimmed. */
+enum journal_follower {
+    JOURNAL_FOLLOWER_BACKUP,   /* while it copies: forgotten by a restart                     */
+    JOURNAL_FOLLOWER_WEBHOOKS, /* noted in DIR/journal/hold: holds in every process           */
+    JOURNAL_FOLLOWERS
+};
+#define JOURNAL_NO_HOLD UINT64_MAX
 
 enum journal_durability {
     JOURNAL_DURABLE_COMMIT = 0,   /* commit returns when the record is on disk               */
@@ -96,6 +105,12 @@ int journal_sync(struct journal *j, uint64_t end_position, struct keel_error *er
 /* Deletes the files that lie wholly below `position`, oldest first. The caller has made durable
  * elsewhere what they hold. An error leaves the journal usable. */
 int journal_trim(struct journal *j, uint64_t position, struct keel_error *err) K_CHECKED;
+
+/* From now on nothing at or behind `position` is trimmed, as long as it is not more than
+ * JOURNAL_HOLD_BYTES behind the end; JOURNAL_NO_HOLD: let go. Of the webhooks, the file of the
+ * position is noted on disk when it becomes another one; an older note only keeps more. */
+int journal_hold(struct journal *j, enum journal_follower who, uint64_t position,
+                 struct keel_error *err) K_CHECKED;
 
 uint64_t journal_position(struct journal *j); /* behind the last appended record            */
 uint64_t journal_durable(struct journal *j);  /* everything below is on disk                */

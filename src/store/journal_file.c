@@ -35,6 +35,7 @@ struct file_header {
 };
 _Static_assert(sizeof(struct file_header) == JOURNAL_HEADER_BYTES, "written to disk");
 _Static_assert(offsetof(struct file_header, checksum) == 56, "written to disk");
+_Static_assert(offsetof(struct file_header, file_bytes) == JOURNAL_SIZE_AT, "written to disk");
 
 /* ---- records ---- */
 

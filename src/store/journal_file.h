@@ -1,5 +1,5 @@
-/* The files of the journal: their format, and reading them. Private to journal.c (writer, recovery)
- * and journal_check.c (doctor).
+/* The files of the journal: their format, and reading them. For journal.c (writer, recovery),
+ * journal_check.c (doctor), journal_reader.c, and who copies the files (backups).
  *
  * DIR/journal/<first position, 16 hex digits>.keelj, one after the other: the file named F holds
  * the records of positions F up to the name of the next file. Position p of it lies at byte 64 + p
@@ -37,6 +37,8 @@
 enum {
     JOURNAL_HEADER_BYTES = 64,
     JOURNAL_RECORD_BYTES = 24, /* in front of the payload */
+    JOURNAL_SIZE_AT = 24,      /* offset in the file header of its preallocated size */
+    JOURNAL_FILE_BYTES_MOST = 1 << 30,
     JOURNAL_KIND_MARK = 0xffff,
     JOURNAL_WINDOW_BYTES = 256 << 10,
     JOURNAL_PATH_BYTES = 4096,

@@ -8,7 +8,7 @@
 
 /* Recovery fills a head beyond its flushing point, because a flush needs the open journal; so does
  * a read-only store, which never flushes. */
-enum { HEAD_SLACK = 4, JOURNAL_BATCH = 1 };
+enum { HEAD_SLACK = 4 };
 
 /* ---- lexicons ---- */
 
@@ -202,7 +202,11 @@ static int sweep_parts(struct store *s, struct keel_error *err) {
 
 static int replay(void *ctx, const struct journal_record *record, struct keel_error *err) {
     struct store *s = ctx;
-    if (record->kind != JOURNAL_BATCH)
+    if (record->kind == STORE_RECORD_CLOCK) {
+        s->applied_position = record->end;
+        return 0;
+    }
+    if (record->kind != STORE_RECORD_BATCH)
         FAIL(err, UNSUPPORTED, "journal record of kind %u at position %llu; use a newer keel",
              record->kind, (unsigned long long)record->position);
     if (s->client.replay) TRY(s->client.replay(s->client.ctx, s, record->payload, err));
@@ -345,6 +349,9 @@ struct redirects *store_redirects(struct store *s) {
 }
 sqlite3 *store_db(struct store *s) { return s->manifest.db; }
 const uint8_t *store_id(const struct store *s) { return s->manifest.store_id; }
+struct journal *store_get_journal(struct store *s) {
+    return s->journal;
+}
 
 int store_setting(struct store *s, const char *name, struct arena *a, struct str *out,
                   struct keel_error *err) {
@@ -399,10 +406,22 @@ int store_usable(struct store *s, struct keel_error *err) {
     return s->failure.code;
 }
 
+/* A clock that steps back is noted as it says: the order of the records stays that of arrival. */
+static int journal_clock(struct store *s, struct keel_error *err) {
+    uint64_t end;
+    int64_t now = now_ms();
+    if (now >= s->clock_ms && now < s->clock_ms + STORE_CLOCK_MS) return 0;
+    TRY(journal_append(s->journal, STORE_RECORD_CLOCK, (struct str){(const char *)&now, sizeof now},
+                       &end, err));
+    s->clock_ms = now;
+    return 0;
+}
+
 int store_journal(struct store *s, struct str batch, uint64_t *out_position,
                   struct keel_error *err) {
     TRY(store_usable(s, err));
-    TRY(journal_append(s->journal, JOURNAL_BATCH, batch, out_position, err));
+    TRY(journal_clock(s, err));
+    TRY(journal_append(s->journal, STORE_RECORD_BATCH, batch, out_position, err));
     s->applied_position = *out_position;
     return 0;
 }

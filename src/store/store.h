@@ -27,7 +27,15 @@
 enum {
     STORE_HEAD_ROWS = 1 << 19,
     STORE_PART_ROWS = 1 << 22,
-    STORE_DEDUP_DAYS = 7, /* message ids are compared with events up to so far in time */
+    STORE_CLOCK_MS = 1000, /* of ingest, at most, between two notes of the time in the journal */
+    STORE_DEDUP_DAYS = 7,  /* message ids are compared with events up to so far in time */
+};
+
+/* Kinds of journal records; written to disk, never renumber. */
+enum store_record {
+    STORE_RECORD_BATCH = 1, /* a batch of events (event.h)                                      */
+    STORE_RECORD_CLOCK = 2, /* i64: what comes behind was received at this moment (ms) or later,
+                               up to STORE_CLOCK_MS later; so a restore can end at a moment     */
 };
 
 struct store;
@@ -66,7 +74,8 @@ struct schema *store_schema(struct store *s);
 struct redirects *store_redirects(struct store *s);
 struct lexicon *store_lexicon(struct store *s, uint32_t column);
 sqlite3 *store_db(struct store *s);
-const uint8_t *store_id(const struct store *s); /* 16 bytes */
+const uint8_t *store_id(const struct store *s);     /* 16 bytes */
+struct journal *store_get_journal(struct store *s); /* for who follows it: journal_hold */
 
 /* Named settings in the manifest: NOT_FOUND if absent; the text is the arena's. */
 int store_setting(struct store *s, const char *name, struct arena *a, struct str *out,

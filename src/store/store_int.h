@@ -74,6 +74,7 @@ struct store {
     struct redirects *redirects;
     struct journal *journal;
     uint64_t applied_position; /* ingest: end of the last applied journal record */
+    int64_t clock_ms;          /* ingest: of the last clock record */
     bool recovering;
     _Atomic bool failed;       /* no change any more, until the store is opened again */
     struct keel_error failure; /* why; written once, before `failed` */
