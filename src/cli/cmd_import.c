@@ -60,6 +60,7 @@ struct import {
     struct ingest_counts counts;
     uint64_t read, events, repaired, no_rule; /* rows or lines; events of them */
     const char *file;                         /* being read                    */
+    bool json_seen;                           /* of the file: a line like JSON */
     struct progress progress;
     struct keel_error callback_error; /* of a callback that has no place for its text */
 };
@@ -112,6 +113,8 @@ static void refuse(void *ctx, const struct segment_refusal *refusal) {
                             .rows = 1,
                             .detail = str_from(detail),
                             .raw = refusal->text};
+    struct str line = str_trim(refusal->text);
+    if (reject.cause != REJECT_JSON || str_starts(line, STR("{"))) im->json_seen = true;
     if (!im->callback_error.code)
         (void)!rejects_add(&im->rejects, im->file, &reject, &im->callback_error);
 }
@@ -131,9 +134,17 @@ static int import_segment(struct import *im, struct input *in, struct keel_error
     int code = segment_read_file(in, &file, &counts, err);
     im->read += counts.lines;
     im->repaired += counts.events.repaired;
-    if (!im->callback_error.code) return code;
-    *err = im->callback_error;
-    return err->code;
+    if (im->callback_error.code) {
+        *err = im->callback_error;
+        return err->code;
+    }
+    if (code == 0 && counts.lines > 0 && counts.events.accepted == 0 && !im->json_seen)
+        FAIL(
+            err, FORMAT,
+            "import: no line of %s is a JSON object; --segment reads one event a line, for CSV say "
+            "--map MAP.toml",
+            im->file);
+    return code;
 }
 
 /* ---- all files ---- */
@@ -142,6 +153,7 @@ static int import_file(struct import *im, const char *path, struct keel_error *e
     struct input *in;
     TRY(input_open(path, &in, err));
     im->file = input_name(in);
+    im->json_seen = false;
     int code = im->map ? import_rows(im, in, err) : import_segment(im, in, err);
     input_close(in);
     return code;

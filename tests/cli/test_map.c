@@ -234,7 +234,7 @@ static const struct {
     /* adjacent groups; one that comes again is not lost in silence */
     {GROUP "group_order = \"adjacent\"\n[event.properties]\nn = { count = true }\n",
      "t,u,g\n2020-01-01,a,1\n2020-01-01,a,1\n2020-01-01,b,2\n2020-01-01,a,1\n2020-01-01,c,3\n",
-     "reject 5×1 group not adjacent (E: g is “1”) «2020-01-01,a,1»\n"
+     "reject 5×1 group not adjacent (rule “E”: column “g” is “1”) «2020-01-01,a,1»\n"
      "track \"E\" 2020-01-01T00:00:00Z user=a: n=2\ntrack \"E\" 2020-01-01T00:00:00Z user=b: n=1\n"
      "track \"E\" 2020-01-01T00:00:00Z user=c: n=1\n"},
     /* items without groups */
@@ -248,19 +248,31 @@ static const struct {
      "t,u,g,q,b\n\"2020-01-01\",a,1,1,1\n2020-13-01,a,1,1,1\n\n2020-01-01,a,1,ten,1\n"
      "2020-01-01,z,1,1,1\n2020-01-01,a,,1,1\n2020-01-01,a,2,1,maybe\n2020-01-01,,3,1,1\n"
      "2020-01-01,a,1\n,a,1,1,1\n2020-01-01,a,1,1.25,1\n",
-     "reject 3×1 no valid time (E: t is “2020-13-01”) «2020-13-01,a,1,1,1»\n"
-     "reject 5×1 not a number (E: q is “ten”) «2020-01-01,a,1,ten,1»\n"
-     "reject 6×1 group of several users (E) «2020-01-01,z,1,1,1»\n"
-     "reject 7×1 no group (E: g is “”) «2020-01-01,a,,1,1»\n"
-     "reject 8×1 neither true nor false (E: b is “maybe”) «2020-01-01,a,2,1,maybe»\n"
-     "reject 9×1 no identifier (E) «2020-01-01,,3,1,1»\n"
-     "reject 10×1 wrong number of columns (3, expected 5) «2020-01-01,a,1»\n"
-     "reject 11×1 no valid time (E: t is “”) «,a,1,1,1»\n"
+     "reject 3×1 no valid time (rule “E”: column “t” is “2020-13-01”) «2020-13-01,a,1,1,1»\n"
+     "reject 5×1 not a number (rule “E”: column “q” is “ten”) «2020-01-01,a,1,ten,1»\n"
+     "reject 6×1 group of several users (rule “E”: column “u” is “z”) «2020-01-01,z,1,1,1»\n"
+     "reject 7×1 no group (rule “E”: column “g” is empty) «2020-01-01,a,,1,1»\n"
+     "reject 8×1 neither true nor false (rule “E”: column “b” is “maybe”) "
+     "«2020-01-01,a,2,1,maybe»\n"
+     "reject 9×1 no identifier (rule “E”: column “u” is empty) «2020-01-01,,3,1,1»\n"
+     "reject 10×1 wrong number of columns (3 columns, expected 5) «2020-01-01,a,1»\n"
+     "reject 11×1 no valid time (rule “E”: column “t” is empty) «,a,1,1,1»\n"
      "track \"E\" 2020-01-01T00:00:00Z user=a: sum=2.25 flag=true\n"},
     {HEAD "[[event]]\nname = \"{n}\"\ntime = \"t\"\nuser_id = \"{u}\"\nmessage_id = \"{m}\"\n",
      "t,u,n,m\n2020-01-01,a,,1\n2020-01-01,a,x,\n",
-     "reject 2×1 no event name ({n}) «2020-01-01,a,,1»\n"
-     "reject 3×1 no message id ({n}) «2020-01-01,a,x,»\n"},
+     "reject 2×1 no event name (rule “{n}”: column “n” is empty) «2020-01-01,a,,1»\n"
+     "reject 3×1 no message id (rule “{n}”: column “m” is empty) «2020-01-01,a,x,»\n"},
+    /* a null that is written, and conditions of which none holds */
+    {HEAD "[format]\nnull = [\"\", \"NA\"]\n[[event]]\ntime = \"t\"\nlabel = \"l\"\n"
+          "name = [{ text = \"E\", when = { u = \"a\" } }]\n"
+          "user_id = { text = \"{u}\", when = { u = { not = \"-\" } } }\n",
+     "t,u\n2020-01-01,NA\n2020-01-01,-\n2020-01-01,b\n2020-01-01,a\n",
+     "reject 2×1 no identifier (rule “l”: column “u” is “NA”, which stands for no value) "
+     "«2020-01-01,NA»\n"
+     "reject 3×1 no identifier (rule “l”: no condition of user_id, anonymous_id holds) "
+     "«2020-01-01,-»\n"
+     "reject 4×1 no event name (rule “l”: no condition of a name holds) «2020-01-01,b»\n"
+     "track \"E\" 2020-01-01T00:00:00Z user=a:\n"},
     /* columns from the map; braces and spaces in names; numbers as the file has them */
     {HEAD "[format]\nkind = \"whitespace\"\nheader = false\ncolumns = [\"t\", \"u\", \"a b\"]\n"
           "[[event]]\nname = \"{{E}}\"\ntime = { column = \"t\", format = \"%Y%m%d\" }\n"
@@ -542,7 +554,7 @@ static void refuses_large_groups(void **state) {
     assert_int_equal(stats.events, 1);
     assert_int_equal(stats.rejected, EVENT_MAX_ITEMS + 1);
     buf_add_char(&r.text, 0);
-    assert_non_null(strstr((const char *)r.text.p, "reject 3×10001 event refused (E: "));
+    assert_non_null(strstr((const char *)r.text.p, "reject 3×10001 event refused (rule “E”: "));
     assert_non_null(strstr((const char *)r.text.p, "«x»"));
     result_release(&r);
     buf_release(&csv);

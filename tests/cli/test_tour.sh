@@ -73,10 +73,10 @@ same "the report of the first import" "8 rows read: 3 events, 3 new, 0 known alr
   1  not a number
   1  no identifier" "$("$KEEL" import --data data --map shop.toml --quiet orders.csv 2>&1)"
 same "the reject file" 'file,line,cause,detail,raw
-"orders.csv",6,"no valid time","Order Completed: date is “someday”","4,someday,bob,vase,1,12"
-"orders.csv",7,"not a number","Order Completed: quantity is “one”","5,2024-01-10 12:00,cem,vase,one,12"
-"orders.csv",8,"wrong number of columns","2, expected 6","6,2024-01-10 12:00"
-"orders.csv",9,"no identifier","Order Completed","7,2024-01-10 12:00,,vase,1,12"' \
+"orders.csv",6,"no valid time","rule “Order Completed”: column “date” is “someday”","4,someday,bob,vase,1,12"
+"orders.csv",7,"not a number","rule “Order Completed”: column “quantity” is “one”","5,2024-01-10 12:00,cem,vase,one,12"
+"orders.csv",8,"wrong number of columns","2 columns, expected 6","6,2024-01-10 12:00"
+"orders.csv",9,"no identifier","rule “Order Completed”: column “customer” is empty","7,2024-01-10 12:00,,vase,1,12"' \
     "$(cat data/rejects.csv)"
 expect 0 "3 events, 0 new, 3 known already" "$KEEL" import --data data --map shop.toml orders.csv
 
@@ -163,6 +163,8 @@ echo 'nmespace = "shop"' >bad.toml
 expect 65 "bad.toml:1:1: unknown key" "$KEEL" import --data data --map bad.toml orders.csv
 expect 66 "keel init nowhere" "$KEEL" query --data nowhere 'count customers'
 expect 66 "keel init nowhere" "$KEEL" doctor nowhere
+expect 65 "--segment instead of --map" "$KEEL" import --data data --map shop.toml events.ndjson
+expect 65 "for CSV say --map" "$KEEL" import --data data --segment orders.csv
 expect 66 "none.csv" "$KEEL" import --data data --map shop.toml none.csv
 expect 73 "data directory already" "$KEEL" init data
 for command in "query --data data count\ customers" "profile --data data user_id=bob" "doctor data" \

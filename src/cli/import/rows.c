@@ -78,19 +78,34 @@ static struct str shortened(struct str s) {
     return s;
 }
 
+/* "column “quantity” is “one”"; what a file writes for a null is shown if it is not empty. */
+static int describe_column(const struct importer *im, int32_t column, char *out, size_t bytes) {
+    const struct map_column *c = &im->map->columns[column];
+    struct str name = shortened(c->name), value = im->row[column], lookup = {"", 0};
+    bool null = !value.p;
+    if (c->lookup >= 0) lookup = shortened(im->map->lookups[c->lookup].name);
+    if (null && c->lookup < 0) value = im->csv.fields[im->bound[column]];
+    value = shortened(value);
+    const char *dot = lookup.n > 0 ? "." : "", *after = null ? ", which stands for no value" : "";
+    if (value.n == 0)
+        return snprintf(out, bytes, "column “%.*s%s%.*s” is empty", STR_ARG(lookup), dot,
+                        STR_ARG(name));
+    return snprintf(out, bytes, "column “%.*s%s%.*s” is “%.*s”%s", STR_ARG(lookup), dot,
+                    STR_ARG(name), STR_ARG(value), after);
+}
+
 static int refuse_row(struct importer *im, const struct rule *rule,
                       const struct eval_fault *fault) {
-    char detail[DETAIL_BYTES];
+    char detail[DETAIL_BYTES], column[DETAIL_BYTES / 2 + 4 * DETAIL_VALUE] = "";
     struct str label = shortened(rule->event->label);
-    int n;
-    if (fault->column >= 0) {
-        struct str column = shortened(im->map->columns[fault->column].name);
-        struct str value = shortened(im->row[fault->column]);
-        n = snprintf(detail, sizeof detail, "%.*s: %.*s is “%.*s”", STR_ARG(label), STR_ARG(column),
-                     (int)value.n, value.p ? value.p : "");
-    } else {
-        n = snprintf(detail, sizeof detail, "%.*s", STR_ARG(label));
-    }
+    if (fault->column >= 0) (void)describe_column(im, fault->column, column, sizeof column);
+    const char *why = fault->column >= 0             ? column
+                      : fault->cause == REJECT_NO_ID ? "no condition of user_id, anonymous_id holds"
+                      : fault->cause == REJECT_NO_NAME ? "no condition of a name holds"
+                                                       : "";
+    int n =
+        snprintf(detail, sizeof detail, "rule “%.*s”%s%s", STR_ARG(label), *why ? ": " : "", why);
+    if ((size_t)n >= sizeof detail) n = (int)sizeof detail - 1;
     return refuse(im, &(struct reject){.cause = fault->cause,
                                        .line = im->csv.line,
                                        .rows = 1,
@@ -197,7 +212,7 @@ static int refuse_group(struct importer *im, const struct rule *rule, const stru
                         const char *reason) {
     char detail[DETAIL_BYTES];
     struct str label = shortened(rule->event->label);
-    int n = snprintf(detail, sizeof detail, "%.*s: %s", STR_ARG(label), reason);
+    int n = snprintf(detail, sizeof detail, "rule “%.*s”: %s", STR_ARG(label), reason);
     struct reject reject = {.cause = REJECT_EVENT,
                             .line = group->line,
                             .rows = group->rows,
@@ -299,21 +314,46 @@ static size_t add_id(struct importer *im, const struct map_text *text) {
     return im->ids.n;
 }
 
+/* The column for want of which the text is empty; -1: none is to blame. */
+static int32_t missing_column(const struct map_template *text, const struct str *row) {
+    for (uint32_t i = 0; i < text->n; i++)
+        if (text->pieces[i].column >= 0 && row[text->pieces[i].column].n == 0)
+            return text->pieces[i].column;
+    return -1;
+}
+
+/* Of texts of which the first that applies is taken, the first whose condition holds. */
+static int32_t missing_of(const struct map_text *texts, uint32_t n, const struct str *row) {
+    for (uint32_t i = 0; i < n; i++)
+        if (texts[i].text.n > 0 && eval_when(&texts[i].when, row))
+            return missing_column(&texts[i].text, row);
+    return -1;
+}
+
 /* The head of a new group and the fields of its first row. */
 static bool make_head(struct importer *im, const struct map_event *event, struct group_head *head,
                       struct eval_fault *fault) {
     buf_clear(&im->ids);
     size_t user = add_id(im, &event->user_id);
     size_t anonymous = add_id(im, &event->anonymous_id);
-    *fault = (struct eval_fault){REJECT_NO_ID, -1};
-    if (anonymous == 0) return false;
-    fault->cause = REJECT_NO_NAME;
+    if (anonymous == 0) {
+        const struct map_text ids[] = {event->user_id, event->anonymous_id};
+        *fault = (struct eval_fault){REJECT_NO_ID, missing_of(ids, 2, im->row)};
+        return false;
+    }
     for (uint32_t i = 0; i < event->n_names && im->ids.n == anonymous; i++)
         add_id(im, &event->names[i]);
     size_t name = im->ids.n;
-    if (event->n_names > 0 && name == anonymous) return false;
-    fault->cause = REJECT_NO_MESSAGE_ID;
-    if (event->message_id.n > 0 && !eval_text(&event->message_id, im->row, &im->ids)) return false;
+    if (event->n_names > 0 && name == anonymous) {
+        int32_t column = missing_of(event->names, event->n_names, im->row);
+        *fault = (struct eval_fault){REJECT_NO_NAME, column};
+        return false;
+    }
+    if (event->message_id.n > 0 && !eval_text(&event->message_id, im->row, &im->ids)) {
+        int32_t column = missing_column(&event->message_id, im->row);
+        *fault = (struct eval_fault){REJECT_NO_MESSAGE_ID, column};
+        return false;
+    }
     buf_clear(&im->fields);
     for (uint32_t i = 0; i < event->n_fields; i++)
         if (event->fields[i].from != MAP_LAST &&
@@ -408,6 +448,12 @@ static int turn_group(struct importer *im, struct rule *rule, uint64_t hash) {
     return 0;
 }
 
+static int32_t first_column(const struct map_template *text) {
+    for (uint32_t i = 0; i < text->n; i++)
+        if (text->pieces[i].column >= 0) return text->pieces[i].column;
+    return -1;
+}
+
 static int apply_rule(struct importer *im, struct rule *rule) {
     const struct map_event *event = rule->event;
     struct eval_fault fault = {REJECT_EVENT, -1};
@@ -420,8 +466,10 @@ static int apply_rule(struct importer *im, struct rule *rule) {
     head.key = buf_str(&im->key);
     head.hash = hash_str(head.key);
     struct group *group = row_groups_find(&rule->groups, head.hash, head.key);
-    if (group && !same_user(im, rule, group))
-        return refuse_row(im, rule, &(struct eval_fault){REJECT_GROUP_IDS, -1});
+    if (group && !same_user(im, rule, group)) {
+        fault = (struct eval_fault){REJECT_GROUP_IDS, first_column(&event->user_id.text)};
+        return refuse_row(im, rule, &fault);
+    }
     if (!group) {
         if (!make_head(im, event, &head, &fault)) return refuse_row(im, rule, &fault);
         if (event->adjacent) {
@@ -460,7 +508,8 @@ static int refuse_unread(struct importer *im, int cause) {
     char detail[64] = "";
     int n = 0;
     if (cause == REJECT_COLUMNS && im->csv.n > 0)
-        n = snprintf(detail, sizeof detail, "%u, expected %u", im->csv.n, im->n_file_columns);
+        n = snprintf(detail, sizeof detail, "%u columns, expected %u", im->csv.n,
+                     im->n_file_columns);
     return refuse(im, &(struct reject){.cause = (enum reject_cause)cause,
                                        .line = im->csv.line,
                                        .rows = 1,
@@ -519,6 +568,11 @@ static int read_header(struct importer *im) {
         int got = csv_reader_next(im->reader, &im->csv, im->err);
         if (got < 0) return got;
         if (got == 0) FAIL(im->err, FORMAT, "%s is empty: a header was expected", im->name);
+        if (str_starts(im->csv.raw, STR("{")))
+            FAIL(im->err, FORMAT,
+                 "%s is JSON, where a CSV header was expected; for Segment events say --segment "
+                 "instead of --map",
+                 im->name);
         if (im->csv.cause >= 0)
             FAIL(im->err, FORMAT, "%s:%llu: the header cannot be read: %s", im->name,
                  (unsigned long long)im->csv.line, reject_text((enum reject_cause)im->csv.cause));
