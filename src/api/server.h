@@ -1,4 +1,4 @@
-/* The HTTP server: one whole request in, one reply out. libmicrohttpd is known to server.c alone.
+/* The HTTP server: one whole request in, one reply out. libmicrohttpd is known to server*.c alone.
  *
  * A room of the API brings a table of routes; the same table dispatches, writes the OpenAPI
  * document, and says who may call. A handler gets the whole body (decoded when it came with
@@ -59,6 +59,7 @@ struct request {
     const struct route *route;
     struct arena arena; /* until the reply is sent                           */
     struct reply reply;
+    struct str error; /* what an error said, for the log                   */
 };
 
 /* A header's value as sent, or {NULL, 0}. Names are compared without case. */
@@ -71,15 +72,20 @@ void reply_header(struct request *r, const char *name, struct str value);
 void reply_problem(struct request *r, int code, const struct keel_error *err);
 /* 429 or 503 with Retry-After and X-RateLimit-Reset. */
 void reply_retry(struct request *r, int status, unsigned seconds);
-/* Ends a request that was REQUEST_LATER. */
+/* Ends a request that was REQUEST_LATER; nothing of it may be touched afterwards. */
 void request_finish(struct request *r);
 
-/* A reply without an end: server-sent events. The sender keeps the handle, pushes from any thread,
+/* A reply without an end: server-sent events, unless reply.content_type says otherwise (an export:
+ * then the reply ends with stream_close). The sender keeps the handle, pushes from any thread,
  * and must call stream_close once, also when stream_push said that the client is gone. */
 struct reply_stream;
 struct reply_stream *request_stream(struct request *r, size_t max_waiting_bytes);
 /* 0; KEEL_E_CANCELLED: the client is gone; KEEL_E_LIMIT: it reads too slowly, nothing was added. */
 int stream_push(struct reply_stream *s, struct str text) K_CHECKED;
+/* Waits until there is room for so many bytes: for a ROUTE_WORKER that writes a long document.
+ * KEEL_E_LIMIT: still none after `ms`; KEEL_E_CANCELLED: the client is gone, or the server stops.
+ */
+int stream_wait(struct reply_stream *s, size_t bytes, unsigned ms) K_CHECKED;
 void stream_close(struct reply_stream *s);
 
 /* ---- routes ---- */
@@ -99,7 +105,9 @@ struct route {
     const char *params; /* query parameters, one a line: "limit integer how many rows; …"  */
     const char *body;   /* JSON schema of the request, or NULL                             */
     const char *answer; /* JSON schema of the reply, or NULL                               */
-    void (*problem)(struct request *r, int code, const struct keel_error *err); /* NULL: 9457 */
+    /* What an error looks like, also when the server itself refuses (body too large, too busy);
+     * reply.status is set already. NULL: RFC 9457. */
+    void (*problem)(struct request *r, int code, const struct keel_error *err);
     int64_t max_body_bytes; /* 0: the server's                                               */
 };
 
@@ -120,7 +128,8 @@ struct server_options {
     bool trust_proxy;         /* take peer and secure from X-Forwarded-For and -Proto      */
     /* Who may call a route that is not public: 0, or an error. */
     int (*authorise)(void *ctx, struct request *r, struct keel_error *err);
-    /* One line a request, after its reply. */
+    /* After the reply; status 0: the client never sent a whole request; negative: it left before it
+     * had the whole reply. */
     void (*log)(void *ctx, const struct request *r, int status, uint64_t bytes, int64_t us);
     void *ctx;
 };
@@ -134,7 +143,10 @@ struct server_stats { /* since the start */
  * `ctx` is given to every handler. KEEL_E_BUSY if the address is taken. */
 int server_start(const struct server_options *options, const struct route *const *tables, void *ctx,
                  struct server **out, struct keel_error *err) K_CHECKED;
-/* Takes no new connection, answers what is under way within `grace_ms`, then cuts. */
+/* Takes no new connection, ends the streams, answers what is under way within `grace_ms`, then
+ * cuts. Returns when every REQUEST_LATER has been finished: whoever has one must do so. */
 void server_stop(struct server *s, unsigned grace_ms);
-unsigned server_port(const struct server *s);
+bool server_draining(const struct server *s); /* server_stop was called */
+unsigned server_port(const struct server *s); /* of the address; for a listen port 0 */
+const struct route *const *server_tables(const struct server *s);
 void server_stats(const struct server *s, struct server_stats *out);

@@ -119,3 +119,27 @@ bool str_to_f64(struct str s, double *out) {
     *out = v;
     return true;
 }
+
+static int hex_digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+struct str str_url_decode(struct arena *a, struct str s, bool form) {
+    size_t i = 0, n = 0;
+    while (i < s.n && s.p[i] != '%' && !(form && s.p[i] == '+')) i++;
+    if (i == s.n) return s;
+    char *out = arena_alloc(a, s.n);
+    for (i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (c == '%' && s.n - i > 2 && hex_digit(s.p[i + 1]) >= 0 && hex_digit(s.p[i + 2]) >= 0) {
+            c = (char)(hex_digit(s.p[i + 1]) << 4 | hex_digit(s.p[i + 2]));
+            i += 2;
+        } else if (form && c == '+') {
+            c = ' ';
+        }
+        out[n++] = c;
+    }
+    return (struct str){out, n};
+}

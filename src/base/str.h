@@ -32,6 +32,9 @@ bool str_eq_nocase(struct str a, struct str b);          /* ASCII case folded   
 struct str str_trim(struct str s);                       /* without leading/trailing space     */
 struct str str_dup(struct arena *a, struct str s);
 bool str_is_utf8(struct str s); /* well-formed, RFC 3629              */
+/* %41 as A; in a form, + as a space. What is no escape stays as it is. s itself if nothing changes.
+ */
+struct str str_url_decode(struct arena *a, struct str s, bool form);
 
 /* Whole slice must be a number; false leaves *out alone. */
 bool str_to_i64(struct str s, int64_t *out);

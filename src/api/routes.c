@@ -1,0 +1,12 @@
+/* The list of tables: the one place that names them all, in the order of the OpenAPI document.
+ * Layers: server.h. Threads: constant data. */
+#include "api/routes.h"
+
+#define EACH_TABLE(T) T(health)
+
+#define DECLARE(name) extern const struct route routes_##name[];
+#define ENTRY(name) routes_##name,
+
+EACH_TABLE(DECLARE)
+
+const struct route *const ROUTES[] = {EACH_TABLE(ENTRY) NULL};

@@ -1,0 +1,387 @@
+/* The HTTP server: listeners, connections, deadlines, start and stop.
+ *
+ * Two listeners of libmicrohttpd, each with epoll: TCP with a thread a core, and DIR/keel.sock with
+ * one. A connection beyond max_connections is still taken, up to an eighth more, so that it can be
+ * told 503; what comes then waits in the system's queue.
+ *
+ * libmicrohttpd forgets a connection that is silent for idle_seconds, but one that sends a byte now
+ * and then could stay for ever. So every connection has a deadline for what it is doing now:
+ *
+ *   waiting for a request line    twice idle_seconds (a kept-alive connection may be silent for
+ * one) sending the request           idle_seconds, then 408 or, where nothing can be said, cut
+ *   waiting for its handler       none: that is our affair
+ *   taking the reply              idle_seconds and SLOWEST_BYTES_MS
+ *
+ * and a clock thread that cuts what is late, a quarter of a second at a time.
+ *
+ * Stop: take no new connection, end the streams, answer with "Connection: close", wait for what is
+ * under way; then cut, and wait for handlers that have a request still (they hold memory of ours).
+ *
+ * Layers: server_int.h, base/net.h. Threads and locks: server_int.h.
+ */
+#include "api/server_int.h"
+
+#include <arpa/inet.h>
+#include <unistd.h>
+
+#include "base/net.h"
+#include "base/os.h"
+
+enum {
+    DEFAULT_WORKERS = 4,
+    DEFAULT_CONNECTIONS = 1024,
+    DEFAULT_IDLE_SECONDS = 60,
+    DEFAULT_BODY_BYTES = 4 << 20,
+    DEFAULT_HEADER_BYTES = 32 << 10,
+    DEFAULT_MEMORY_BYTES = 256 << 20,
+    CONNECTION_MEMORY_EXTRA = 4 << 10, /* libmicrohttpd's own, beside the head */
+    PEM_BYTES = 1 << 20,
+    LATE_MS = 1000, /* a request past its time is cut only if 408 was not possible */
+    STACK_BYTES = 1 << 20,
+};
+
+static int64_t monotonic_ms(void) { return monotonic_us() / 1000; }
+
+/* ---- connections ---- */
+
+static void name_peer(struct connection *c, struct MHD_Connection *mhd) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info ? info->client_addr : NULL;
+    c->peer[0] = 0;
+    if (!address || c->local) return;
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)address;
+        inet_ntop(AF_INET, &in->sin_addr, c->peer, sizeof c->peer);
+    } else if (address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const void *)address;
+        if (IN6_IS_ADDR_V4MAPPED(&in->sin6_addr))
+            inet_ntop(AF_INET, in->sin6_addr.s6_addr + 12, c->peer, sizeof c->peer);
+        else
+            inet_ntop(AF_INET6, &in->sin6_addr, c->peer, sizeof c->peer);
+    }
+}
+
+static bool too_many(const struct server *s, const struct connection *c) {
+    if (atomic_load(&s->n_open) > s->options.max_connections) return true;
+    unsigned same = 0;
+    if (s->options.max_per_address && !c->local)
+        for (const struct connection *o = s->connections; o; o = o->after)
+            same += strcmp(o->peer, c->peer) == 0;
+    return s->options.max_per_address && same > s->options.max_per_address;
+}
+
+static void connection_open(struct listener *listener, struct MHD_Connection *mhd, void **out) {
+    struct server *s = listener->server;
+    struct connection *c = k_zalloc(sizeof *c);
+    const union MHD_ConnectionInfo *fd =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    c->server = s;
+    c->fd = fd ? fd->connect_fd : -1;
+    c->local = listener->local;
+    c->secure = listener->tls;
+    c->deadline_ms = monotonic_ms() + 2000 * (int64_t)s->options.idle_seconds;
+    name_peer(c, mhd);
+    atomic_fetch_add(&s->n_connections, 1);
+    atomic_fetch_add(&s->n_open, 1);
+    pthread_mutex_lock(&s->lock);
+    c->after = s->connections;
+    if (c->after) c->after->before = c;
+    s->connections = c;
+    c->surplus = too_many(s, c);
+    pthread_mutex_unlock(&s->lock);
+    *out = c;
+}
+
+static void connection_close(struct connection *c) {
+    struct server *s = c->server;
+    pthread_mutex_lock(&s->lock);
+    if (c->before) c->before->after = c->after;
+    if (c->after) c->after->before = c->before;
+    if (s->connections == c) s->connections = c->after;
+    pthread_mutex_unlock(&s->lock);
+    atomic_fetch_sub(&s->n_open, 1);
+    k_free(c);
+}
+
+static void on_connection(void *ctx, struct MHD_Connection *mhd, void **context,
+                          enum MHD_ConnectionNotificationCode what) {
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        connection_open(ctx, mhd, context);
+    } else if (*context) {
+        connection_close(*context);
+        *context = NULL;
+    }
+}
+
+/* ---- requests ---- */
+
+/* The request line is complete. */
+static void *on_target(void *ctx, const char *target, struct MHD_Connection *mhd) {
+    (void)ctx;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct connection *c = info->socket_context;
+    struct server *s = c->server;
+    int64_t limit = (int64_t)s->options.idle_seconds * 1000 + LATE_MS;
+    atomic_store_explicit(&c->deadline_ms, monotonic_ms() + limit, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->n_under_way, 1, memory_order_relaxed);
+    return exchange_new(c, mhd, str_from(target));
+}
+
+static enum MHD_Result on_step(void *ctx, struct MHD_Connection *mhd, const char *url,
+                               const char *method, const char *version, const char *data,
+                               size_t *data_bytes, void **context) {
+    (void)ctx, (void)mhd, (void)url, (void)version;
+    return exchange_step(*context, method, data, data_bytes);
+}
+
+static void on_completed(void *ctx, struct MHD_Connection *mhd, void **context,
+                         enum MHD_RequestTerminationCode why) {
+    (void)ctx, (void)mhd;
+    struct exchange *e = *context;
+    if (!e) return;
+    struct server *s = e->server;
+    struct connection *c = e->connection;
+    int status = e->stage == STAGE_QUEUED ? e->r.reply.status : 0;
+    *context = NULL;
+    if (e->r.reply.stream) stream_detach(e->r.reply.stream);
+    atomic_fetch_add_explicit(&s->n_requests, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->n_bytes_out, e->reply_bytes, memory_order_relaxed);
+    atomic_store_explicit(&c->deadline_ms, monotonic_ms() + 2000 * (int64_t)s->options.idle_seconds,
+                          memory_order_relaxed);
+    if (why != MHD_REQUEST_TERMINATED_COMPLETED_OK && status) status = -status;
+    if (s->options.log)
+        s->options.log(s->options.ctx, &e->r, status, e->reply_bytes,
+                       monotonic_us() - e->started_us);
+    exchange_free(e);
+    bool last = atomic_fetch_sub(&s->n_under_way, 1) == 1;
+    if (last && atomic_load(&s->draining)) {
+        pthread_mutex_lock(&s->lock);
+        pthread_cond_broadcast(&s->quiet);
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+/* Paths and queries are decoded by us, where their parts are known. */
+static size_t leave_escapes(void *ctx, struct MHD_Connection *mhd, char *text) {
+    (void)ctx, (void)mhd;
+    return strlen(text);
+}
+
+/* ---- the clock ---- */
+
+static struct timespec moment(int64_t us) {
+    return (struct timespec){us / 1000000, us % 1000000 * 1000};
+}
+
+static void *clock_main(void *arg) {
+    struct server *s = arg;
+    pthread_mutex_lock(&s->lock);
+    while (!s->clock_stops) {
+        int64_t now = monotonic_us();
+        struct timespec next = moment(now + (int64_t)TICK_MS * 1000);
+        for (struct connection *c = s->connections; c; c = c->after) {
+            int64_t deadline = atomic_load_explicit(&c->deadline_ms, memory_order_relaxed);
+            if (deadline && now / 1000 > deadline) net_cut(c->fd);
+        }
+        streams_beat(s, now);
+        pthread_cond_clockwait(&s->clock_wake, &s->lock, CLOCK_MONOTONIC, &next);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+/* ---- start ---- */
+
+static void fill_defaults(struct server_options *o) {
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (!o->threads) o->threads = cores > 0 ? (unsigned)cores : 1;
+    if (!o->workers) o->workers = DEFAULT_WORKERS;
+    if (!o->max_connections) o->max_connections = DEFAULT_CONNECTIONS;
+    if (!o->idle_seconds) o->idle_seconds = DEFAULT_IDLE_SECONDS;
+    if (!o->max_body_bytes) o->max_body_bytes = DEFAULT_BODY_BYTES;
+    if (!o->max_header_bytes) o->max_header_bytes = DEFAULT_HEADER_BYTES;
+    if (!o->max_memory_bytes) o->max_memory_bytes = DEFAULT_MEMORY_BYTES;
+}
+
+static int read_pem(const char *path, char **out, struct keel_error *err) {
+    struct buf text;
+    buf_init(&text, PEM_BYTES);
+    int code = file_read(path, &text, err);
+    if (code == 0) code = buf_add_char(&text, 0);
+    if (code == 0) *out = k_strdup((const char *)text.p);
+    buf_release(&text);
+    return code;
+}
+
+static int start_listener(struct server *s, struct listener *l, struct keel_error *err) {
+    const struct server_options *o = &s->options;
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
+    unsigned threads = l->local ? 1 : o->threads;
+    unsigned most = o->max_connections + o->max_connections / 8 + 16;
+    struct MHD_OptionItem more[8];
+    int n = 0;
+    if (most < threads) most = threads;
+    if (threads > 1)
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, threads, NULL};
+    if (l->tls) {
+        flags |= MHD_USE_TLS;
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, s->cert};
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, s->key};
+    }
+    more[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+    l->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_step, l,               /**/
+                                 MHD_OPTION_LISTEN_SOCKET, l->fd,                /**/
+                                 MHD_OPTION_CONNECTION_LIMIT, most,              /**/
+                                 MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds, /**/
+                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                                 o->max_header_bytes + CONNECTION_MEMORY_EXTRA,
+                                 MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES, /**/
+                                 MHD_OPTION_URI_LOG_CALLBACK, on_target, l,         /**/
+                                 MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, NULL, /**/
+                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, l,      /**/
+                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, l,    /**/
+                                 MHD_OPTION_ARRAY, more,                            /**/
+                                 MHD_OPTION_END);
+    if (l->daemon) return 0;
+    if (l->tls)
+        FAIL(err, INVALID, "cannot serve TLS with %s and %s; are they a certificate and its key?",
+             o->cert_path, o->key_path);
+    FAIL(err, IO, "the HTTP server does not start");
+}
+
+static int start_listeners(struct server *s, struct keel_error *err) {
+    struct listener *tcp = &s->listeners[LISTENER_TCP], *local = &s->listeners[LISTENER_UNIX];
+    if (s->options.cert_path) {
+        TRY(read_pem(s->options.cert_path, &s->cert, err));
+        TRY(read_pem(s->options.key_path, &s->key, err));
+        tcp->tls = true;
+    }
+    TRY(net_listen(s->options.listen, &tcp->fd, &s->port, err));
+    TRY(start_listener(s, tcp, err));
+    if (!s->options.socket_path) return 0;
+    TRY(net_listen_unix(s->options.socket_path, &local->fd, err));
+    local->local = true;
+    return start_listener(s, local, err);
+}
+
+static void stop_listeners(struct server *s) {
+    for (int i = 0; i < LISTENERS; i++) {
+        struct listener *l = &s->listeners[i];
+        bool owned =
+            l->daemon != NULL; /* libmicrohttpd closes a socket that it was not relieved of */
+        if (owned) MHD_stop_daemon(l->daemon);
+        l->daemon = NULL;
+        if (!owned || atomic_load(&s->draining)) file_close(l->fd);
+        l->fd = -1;
+    }
+}
+
+static void release(struct server *s) {
+    pthread_mutex_lock(&s->lock);
+    s->clock_stops = true;
+    pthread_cond_signal(&s->clock_wake);
+    pthread_mutex_unlock(&s->lock);
+    pthread_join(s->clock, NULL);
+    work_stop(s);
+    router_free(s->router);
+    k_free(s->cert);
+    k_free(s->key);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->clock_wake);
+    pthread_cond_destroy(&s->quiet);
+    k_free(s);
+}
+
+int server_start(const struct server_options *options, const struct route *const *tables, void *ctx,
+                 struct server **out, struct keel_error *err) {
+    if (!options->cert_path != !options->key_path)
+        FAIL(err, INVALID, "TLS needs a certificate and its key; only one of them is given");
+    struct server *s = k_zalloc(sizeof *s);
+    s->options = *options;
+    s->tables = tables;
+    s->ctx = ctx;
+    fill_defaults(&s->options);
+    for (int i = 0; i < LISTENERS; i++) {
+        s->listeners[i].server = s;
+        s->listeners[i].fd = -1;
+    }
+    int code = work_start(s, err);
+    if (code < 0) {
+        k_free(s);
+        return code;
+    }
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->clock_wake, NULL);
+    pthread_cond_init(&s->quiet, NULL);
+    s->router = router_new(tables);
+    if (pthread_create(&s->clock, NULL, clock_main, s) != 0) {
+        work_stop(s);
+        router_free(s->router);
+        k_free(s);
+        FAIL(err, NO_MEMORY, "cannot start the server's clock");
+    }
+    code = start_listeners(s, err);
+    if (code < 0) {
+        stop_listeners(s);
+        release(s);
+        return code;
+    }
+    *out = s;
+    return 0;
+}
+
+/* ---- stop ---- */
+
+/* True: nothing is under way. until_us 0: waits as long as it takes. */
+static bool wait_quiet(struct server *s, int64_t until_us) {
+    struct timespec at = moment(until_us);
+    int late = 0;
+    pthread_mutex_lock(&s->lock);
+    while (atomic_load(&s->n_under_way) > 0 && !late) {
+        if (until_us)
+            late = pthread_cond_clockwait(&s->quiet, &s->lock, CLOCK_MONOTONIC, &at);
+        else
+            pthread_cond_wait(&s->quiet, &s->lock);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return !late;
+}
+
+void server_stop(struct server *s, unsigned grace_ms) {
+    if (!s) return;
+    atomic_store(&s->draining, true);
+    for (int i = 0; i < LISTENERS; i++)
+        if (s->listeners[i].daemon) (void)MHD_quiesce_daemon(s->listeners[i].daemon);
+    streams_cut(s);
+    if (!wait_quiet(s, monotonic_us() + (int64_t)grace_ms * 1000)) {
+        pthread_mutex_lock(&s->lock);
+        for (struct connection *c = s->connections; c; c = c->after) net_cut(c->fd);
+        pthread_mutex_unlock(&s->lock);
+        (void)wait_quiet(s, 0);
+    }
+    stop_listeners(s);
+    struct keel_error ignored; /* a file that stays is replaced by the next start */
+    if (s->options.socket_path) (void)!file_remove(s->options.socket_path, &ignored);
+    release(s);
+}
+
+/* ---- questions ---- */
+
+unsigned server_port(const struct server *s) { return s->port; }
+const struct route *const *server_tables(const struct server *s) { return s->tables; }
+bool server_draining(const struct server *s) { return atomic_load(&s->draining); }
+
+void server_stats(const struct server *s, struct server_stats *out) {
+    *out = (struct server_stats){
+        .connections = atomic_load(&s->n_connections),
+        .open_connections = atomic_load(&s->n_open),
+        .requests = atomic_load(&s->n_requests),
+        .refused = atomic_load(&s->n_refused),
+        .bytes_in = atomic_load(&s->n_bytes_in),
+        .bytes_out = atomic_load(&s->n_bytes_out),
+        .memory_bytes = atomic_load(&s->n_memory),
+        .waiting = atomic_load(&s->n_under_way),
+    };
+}

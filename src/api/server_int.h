@@ -1,0 +1,155 @@
+/* What the files of the HTTP server share:
+ *
+ *   server.c         start and stop, listeners, connections, deadlines
+ *   server_body.c    a request on its way in: head, body, decoding, dispatch
+ *   server_reply.c   a reply on its way out; the problem documents
+ *   server_stream.c  replies without an end
+ *   server_routes.c  which route a path is
+ *   server_work.c    the pool for handlers that wait or compute
+ *
+ * Whose turn it is. A request is worked on by one thread at a time. libmicrohttpd's thread has it
+ * until the handler runs elsewhere or later; then the connection is suspended: libmicrohttpd does
+ * not look at its socket. `turn` decides the race between the suspension and request_finish:
+ *
+ *   TURN_SERVER -> TURN_HANDLER -> TURN_SUSPENDED -> TURN_DONE    finish resumes the connection
+ *                              \-> TURN_DONE                      finished before the suspension
+ *
+ * Locks: server.lock (connections, streams, the clock's condition) > stream.lock; server.work_lock
+ * alone. None is held while a handler runs.
+ */
+#pragma once
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "api/server.h"
+
+enum {
+    ADDRESS_TEXT_MAX = 64,
+    DISCARD_BYTES = 64 << 20, /* of a refused body are read, so that its sender sees the answer */
+    SLOWEST_BYTES_MS = 16,    /* a reply goes out at least so fast                              */
+    HEARTBEAT_MS = 15000,
+    TICK_MS = 250,
+    WORK_QUEUE = 1024, /* requests that wait for a worker */
+};
+
+enum turn { TURN_SERVER, TURN_HANDLER, TURN_SUSPENDED, TURN_DONE };
+enum stage { STAGE_HEAD, STAGE_BODY, STAGE_DISCARD, STAGE_HANDLED, STAGE_QUEUED };
+enum coding { CODING_NONE, CODING_GZIP, CODING_DEFLATE };
+
+struct connection {
+    struct server *server;
+    struct connection *before, *after; /* server.lock */
+    int fd;
+    bool local, secure;
+    bool surplus;                /* beyond a limit: its first request is answered 503 */
+    _Atomic int64_t deadline_ms; /* when it is cut; 0: never                          */
+    char peer[ADDRESS_TEXT_MAX];
+};
+
+struct header {
+    const char *name, *value;
+};
+
+/* A request and what belongs to it. */
+struct exchange {
+    struct request r; /* first: exchange_of */
+    struct server *server;
+    struct connection *connection;
+    struct MHD_Connection *mhd;
+    struct exchange *next; /* in the queue of the workers */
+    _Atomic int turn;
+    enum stage stage;
+    enum coding coding;
+    struct buf received, decoded;
+    uint64_t discarded, charged; /* bytes of max_memory_bytes */
+    struct header headers[REPLY_MAX_HEADERS];
+    unsigned n_headers;
+    bool close; /* the connection, after the reply */
+    int64_t started_us;
+    uint64_t reply_bytes;
+};
+
+static inline struct exchange *exchange_of(struct request *r) { return (struct exchange *)r; }
+static inline const struct exchange *exchange_of_const(const struct request *r) {
+    return (const struct exchange *)r;
+}
+
+struct listener {
+    struct server *server;
+    struct MHD_Daemon *daemon;
+    int fd;
+    bool local, tls;
+};
+
+enum { LISTENER_TCP, LISTENER_UNIX, LISTENERS };
+
+struct server {
+    struct server_options options;
+    const struct route *const *tables;
+    struct router *router;
+    void *ctx;
+    struct listener listeners[LISTENERS];
+    unsigned port;
+    char *cert, *key;
+    _Atomic bool draining;
+    _Atomic uint64_t n_connections, n_open, n_requests, n_refused, n_bytes_in, n_bytes_out;
+    _Atomic uint64_t n_memory, n_under_way;
+
+    pthread_mutex_t lock;
+    pthread_cond_t clock_wake, quiet; /* quiet: a request ended */
+    struct connection *connections;
+    struct reply_stream *streams;
+    bool clock_stops;
+    pthread_t clock;
+
+    pthread_mutex_t work_lock;
+    pthread_cond_t work_wake;
+    struct exchange *work_first, **work_last;
+    unsigned work_waiting;
+    bool work_stops;
+    unsigned workers;
+    pthread_t *worker;
+};
+
+/* ---- server_routes.c ---- */
+
+struct router *router_new(const struct route *const *tables); /* tables: see server_start */
+void router_free(struct router *router);
+/* The route of a path, its parts as sent; NULL and *out_methods: those the path has, 0 for none. */
+const struct route *router_find(const struct router *router, struct str path,
+                                enum http_method method, struct str parts[REQUEST_MAX_PARTS],
+                                unsigned *out_methods);
+void methods_text(unsigned methods, char out[64]); /* "GET, HEAD, POST" */
+
+/* ---- server_body.c ---- */
+
+struct exchange *exchange_new(struct connection *c, struct MHD_Connection *mhd, struct str target);
+void exchange_free(struct exchange *e);
+/* libmicrohttpd's access handler. */
+enum MHD_Result exchange_step(struct exchange *e, const char *method, const char *data,
+                              size_t *data_bytes);
+/* False: over the limit of memory, and nothing was charged. */
+bool exchange_charge(struct exchange *e, size_t bytes);
+void exchange_run(struct exchange *e); /* a worker's turn */
+
+/* ---- server_reply.c ---- */
+
+/* The reply for an error with the status to send; 0: that of the code. */
+void reply_error(struct exchange *e, int status, int code, const struct keel_error *err);
+enum MHD_Result reply_send(struct exchange *e);
+const char *status_text(int status);
+
+/* ---- server_stream.c ---- */
+
+struct MHD_Response *stream_response(struct exchange *e);
+void stream_detach(struct reply_stream *s); /* the client is gone */
+void streams_beat(struct server *s, int64_t now);
+void streams_cut(struct server *s);
+
+/* ---- server_work.c ---- */
+
+int work_start(struct server *s, struct keel_error *err) K_CHECKED;
+void work_stop(struct server *s);
+bool work_push(struct server *s, struct exchange *e); /* false: the queue is full */

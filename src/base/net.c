@@ -1,0 +1,154 @@
+/* Implementation of net.h on Linux.
+ *
+ * A unix socket's path has 107 bytes at most; a longer one is reached through its folder's
+ * descriptor, /proc/self/fd/N/NAME, so that a data directory may lie as deep as it likes. */
+#include "base/net.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/os.h"
+
+enum { HOST_MAX = 256, BACKLOG = 4096, UNIX_MODE = 0600 };
+
+struct endpoint {
+    char host[HOST_MAX], port[8];
+};
+
+static int split(struct str text, struct endpoint *out, struct keel_error *err) {
+    size_t colon = text.n;
+    while (colon > 0 && text.p[colon - 1] != ':') colon--;
+    struct str host = {text.p, colon ? colon - 1 : 0}, port = {text.p + colon, text.n - colon};
+    uint64_t number;
+    if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        host = (struct str){host.p + 1, host.n - 2};
+    else if (memchr(host.p, ':', host.n))
+        colon = 0; /* an IPv6 address needs its brackets */
+    if (!colon || host.n >= HOST_MAX || !str_to_u64(port, &number) || number > 65535)
+        FAIL(err, INVALID,
+             "\"%.*s\" is no address to listen on; write 127.0.0.1:7480, [::1]:7480 or :7480",
+             (int)(text.n < 300 ? text.n : 300), text.p);
+    snprintf(out->host, sizeof out->host, "%.*s", STR_ARG(host));
+    snprintf(out->port, sizeof out->port, "%u", (unsigned)number);
+    return 0;
+}
+
+static unsigned port_of(int fd) {
+    struct sockaddr_storage address = {0};
+    socklen_t n = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &n) < 0) return 0;
+    if (address.ss_family == AF_INET6)
+        return ntohs(((struct sockaddr_in6 *)(void *)&address)->sin6_port);
+    return ntohs(((struct sockaddr_in *)(void *)&address)->sin_port);
+}
+
+/* A socket that listens on one of getaddrinfo's results; -1 with errno. */
+static int listen_on(const struct addrinfo *at) {
+    int on = 1, off = 0;
+    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* inherited by its connections */
+    if (at->ai_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0) return fd;
+    int why = errno;
+    os_table()->close(fd);
+    errno = why;
+    return -1;
+}
+
+int net_listen(struct str address, int *out_fd, unsigned *out_port, struct keel_error *err) {
+    struct endpoint at;
+    TRY(split(address, &at, err));
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found = NULL;
+    int failed = getaddrinfo(*at.host ? at.host : NULL, at.port, &hints, &found);
+    if (failed) FAIL(err, INVALID, "cannot listen on %s: %s", at.host, gai_strerror(failed));
+    int fd = -1, why = 0;
+    for (const struct addrinfo *a = found; a && fd < 0; a = a->ai_next) {
+        fd = listen_on(a);
+        if (fd < 0) why = errno;
+    }
+    freeaddrinfo(found);
+    if (fd < 0 && why == EADDRINUSE)
+        FAIL(err, BUSY, "%.*s is taken by another program; stop it or listen elsewhere",
+             STR_ARG(address));
+    if (fd < 0) return error_errno(err, why, "cannot listen on %.*s", STR_ARG(address));
+    *out_fd = fd;
+    *out_port = port_of(fd);
+    return 0;
+}
+
+/* Fills the address of a path; *out_folder is -1 or a descriptor to be closed after its use. */
+static int unix_address(const char *path, struct sockaddr_un *out, socklen_t *n, int *out_folder,
+                        struct keel_error *err) {
+    *out = (struct sockaddr_un){.sun_family = AF_UNIX};
+    *out_folder = -1;
+    size_t length = strlen(path);
+    if (length >= sizeof out->sun_path) {
+        const char *slash = strrchr(path, '/');
+        char *folder = k_strdup(path);
+        folder[slash ? slash - path : 0] = 0;
+        int code = file_open(*folder ? folder : ".", FILE_READ, out_folder, err);
+        k_free(folder);
+        TRY(code);
+        int written = snprintf(out->sun_path, sizeof out->sun_path, "/proc/self/fd/%d%s",
+                               *out_folder, slash ? slash : path);
+        if (written >= (int)sizeof out->sun_path) {
+            file_close(*out_folder);
+            FAIL(err, INVALID, "the name of the socket %s is too long", path);
+        }
+    } else {
+        memcpy(out->sun_path, path, length);
+    }
+    if (out->sun_path[0] == '@') { /* abstract: the length counts */
+        out->sun_path[0] = 0;
+        *n = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    } else {
+        *n = sizeof *out;
+    }
+    return 0;
+}
+
+int net_listen_unix(const char *path, int *out_fd, struct keel_error *err) {
+    struct sockaddr_un address;
+    socklen_t n;
+    int folder;
+    TRY(file_remove(path, err));
+    TRY(unix_address(path, &address, &n, &folder, err));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* fchmod before bind: the file never exists with another mode. */
+    bool ok = fd >= 0 && fchmod(fd, UNIX_MODE) == 0 &&
+              bind(fd, (struct sockaddr *)&address, n) == 0 && listen(fd, BACKLOG) == 0;
+    int code = ok ? 0 : error_errno(err, errno, "cannot listen on %s", path);
+    file_close(folder);
+    if (code == 0)
+        *out_fd = fd;
+    else
+        file_close(fd);
+    return code;
+}
+
+void net_cut(int fd) { (void)shutdown(fd, SHUT_RDWR); }
+
+int net_notify(const char *path, struct str text, struct keel_error *err) {
+    struct sockaddr_un address;
+    socklen_t n;
+    int folder;
+    TRY(unix_address(path, &address, &n, &folder, err));
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    ssize_t sent =
+        fd < 0 ? -1 : sendto(fd, text.p, text.n, MSG_NOSIGNAL, (struct sockaddr *)&address, n);
+    int code = sent < 0 ? error_errno(err, errno, "cannot notify %s", path) : 0;
+    file_close(fd);
+    file_close(folder);
+    return code;
+}

@@ -1,0 +1,24 @@
+/* Sockets: addresses in text, listening, cutting, the messages to a service manager.
+ *
+ * Layers: uses error.h, str.h. Threads: pure functions. Limits: a host name of 255 bytes. All
+ * descriptors are close-on-exec and do not block.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "base/str.h"
+
+/* "127.0.0.1:7480", "[::1]:443", "localhost:80", ":7480" (every address); port 0 lets the system
+ * choose. KEEL_E_BUSY: taken; KEEL_E_INVALID: no address; out_port is the port in use. */
+int net_listen(struct str address, int *out_fd, unsigned *out_port,
+               struct keel_error *err) K_CHECKED;
+
+/* A unix socket that only the owner may open (mode 0600). A file left there by a process that died
+ * is replaced: the caller holds a lock that says so. */
+int net_listen_unix(const char *path, int *out_fd, struct keel_error *err) K_CHECKED;
+
+/* Ends both directions, so that whoever waits on the socket wakes up; the descriptor stays open. */
+void net_cut(int fd);
+
+/* One datagram to a service manager: $NOTIFY_SOCKET of systemd ("/run/…" or "@abstract"). */
+int net_notify(const char *address, struct str text, struct keel_error *err) K_CHECKED;

@@ -1,0 +1,105 @@
+/* `keel serve`: the server of a data directory.
+ *
+ * Opens what the resources work on (struct app), starts the HTTP server, waits for a signal, and
+ * takes everything down in the opposite order.
+ * Layers: api/server.h, api/app.h, options.h. Threads: main waits; the server has its own. */
+#include <signal.h>
+
+#include "api/app.h"
+#include "api/routes.h"
+#include "base/os.h"
+#include "base/sql.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "customer/db.h"
+
+struct args {
+    const char *data, *listen;
+};
+
+static const struct option OPTIONS[] = {
+    {"data", OPTION_TEXT, offsetof(struct args, data), "DIR", "the data directory", NULL, true, 0,
+     0},
+    {"listen", OPTION_TEXT, offsetof(struct args, listen), "ADDR:PORT",
+     "where to listen; default 127.0.0.1:7480", NULL, false, 0, 0},
+    {0},
+};
+
+static int run(int argc, char **argv, struct keel_error *err);
+
+const struct command cmd_serve = {
+    .name = "serve",
+    .summary = "answer over HTTP",
+    .options = OPTIONS,
+    .description =
+        "Serves DIR over HTTP until it is told to stop: by SIGTERM or Ctrl-C, which lets\n"
+        "it answer what is under way. The commands of this program reach it through\n"
+        "DIR/keel.sock.\n",
+    .examples = "  keel serve --data data\n  keel serve --data data --listen 0.0.0.0:7480\n",
+    .run = run,
+};
+
+enum { GRACE_MS = 30000 };
+
+/* Until there are tokens: who may open DIR/keel.sock may do everything, others what is public. */
+static int authorise(void *ctx, struct request *r, struct keel_error *err) {
+    (void)ctx;
+    if (r->local) return 0;
+    FAIL(err, UNAUTHORISED, "only DIR/keel.sock may ask this");
+}
+
+static void wait_for_signal(const sigset_t *signals) {
+    int which;
+    while (sigwait(signals, &which) != 0) {
+    }
+}
+
+static int serve(struct app *app, const struct args *args, const sigset_t *signals,
+                 struct keel_error *err) {
+    struct arena arena;
+    struct output out;
+    arena_init(&arena, 1 << 16);
+    struct server_options options = {
+        .listen = str_from(args->listen),
+        .socket_path = arena_printf(&arena, "%s/keel.sock", app->dir),
+        .authorise = authorise,
+        .ctx = app,
+    };
+    int code = server_start(&options, ROUTES, app, &app->server, err);
+    if (code == 0) code = output_open(&out, NULL, err);
+    if (code == 0) {
+        output_printf(&out, "keel serves %s on port %u\n", app->dir, server_port(app->server));
+        code = output_close(&out, err);
+    }
+    if (code == 0) wait_for_signal(signals);
+    server_stop(app->server, GRACE_MS);
+    arena_release(&arena);
+    return code;
+}
+
+static int open_desk(const char *dir, struct sql **out, struct keel_error *err) {
+    struct arena arena;
+    arena_init(&arena, 1 << 16);
+    int code = sql_open(arena_printf(&arena, "%s/desk.db", dir), SQL_CREATE, out, err);
+    arena_release(&arena);
+    return code;
+}
+
+static int run(int argc, char **argv, struct keel_error *err) {
+    struct args args = {.listen = "127.0.0.1:7480"};
+    struct db_options options = {.store = {.background = true}};
+    sigset_t signals;
+    TRY(options_parse(&cmd_serve, argc, argv, &args, NULL, err));
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread: main alone waits for them */
+    signal(SIGPIPE, SIG_IGN);
+    struct app app = {.dir = args.data};
+    TRY(db_open(args.data, &options, &app.db, err));
+    int code = open_desk(args.data, &app.desk, err);
+    if (code == 0) code = serve(&app, &args, &signals, err);
+    sql_close(app.desk);
+    int closed = db_close(app.db, code < 0 ? NULL : err);
+    return code < 0 ? code : closed;
+}
