@@ -12,6 +12,8 @@
     C(query)                                                                                       \
     C(profile)                                                                                     \
     C(compact)                                                                                     \
+    C(backup)                                                                                      \
+    C(restore)                                                                                     \
     C(doctor)                                                                                      \
     C(simulate)                                                                                    \
     C(help)                                                                                        \

@@ -137,8 +137,9 @@ static int copy_pages(struct sql *from, struct sql *to, const char *path, struct
 }
 
 /* DIR/name -> TO/work/name, checked and closed. */
-static int copy_database(const struct taking *t, const char *name, struct keel_error *err) {
+static int copy_database(struct taking *t, const char *name, struct keel_error *err) {
     char from_path[PIECE_PATH_BYTES], to_path[PIECE_PATH_BYTES], wal[PIECE_PATH_BYTES + 8];
+    struct db *db = t->options->db;
     struct sql *from, *to;
     snprintf(from_path, sizeof from_path, "%s/%s", t->options->dir, name);
     snprintf(to_path, sizeof to_path, "%s/work/%s", t->options->to, name);
@@ -146,6 +147,9 @@ static int copy_database(const struct taking *t, const char *name, struct keel_e
     int code = sql_open(to_path, SQL_CREATE, &to, err);
     if (code == 0) {
         code = copy_pages(from, to, from_path, err);
+        /* At once: what is between is replayed into memory after a restore. */
+        if (!t->now.journal_to && db)
+            t->now.journal_to = journal_durable(store_get_journal(db_store(db)));
         if (code == 0) code = check_database(to, from_path, err);
         sql_close(to);
     }
@@ -224,9 +228,7 @@ static void note_end(void *ctx, const struct journal_finding *f) {
 /* Up to where the journal counts: what is durable, or the end of what nobody writes any more. */
 static int find_end(struct taking *t, struct keel_error *err) {
     struct journal_end e = {0};
-    if (t->options->db) {
-        t->now.journal_to = journal_durable(store_get_journal(db_store(t->options->db)));
-    } else {
+    if (!t->options->db) {
         TRY(journal_check(t->options->dir, t->now.store_id, note_end, &e, err));
         t->now.journal_to = e.end;
     }
@@ -237,7 +239,6 @@ static int take_journal(struct taking *t, struct keel_error *err) {
     struct journal_list files = {0};
     char path[JOURNAL_PATH_BYTES], name[64];
     TRY(find_end(t, err));
-    t->now.made_ms = now_ms();
     int code = journal_list_read(t->options->dir, false, &files, err);
     for (size_t i = 0; i < files.n && code == 0; i++) {
         uint64_t first = files.first[i], end = t->now.journal_to;
@@ -334,6 +335,7 @@ static int same_store(const struct taking *t, struct keel_error *err) {
 
 static int take_moment(struct taking *t, struct keel_error *err) {
     TRY(copy_database(t, "keel.db", err));
+    t->now.made_ms = now_ms();
     TRY(read_manifest(t, err));
     TRY(same_store(t, err));
     TRY(take_journal(t, err));
