@@ -11,6 +11,7 @@ struct app {
     struct db *db;
     struct sql *desk;
     struct server *server;
+    const struct token *token;     /* of the administrator (guard/token.h)                 */
     struct sources *sources;       /* write keys and what each may do (source.h)           */
     struct plan *plan;             /* the tracking plan in force (desk/plan.h)             */
     struct quarantine *quarantine; /* what broke it (quarantine.h)                         */

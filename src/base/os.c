@@ -58,7 +58,7 @@ int file_open(const char *path, unsigned flags, int *out_fd, struct keel_error *
     if (flags & FILE_TRUNCATE) how |= O_TRUNC;
     if (flags & FILE_APPEND) how |= O_APPEND;
     int fd;
-    do fd = os->open(path, how, 0640);
+    do fd = os->open(path, how, flags & FILE_PRIVATE ? 0600 : 0640);
     while (fd < 0 && errno == EINTR);
     if (fd < 0) return error_errno(err, errno, "cannot open %s", path);
     *out_fd = fd;

@@ -57,7 +57,8 @@ enum file_open_flags {
     FILE_CREATE = 2,
     FILE_EXCLUSIVE = 4,
     FILE_TRUNCATE = 8,
-    FILE_APPEND = 16
+    FILE_APPEND = 16,
+    FILE_PRIVATE = 32 /* a file that is created: mode 0600 */
 };
 
 int file_open(const char *path, unsigned flags, int *out_fd, struct keel_error *err) K_CHECKED;

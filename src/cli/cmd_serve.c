@@ -12,6 +12,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "customer/db.h"
+#include "guard/token.h"
 
 struct args {
     const char *data, *listen;
@@ -41,11 +42,13 @@ const struct command cmd_serve = {
 
 enum { GRACE_MS = 30000 };
 
-/* Until there are tokens: who may open DIR/keel.sock may do everything, others what is public. */
+/* Who may open DIR/keel.sock owns the data; others show the token. */
 static int authorise(void *ctx, struct request *r, struct keel_error *err) {
-    (void)ctx;
-    if (r->local) return 0;
-    FAIL(err, UNAUTHORISED, "only DIR/keel.sock may ask this");
+    const struct app *app = ctx;
+    if (r->local || token_bears(app->token, request_header(r, "Authorization"))) return 0;
+    FAIL(err, UNAUTHORISED,
+         "this needs the header \"Authorization: Bearer TOKEN\", with the token of admin.token in "
+         "the data directory");
 }
 
 static void wait_for_signal(const sigset_t *signals) {
@@ -95,9 +98,12 @@ static int run(int argc, char **argv, struct keel_error *err) {
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread: main alone waits for them */
     signal(SIGPIPE, SIG_IGN);
-    struct app app = {.dir = args.data};
+    struct token token;
+    bool made = false;
+    struct app app = {.dir = args.data, .token = &token};
     TRY(db_open(args.data, &options, &app.db, err));
     int code = open_desk(args.data, &app.desk, err);
+    if (code == 0) code = token_open(args.data, &token, &made, err);
     if (code == 0) code = serve(&app, &args, &signals, err);
     sql_close(app.desk);
     int closed = db_close(app.db, code < 0 ? NULL : err);
