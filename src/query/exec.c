@@ -85,7 +85,8 @@ static int run_pass(const struct run *run, struct worker *w, uint32_t index,
                          .first = w->range.first,
                          .customer = batch.customer,
                          .time = batch.time,
-                         .event = batch.event,
+                         .event = pass->blind ? NULL : batch.event,
+                         .serial = ++w->batches,
                          .span = pass->span,
                          .column = feed_column,
                          .items = feed_items,
@@ -153,7 +154,8 @@ static int worker_open(struct run *run, struct worker *w, unsigned index, struct
                                  .column_count = pass->n_columns,
                                  .from_ms = pass->span.from_ms,
                                  .to_ms = pass->span.to_ms,
-                                 .ordered = pass->ordered};
+                                 .ordered = pass->ordered,
+                                 .blind = pass->blind};
         TRY(scan_open(p->snap, &spec, &w->scans[i], err));
     }
     return 0;

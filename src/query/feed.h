@@ -16,7 +16,8 @@ struct feed {
     uint32_t first; /* customer number of the range's slot 0 */
     const uint32_t *customer;
     const int64_t *time;
-    const uint32_t *event;
+    const uint32_t *event; /* NULL if all that are fed are blind (machine.h)   */
+    uint64_t serial;       /* another for each batch of a worker; 0: unknown   */
     uint64_t live[BITS_WORDS];
     struct span span;    /* all live rows lie in it */
     uint64_t event_mask; /* event_bit of every row's event; 0: not computed yet */

@@ -2,6 +2,7 @@
 #include "query/field.h"
 
 #include "query/sums.h"
+#include "store/spine.h"
 
 static const enum column_type TYPES[] = {COLUMN_NUMBER, COLUMN_STRING, COLUMN_BOOL, COLUMN_JSON};
 enum { N_TYPES = sizeof TYPES / sizeof TYPES[0] };
@@ -99,6 +100,13 @@ int field_resolve(struct plan *p, const struct query_prop *prop, const struct ev
 
 void field_needs(struct plan *p, const struct field *field, struct machine *m) {
     for (uint32_t i = 0; i < field->n; i++) machine_need_column(p, m, field->columns[i].handle);
+}
+
+bool field_blind(const struct field *field) {
+    if (field->kind == FIELD_LABEL) return false;
+    for (uint32_t i = 0; i < field->n; i++)
+        if (field->columns[i].stream != STREAM_ROWS) return false;
+    return true;
 }
 
 /* ---- reading ---- */
@@ -294,6 +302,35 @@ int field_ids(struct field_reader *r, struct feed *f, const uint16_t *rows, uint
         TRY(f->column(f, field->columns[c].handle, &v, err));
         TRY(ids_of_rows(r, c, v, rows, n, out, err));
     }
+    return 0;
+}
+
+static void vec_changes(const struct vec *v, uint64_t *bits) {
+    uint64_t carry = 0, differs[BITS_WORDS] = {0};
+    if (!bits_any(v->present)) return;
+    if (v->kind == VEC_CODE || v->kind == VEC_BOOL)
+        spine_kernels()->changes(v->code, v->n, differs);
+    else
+        memset(differs, 0xff, sizeof differs);
+    for (uint32_t w = 0; w < BITS_WORDS; w++) { /* codes of absent values may be anything */
+        bits[w] |= (differs[w] & v->present[w]) | (v->present[w] ^ (v->present[w] << 1 | carry));
+        carry = v->present[w] >> 63;
+    }
+}
+
+int field_changes(const struct field *field, struct feed *f, uint64_t *bits,
+                  struct keel_error *err) {
+    uint64_t all[BITS_WORDS];
+    bits_first(all, f->n);
+    if (field->kind == FIELD_TIME || field->items) memcpy(bits, all, sizeof all);
+    if (field->kind == FIELD_LABEL) spine_kernels()->changes(f->event, f->n, bits);
+    for (uint32_t c = 0; c < field->n && !field->items; c++) {
+        const struct vec *v;
+        if (!column_may_have(&field->columns[c], f)) continue;
+        TRY(f->column(f, field->columns[c].handle, &v, err));
+        vec_changes(v, bits);
+    }
+    for (uint32_t w = 0; w < BITS_WORDS; w++) bits[w] &= all[w];
     return 0;
 }
 

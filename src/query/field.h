@@ -72,6 +72,13 @@ void field_reader_init(struct field_reader *r, const struct field *field, struct
                        struct dict *dict);
 void field_reader_release(struct field_reader *r);
 
+/* Sets the bits of the batch's rows whose value may differ from that of the row before; others
+ * stay. */
+int field_changes(const struct field *field, struct feed *f, uint64_t *bits,
+                  struct keel_error *err) K_CHECKED;
+/* Whether it is read without looking at the rows' events. */
+bool field_blind(const struct field *field);
+
 /* The value of each row as an id, 0 where it is missing; of line items the first that is there. */
 int field_ids(struct field_reader *r, struct feed *f, const uint16_t *rows, uint32_t n,
               uint32_t *out, struct keel_error *err) K_CHECKED;

@@ -35,6 +35,7 @@ struct worker {
     uint64_t *members; /* stage 1: bits by slot; NULL: all are */
     void *form;        /* the form's state */
     struct scan_cost cost;
+    uint64_t batches;        /* fed so far */
     int failed;              /* the code of its first error, which stops all workers */
     struct keel_error error; /* its message */
 };
@@ -55,6 +56,7 @@ struct machine {
     unsigned stage;
     bool ordered;    /* needs each customer's rows in order                             */
     bool all_events; /* needs all events; else those listed (none: it sees nothing)     */
+    bool blind;      /* never asks which event a row is of                              */
     uint32_t *events;
     uint32_t n_events;
     uint32_t *handles; /* of the columns it may ask for */

@@ -32,6 +32,8 @@ void match_union(struct plan *p, const struct match *matches, uint32_t n, struct
 
 /* Can one event match both? False only if surely none can. */
 bool match_overlap(const struct match *a, const struct match *b);
+/* Whether it is decided without looking at the rows' events. */
+static inline bool match_blind(const struct match *m) { return m->events.all && !m->filter; }
 static inline bool match_never(const struct match *m) { return !m->events.all && m->events.n == 0; }
 
 /* Sets *out_bits to the matching rows among the feed's live ones. */

@@ -218,7 +218,12 @@ int plan_passes(struct plan *p, struct keel_error *err) {
             feed_in_pass(p, common, m);
         }
     }
-    for (uint32_t i = 0; i < p->n_passes; i++) TRY(pass_columns(p, &p->passes[i], err));
+    for (uint32_t i = 0; i < p->n_passes; i++) {
+        struct pass *pass = &p->passes[i];
+        pass->blind = pass->all_events;
+        for (uint32_t k = 0; k < pass->n_machines; k++) pass->blind &= pass->machines[k]->blind;
+        TRY(pass_columns(p, pass, err));
+    }
     return 0;
 }
 

@@ -31,6 +31,7 @@ struct test;
 struct pass {
     unsigned stage; /* 0: who the customers are; 1: the answer */
     bool ordered, all_events;
+    bool blind; /* no machine asks which event a row is of */
     uint32_t *events;
     uint32_t n_events;
     uint32_t *columns; /* ids, for the scan */

@@ -8,6 +8,7 @@
  * counters_room allows.
  */
 #include "query/form_tools.h"
+#include "query/visits.h"
 
 struct presence {
     struct machine machine;
@@ -52,23 +53,18 @@ static int presence_begin(void *state, struct range r, struct keel_error *err) {
 
 static int presence_feed(void *state, struct feed *f, struct keel_error *err) {
     struct presence_state *s = state;
-    const struct periods *periods = s->m->periods;
-    uint16_t rows[CHUNK_ROWS];
-    uint32_t n = 0;
-    if (s->m->has_from) TRY(match_index(&s->m->from, s->worker, f, rows, &n, err));
-    for (uint32_t k = 0; k < n; k++) {
-        uint32_t slot = f->customer[rows[k]] - f->first;
-        uint32_t period = period_of(periods, f->time[rows[k]]);
-        if (s->a)
-            bit_set(s->a + (size_t)slot * s->words, period);
-        else if (period < s->first[slot])
-            s->first[slot] = period;
+    struct visits v;
+    if (s->m->has_from) {
+        TRY(visits_find(&s->m->from, s->m->periods, NULL, s->worker, f, &v, err));
+        for (uint32_t k = 0; k < v.n; k++) {
+            if (s->a)
+                bit_set(s->a + (size_t)v.slot[k] * s->words, v.period[k]);
+            else if (v.period[k] < s->first[v.slot[k]])
+                s->first[v.slot[k]] = v.period[k];
+        }
     }
-    TRY(match_index(&s->m->to, s->worker, f, rows, &n, err));
-    for (uint32_t k = 0; k < n; k++) {
-        uint32_t slot = f->customer[rows[k]] - f->first;
-        bit_set(s->b + (size_t)slot * s->words, period_of(periods, f->time[rows[k]]));
-    }
+    TRY(visits_find(&s->m->to, s->m->periods, NULL, s->worker, f, &v, err));
+    for (uint32_t k = 0; k < v.n; k++) bit_set(s->b + (size_t)v.slot[k] * s->words, v.period[k]);
     return 0;
 }
 

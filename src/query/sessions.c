@@ -3,10 +3,15 @@
  * Per customer one open session: its first and last time, its events, its cell. A later event
  * closes it; what is open at the end of the range is closed there.
  *
+ * Without periods and splits a batch is cut into sessions by vector comparisons, and only these are
+ * walked: the first of a customer may go on from the batch before, the last one may go on.
+ *
  * Layers: form_tools.h. Threads: see form.h.
  */
 #include "query/form_tools.h"
 #include "query/pairs.h"
+#include "query/visits.h"
+#include "store/spine.h"
 
 struct session_machine {
     struct machine machine;
@@ -16,6 +21,7 @@ struct session_machine {
     struct splits splits;
     struct periods periods;
     int64_t gap_ms;
+    bool plain; /* one cell for all */
 };
 
 struct open_session { /* of a slot; events == 0: none */
@@ -44,7 +50,7 @@ static int state_open(const struct machine *m, struct worker *w, void *state,
     TRY(splitter_open(&s->splitter, &s->m->splits, w, err));
     s->open = k_try_alloc_array(w->plan->range_size, sizeof *s->open);
     if (!s->open) FAIL(err, NO_MEMORY, "too little memory for sessions");
-    return 0;
+    return s->m->plain ? counters_room(&s->facts, FACTS, err) : 0;
 }
 
 static void state_close(void *state) {
@@ -92,10 +98,60 @@ static int matched(struct session_state *s, struct feed *f, uint64_t *bits,
     return 0;
 }
 
+static void plain_feed(struct session_state *s, const struct feed *f, const uint64_t *bits) {
+    const struct spine_kernels *kernels = spine_kernels();
+    const int64_t gap = s->m->gap_ms;
+    struct chosen_rows c;
+    uint64_t starts[BITS_WORDS] = {0}, sessions = 0, bounces = 0, ms = 0;
+    uint16_t at[CHUNK_ROWS];
+    uint32_t customer[CHUNK_ROWS];
+    choose_rows(f, bits, &c);
+    kernels->changes(c.customer, c.n, starts);
+    kernels->pauses(c.time, c.n, gap, starts);
+    uint32_t n = kernels->index(starts, at);
+    kernels->pick_u32(c.customer, c.n, starts, customer);
+    for (uint32_t k = 0; k < n; k++) {
+        struct open_session *o = &s->open[customer[k] - f->first];
+        uint32_t end = k + 1 < n ? at[k + 1] : c.n;
+        int64_t first = c.time[at[k]];
+        bool open = o->events > 0, joins = open && first - o->last <= gap, closes = open && !joins;
+        sessions += closes;
+        bounces += closes && o->events == 1;
+        ms += closes ? (uint64_t)(o->last - o->first) : 0;
+        o->first = joins ? o->first : first;
+        o->events = (joins ? o->events : 0) + end - at[k];
+        o->last = c.time[end - 1];
+    }
+    uint64_t *facts = s->facts.n;
+    facts[SESSIONS] += sessions;
+    facts[BOUNCES] += bounces;
+    facts[MILLISECONDS] += ms;
+    facts[EVENTS] += c.n;
+}
+
+static void plain_end(struct session_state *s, struct range r) {
+    uint64_t sessions = 0, bounces = 0, ms = 0;
+    for (uint32_t slot = 0; slot < r.count; slot++) {
+        const struct open_session *o = &s->open[slot];
+        sessions += o->events > 0;
+        bounces += o->events == 1;
+        ms += (uint64_t)(o->last - o->first); /* 0 without one */
+    }
+    uint64_t *facts = s->facts.n;
+    facts[SESSIONS] += sessions;
+    facts[CUSTOMERS] += sessions;
+    facts[BOUNCES] += bounces;
+    facts[MILLISECONDS] += ms;
+}
+
 static int state_feed(void *state, struct feed *f, struct keel_error *err) {
     struct session_state *s = state;
     uint64_t bits[BITS_WORDS];
     TRY(matched(s, f, bits, err));
+    if (s->m->plain) {
+        if (bits_any(bits)) plain_feed(s, f, bits);
+        return 0;
+    }
     uint16_t rows[CHUNK_ROWS];
     uint32_t groups[CHUNK_ROWS], n = bits_to_index(bits, rows);
     const struct periods *periods = &s->m->periods;
@@ -126,6 +182,10 @@ static int state_feed(void *state, struct feed *f, struct keel_error *err) {
 
 static int state_end(void *state, struct range r, struct keel_error *err) {
     struct session_state *s = state;
+    if (s->m->plain) {
+        plain_end(s, r);
+        return 0;
+    }
     for (uint32_t slot = 0; slot < r.count; slot++)
         if (s->open[slot].events > 0) TRY(close_session(s, &s->open[slot], err));
     return 0;
@@ -168,6 +228,8 @@ static int form_plan(struct form *form, struct plan *p, struct keel_error *err) 
     if (!m->all) match_union(p, m->alphabet, m->n, &of);
     TRY(splits_compile(p, &of, &m->splits, err));
     splits_needs(p, &m->splits, &m->machine);
+    m->plain = m->splits.n == 0 && m->periods.n == 1;
+    m->machine.blind = m->all && splits_blind(&m->splits);
     return plan_add(p, &m->machine, err);
 }
 

@@ -167,6 +167,12 @@ void splits_needs(struct plan *p, const struct splits *s, struct machine *m) {
         if (!s->terms[i].account) field_needs(p, &s->terms[i].field, m);
 }
 
+bool splits_blind(const struct splits *s) {
+    for (uint32_t i = 0; i < s->n; i++)
+        if (!s->terms[i].account && !field_blind(&s->terms[i].field)) return false;
+    return true;
+}
+
 int splitter_open(struct splitter *s, const struct splits *splits, struct worker *w,
                   struct keel_error *err) {
     *s = (struct splitter){.splits = splits, .worker = w};
@@ -221,7 +227,9 @@ static int customer_id(struct splitter *s, uint32_t term, uint32_t slot, uint32_
 int splitter_begin(struct splitter *s, struct range r, const uint64_t *members,
                    struct keel_error *err) {
     const struct splits *splits = s->splits;
-    for (uint32_t slot = 0; slot < r.count; slot++) {
+    bool accounts = false;
+    for (uint32_t i = 0; i < splits->n; i++) accounts |= splits->terms[i].account != NULL;
+    for (uint32_t slot = 0; accounts && slot < r.count; slot++) {
         if (members && !bit_get(members, slot)) continue;
         for (uint32_t i = 0; i < splits->n; i++) {
             if (!splits->terms[i].account) continue;
@@ -255,6 +263,13 @@ static int term_ids(struct splitter *s, uint32_t term, struct feed *f, const uin
     if (!s->splits->terms[term].account) return field_ids(&s->readers[term], f, rows, n, out, err);
     const uint32_t *ids = s->customer_ids[term];
     for (uint32_t k = 0; k < n; k++) out[k] = ids[f->customer[rows[k]] - f->first];
+    return 0;
+}
+
+int splitter_changes(struct splitter *s, struct feed *f, uint64_t *bits, struct keel_error *err) {
+    for (uint32_t i = 0; i < s->splits->n; i++)
+        if (!s->splits->terms[i].account)
+            TRY(field_changes(&s->splits->terms[i].field, f, bits, err));
     return 0;
 }
 

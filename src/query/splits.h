@@ -54,6 +54,8 @@ struct splits {
 int splits_compile(struct plan *p, const struct event_set *of, struct splits *out,
                    struct keel_error *err) K_CHECKED;
 void splits_needs(struct plan *p, const struct splits *s, struct machine *m);
+/* Whether groups are found without looking at the rows' events. */
+bool splits_blind(const struct splits *s);
 
 struct splitter {
     const struct splits *splits;
@@ -73,6 +75,10 @@ int splitter_begin(struct splitter *s, struct range r, const uint64_t *members,
 /* The group of a customer, when no term is a property of the event. */
 int splitter_customer(struct splitter *s, uint32_t slot, uint32_t *out,
                       struct keel_error *err) K_CHECKED;
+/* Sets the bits of the batch's rows whose group may differ from that of the row before, of one
+ * customer; others stay. */
+int splitter_changes(struct splitter *s, struct feed *f, uint64_t *bits,
+                     struct keel_error *err) K_CHECKED;
 /* Groups of rows; at most CHUNK_ROWS of them. */
 int splitter_rows(struct splitter *s, struct feed *f, const uint16_t *rows, uint32_t n,
                   uint32_t *out, struct keel_error *err) K_CHECKED;

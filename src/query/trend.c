@@ -26,8 +26,8 @@ static int trend_plan(struct form *form, struct plan *p, struct keel_error *err)
     f->n = q->trend.n_measures;
     uint32_t over = q->trend.over > 1 ? q->trend.over : 1;
     for (uint32_t i = 0; i < f->n; i++)
-        TRY(trend_measure_new(p, &q->trend.measures[i], &f->periods, span, over, &f->measures[i],
-                              err));
+        TRY(trend_measure_new(p, &q->trend.measures[i], &f->periods, span, over, f->measures, i,
+                              &f->measures[i], err));
     return 0;
 }
 
@@ -62,10 +62,11 @@ static int cells_init(struct cells *c, uint64_t count, enum query_agg agg, struc
     return 0;
 }
 
-static void add_state(struct cells *c, const struct trend_state *s, const uint32_t *map,
-                      uint32_t periods) {
-    bool min = s->m->measure->agg == QUERY_MIN;
-    uint64_t used = (uint64_t)s->splitter.groups.count * periods;
+static void add_state(struct cells *c, const struct worker *w, const struct trend_measure *m,
+                      const uint32_t *map, uint32_t periods) {
+    const struct trend_state *s = machine_state(w, &m->machine);
+    bool min = m->measure->agg == QUERY_MIN;
+    uint64_t used = (uint64_t)trend_groups(w, m)->count * periods;
     for (uint64_t at = 0; at < used && at < s->cells; at++) {
         uint64_t to = map[at / periods] * (uint64_t)periods + at % periods;
         c->n[to] += s->n.n[at];
@@ -269,8 +270,7 @@ static int fill_cells(const struct trend_form *f, const struct merged *m,
     enum query_agg agg = measure->measure->agg;
     uint32_t *const *map = m->map + (size_t)k * n;
     TRY(cells_init(cells, (uint64_t)m->groups.count * f->periods.n, agg, err));
-    for (uint32_t i = 0; i < n; i++)
-        add_state(cells, machine_state(&workers[i], &measure->machine), map[i], f->periods.n);
+    for (uint32_t i = 0; i < n; i++) add_state(cells, &workers[i], measure, map[i], f->periods.n);
     if (agg == QUERY_UNIQUE) return add_values(cells, measure, workers, n, map, err);
     if (agg == QUERY_CUSTOMERS && measure->over > 1) sum_changes(cells, f->periods.n);
     return 0;
@@ -283,10 +283,8 @@ static int trend_answer(const struct form *form, struct worker *workers, uint32_
     if (f->periods.n == 0) return 0;
     const struct groups **groups = k_alloc_array((size_t)n * f->n + 1, sizeof(struct groups *));
     for (uint32_t k = 0; k < f->n; k++)
-        for (uint32_t i = 0; i < n; i++) {
-            const struct trend_state *s = machine_state(&workers[i], &f->measures[k]->machine);
-            groups[(size_t)k * n + i] = &s->splitter.groups;
-        }
+        for (uint32_t i = 0; i < n; i++)
+            groups[(size_t)k * n + i] = trend_groups(&workers[i], f->measures[k]);
     struct merged m;
     struct cells cells[QUERY_MAX_TERMS] = {{0}};
     int code = merged_init(&m, form->plan->q->n_splits, groups, n * f->n, err);

@@ -7,6 +7,7 @@
 
 #include "query/form_tools.h"
 #include "query/pairs.h"
+#include "query/visits.h"
 
 struct trend_measure {
     struct machine machine;
@@ -16,12 +17,22 @@ struct trend_measure {
     struct match match;
     struct field field;
     struct splits splits;
+    bool by_visits;             /* customers, or events without a property: one step a visit  */
+    struct trend_measure *twin; /* an earlier one of the same events: visits and groups are its */
+};
+
+/* The visits of a batch with their groups and cells. */
+struct trend_visits {
+    uint64_t serial; /* of the batch; 0: none */
+    struct visits visits;
+    uint32_t groups[CHUNK_ROWS], cells[CHUNK_ROWS];
 };
 
 struct trend_state {
     const struct trend_measure *m;
     struct worker *worker;
-    struct splitter splitter;
+    struct splitter splitter; /* unused with a twin: see trend_groups */
+    struct trend_visits *visits;
     struct counters n; /* events, values, customers; rolling customers: changes from cell to cell */
     struct sums sums;
     double *extreme;  /* NAN: none */
@@ -37,6 +48,11 @@ struct trend_state {
     struct pairs last_of; /* (slot, group) -> last period + 1: other groups, and rolling */
 };
 
+/* The groups of a measure's cells. */
+const struct groups *trend_groups(const struct worker *w, const struct trend_measure *m);
+
+/* `earlier`: the measures before this one, of which one may be its twin. */
 int trend_measure_new(struct plan *p, const struct query_measure *measure,
                       const struct periods *periods, struct span span, uint32_t over,
+                      struct trend_measure *const *earlier, uint32_t n_earlier,
                       struct trend_measure **out, struct keel_error *err) K_CHECKED;

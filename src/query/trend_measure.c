@@ -21,7 +21,8 @@ static int state_open(const struct machine *m, struct worker *w, void *state,
     pairs_init(&s->values);
     pairs_init(&s->last_of);
     field_reader_init(&s->reader, &s->m->field, w, &s->dict);
-    TRY(splitter_open(&s->splitter, &s->m->splits, w, err));
+    if (s->m->by_visits) s->visits = k_zalloc(sizeof *s->visits);
+    if (!s->m->twin) TRY(splitter_open(&s->splitter, &s->m->splits, w, err));
     if (s->m->measure->agg != QUERY_CUSTOMERS) return 0;
     s->last = k_try_alloc_array(w->plan->range_size, sizeof *s->last);
     s->seen = k_try_alloc_array(w->plan->range_size, sizeof *s->seen);
@@ -32,6 +33,7 @@ static int state_open(const struct machine *m, struct worker *w, void *state,
 static void state_close(void *state) {
     struct trend_state *s = state;
     splitter_close(&s->splitter);
+    k_free(s->visits);
     counters_release(&s->n);
     sums_release(&s->sums);
     k_free(s->extreme);
@@ -49,7 +51,7 @@ static int state_begin(void *state, struct range r, struct keel_error *err) {
     struct trend_state *s = state;
     pairs_clear(&s->last_of);
     if (s->last) memset(s->last, 0, r.count * sizeof *s->last);
-    return splitter_begin(&s->splitter, r, s->worker->members, err);
+    return s->m->twin ? 0 : splitter_begin(&s->splitter, r, s->worker->members, err);
 }
 
 static int state_end(void *state, struct range r, struct keel_error *err) {
@@ -59,9 +61,19 @@ static int state_end(void *state, struct range r, struct keel_error *err) {
     return 0;
 }
 
+static struct splitter *splitter_of(struct worker *w, const struct trend_measure *m) {
+    if (m->twin) m = m->twin;
+    return &((struct trend_state *)machine_state(w, &m->machine))->splitter;
+}
+
+const struct groups *trend_groups(const struct worker *w, const struct trend_measure *m) {
+    if (m->twin) m = m->twin;
+    return &((const struct trend_state *)machine_state(w, &m->machine))->splitter.groups;
+}
+
 /* Room for the cells of all groups that exist. */
 static int room(struct trend_state *s, struct keel_error *err) {
-    uint64_t cells = (uint64_t)s->splitter.groups.count * s->m->periods->n;
+    uint64_t cells = (uint64_t)trend_groups(s->worker, s->m)->count * s->m->periods->n;
     if (cells <= s->cells) return 0;
     TRY(counters_room(&s->n, cells, err));
     uint32_t wanted = s->n.cap; /* grows by doubling */
@@ -105,25 +117,22 @@ static int customer_in_group(struct trend_state *s, uint32_t slot, uint32_t grou
     return 0;
 }
 
-/* The group is the customer's: his last period tells all. Without a branch: passing over the rows
- * of one visit by comparing with the row before cost half as much again (mispredicted ends). */
-static void feed_plain(struct trend_state *s, const struct feed *f, const uint16_t *rows,
-                       uint32_t n, const uint32_t *cells, const uint32_t *periods) {
+/* The group is the customer's: his last period tells all. */
+static void count_plain(struct trend_state *s, const struct trend_visits *v) {
     uint64_t *counts = s->n.n;
-    for (uint32_t k = 0; k < n; k++) {
-        uint32_t *last = &s->last[f->customer[rows[k]] - f->first];
-        counts[cells[k]] += *last != periods[k] + 1;
-        *last = periods[k] + 1;
+    for (uint32_t k = 0; k < v->visits.n; k++) {
+        uint32_t *last = &s->last[v->visits.slot[k]], period = v->visits.period[k] + 1;
+        counts[v->cells[k]] += *last != period;
+        *last = period;
     }
 }
 
-static void feed_rolling(struct trend_state *s, const struct feed *f, const uint16_t *rows,
-                         uint32_t n, const uint32_t *cells, const uint32_t *periods) {
+static void count_rolling(struct trend_state *s, const struct trend_visits *v) {
     uint32_t over = s->m->over, all = s->m->periods->n;
-    for (uint32_t k = 0; k < n; k++) {
-        uint32_t *last = &s->last[f->customer[rows[k]] - f->first], period = periods[k];
+    for (uint32_t k = 0; k < v->visits.n; k++) {
+        uint32_t *last = &s->last[v->visits.slot[k]], period = v->visits.period[k];
         if (*last == period + 1) continue;
-        uint64_t *row = s->n.n + (cells[k] - period);
+        uint64_t *row = s->n.n + (v->cells[k] - period);
         uint32_t until_before = *last ? *last - 1 + over : 0;
         uint32_t from = period > until_before ? period : until_before;
         *last = period + 1;
@@ -132,19 +141,57 @@ static void feed_rolling(struct trend_state *s, const struct feed *f, const uint
     }
 }
 
-static int feed_customers(struct trend_state *s, struct feed *f, const uint16_t *rows, uint32_t n,
-                          const uint32_t *groups, const uint32_t *periods, struct keel_error *err) {
-    for (uint32_t k = 0; k < n; k++) {
-        uint32_t slot = f->customer[rows[k]] - f->first, period = periods[k], group = groups[k];
+static int count_by_event(struct trend_state *s, const struct trend_visits *v,
+                          struct keel_error *err) {
+    for (uint32_t k = 0; k < v->visits.n; k++) {
+        uint32_t slot = v->visits.slot[k], period = v->visits.period[k], group = v->groups[k];
         if (s->m->over == 1 && group < SMALL_GROUPS) {
             uint64_t before = s->last[slot] == period + 1 ? s->seen[slot] : 0;
-            s->n.n[(uint64_t)group * s->m->periods->n + period] += ~before >> group & 1;
+            s->n.n[v->cells[k]] += ~before >> group & 1;
             s->seen[slot] = before | (uint64_t)1 << group;
             s->last[slot] = period + 1;
         } else {
             TRY(customer_in_group(s, slot, group, period, err));
         }
     }
+    return 0;
+}
+
+/* The visits of the batch, found here or by the twin. */
+static int find_visits(struct trend_state *s, struct feed *f, const struct trend_visits **out,
+                       struct keel_error *err) {
+    const struct trend_measure *m = s->m;
+    if (m->twin) {
+        const struct trend_state *twin = machine_state(s->worker, &m->twin->machine);
+        *out = twin->visits;
+        if (f->serial && twin->visits->serial == f->serial) return 0;
+    }
+    struct trend_visits *v = s->visits;
+    struct splitter *splitter = splitter_of(s->worker, m);
+    TRY(visits_find(&m->match, m->periods, splitter, s->worker, f, &v->visits, err));
+    TRY(splitter_rows(splitter, f, v->visits.row, v->visits.n, v->groups, err));
+    for (uint32_t k = 0; k < v->visits.n; k++)
+        v->cells[k] = v->groups[k] * m->periods->n + v->visits.period[k];
+    v->serial = f->serial;
+    *out = v;
+    return 0;
+}
+
+static int feed_visits(struct trend_state *s, struct feed *f, struct keel_error *err) {
+    const struct trend_visits *v;
+    TRY(find_visits(s, f, &v, err));
+    if (v->visits.n == 0) return 0;
+    TRY(room(s, err));
+    for (uint32_t k = 0; k < v->visits.n; k++) s->touched[v->cells[k]] = 1;
+    if (s->m->measure->agg == QUERY_COUNT_OF) {
+        for (uint32_t k = 0; k < v->visits.n; k++) s->n.n[v->cells[k]] += visit_rows(&v->visits, k);
+        return 0;
+    }
+    if (s->m->splits.by_event) return count_by_event(s, v, err);
+    if (s->m->over > 1)
+        count_rolling(s, v);
+    else
+        count_plain(s, v);
     return 0;
 }
 
@@ -179,24 +226,17 @@ static int feed_flat(struct trend_state *s, struct feed *f, const uint16_t *rows
 static int feed_counts(struct trend_state *s, struct feed *f, const uint16_t *rows, uint32_t n,
                        const uint32_t *cells, struct keel_error *err) {
     uint32_t counts[CHUNK_ROWS];
-    if (s->m->measure->has_prop) {
-        TRY(field_counts(&s->m->field, f, rows, n, counts, err));
-        for (uint32_t k = 0; k < n; k++) s->n.n[cells[k]] += counts[k];
-        return 0;
-    }
-    /* By runs: adding one to the same cell again and again waits for the one before. */
-    for (uint32_t k = 0, from; k < n; s->n.n[cells[from]] += k - from)
-        for (from = k++; k < n && cells[k] == cells[from];) k++;
+    TRY(field_counts(&s->m->field, f, rows, n, counts, err));
+    for (uint32_t k = 0; k < n; k++) s->n.n[cells[k]] += counts[k];
     return 0;
 }
 
 static void find_cells(struct trend_state *s, const struct feed *f, const uint16_t *rows,
-                       uint32_t n, const uint32_t *groups, uint32_t *periods, uint32_t *cells) {
+                       uint32_t n, const uint32_t *groups, uint32_t *cells) {
     const struct periods *p = s->m->periods;
     uint8_t *touched = s->touched;
     for (uint32_t k = 0; k < n; k++) {
-        periods[k] = period_of(p, f->time[rows[k]]);
-        cells[k] = groups[k] * p->n + periods[k];
+        cells[k] = groups[k] * p->n + period_of(p, f->time[rows[k]]);
         touched[cells[k]] = 1;
     }
 }
@@ -204,30 +244,21 @@ static void find_cells(struct trend_state *s, const struct feed *f, const uint16
 static int state_feed(void *state, struct feed *f, struct keel_error *err) {
     struct trend_state *s = state;
     const struct periods *p = s->m->periods;
+    if (s->m->by_visits) return feed_visits(s, f, err);
     uint16_t rows[CHUNK_ROWS];
-    uint32_t groups[CHUNK_ROWS], periods[CHUNK_ROWS], cells[CHUNK_ROWS], n;
+    uint32_t groups[CHUNK_ROWS], cells[CHUNK_ROWS], n;
     TRY(match_index(&s->m->match, s->worker, f, rows, &n, err));
     if (n == 0) return 0;
     TRY(splitter_rows(&s->splitter, f, rows, n, groups, err));
     TRY(room(s, err));
     if (p->n == 1 && s->m->splits.n == 0) { /* a plain total */
-        memset(periods, 0, n * sizeof *periods);
         memset(cells, 0, n * sizeof *cells);
         s->touched[0] = 1;
     } else {
-        find_cells(s, f, rows, n, groups, periods, cells);
+        find_cells(s, f, rows, n, groups, cells);
     }
-    switch (s->m->measure->agg) {
-    case QUERY_CUSTOMERS:
-        if (s->m->splits.by_event) return feed_customers(s, f, rows, n, groups, periods, err);
-        if (s->m->over > 1)
-            feed_rolling(s, f, rows, n, cells, periods);
-        else
-            feed_plain(s, f, rows, n, cells, periods);
-        return 0;
-    case QUERY_COUNT_OF: return feed_counts(s, f, rows, n, cells, err);
-    default: return feed_flat(s, f, rows, n, cells, err);
-    }
+    return s->m->measure->agg == QUERY_COUNT_OF ? feed_counts(s, f, rows, n, cells, err)
+                                                : feed_flat(s, f, rows, n, cells, err);
 }
 
 static const struct machine_ops OPS = {
@@ -239,8 +270,16 @@ static const struct machine_ops OPS = {
     .close = state_close,
 };
 
+static bool same_events(const struct match *a, const struct match *b) {
+    if (a->filter || b->filter || a->events.all != b->events.all || a->events.n != b->events.n)
+        return false;
+    return a->events.n == 0 ||
+           memcmp(a->events.events, b->events.events, a->events.n * sizeof *a->events.events) == 0;
+}
+
 int trend_measure_new(struct plan *p, const struct query_measure *measure,
                       const struct periods *periods, struct span span, uint32_t over,
+                      struct trend_measure *const *earlier, uint32_t n_earlier,
                       struct trend_measure **out, struct keel_error *err) {
     struct trend_measure *m = arena_zalloc(&p->arena, sizeof *m);
     m->machine = (struct machine){.ops = &OPS, .stage = 1, .span = {INT64_MAX, INT64_MIN}};
@@ -255,6 +294,13 @@ int trend_measure_new(struct plan *p, const struct query_measure *measure,
     match_needs(p, &m->match, &m->machine);
     if (measure->has_prop) field_needs(p, &m->field, &m->machine);
     splits_needs(p, &m->splits, &m->machine);
+    m->by_visits =
+        !measure->has_prop && (measure->agg == QUERY_CUSTOMERS || measure->agg == QUERY_COUNT_OF);
+    m->machine.blind = m->by_visits && match_blind(&m->match) && splits_blind(&m->splits);
+    for (uint32_t i = 0; i < n_earlier && m->by_visits && !m->twin; i++)
+        if (earlier[i]->by_visits && !earlier[i]->twin &&
+            same_events(&earlier[i]->match, &m->match))
+            m->twin = earlier[i];
     *out = m;
     return plan_add(p, &m->machine, err);
 }

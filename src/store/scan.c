@@ -213,13 +213,29 @@ static int begin_group(struct scan *s, struct keel_error *err) {
     return 1;
 }
 
+/* The first row of a customer at or above `customer`; n if there is none. */
+static uint32_t first_row(const struct row_block *b, uint64_t customer) {
+    uint32_t lo = 0, hi = b->n;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (b->customer[mid] < customer)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
 /* Rows of the range and of the time asked for. Customers ascend. */
 static void restrict_rows(struct scan *s, const struct source *source) {
     const struct row_block *b = &s->rowset;
     uint64_t last = (uint64_t)s->first + s->count;
-    if (b->customer[0] < s->first || b->customer[b->n - 1] >= last)
-        for (uint32_t i = 0; i < b->n; i++)
-            if (b->customer[i] < s->first || b->customer[i] >= last) bit_clear(s->live, i);
+    if (b->customer[0] < s->first || b->customer[b->n - 1] >= last) {
+        uint64_t below[BITS_WORDS], in[BITS_WORDS];
+        bits_first(below, first_row(b, s->first));
+        bits_first(in, first_row(b, last));
+        for (uint32_t w = 0; w < BITS_WORDS; w++) s->live[w] &= in[w] & ~below[w];
+    }
     if (source->min_time < s->spec.from_ms || source->max_time >= s->spec.to_ms)
         for (uint32_t i = 0; i < b->n; i++)
             if (b->time[i] < s->spec.from_ms || b->time[i] >= s->spec.to_ms) bit_clear(s->live, i);
@@ -295,7 +311,9 @@ static int next_block(struct scan *s, const struct source *source, struct batch 
     while (s->block < s->end_block) {
         uint32_t block = s->block++;
         if (!(source->block_events[block] & s->wanted_mask)) continue;
-        unsigned parts = ROWS_CUSTOMER | ROWS_TIME | ROWS_EVENT | (s->any_slow ? ROWS_NUMBER : 0);
+        unsigned parts = ROWS_CUSTOMER | ROWS_TIME;
+        if (s->any_slow || !s->spec.blind) parts |= ROWS_EVENT;
+        if (s->any_slow) parts |= ROWS_NUMBER;
         TRY(source->ops->rows(source, block, parts, &s->rowset, err));
         mark_events(s);
         restrict_rows(s, source);

@@ -31,6 +31,7 @@ struct scan_spec {
     uint32_t column_count;
     int64_t from_ms, to_ms; /* half-open; INT64_MIN, INT64_MAX: no bound                */
     bool ordered;
+    bool blind; /* with all events: which event a row is of is not asked, nor a column of one */
 };
 
 struct scan_cost { /* of one scan, or added up */
@@ -44,7 +45,7 @@ struct batch {
     uint32_t n;
     const uint32_t *customer; /* roots, in [first, first + count) of the range for live rows */
     const int64_t *time;      /* ms */
-    const uint32_t *event;    /* stream ids */
+    const uint32_t *event;    /* stream ids; unspecified in a blind scan */
     uint64_t live[BITS_WORDS];
     struct scan *scan;
 };

@@ -40,19 +40,71 @@ static void plain_look_up(const uint32_t *table, uint32_t entries, uint32_t n, u
 }
 
 /* One byte per comparison, which vectorises, then eight bytes to eight bits by a multiplication. */
-static void plain_equal(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits) {
-    uint8_t equal[CHUNK_ROWS];
-    for (uint32_t i = 0; i < n; i++) equal[i] = a[i] == v;
-    memset(equal + n, 0, CHUNK_ROWS - n);
+static void add_bits(const uint8_t *set, uint32_t n, uint64_t *bits) {
     for (uint32_t w = 0; w * 64 < n; w++) {
         uint64_t word = 0;
         for (uint32_t k = 0; k < 8; k++) {
             uint64_t eight;
-            memcpy(&eight, equal + w * 64 + k * 8, 8);
+            memcpy(&eight, set + w * 64 + k * 8, 8);
             word |= (eight * 0x0102040810204080u >> 56) << (k * 8);
         }
         bits[w] |= word;
     }
+}
+
+static void plain_equal(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits) {
+    uint8_t equal[CHUNK_ROWS];
+    for (uint32_t i = 0; i < n; i++) equal[i] = a[i] == v;
+    memset(equal + n, 0, CHUNK_ROWS - n);
+    add_bits(equal, n, bits);
+}
+
+static void plain_changes(const uint32_t *a, uint32_t n, uint64_t *bits) {
+    uint8_t set[CHUNK_ROWS];
+    set[0] = 1;
+    for (uint32_t i = 1; i < n; i++) set[i] = a[i] != a[i - 1];
+    memset(set + n, 0, CHUNK_ROWS - n);
+    add_bits(set, n, bits);
+}
+
+static void plain_pauses(const int64_t *t, uint32_t n, int64_t gap, uint64_t *bits) {
+    uint8_t set[CHUNK_ROWS];
+    set[0] = 0;
+    for (uint32_t i = 1; i < n; i++) set[i] = t[i] - t[i - 1] > gap;
+    memset(set + n, 0, CHUNK_ROWS - n);
+    add_bits(set, n, bits);
+}
+
+static void plain_periods(const struct slot_table *p, const int64_t *t, uint32_t n, uint32_t *out) {
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t slot = ((uint64_t)t[i] - (uint64_t)p->base) >> p->shift;
+        uint32_t k = p->first[slot < p->slots ? slot : p->slots - 1];
+        out[i] = k + (t[i] >= p->start[k + 1]);
+    }
+}
+
+static uint32_t plain_index(const uint64_t *bits, uint16_t *out) {
+    uint32_t n = 0;
+    for (uint32_t w = 0; w < BITS_WORDS; w++)
+        for (uint64_t m = bits[w]; m; m &= m - 1)
+            out[n++] = (uint16_t)(w * 64 + (uint32_t)__builtin_ctzll(m));
+    return n;
+}
+
+static uint32_t plain_pick_u32(const uint32_t *a, uint32_t n, const uint64_t *bits, uint32_t *out) {
+    uint32_t found = 0;
+    for (uint32_t w = 0; w * 64 < n; w++)
+        for (uint64_t m = bits[w]; m; m &= m - 1)
+            out[found++] = a[w * 64 + (uint32_t)__builtin_ctzll(m)];
+    return found;
+}
+
+static uint32_t plain_pick_i64(const int64_t *a, uint32_t n, const uint64_t *bits, int64_t *out) {
+    uint32_t found = 0;
+    for (uint32_t w = 0; w * 64 < n; w++)
+        for (uint64_t m = bits[w]; m; m &= m - 1)
+            out[found++] = a[w * 64 + (uint32_t)__builtin_ctzll(m)];
+    return found;
 }
 
 const struct spine_kernels SPINE_PLAIN = {
@@ -60,6 +112,12 @@ const struct spine_kernels SPINE_PLAIN = {
     .times = plain_times,
     .look_up = plain_look_up,
     .equal = plain_equal,
+    .changes = plain_changes,
+    .pauses = plain_pauses,
+    .periods = plain_periods,
+    .index = plain_index,
+    .pick_u32 = plain_pick_u32,
+    .pick_i64 = plain_pick_i64,
 };
 
 static const struct spine_kernels *best(void) {
@@ -82,4 +140,8 @@ const struct spine_kernels *spine_kernels(void) {
         atomic_store_explicit(&chosen, k, memory_order_relaxed);
     }
     return k;
+}
+
+uint32_t bits_to_index(const uint64_t *bits, uint16_t *out) {
+    return spine_kernels()->index(bits, out);
 }

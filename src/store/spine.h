@@ -1,4 +1,6 @@
-/* From decoded integers to rows: the inner loops that every scan passes for every row.
+/* The inner loops that every row passes: from decoded integers to rows, and what questions do with
+ * all rows of a block before they look at single ones (where does the customer change, which rows
+ * are wanted, in which period do they lie).
  *
  * Plain C, and AVX-512 chosen at run time. A row of plain C costs some 3 cycles for its customer
  * and 4 for its time, because each waits for the one before; with AVX-512 sixteen rows at a time
@@ -9,6 +11,15 @@
 #pragma once
 
 #include "store/vec.h"
+
+/* Moments to numbers of periods: slot (t - base) >> shift holds at most one boundary. */
+struct slot_table {
+    int64_t base;
+    unsigned shift;
+    uint32_t slots;        /* > 0 */
+    const uint32_t *first; /* [slots] the period in which a slot begins         */
+    const int64_t *start;  /* [first of the last slot + 2] where periods begin  */
+};
 
 struct spine_kernels {
     /* Row i's customer: first plus the gaps of all runs up to its own. `gaps` has a readable word
@@ -24,6 +35,17 @@ struct spine_kernels {
     void (*look_up)(const uint32_t *table, uint32_t entries, uint32_t n, uint32_t *out);
     /* Sets bit i where a[i] == v; other bits stay. */
     void (*equal)(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits);
+    /* Sets bit 0, and bit i where a[i] != a[i - 1]; other bits stay. n > 0. */
+    void (*changes)(const uint32_t *a, uint32_t n, uint64_t *bits);
+    /* Sets bit i > 0 where t[i] - t[i - 1] > gap; other bits stay. */
+    void (*pauses)(const int64_t *t, uint32_t n, int64_t gap, uint64_t *bits);
+    /* out[i] = the period of t[i]; of a moment outside the table, some period of it. */
+    void (*periods)(const struct slot_table *p, const int64_t *t, uint32_t n, uint32_t *out);
+    /* What stands at the set bits, side by side. All arrays have CHUNK_ROWS; what is behind the
+     * last of `out` is unspecified. Bits from n on are clear. */
+    uint32_t (*index)(const uint64_t *bits, uint16_t *out); /* the positions themselves */
+    uint32_t (*pick_u32)(const uint32_t *a, uint32_t n, const uint64_t *bits, uint32_t *out);
+    uint32_t (*pick_i64)(const int64_t *a, uint32_t n, const uint64_t *bits, int64_t *out);
 };
 
 const struct spine_kernels *spine_kernels(void); /* the best of this CPU */

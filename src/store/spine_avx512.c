@@ -44,12 +44,14 @@ static void customers(const uint64_t *starts, uint32_t n, uint32_t first, const 
     }
 }
 
+/* A unit is at most a day of milliseconds: 32 bits. The full product of 64 bits takes three times
+ * as long. `base` is in milliseconds. */
 static void store_times(__m512i t, uint32_t left, __m512i base, __m512i unit, int64_t *out) {
     __m512i low = _mm512_cvtepu32_epi64(_mm512_castsi512_si256(t));
     __m512i high = _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(t, 1));
     __mmask16 in = lanes(left);
-    low = _mm512_mullo_epi64(_mm512_add_epi64(low, base), unit);
-    high = _mm512_mullo_epi64(_mm512_add_epi64(high, base), unit);
+    low = _mm512_add_epi64(_mm512_mul_epu32(low, unit), base);
+    high = _mm512_add_epi64(_mm512_mul_epu32(high, unit), base);
     _mm512_mask_storeu_epi64(out, (__mmask8)in, low);
     _mm512_mask_storeu_epi64(out + 8, (__mmask8)(in >> 8), high);
 }
@@ -60,7 +62,7 @@ static void times(const uint64_t *starts, uint32_t n, const uint32_t *firsts, co
     const __m512i at_or_below =
         _mm512_setr_epi32(0x1, 0x3, 0x7, 0xf, 0x1f, 0x3f, 0x7f, 0xff, 0x1ff, 0x3ff, 0x7ff, 0xfff,
                           0x1fff, 0x3fff, 0x7fff, 0xffff);
-    const __m512i bases = _mm512_set1_epi64(base), units = _mm512_set1_epi64(unit);
+    const __m512i bases = _mm512_set1_epi64(base * unit), units = _mm512_set1_epi64(unit);
     __m512i carry = zero;
     for (uint32_t i = 0; i < n; i += 16) {
         __mmask16 in = lanes(n - i);
@@ -100,11 +102,98 @@ static void equal(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits) {
     }
 }
 
+static void changes(const uint32_t *a, uint32_t n, uint64_t *bits) {
+    __m512i carry = _mm512_setzero_si512();
+    for (uint32_t i = 0; i < n; i += 16) {
+        __m512i at = _mm512_maskz_loadu_epi32(lanes(n - i), a + i);
+        __m512i before = _mm512_alignr_epi32(at, carry, 15);
+        uint64_t m = _mm512_mask_cmpneq_epi32_mask(lanes(n - i), at, before);
+        bits[i >> 6] |= m << (i & 63);
+        carry = at;
+    }
+    bits[0] |= 1;
+}
+
+static __mmask8 pairs(uint32_t left) { return (__mmask8)(left >= 8 ? 0xffu : (1u << left) - 1); }
+
+static void pauses(const int64_t *t, uint32_t n, int64_t gap, uint64_t *bits) {
+    const __m512i most = _mm512_set1_epi64(gap);
+    for (uint32_t i = 1; i < n;) { /* up to a multiple of eight first, so that a word takes all */
+        uint32_t end = (i + 8) / 8 * 8 < n ? (i + 8) / 8 * 8 : n;
+        __mmask8 in = pairs(end - i);
+        __m512i at = _mm512_maskz_loadu_epi64(in, t + i);
+        __m512i before = _mm512_maskz_loadu_epi64(in, t + i - 1);
+        uint64_t m = _mm512_mask_cmpgt_epi64_mask(in, _mm512_sub_epi64(at, before), most);
+        bits[i >> 6] |= m << (i & 63);
+        i = end;
+    }
+}
+
+static void periods(const struct slot_table *p, const int64_t *t, uint32_t n, uint32_t *out) {
+    const __m512i base = _mm512_set1_epi64(p->base), top = _mm512_set1_epi64(p->slots - 1);
+    const __m128i shift = _mm_cvtsi32_si128((int)p->shift);
+    for (uint32_t i = 0; i < n; i += 8) {
+        __mmask8 in = pairs(n - i);
+        __m512i at = _mm512_maskz_loadu_epi64(in, t + i);
+        __m512i slot = _mm512_srl_epi64(_mm512_sub_epi64(at, base), shift);
+        slot = _mm512_min_epu64(slot, top);
+        __m256i k = _mm512_i64gather_epi32(slot, p->first, 4);
+        __m512i next = _mm512_i32gather_epi64(k, p->start + 1, 8);
+        __mmask8 over = _mm512_cmpge_epi64_mask(at, next);
+        k = _mm256_mask_add_epi32(k, over, k, _mm256_set1_epi32(1));
+        _mm256_mask_storeu_epi32(out + i, in, k);
+    }
+}
+
+/* Compressed in a register and stored whole: behind the last one stands what later stores replace.
+ * No store reaches past its own rows, as at most as many were found. */
+static uint32_t index_of(const uint64_t *bits, uint16_t *out) {
+    const __m512i first =
+        _mm512_set_epi16(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13,
+                         12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < CHUNK_ROWS; i += 32) {
+        __mmask32 m = (__mmask32)(bits[i >> 6] >> (i & 63));
+        __m512i rows = _mm512_add_epi16(first, _mm512_set1_epi16((short)i));
+        _mm512_storeu_si512(out + found, _mm512_maskz_compress_epi16(m, rows));
+        found += (uint32_t)__builtin_popcount(m);
+    }
+    return found;
+}
+
+static uint32_t pick_u32(const uint32_t *a, uint32_t n, const uint64_t *bits, uint32_t *out) {
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < n; i += 16) {
+        __mmask16 m = (__mmask16)(bits[i >> 6] >> (i & 63));
+        __m512i at = _mm512_maskz_loadu_epi32(lanes(n - i), a + i);
+        _mm512_storeu_si512(out + found, _mm512_maskz_compress_epi32(m, at));
+        found += (uint32_t)__builtin_popcount(m);
+    }
+    return found;
+}
+
+static uint32_t pick_i64(const int64_t *a, uint32_t n, const uint64_t *bits, int64_t *out) {
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < n; i += 8) {
+        __mmask8 m = (__mmask8)(bits[i >> 6] >> (i & 63));
+        __m512i at = _mm512_maskz_loadu_epi64(pairs(n - i), a + i);
+        _mm512_storeu_si512(out + found, _mm512_maskz_compress_epi64(m, at));
+        found += (uint32_t)__builtin_popcount(m);
+    }
+    return found;
+}
+
 const struct spine_kernels SPINE_AVX512 = {
     .customers = customers,
     .times = times,
     .look_up = look_up,
     .equal = equal,
+    .changes = changes,
+    .pauses = pauses,
+    .periods = periods,
+    .index = index_of,
+    .pick_u32 = pick_u32,
+    .pick_i64 = pick_i64,
 };
 
 #endif

@@ -55,11 +55,5 @@ static inline bool bits_any(const uint64_t *words) {
     for (uint32_t w = 0; w < BITS_WORDS; w++) any |= words[w];
     return any != 0;
 }
-/* The positions of set bits, ascending; returns how many. */
-static inline uint32_t bits_to_index(const uint64_t *words, uint16_t *out) {
-    uint32_t n = 0;
-    for (uint32_t w = 0; w < BITS_WORDS; w++)
-        for (uint64_t m = words[w]; m; m &= m - 1)
-            out[n++] = (uint16_t)(w * 64 + (uint32_t)__builtin_ctzll(m));
-    return n;
-}
+/* The positions of set bits, ascending; returns how many. `out` has room for CHUNK_ROWS. */
+uint32_t bits_to_index(const uint64_t *bits, uint16_t *out);

@@ -75,6 +75,58 @@ static void check(const struct spine_kernels *k, const struct data *d) {
     assert_int_equal(time[d->n], 12345);
 }
 
+/* Periods of uneven lengths, as months are; every slot holds at most one boundary. */
+static void check_periods(const struct spine_kernels *k, const struct data *d, struct rand *r) {
+    enum { PERIODS = 9, SHIFT = 6, SLOTS = 64 };
+    int64_t start[PERIODS + 1], time[CHUNK_ROWS];
+    uint32_t first[SLOTS], got[CHUNK_ROWS + 1];
+    start[0] = d->base;
+    for (int i = 1; i <= PERIODS; i++) start[i] = start[i - 1] + 64 + rand_below(r, 300);
+    uint32_t slots = (uint32_t)((start[PERIODS] - d->base) >> SHIFT) + 1, at = 0;
+    assert_in_range(slots, 1, SLOTS);
+    for (uint32_t i = 0; i < slots; i++) {
+        while (at + 1 < PERIODS && start[at + 1] <= d->base + ((int64_t)i << SHIFT)) at++;
+        first[i] = at;
+    }
+    for (uint32_t i = 0; i < d->n; i++)
+        time[i] = d->base + rand_below(r, (uint32_t)(start[PERIODS] - d->base));
+    time[d->n / 2] = d->base - 5; /* of rows that do not count: anything, but no wild read */
+    time[d->n / 3] = start[PERIODS] + 1000000;
+    struct slot_table table = {d->base, SHIFT, slots, first, start};
+    got[d->n] = 12345;
+    k->periods(&table, time, d->n, got);
+    assert_int_equal(got[d->n], 12345);
+    for (uint32_t i = 0; i < d->n; i++) {
+        uint32_t want = 0;
+        while (want < PERIODS && time[i] >= start[want + 1]) want++;
+        if (i != d->n / 2 && i != d->n / 3) assert_int_equal(got[i], want);
+    }
+}
+
+static void check_rows(const struct spine_kernels *k, const struct data *d) {
+    uint64_t changes[BITS_WORDS] = {0}, pauses[BITS_WORDS] = {0};
+    uint32_t picked[CHUNK_ROWS], found = 0;
+    int64_t times[CHUNK_ROWS], want_time[CHUNK_ROWS];
+    uint32_t customer[CHUNK_ROWS];
+    uint16_t rows[CHUNK_ROWS];
+    expect(d, customer, want_time);
+    k->changes(d->values, d->n, changes);
+    k->pauses(want_time, d->n, 500 * d->unit, pauses);
+    assert_int_equal(k->index(d->starts, rows), d->runs);
+    assert_int_equal(k->pick_u32(customer, d->n, d->starts, picked), d->runs);
+    assert_int_equal(k->pick_i64(want_time, d->n, d->starts, times), d->runs);
+    for (uint32_t i = 0; i < CHUNK_ROWS; i++) {
+        bool in = i < d->n;
+        assert_int_equal(bit_get(changes, i), in && (i == 0 || d->values[i] != d->values[i - 1]));
+        assert_int_equal(bit_get(pauses, i),
+                         in && i > 0 && want_time[i] - want_time[i - 1] > 500 * d->unit);
+        if (!in || !bit_get(d->starts, i)) continue;
+        assert_int_equal(rows[found], i);
+        assert_int_equal(picked[found], customer[i]);
+        assert_int_equal(times[found++], want_time[i]);
+    }
+}
+
 static void run(const struct spine_kernels *k) {
     struct rand r;
     struct data *d = malloc(sizeof *d);
@@ -85,6 +137,8 @@ static void run(const struct spine_kernels *k) {
     for (int i = 0; i < ROUNDS; i++) {
         make(&r, d);
         check(k, d);
+        check_rows(k, d);
+        if (i % 8 == 0) check_periods(k, d, &r);
     }
     free(d);
 }
