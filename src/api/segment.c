@@ -418,18 +418,29 @@ static int check_end(struct json_cursor *c, const char *end) {
     return 0;
 }
 
+/* The text of a value that has been checked; or empty. */
+static struct str text_of(const struct json_cursor *c, const uint32_t *token) {
+    struct json_cursor behind = *c;
+    if (!token) return (struct str){"", 0};
+    behind.at = token;
+    cursor_skip(&behind);
+    return str_trim((struct str){c->text + *token, (size_t)(*behind.at - *token)});
+}
+
 /* The events of the document at the cursor. Then the cursor is behind it. */
 static int take_events(struct json_cursor *c, struct document *d, const char *end,
-                       struct str *write_key) {
+                       struct segment_envelope *envelope) {
     struct segment_object object;
     if (cursor_peek(c) == '[') return take_items(c, d) < 0 ? -1 : check_end(c, end);
     if (find_keys(c, &object) < 0 || check_end(c, end) < 0) return -1;
     const uint32_t *behind = c->at, *batch = object.at[KEY_BATCH];
-    *write_key = read_write_key(c, object.at[KEY_WRITE_KEY]);
+    envelope->write_key = read_write_key(c, object.at[KEY_WRITE_KEY]);
     if (batch && c->text[*batch] == '[') {
         if (check_envelope(c, &object) < 0) return -1;
         d->context = object.at[KEY_CONTEXT];
         d->sent = object.at[KEY_SENT];
+        envelope->context = text_of(c, d->context);
+        envelope->sent = text_of(c, d->sent);
         c->at = batch;
         if (take_items(c, d) < 0) return -1;
     } else if (take_event(c, d, &object, end) < 0) {
@@ -442,7 +453,7 @@ static int take_events(struct json_cursor *c, struct document *d, const char *en
 /* Reads the document at the cursor, which must fill `text` from there on. If it is not JSON,
  * nothing of it stays but one refusal. True: the cursor is behind it; false: it may be anywhere. */
 static bool take_document(struct json_cursor *c, struct document *d, struct str text,
-                          struct str *write_key) {
+                          struct segment_envelope *envelope) {
     const char *end = text.p + text.n;
     struct batch_mark mark = batch_mark(d->sink->writer);
     struct segment_counts counts = *d->sink->counts;
@@ -450,7 +461,7 @@ static bool take_document(struct json_cursor *c, struct document *d, struct str 
         refuse(d, SEGMENT_NOT_OBJECT, NULL, text, NULL);
         return false;
     }
-    int code = take_events(c, d, end, write_key);
+    int code = take_events(c, d, end, envelope);
     d->item = 0;
     if (code == 0) return true;
     batch_rewind(d->sink->writer, mark);
@@ -484,11 +495,11 @@ const char *segment_reader_isa(const struct segment_reader *r) {
 
 void segment_read_body(struct segment_reader *r, struct str body,
                        const struct segment_options *options, const struct segment_sink *sink,
-                       struct str *write_key) {
+                       struct segment_envelope *envelope) {
     struct document d = {.reader = r, .options = options, .sink = sink};
     const char *why = "not JSON";
     bool utf8_known = sink->writer->utf8_known;
-    *write_key = (struct str){"", 0};
+    *envelope = (struct segment_envelope){{"", 0}, {"", 0}, {"", 0}};
     int code = json_tokens_find(r->tokens, body, &why);
     if (code < 0) {
         bool broken = code == -KEEL_E_SYNTAX;
@@ -499,7 +510,7 @@ void segment_read_body(struct segment_reader *r, struct str body,
     c.scratch = &r->scratch;
     c.escapes = memchr(body.p, '\\', body.n) != NULL;
     sink->writer->utf8_known = true;
-    take_document(&c, &d, body, write_key);
+    take_document(&c, &d, body, envelope);
     sink->writer->utf8_known = utf8_known;
 }
 
@@ -509,12 +520,12 @@ void segment_read_body(struct segment_reader *r, struct str body,
 static void take_line(struct json_cursor *c, struct document *d, struct str line, bool escapes) {
     const char *end = line.p + line.n;
     if (c->text + *c->at >= end) return; /* blank */
-    struct str write_key;
+    struct segment_envelope envelope;
     const uint32_t *start = c->at;
     c->escapes = escapes && memchr(line.p, '\\', line.n) != NULL;
     c->error = NULL;
     d->context = d->sent = NULL;
-    if (!take_document(c, d, line, &write_key))
+    if (!take_document(c, d, line, &envelope))
         for (c->at = start; c->text + *c->at < end;) c->at++;
 }
 

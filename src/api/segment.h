@@ -114,8 +114,13 @@ const char *segment_reader_isa(const struct segment_reader *r);
 uint64_t segment_read_lines(struct segment_reader *r, struct str lines, uint64_t first_line,
                             const struct segment_options *options, const struct segment_sink *sink);
 
-/* One document; body.p[body.n] is readable and is a newline or NUL. *write_key: the batch's
- * or event's, or empty; valid while the body is. */
+/* What a document says beside its events. All of it lives while the body does. */
+struct segment_envelope {
+    struct str write_key;     /* the batch's or event's, or empty                       */
+    struct str context, sent; /* JSON of the batch's, or empty: an event alone lacks it */
+};
+
+/* One document; body.p[body.n] is readable and is a newline or NUL. */
 void segment_read_body(struct segment_reader *r, struct str body,
                        const struct segment_options *options, const struct segment_sink *sink,
-                       struct str *write_key);
+                       struct segment_envelope *envelope);

@@ -407,18 +407,18 @@ static void test_batches(void **state) {
         "page a=a 2025-01-01T10:10:00Z | @ip=\"9.9.9.9\" @locale=\"en\"\n"
         "refused 1: not a JSON object\nrefused 3: track without an event name\n";
     assert_string_equal(read_as(run, str_from(body), true), want);
-    assert_true(str_is(run->write_key, "key"));
+    assert_true(str_is(run->envelope.write_key, "key"));
     assert_string_equal(
         read_as(run, STR("[{\"type\":\"page\",\"userId\":\"u\",\"timestamp\":\"2025-01-01\"}]"),
                 true),
         "page u=u 2025-01-01T00:00:00Z |\n");
-    assert_true(str_is(run->write_key, ""));
+    assert_true(str_is(run->envelope.write_key, ""));
     assert_string_equal(read_as(run,
                                 STR("{\"type\":\"page\",\"userId\":\"u\",\"timestamp\":"
                                     "\"2025-01-01\",\"writeKey\":\"k2\"}"),
                                 true),
                         "page u=u 2025-01-01T00:00:00Z |\n");
-    assert_true(str_is(run->write_key, "k2"));
+    assert_true(str_is(run->envelope.write_key, "k2"));
     assert_string_equal(read_as(run, STR("{\"batch\":{}}"), true),
                         "refused 0: type is none of track, identify, page, screen, group, alias\n");
     assert_string_equal(read_as(run, STR("{\"batch\":[],\"writeKey\":\"k\"}"), true), "");

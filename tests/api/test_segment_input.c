@@ -147,7 +147,7 @@ static void test_captures(void **state) {
                             " @library.name=\"@segment/analytics-node\""));
             assert_non_null(strstr(got, "alias u=u_1 r=anon-1 "));
             assert_non_null(strstr(got, "screen 'Cart' a=anon-2 "));
-            assert_true(str_is(run->write_key, "test_write_key"));
+            assert_true(str_is(run->envelope.write_key, "test_write_key"));
         }
         if (i == 1) /* context.traits repeats the traits */
             assert_non_null(strstr(got, "| email=\"ada@example.test\" @library.name"));

@@ -50,11 +50,11 @@ static struct result run(struct segment_reader *reader, struct str text, bool bo
     struct result result = {.counts = {0}};
     struct batch_writer w;
     struct segment_sink sink = {.writer = &w, .counts = &result.counts, .refused = note};
-    struct str write_key;
+    struct segment_envelope envelope;
     batch_writer_init(&w);
     buf_init(&result.batch, BATCH_MAX_BYTES + 64);
     if (body)
-        segment_read_body(reader, (struct str){text.p, text.n - 1}, &options, &sink, &write_key);
+        segment_read_body(reader, (struct str){text.p, text.n - 1}, &options, &sink, &envelope);
     for (uint64_t line = 1; !body && text.n;) {
         size_t n = block && block < text.n ? block : text.n;
         while (n < text.n && text.p[n - 1] != '\n') n++;

@@ -123,7 +123,7 @@ const char *read_as(struct run *run, struct str text, bool body) {
     input.p = (const char *)run->text.p;
     run->counts = (struct segment_counts){0};
     if (body)
-        segment_read_body(run->reader, input, &run->options, &sink, &run->write_key);
+        segment_read_body(run->reader, input, &run->options, &sink, &run->envelope);
     else
         run->lines = segment_read_lines(run->reader, input, 1, &run->options, &sink);
     assert_int_equal(run->writer.event_count, run->counts.accepted);

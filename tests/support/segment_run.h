@@ -20,7 +20,7 @@ struct run {
     struct buf text, out; /* input with its padding; what came of it */
     struct buf refused;
     struct event_key key; /* of the last event */
-    struct str write_key;
+    struct segment_envelope envelope;
     uint64_t lines;
 };
 
