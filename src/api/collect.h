@@ -60,6 +60,7 @@ struct collect_item {
     const char *reason;                /* static: of quarantined (COLLECT_REASON_PLAN, or why it
                                           cannot be stored: segment_reason_text) and of refused  */
     struct str details;                /* what check() said, a JSON array; or empty. Borrowed    */
+    struct event_key key;              /* of quarantined: its message id's, or its text's */
     uint32_t place;                    /* in its batch, from 0                                   */
     uint8_t fate;                      /* enum collect_fate                                      */
     bool repaired;                     /* accepted, and something had to be mended               */
@@ -72,9 +73,12 @@ struct collect_outcome {
     const char *dialect;               /* "segment", "rudder", "jitsu"                          */
     int64_t received_ms;
     const struct collect_item *items;
-    uint32_t n;          /* 0: refused before its events were looked at           */
-    const char *refused; /* static: why the request as a whole was refused, else NULL;
-                                      then all items are COLLECT_REFUSED                    */
+    uint32_t n; /* 0: refused before its events were looked at                              */
+    int type;   /* enum event_type that the path said, or SEGMENT_ANY_TYPE                  */
+    struct segment_envelope envelope; /* what the items share                               */
+    int status;          /* of the reply                                                    */
+    const char *refused; /* static: why the request as a whole was refused, else NULL; then
+                            all items are COLLECT_REFUSED                                   */
 };
 
 /* An event that check() looks at: readable, storable. */
@@ -139,10 +143,6 @@ struct dialect {
 
 /* Takes the request's events; a route's handler returns what it returns. */
 int collect(struct request *r, struct app *app, const struct collect_ask *ask);
-
-/* The answer to OPTIONS, and on every reply: which pages may send, and read the reply. */
-int collect_preflight(struct request *r);
-void collect_allow_origin(struct request *r);
 
 /* ---- for replays ---- */
 

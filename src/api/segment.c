@@ -514,6 +514,26 @@ void segment_read_body(struct segment_reader *r, struct str body,
     sink->writer->utf8_known = utf8_known;
 }
 
+struct str segment_body_key(struct segment_reader *r, struct str body) {
+    struct segment_object object;
+    const char *why;
+    struct str none = {"", 0};
+    if (json_tokens_find(r->tokens, body, &why) < 0) return none;
+    struct json_cursor c = {.text = body.p, .at = json_tokens_first(r->tokens)};
+    c.scratch = &r->scratch;
+    for (int level = 0; level < 2; level++) {
+        if (cursor_peek(&c) == '[') { /* the first event of a batch */
+            bool first = true;
+            if (cursor_element(&c, &first) <= 0) return none;
+        }
+        if (cursor_peek(&c) != '{' || find_keys(&c, &object) < 0) return none;
+        if (object.at[KEY_WRITE_KEY]) return read_write_key(&c, object.at[KEY_WRITE_KEY]);
+        if (!object.at[KEY_BATCH]) return none;
+        c.at = object.at[KEY_BATCH];
+    }
+    return none;
+}
+
 /* ---- lines ---- */
 
 /* One line, whose tokens start at the cursor if it has any. */

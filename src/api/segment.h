@@ -124,3 +124,7 @@ struct segment_envelope {
 void segment_read_body(struct segment_reader *r, struct str body,
                        const struct segment_options *options, const struct segment_sink *sink,
                        struct segment_envelope *envelope);
+
+/* The write key that the envelope names, or else its first event; empty if there is none, or no
+ * JSON. For whoever must know the sender before the events are read. */
+struct str segment_body_key(struct segment_reader *r, struct str body);
