@@ -2,7 +2,7 @@
  * Layers: server.h. Threads: constant data. */
 #include "api/routes.h"
 
-#define EACH_TABLE(T) T(health)
+#define EACH_TABLE(T) T(health) T(query) T(profile)
 
 #define DECLARE(name) extern const struct route routes_##name[];
 #define ENTRY(name) routes_##name,

@@ -322,14 +322,14 @@ int server_start(const struct server_options *options, const struct route *const
         k_free(s);
         FAIL(err, NO_MEMORY, "cannot start the server's clock");
     }
+    *out = s; /* before the first request: handlers may ask for it */
     code = start_listeners(s, err);
     if (code < 0) {
+        *out = NULL;
         stop_listeners(s);
         release(s);
-        return code;
     }
-    *out = s;
-    return 0;
+    return code;
 }
 
 /* ---- stop ---- */
@@ -356,6 +356,7 @@ void server_stop(struct server *s, unsigned grace_ms) {
         if (s->listeners[i].daemon) (void)MHD_quiesce_daemon(s->listeners[i].daemon);
     streams_cut(s);
     if (!wait_quiet(s, monotonic_us() + (int64_t)grace_ms * 1000)) {
+        atomic_store(&s->cutting, true);
         pthread_mutex_lock(&s->lock);
         for (struct connection *c = s->connections; c; c = c->after) net_cut(c->fd);
         pthread_mutex_unlock(&s->lock);
@@ -372,6 +373,8 @@ void server_stop(struct server *s, unsigned grace_ms) {
 unsigned server_port(const struct server *s) { return s->port; }
 const struct route *const *server_tables(const struct server *s) { return s->tables; }
 bool server_draining(const struct server *s) { return atomic_load(&s->draining); }
+
+const _Atomic bool *server_cutting(const struct server *s) { return &s->cutting; }
 
 void server_stats(const struct server *s, struct server_stats *out) {
     *out = (struct server_stats){

@@ -140,13 +140,16 @@ struct server_stats { /* since the start */
 };
 
 /* Listens and serves; tables end with a route whose pattern is NULL, the list of tables with NULL.
- * `ctx` is given to every handler. KEEL_E_BUSY if the address is taken. */
+ * `ctx` is given to every handler. KEEL_E_BUSY if the address is taken. *out is set before the first
+ * request is taken. */
 int server_start(const struct server_options *options, const struct route *const *tables, void *ctx,
                  struct server **out, struct keel_error *err) K_CHECKED;
 /* Takes no new connection, ends the streams, answers what is under way within `grace_ms`, then
  * cuts. Returns when every REQUEST_LATER has been finished: whoever has one must do so. */
 void server_stop(struct server *s, unsigned grace_ms);
 bool server_draining(const struct server *s); /* server_stop was called */
+/* Becomes true when the grace is over: for long work that can be given up. */
+const _Atomic bool *server_cutting(const struct server *s);
 unsigned server_port(const struct server *s); /* of the address; for a listen port 0 */
 const struct route *const *server_tables(const struct server *s);
 void server_stats(const struct server *s, struct server_stats *out);

@@ -93,7 +93,7 @@ struct server {
     struct listener listeners[LISTENERS];
     unsigned port;
     char *cert, *key;
-    _Atomic bool draining;
+    _Atomic bool draining, cutting;
     _Atomic uint64_t n_connections, n_open, n_requests, n_refused, n_bytes_in, n_bytes_out;
     _Atomic uint64_t n_memory, n_under_way;
 

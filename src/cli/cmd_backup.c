@@ -2,8 +2,8 @@
  *
  * Layers: backup.h, options.h. Threads: main only. */
 #include "base/os.h"
+#include "base/output.h"
 #include "cli/options.h"
-#include "cli/output.h"
 #include "cli/progress.h"
 #include "customer/backup.h"
 

@@ -1,7 +1,7 @@
 /* `keel compact`: rewrite the parts of a data directory into as few as possible.
  * Layers: db.h, options.h. Threads: none. */
+#include "base/output.h"
 #include "cli/options.h"
-#include "cli/output.h"
 #include "customer/db.h"
 
 struct args {

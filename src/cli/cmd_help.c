@@ -1,8 +1,8 @@
 /* `keel help`, `keel help COMMAND`, `keel help errors`, `keel version`.
  * Layers: command.h, options.h. Threads: none. */
+#include "base/output.h"
 #include "cli/command.h"
 #include "cli/options.h"
-#include "cli/output.h"
 #include "keel_version.h"
 
 #include <string.h>

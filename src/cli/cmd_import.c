@@ -8,10 +8,10 @@
 
 #include "api/segment_file.h"
 #include "base/os.h"
+#include "base/output.h"
 #include "cli/import/rejects.h"
 #include "cli/import/rows.h"
 #include "cli/options.h"
-#include "cli/output.h"
 #include "cli/progress.h"
 #include "customer/db.h"
 

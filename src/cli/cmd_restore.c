@@ -1,7 +1,7 @@
 /* `keel restore`: a generation of a folder of backups as a new data directory.
  * Layers: backup.h, options.h. Threads: main only. */
+#include "base/output.h"
 #include "cli/options.h"
-#include "cli/output.h"
 #include "customer/backup.h"
 
 struct args {

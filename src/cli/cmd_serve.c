@@ -8,9 +8,9 @@
 #include "api/app.h"
 #include "api/routes.h"
 #include "base/os.h"
+#include "base/output.h"
 #include "base/sql.h"
 #include "cli/options.h"
-#include "cli/output.h"
 #include "customer/db.h"
 #include "guard/token.h"
 

@@ -5,9 +5,9 @@
 
 #include "api/source.h"
 #include "base/os.h"
+#include "base/output.h"
+#include "base/table.h"
 #include "cli/options.h"
-#include "cli/output.h"
-#include "cli/table.h"
 
 enum { FORMAT_TEXT, FORMAT_JSON };
 

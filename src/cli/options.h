@@ -19,8 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/output.h"
 #include "cli/command.h"
-#include "cli/output.h"
 
 enum option_type {                  /* the field at `offset` is a … */
                    OPTION_FLAG = 1, /* bool */

@@ -151,7 +151,7 @@ grep -q "Essay.*$long" out || fail "without a terminal a line is whole"
 same "a folded page's words" 2000 "$(grep -o word out | wc -l)"
 "$KEEL" profile --data data $'user_id=esc\033[31m' | grep -q $'\033' && fail "an identifier moves the cursor"
 same "an event as of a day" "events: 2" "$("$KEEL" profile --data data --at 2024-02-10 user_id=ann | grep events:)"
-expect 64 "--at x: not a time" "$KEEL" profile --data data --at x user_id=ann
+expect 64 "at x: not a time" "$KEEL" profile --data data --at x user_id=ann
 expect 66 "write user_id=ID or anonymous_id=ID" "$KEEL" profile --data data nobody
 
 exit $((failures > 0))

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "base/table.h"
 #include "cli/options.h"
-#include "cli/table.h"
 
 /* ---- options ---- */
 

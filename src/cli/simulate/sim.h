@@ -20,7 +20,7 @@
 #pragma once
 
 #include "base/os.h"
-#include "cli/output.h"
+#include "base/output.h"
 #include "cli/progress.h"
 #include "cli/simulate/draw.h"
 

@@ -3,7 +3,7 @@
  * Text needs the widths before the first line, so the first rows are kept as length-prefixed cell
  * texts (varint, bytes) in one buffer; then header and kept rows are printed and the rest streams.
  */
-#include "cli/table.h"
+#include "base/table.h"
 
 #include <math.h>
 #include <stdio.h>

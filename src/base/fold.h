@@ -8,7 +8,7 @@
 #pragma once
 
 #include "base/buf.h"
-#include "cli/output.h"
+#include "base/output.h"
 
 enum { FOLD_LINE_BYTES = 64 << 20, FOLD_WIDTH_MIN = 40 };
 

@@ -1,6 +1,6 @@
 /* Implementation of output.h. A buffer of 1 MiB: 1.1 M simulated events into a file took 0.69 s of
  * processor time, against 1.00 s with 64 KiB (medians of three runs on a busy machine). */
-#include "cli/output.h"
+#include "base/output.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,9 +19,21 @@ int output_open(struct output *o, const char *path, struct keel_error *err) {
     return 0;
 }
 
+void output_into(struct output *o, struct buf *into) {
+    output_over(o, -1, "memory");
+    o->into = into;
+}
+
+static int write_out(struct output *o) {
+    if (!o->into) return file_write_all(o->fd, o->p, o->n, o->path, &o->error);
+    int code = buf_add(o->into, o->p, o->n);
+    if (code == 0) return 0;
+    return error_set(&o->error, (enum keel_code) - code, "the answer has more than %zu bytes",
+                     o->into->max);
+}
+
 void output_flush(struct output *o) {
-    if (o->n && !o->error.code && file_write_all(o->fd, o->p, o->n, o->path, &o->error) == 0)
-        o->flushed_bytes += o->n;
+    if (o->n && !o->error.code && write_out(o) == 0) o->flushed_bytes += o->n;
     o->n = 0;
 }
 

@@ -1,10 +1,10 @@
 /* Implementation of fold.h. */
-#include "cli/fold.h"
+#include "base/fold.h"
 
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "cli/table.h"
+#include "base/table.h"
 
 unsigned fold_width(const struct output *o) {
     struct winsize size;

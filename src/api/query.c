@@ -1,0 +1,180 @@
+/* POST /api/v1/query: one question, answered.
+ *
+ * The body is the question: its text, its JSON form, or an object with "query" (either of the two)
+ * and "at", "format", "explain", "threads". The reply is what `keel query` prints, as JSON unless
+ * `format` or Accept ask for CSV or a table. Accept: application/vnd.keel.answer+json, which the
+ * command line sends, gets {"answer":TEXT,"notes":TEXT}: both of its streams.
+ *
+ * Layers: app.h, server.h, query/ask.h. Threads: workers; each question has threads of its own.
+ * Limits: QUERY_JSON_MAX_BYTES; a reply of REPLY_BYTES.
+ */
+#include "api/app.h"
+#include "api/routes.h"
+#include "base/json.h"
+#include "query/ask.h"
+#include "query/parse.h"
+#include "query/query_json.h"
+
+enum { REPLY_BYTES = 256 << 20, MOST_THREADS = 64 };
+
+struct question {
+    struct query *query;
+    struct ask_options options;
+    struct ask_format format;
+    bool both; /* streams of the command line */
+};
+
+static bool style_of(struct str name, enum table_style *out) {
+    if (str_is(name, "table"))
+        *out = TABLE_TEXT;
+    else if (str_is(name, "json"))
+        *out = TABLE_JSON;
+    else if (str_is(name, "csv"))
+        *out = TABLE_CSV;
+    else
+        return false;
+    return true;
+}
+
+static int read_member(struct request *r, struct str key, struct json_value value,
+                       struct question *out, struct keel_error *err) {
+    struct str text;
+    int64_t number;
+    if (str_is(key, "query") && json_type(value) == JSON_OBJECT)
+        return query_json_read(value, &r->arena, &out->query, err);
+    if (str_is(key, "query") && json_str(value, &text))
+        return ask_read(str_dup(&r->arena, text), &r->arena, &out->query, err);
+    if (str_is(key, "at") && json_str(value, &text)) {
+        out->options.at = str_dup(&r->arena, text);
+        return 0;
+    }
+    if (str_is(key, "format") && json_str(value, &text) && style_of(text, &out->format.style))
+        return 0;
+    if (str_is(key, "explain") && json_bool(value, &out->format.explain)) return 0;
+    if (str_is(key, "threads") && json_i64(value, &number) && number >= 0) {
+        out->options.threads = number < MOST_THREADS ? (unsigned)number : MOST_THREADS;
+        return 0;
+    }
+    FAIL(
+        err, INVALID,
+        "\"%.*s\": write \"query\" (text, or an object), \"at\" (a time), \"format\" (json, csv or "
+        "table), \"explain\" (true or false), \"threads\" (a number)",
+        (int)(key.n < 100 ? key.n : 100), key.p);
+}
+
+static int read_object(struct request *r, struct json_parser *parser, struct question *out,
+                       struct keel_error *err) {
+    struct json_value root, value;
+    struct str key;
+    TRY(json_parse(parser, r->body, &root, err));
+    if (json_has(root, "form")) return query_json_read(root, &r->arena, &out->query, err);
+    struct json_each each = json_each(root);
+    while (json_next(&each, &key, &value)) TRY(read_member(r, key, value, out, err));
+    if (!out->query) FAIL(err, INVALID, "the member \"query\" is missing");
+    return 0;
+}
+
+static void read_accept(struct request *r, struct question *out) {
+    struct str accept = request_header(r, "Accept");
+    out->both = str_contains(accept, STR("application/vnd.keel.answer+json"));
+    if (str_contains(accept, STR("text/csv")))
+        out->format.style = TABLE_CSV;
+    else if (str_contains(accept, STR("text/plain")))
+        out->format.style = TABLE_TEXT;
+}
+
+static int read_question(struct request *r, struct question *out, struct keel_error *err) {
+    struct str text = str_trim(r->body);
+    read_accept(r, out);
+    if (text.n == 0) FAIL(err, INVALID, "the body is empty; send a question");
+    if (!str_starts(text, STR("{"))) return ask_read(text, &r->arena, &out->query, err);
+    struct json_parser *parser = json_parser_new(4 * QUERY_JSON_MAX_BYTES);
+    int code = read_object(r, parser, out, err);
+    json_parser_free(parser);
+    return code;
+}
+
+/* {"answer":…,"notes":…} */
+static int both_texts(const struct result *result, const struct question *q, struct buf *answer,
+                      struct buf *out, struct keel_error *err) {
+    struct buf notes;
+    struct output o;
+    buf_init(&notes, REPLY_BYTES);
+    output_into(&o, &notes);
+    if (q->format.style != TABLE_JSON) ask_notes(result, q->query, &q->format, &o);
+    int code = output_close(&o, err);
+    (void)!buf_add_text(out, "{\"answer\":");
+    (void)!buf_add_json_str(out, buf_str(answer));
+    (void)!buf_add_text(out, ",\"notes\":");
+    (void)!buf_add_json_str(out, buf_str(&notes));
+    (void)!buf_add_text(out, "}\n");
+    buf_release(&notes);
+    return code;
+}
+
+static int write_answer(struct request *r, const struct result *result, const struct question *q,
+                        struct keel_error *err) {
+    static const char *const TYPES[] = {
+        [TABLE_TEXT] = "text/plain; charset=utf-8",
+        [TABLE_JSON] = "application/json",
+        [TABLE_CSV] = "text/csv; charset=utf-8",
+    };
+    struct buf answer;
+    struct output o;
+    buf_init(&answer, REPLY_BYTES);
+    output_into(&o, &answer);
+    int code = ask_write(result, q->query, &q->format, &o, err);
+    if (code == 0)
+        code = output_close(&o, err);
+    else
+        output_discard(&o);
+    if (code == 0 && q->both) {
+        code = both_texts(result, q, &answer, &r->reply.body, err);
+        buf_release(&answer);
+    } else if (code == 0) {
+        buf_release(&r->reply.body);
+        r->reply.body = answer; /* moved */
+        r->reply.content_type = TYPES[q->format.style];
+    } else {
+        buf_release(&answer);
+    }
+    return code;
+}
+
+static int ask(struct request *r, void *ctx, struct keel_error *err) {
+    const struct app *app = ctx;
+    struct question q = {.format = {.style = TABLE_JSON, .zone = db_zone(app->db)},
+                         .options = {.cancel = server_cutting(app->server)}};
+    struct result *result;
+    TRY(read_question(r, &q, err));
+    TRY(ask_run(app->db, q.query, &q.options, &result, err));
+    int code = write_answer(r, result, &q, err);
+    result_free(result);
+    return code;
+}
+
+const struct route routes_query[] = {
+    {.methods = HTTP_POST,
+     .pattern = "/api/v1/query",
+     .handle = ask,
+     .flags = ROUTE_WORKER,
+     .tag = "questions",
+     .summary = "Ask a question about customers and their events",
+     .body = "{\"oneOf\":[{\"type\":\"string\",\"description\":\"the question as text\"},"
+             "{\"type\":\"object\",\"required\":[\"query\"],\"properties\":{"
+             "\"query\":{\"description\":\"text, or the JSON form\","
+             "\"type\":[\"string\",\"object\"]},"
+             "\"at\":{\"type\":\"string\",\"description\":\"as of that moment\"},"
+             "\"format\":{\"enum\":[\"json\",\"csv\",\"table\"]},"
+             "\"explain\":{\"type\":\"boolean\"},"
+             "\"threads\":{\"type\":\"integer\",\"minimum\":0}}}]}",
+     .answer = "{\"type\":\"object\",\"properties\":{\"query\":{\"type\":\"string\"},"
+               "\"columns\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{"
+               "\"name\":{\"type\":\"string\"},\"type\":{\"type\":\"string\"}}}},"
+               "\"rows\":{\"type\":\"array\",\"items\":{\"type\":\"array\"}},"
+               "\"cut\":{\"type\":\"boolean\"},"
+               "\"notes\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},"
+               "\"cost\":{\"type\":\"object\"}}}",
+     .max_body_bytes = 2 * QUERY_JSON_MAX_BYTES},
+    {0},
+};
