@@ -142,6 +142,7 @@ static int find_keys(struct json_cursor *c, struct segment_object *object) {
             cursor_skip_container(c);
         else
             cursor_check(c);
+        if (which == KEY_CONTEXT && new) object->context_end = c->at;
         if (c->error) break;
     }
     return c->error ? -1 : 0;
@@ -319,6 +320,7 @@ static enum segment_reason write_event(struct json_cursor *c, const struct docum
     if (head.type == EVENT_TRACK) e.spec1 = segment_rename(&head.name);
     struct str message = read_text(c, object->at[KEY_MESSAGE]);
     if (message.n) head.key = event_key_of(message);
+    e.has_message = message.n > 0;
     event_begin(w, &head);
     segment_write_fields(&e);
     if (c->error) {

@@ -271,6 +271,20 @@ static void write_context(struct fields *f, struct segment_event *e, const uint3
     }
 }
 
+/* The same context comes with many events: its text stands for its fields. It may not where the
+ * fields depend on more than the text, or where reading it has to be noted. */
+static void share_context(struct fields *f, struct segment_event *e) {
+    const uint32_t *start = e->object->at[KEY_CONTEXT], *end = e->object->context_end;
+    struct str text = {f->c->text + *start, end[-1] + 1 - *start};
+    bool repaired = f->c->repaired;
+    if (event_context_known(f->w, text)) return;
+    event_context_begin(f->w);
+    f->c->repaired = false;
+    write_context(f, e, start);
+    if (!f->c->repaired && !f->c->error) event_context_end(f->w, text);
+    f->c->repaired |= repaired;
+}
+
 void segment_write_client(struct segment_event *e) {
     const struct client *client = e->client;
     char out[CLIENT_ADDRESS_BYTES];
@@ -329,6 +343,14 @@ static void write_part(struct fields *f, const uint32_t *start, struct str name,
         write_value(f, name, 1);
 }
 
+/* Does nothing but the context write fields of its scope, and do they depend on its text alone? */
+static bool may_share_context(const struct segment_event *e, bool others) {
+    const uint32_t *const *at = e->object->at;
+    bool traits = e->type == EVENT_IDENTIFY || e->type == EVENT_GROUP;
+    return !e->client && e->has_message && !traits && !at[KEY_TRAITS] && !e->batch_context &&
+           !at[KEY_CHANNEL] && !others && e->c->text[*at[KEY_CONTEXT]] == '{';
+}
+
 void segment_write_fields(struct segment_event *e) {
     const uint32_t *const *at = e->object->at;
     char name[NAME_SPACE];
@@ -338,11 +360,17 @@ void segment_write_fields(struct segment_event *e) {
     f.spec1 = SPEC1_NO;
     if (at[KEY_TRAITS] && !e->c->error) write_part(&f, at[KEY_TRAITS], STR("traits"), traits);
     f.scope = SCOPE_CONTEXT;
-    if (at[KEY_CONTEXT] && !e->c->error) write_context(&f, e, at[KEY_CONTEXT]);
+    const bool others = has_others(e);
+    if (at[KEY_CONTEXT] && !e->c->error) {
+        if (may_share_context(e, others))
+            share_context(&f, e);
+        else
+            write_context(&f, e, at[KEY_CONTEXT]);
+    }
     if (e->batch_context && !e->c->error) write_context(&f, e, e->batch_context);
     if (at[KEY_CHANNEL] && !e->c->error) {
         e->c->at = at[KEY_CHANNEL];
         write_value(&f, STR("channel"), 1);
     }
-    if (has_others(e) && !e->c->error) write_others(&f, e);
+    if (others && !e->c->error) write_others(&f, e);
 }

@@ -32,7 +32,7 @@ enum segment_key {
 
 /* The tokens of an object's values by key, NULL where absent. */
 struct segment_object {
-    const uint32_t *start;
+    const uint32_t *start, *context_end; /* behind the context's last token */
     const uint32_t *at[KEYS];
 };
 
@@ -44,6 +44,7 @@ struct segment_event {
     struct batch_writer *w;
     const struct segment_object *object;
     const uint32_t *batch_context; /* or NULL */
+    bool has_message;              /* its key is not derived from its fields */
     enum event_type type;
     enum segment_spec1 spec1;
     const struct client *client; /* or NULL: no request */

@@ -1,5 +1,8 @@
 /* Implementation of db.h.
  *
+ * A context that events of a batch share is applied to the first of them; what that left in the
+ * head is set to the others.
+ *
  * Applying a batch: names were interned by the writer, so (stream, name, type) is looked up in a
  * small table of this batch and reaches the schema once. A property that finds no column joins the
  * event's residual JSON object.
@@ -10,7 +13,12 @@
 
 #include "base/os.h"
 
-enum { CACHE_SLOTS = 4096, CACHE_FULL = CACHE_SLOTS / 2, REST_MAX = EVENT_MAX_BYTES };
+enum {
+    CACHE_SLOTS = 4096,
+    CACHE_FULL = CACHE_SLOTS / 2,
+    REST_MAX = EVENT_MAX_BYTES,
+    KNOWN_FIELDS_MAX = 256, /* a context of more is applied field by field */
+};
 
 /* One entry of the batch's table: which column of the head a field goes to. Entries stand in the
  * order in which they were first wanted: the fields of an event are neighbours. */
@@ -42,7 +50,15 @@ struct db {
     uint32_t cached_streams;
     struct buf rest;
     struct ingest_counts *counts;
-    uint8_t *fates; /* of the batch's events, or NULL */
+    uint8_t *fates;                 /* of the batch's events, or NULL */
+    struct known_context *contexts; /* of the batch, by number */
+};
+
+/* What a shared context is to the head. Without values: not known yet, or not all of it has a
+ * column. */
+struct known_context {
+    struct head_value *values;
+    uint32_t count;
 };
 
 /* ---- the batch's tables ---- */
@@ -120,6 +136,12 @@ static inline struct head_column *column_of(struct db *db, uint32_t stream, uint
 }
 
 /* ---- fields ---- */
+
+/* Where the values of an event go. */
+struct place {
+    uint32_t stream, ordinal; /* its properties */
+    uint32_t row;             /* its context    */
+};
 
 static inline void put(struct head *head, struct head_column *c, uint32_t slot,
                        const struct field_view *f) {
@@ -219,6 +241,55 @@ static void apply_head(struct db *db, const struct event_head *h, uint32_t strea
         put_named(db, stream, ordinal, "previous_id", h->related_id);
 }
 
+static inline void apply_field(struct db *db, const struct batch_reader *batch,
+                               struct event_view *event, const struct field_view *f,
+                               const struct place *at) {
+    if (f->type == VALUE_LIST) {
+        apply_list(db, batch, event, f, at->stream, at->ordinal);
+        return;
+    }
+    bool context = f->scope == SCOPE_CONTEXT;
+    struct head_column *c = column_of(db, context ? STREAM_ROWS : at->stream, f->name,
+                                      batch->names[f->name], type_of(f->type));
+    if (c)
+        put(store_head(db->store), c, context ? at->row : at->ordinal, f);
+    else
+        rest_field(db, batch->names[f->name], f);
+}
+
+/* The first event with a context that others share. */
+static void learn_context(struct db *db, const struct batch_reader *batch, struct event_view *event,
+                          const struct place *at) {
+    struct known_context *known = &db->contexts[event->context];
+    struct head_column *columns[KNOWN_FIELDS_MAX];
+    struct field_view f;
+    uint32_t count = 0;
+    bool all = true;
+    while (field_next(batch, event, &f)) {
+        struct head_column *c =
+            column_of(db, STREAM_ROWS, f.name, batch->names[f.name], type_of(f.type));
+        apply_field(db, batch, event, &f, at);
+        if (c && count < KNOWN_FIELDS_MAX)
+            columns[count++] = c;
+        else
+            all = false;
+    }
+    if (!all || event->r.bad) return;
+    head_settle(store_head(db->store));
+    known->values = arena_alloc(&db->names, count * sizeof *known->values);
+    for (uint32_t i = 0; i < count; i++)
+        known->count += head_get(columns[i], at->row, &known->values[known->count]);
+}
+
+static void apply_context(struct db *db, const struct batch_reader *batch, struct event_view *event,
+                          const struct place *at) {
+    const struct known_context *known = &db->contexts[event->context];
+    if (known->values)
+        head_set(store_head(db->store), known->values, known->count, at->row);
+    else
+        learn_context(db, batch, event, at);
+}
+
 static int apply_event(struct db *db, const struct batch_reader *batch, struct event_view *event,
                        struct keel_error *err) {
     struct head *head = store_head(db->store);
@@ -241,22 +312,12 @@ static int apply_event(struct db *db, const struct batch_reader *batch, struct e
     }
     uint32_t number = identity_resolve(db->identity, &event->head);
     uint32_t ordinal = head_row(head, number, event->head.time_ms, (uint32_t)stream);
-    uint32_t row = head_row_index(head);
+    const struct place at = {(uint32_t)stream, ordinal, head_row_index(head)};
     struct field_view f;
     buf_clear(&db->rest);
-    while (field_next(batch, event, &f)) {
-        if (f.type == VALUE_LIST) {
-            apply_list(db, batch, event, &f, (uint32_t)stream, ordinal);
-            continue;
-        }
-        bool context = f.scope == SCOPE_CONTEXT;
-        struct head_column *c = column_of(db, context ? STREAM_ROWS : (uint32_t)stream, f.name,
-                                          batch->names[f.name], type_of(f.type));
-        if (c)
-            put(head, c, context ? row : ordinal, &f);
-        else
-            rest_field(db, batch->names[f.name], &f);
-    }
+    event->pause = true;
+    while (field_next(batch, event, &f)) apply_field(db, batch, event, &f, &at);
+    if (event->context != NO_CONTEXT && !event->r.bad) apply_context(db, batch, event, &at);
     apply_head(db, &event->head, (uint32_t)stream, ordinal);
     if (overflow) put_named(db, (uint32_t)stream, ordinal, "event", name);
     if (db->rest.n) {
@@ -266,11 +327,6 @@ static int apply_event(struct db *db, const struct batch_reader *batch, struct e
     }
     db->counts->accepted++;
     return event->r.bad ? error_set(err, KEEL_E_CORRUPT, "a damaged event in a batch") : 0;
-}
-
-static uint32_t batch_events(struct str batch) {
-    struct reader r = reader_over(batch.p, batch.n);
-    return reader_u32(&r);
 }
 
 /* One event is read ahead, so that its key is in the cache when its turn comes: waiting for it took
@@ -295,6 +351,8 @@ static int apply_batch(struct db *db, struct str bytes, struct ingest_counts *co
     db->fates = fates;
     arena_release(&db->names);
     TRY(batch_open(&batch, bytes, &db->names, err));
+    size_t contexts = (batch.context_count + 1) * sizeof *db->contexts;
+    db->contexts = memset(arena_alloc(&db->names, contexts), 0, contexts);
     reset_caches(db);
     int code = apply_events(db, &batch, err);
     head_settle(store_head(db->store));
@@ -325,7 +383,7 @@ static int load(void *ctx, struct store *store, sqlite3 *sql, struct keel_error 
 
 static int replay(void *ctx, struct store *store, struct str batch, struct keel_error *err) {
     struct ingest_counts counts = {0};
-    TRY(store_make_room(store, batch_events(batch), err));
+    TRY(store_make_room(store, batch_event_count(batch), err));
     return apply_batch(ctx, batch, &counts, NULL, err);
 }
 
@@ -416,7 +474,7 @@ int db_append(struct db *db, struct str batch, struct ingest_counts *counts, uin
               uint64_t *out_position, struct keel_error *err) {
     store_ingest_begin(db->store);
     /* Room first: a flush between the journal and the head would count the batch as stored. */
-    int code = store_make_room(db->store, batch_events(batch), err);
+    int code = store_make_room(db->store, batch_event_count(batch), err);
     if (code == 0) code = store_journal(db->store, batch, out_position, err);
     if (code == 0) {
         code = apply_batch(db, batch, counts, fates, err);

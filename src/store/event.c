@@ -10,6 +10,9 @@
  * open-addressing table (linear probing, load at most 1/2). A refused event takes its new names
  * back out, newest first, which linear probing allows without tombstones.
  *
+ * Contexts are known by their text, and move out of the event that brought them first. Where they
+ * hardly ever repeat (a page's address is among them), the batch stops looking for them.
+ *
  * Layers: base. Threads: a writer has one owner; reading is pure. Limits: event.h.
  */
 #include "store/event.h"
@@ -21,9 +24,12 @@ enum {
     FLAG_USER = 1,
     FLAG_ANONYMOUS = 2,
     FLAG_RELATED = 4,
+    FLAG_CONTEXT = 8,
+    CONTEXT_SLOTS = BATCH_MAX_CONTEXTS * 2,
+    CONTEXT_TRIES = 256, /* contexts, before they must have repeated as often */
     HEAD_FIXED_BYTES = 1 + 1 + 8 + 8 + 4,
     SEEN_ITEM = 2, /* index into batch_name.seen behind the two scopes          */
-    BATCH_OVERHEAD = 4 + VARINT_BYTES,
+    BATCH_OVERHEAD = 4 + 2 * VARINT_BYTES,
     SLACK_BYTES = 64, /* what a field may reserve beyond what it uses   */
     EVENT_MAX_NEW_NAMES = BATCH_MAX_NAMES / 2,
     FIRST_NAMES = 64,
@@ -33,6 +39,7 @@ _Static_assert(EVENT_MAX_BYTES < 1 << 21, "LENGTH_BYTES must hold it");
 _Static_assert(EVENT_MAX_FIELDS < 1 << 14 && EVENT_MAX_ITEMS < 1 << 14, "COUNT_BYTES must hold it");
 
 static const uint32_t NO_NAME = UINT32_MAX;
+static const uint32_t HAS_CONTEXTS = UINT32_C(1) << 31; /* in the count of events */
 
 /* One name of the batch; its number is its index. 32 bytes: a shift finds it. */
 struct batch_name {
@@ -42,6 +49,14 @@ struct batch_name {
     uint32_t seen[4]; /* serial of the last event (by scope) or item with it */
 };
 _Static_assert(sizeof(struct batch_name) == 32, "a power of two");
+
+/* One context of the batch; its number is its index. */
+struct batch_context {
+    uint64_t hash;            /* of its text                           */
+    uint32_t text_at, text_n; /* in batch_writer.context_texts         */
+    uint32_t at, bytes;       /* in batch_writer.contexts; the fields' */
+    uint32_t fields;
+};
 
 /* ---- encoding ---- */
 
@@ -156,6 +171,10 @@ static inline uint8_t *room(struct batch_writer *w, size_t n) {
     return w->events.p + w->events.n;
 }
 
+static size_t written_bytes(const struct batch_writer *w) {
+    return w->names.n + w->contexts.n + w->events.n;
+}
+
 static inline void commit(struct batch_writer *w, const uint8_t *end) {
     w->events.n = (size_t)(end - w->events.p);
 }
@@ -266,17 +285,104 @@ static void drop_names(struct batch_writer *w, uint32_t from, size_t names_bytes
     w->names.n = names_bytes;
 }
 
+/* ---- contexts ---- */
+
+/* The slot that holds the context of a text, or the empty one where it belongs. */
+static uint16_t *context_slot(const struct batch_writer *w, struct str text, uint64_t hash) {
+    for (uint64_t i = hash;; i++) {
+        uint16_t *slot = &w->context_slots[i % CONTEXT_SLOTS];
+        if (*slot == 0) return slot;
+        const struct batch_context *c = &w->context[*slot - 1];
+        if (c->hash == hash && c->text_n == text.n &&
+            memcmp(w->context_texts.p + c->text_at, text.p, text.n) == 0)
+            return slot;
+    }
+}
+
+/* Whether this batch's contexts repeat often enough to be looked for. */
+static bool contexts_pay(const struct batch_writer *w) {
+    return w->context_count < CONTEXT_TRIES || w->context_hits > w->context_count;
+}
+
+bool event_context_known(struct batch_writer *w, struct str text) {
+    K_ASSERT_OP(w->state, ==, WRITER_IN_EVENT);
+    if (w->muted || !w->context_count || !contexts_pay(w)) return false;
+    uint32_t slot = *context_slot(w, text, hash_str(text));
+    if (!slot) return false;
+    w->context_hits++;
+    w->shared = slot;
+    w->fields += w->context[slot - 1].fields;
+    return true;
+}
+
+void event_context_begin(struct batch_writer *w) {
+    w->context_at = w->events.n;
+    w->fields_before = w->fields;
+}
+
+static bool room_for_context(struct batch_writer *w, size_t bytes, size_t text_bytes) {
+    if (!w->context) {
+        w->context = k_alloc_array(BATCH_MAX_CONTEXTS, sizeof *w->context);
+        w->context_slots = k_zalloc(CONTEXT_SLOTS * sizeof *w->context_slots);
+    }
+    return w->context_count < BATCH_MAX_CONTEXTS && contexts_pay(w) &&
+           buf_reserve(&w->contexts, bytes + 2 * VARINT_BYTES) == 0 &&
+           buf_reserve(&w->context_texts, text_bytes) == 0;
+}
+
+void event_context_end(struct batch_writer *w, struct str text) {
+    K_ASSERT_OP(w->state, ==, WRITER_IN_EVENT);
+    size_t bytes = w->events.n - w->context_at;
+    uint32_t fields = w->fields - w->fields_before;
+    if (w->muted || fields == 0 || !room_for_context(w, bytes, text.n)) return;
+    uint64_t hash = hash_str(text);
+    uint16_t *slot = context_slot(w, text, hash);
+    if (*slot) return; /* it was not asked for */
+    uint8_t *p = w->contexts.p + w->contexts.n;
+    w->context[w->context_count] = (struct batch_context){.hash = hash,
+                                                          .text_at = (uint32_t)w->context_texts.n,
+                                                          .text_n = (uint32_t)text.n,
+                                                          .at = (uint32_t)w->contexts.n,
+                                                          .bytes = (uint32_t)bytes,
+                                                          .fields = fields};
+    p = put_varint(put_varint(p, fields), bytes);
+    p = put_bytes(p, w->events.p + w->context_at, bytes);
+    w->contexts.n = (size_t)(p - w->contexts.p);
+    memcpy(w->context_texts.p + w->context_texts.n, text.p, text.n);
+    w->context_texts.n += text.n;
+    w->events.n = w->context_at;
+    *slot = (uint16_t)(w->shared = ++w->context_count);
+}
+
+/* Takes back the contexts from number `from` on. */
+static void drop_contexts(struct batch_writer *w, uint32_t from) {
+    while (w->context_count > from) {
+        const struct batch_context *c = &w->context[w->context_count - 1];
+        struct str text = {(const char *)w->context_texts.p + c->text_at, c->text_n};
+        *context_slot(w, text, c->hash) = 0;
+        w->contexts.n = c->at;
+        w->context_texts.n = c->text_at;
+        w->context_count--;
+    }
+}
+
 /* ---- events ---- */
 
 void batch_writer_init(struct batch_writer *w) {
     *w = (struct batch_writer){.state = WRITER_IDLE};
     buf_init(&w->names, BATCH_MAX_BYTES);
     buf_init(&w->events, BATCH_MAX_BYTES);
+    buf_init(&w->contexts, BATCH_MAX_BYTES);
+    buf_init(&w->context_texts, BATCH_MAX_BYTES);
 }
 
 void batch_writer_release(struct batch_writer *w) {
     buf_release(&w->names);
     buf_release(&w->events);
+    buf_release(&w->contexts);
+    buf_release(&w->context_texts);
+    k_free(w->context);
+    k_free(w->context_slots);
     k_free(w->table);
     k_free(w->slots);
     batch_writer_init(w);
@@ -323,7 +429,8 @@ void event_begin(struct batch_writer *w, const struct event_head *head) {
     w->event_start = w->fields_at = w->events.n;
     w->name_start = w->name_count;
     w->names_bytes_start = w->names.n;
-    w->fields = 0;
+    w->context_start = w->context_count;
+    w->fields = w->shared = 0;
     w->reason = NULL;
     w->muted = false;
     w->event_serial = ++w->serial;
@@ -452,15 +559,30 @@ void event_cancel(struct batch_writer *w) {
     w->state = WRITER_IDLE;
     w->events.n = w->event_start;
     w->events.failed = w->names.failed = 0;
+    drop_contexts(w, w->context_start);
     drop_names(w, w->name_start, w->names_bytes_start);
+}
+
+/* The event refers to its context, whose fields are counted there. Returns its bytes. */
+static size_t end_context(struct batch_writer *w) {
+    if (!w->shared) return 0;
+    const struct batch_context *c = &w->context[w->shared - 1];
+    uint8_t *p = room(w, VARINT_BYTES);
+    if (!p) return 0;
+    commit(w, put_varint(p, w->shared - 1));
+    w->events.p[w->event_start + LENGTH_BYTES + 1] |= FLAG_CONTEXT;
+    w->fields -= c->fields;
+    return c->bytes;
 }
 
 const char *event_end(struct batch_writer *w) {
     K_ASSERT_OP(w->state, ==, WRITER_IN_EVENT);
-    size_t bytes = w->events.n - w->event_start;
     if (w->fields > EVENT_MAX_FIELDS) refuse(w, "more than 10,000 fields");
-    if (bytes + w->names.n - w->names_bytes_start > EVENT_MAX_BYTES) refuse(w, "larger than 1 MiB");
-    if (w->names.n + w->events.n > BATCH_MAX_BYTES - BATCH_OVERHEAD || w->serial > MAX_SERIAL)
+    const size_t context_bytes = w->muted ? 0 : end_context(w);
+    size_t bytes = w->events.n - w->event_start;
+    if (bytes + context_bytes + w->names.n - w->names_bytes_start > EVENT_MAX_BYTES)
+        refuse(w, "larger than 1 MiB");
+    if (written_bytes(w) > BATCH_MAX_BYTES - BATCH_OVERHEAD || w->serial > MAX_SERIAL)
         refuse(w, "the batch is full");
     if (w->muted) {
         event_cancel(w);
@@ -474,23 +596,26 @@ const char *event_end(struct batch_writer *w) {
 }
 
 bool batch_full(const struct batch_writer *w, size_t bytes) {
-    return w->event_count > 0 &&
-           (w->names.n + w->events.n + bytes > BATCH_MAX_BYTES - BATCH_OVERHEAD ||
-            w->name_count > BATCH_MAX_NAMES - EVENT_MAX_NEW_NAMES);
+    return w->event_count > 0 && (written_bytes(w) + bytes > BATCH_MAX_BYTES - BATCH_OVERHEAD ||
+                                  w->name_count > BATCH_MAX_NAMES - EVENT_MAX_NEW_NAMES);
 }
 
-size_t batch_bytes(const struct batch_writer *w) {
-    return w->event_count ? w->names.n + w->events.n : 0;
-}
+size_t batch_bytes(const struct batch_writer *w) { return w->event_count ? written_bytes(w) : 0; }
 
 struct batch_mark batch_mark(const struct batch_writer *w) {
     K_ASSERT_OP(w->state, ==, WRITER_IDLE);
-    return (struct batch_mark){w->name_count, w->event_count, w->names.n, w->events.n};
+    return (struct batch_mark){.name_count = w->name_count,
+                               .event_count = w->event_count,
+                               .context_count = w->context_count,
+                               .name_bytes = w->names.n,
+                               .event_bytes = w->events.n};
 }
 
 void batch_rewind(struct batch_writer *w, struct batch_mark mark) {
     K_ASSERT_OP(w->state, ==, WRITER_IDLE);
     K_ASSERT(mark.event_count <= w->event_count && mark.name_count <= w->name_count);
+    K_ASSERT_OP(mark.context_count, <=, w->context_count);
+    drop_contexts(w, mark.context_count);
     drop_names(w, mark.name_count, mark.name_bytes);
     w->events.n = mark.event_bytes;
     w->event_count = mark.event_count;
@@ -499,28 +624,58 @@ void batch_rewind(struct batch_writer *w, struct batch_mark mark) {
 int batch_finish(struct batch_writer *w, struct buf *out, struct keel_error *err) {
     K_ASSERT_OP(w->state, ==, WRITER_IDLE);
     if (w->event_count) {
-        int code = buf_reserve(out, BATCH_OVERHEAD + w->names.n + w->events.n);
+        int code = buf_reserve(out, BATCH_OVERHEAD + written_bytes(w));
         if (code < 0)
             return error_set(err, (enum keel_code) - code, "no room for a batch of events");
-        uint8_t *p = put_bytes(out->p + out->n, &w->event_count, 4);
+        uint32_t events = w->event_count | (w->context_count ? HAS_CONTEXTS : 0);
+        uint8_t *p = put_bytes(out->p + out->n, &events, 4);
         p = put_varint(p, w->name_count);
         p = put_bytes(p, w->names.p, w->names.n);
+        if (w->context_count) p = put_varint(p, w->context_count);
+        p = put_bytes(p, w->contexts.p, w->contexts.n);
         p = put_bytes(p, w->events.p, w->events.n);
         out->n = (size_t)(p - out->p);
     }
     if (w->name_count) memset(w->slots, 0, ((size_t)w->slot_mask + 1) * sizeof *w->slots);
+    if (w->context_count) memset(w->context_slots, 0, CONTEXT_SLOTS * sizeof *w->context_slots);
     buf_clear(&w->names);
     buf_clear(&w->events);
-    w->name_count = w->event_count = w->serial = 0;
+    buf_clear(&w->contexts);
+    buf_clear(&w->context_texts);
+    w->name_count = w->event_count = w->context_count = w->context_hits = w->serial = 0;
     return 0;
 }
 
 /* ---- reading ---- */
 
+/* The fields of a context are looked at when an event is read that has it. */
+static int open_contexts(struct batch_reader *b, struct arena *arena, struct keel_error *err) {
+    uint64_t count = reader_varint(&b->r);
+    if (b->r.bad || count > BATCH_MAX_CONTEXTS || count > reader_left(&b->r))
+        FAIL(err, CORRUPT, "damaged batch: the count of contexts");
+    b->context_count = (uint32_t)count;
+    b->contexts = arena_try_alloc(arena, (size_t)count * sizeof *b->contexts + 1);
+    if (!b->contexts) FAIL(err, NO_MEMORY, "no memory for the contexts of a batch");
+    for (uint32_t i = 0; i < b->context_count; i++) {
+        uint64_t fields = reader_varint(&b->r);
+        if (fields == 0 || fields > EVENT_MAX_FIELDS) b->r.bad = true;
+        b->contexts[i].fields = (uint32_t)fields;
+        b->contexts[i].bytes = reader_str(&b->r);
+    }
+    if (b->r.bad) FAIL(err, CORRUPT, "damaged batch: the contexts run past the end");
+    return 0;
+}
+
+uint32_t batch_event_count(struct str bytes) {
+    struct reader r = reader_over(bytes.p, bytes.n);
+    return reader_u32(&r) & ~HAS_CONTEXTS;
+}
+
 int batch_open(struct batch_reader *b, struct str bytes, struct arena *arena,
                struct keel_error *err) {
     *b = (struct batch_reader){.r = reader_over(bytes.p, bytes.n)};
-    b->events_left = reader_u32(&b->r);
+    const bool contexts = reader_u32(&b->r) & HAS_CONTEXTS;
+    b->events_left = batch_event_count(bytes);
     uint64_t names = reader_varint(&b->r);
     /* Each name and each event takes a byte at least: no count can ask for more memory than that.
      */
@@ -535,7 +690,7 @@ int batch_open(struct batch_reader *b, struct str bytes, struct arena *arena,
         if (b->names[i].n > EVENT_MAX_NAME) b->r.bad = true;
     }
     if (b->r.bad) FAIL(err, CORRUPT, "damaged batch: the names run past the end");
-    return 0;
+    return contexts ? open_contexts(b, arena, err) : 0;
 }
 
 /* A name's number, checked. */
@@ -550,7 +705,11 @@ static void read_head(const struct batch_reader *b, struct event_view *out) {
     struct reader *r = &out->r;
     struct event_head *head = &out->head;
     uint8_t type = reader_u8(r), flags = reader_u8(r);
-    if (type >= EVENT_TYPES || flags > (FLAG_USER | FLAG_ANONYMOUS | FLAG_RELATED)) r->bad = true;
+    if (type >= EVENT_TYPES || flags > (FLAG_USER | FLAG_ANONYMOUS | FLAG_RELATED | FLAG_CONTEXT))
+        r->bad = true;
+    out->has_context = flags & FLAG_CONTEXT;
+    out->context = NO_CONTEXT;
+    out->pause = false;
     head->type = (enum event_type)type;
     head->time_ms = (int64_t)reader_u64(r);
     head->key.lo = reader_u64(r);
@@ -567,7 +726,7 @@ static void read_head(const struct batch_reader *b, struct event_view *out) {
         head->related_id.n > EVENT_MAX_ID)
         r->bad = true;
     if (r->bad) return;
-    out->fields_left = (uint32_t)fields;
+    out->fields_left = out->own_fields = (uint32_t)fields;
     head->name = b->names[out->name];
     if (type == EVENT_TRACK && head->name.n == 0) r->bad = true;
 }
@@ -651,15 +810,37 @@ static void skip_items(const struct batch_reader *b, struct event_view *view) {
             item_next(view);
 }
 
+/* The event's own fields are read: goes on to those of its context. False: there are none, the
+ * caller wants to pause first, or the event is damaged. */
+static bool begin_context(const struct batch_reader *b, struct event_view *view) {
+    if (view->has_context) {
+        uint64_t number = reader_varint(&view->r);
+        if (reader_left(&view->r) || number >= b->context_count) view->r.bad = true;
+        if (view->r.bad) return false;
+        const struct shared_context *c = &b->contexts[number];
+        if (view->own_fields + c->fields > EVENT_MAX_FIELDS) {
+            view->r.bad = true;
+            return false;
+        }
+        view->r = reader_over(c->bytes.p, c->bytes.n);
+        view->fields_left = c->fields;
+        view->context = (uint32_t)number;
+        view->has_context = false;
+        return !view->pause;
+    }
+    if (reader_left(&view->r)) view->r.bad = true;
+    return false;
+}
+
 int field_next(const struct batch_reader *b, struct event_view *view, struct field_view *out) {
     if (view->item_fields_left || view->items_left) skip_items(b, view);
     if (view->r.bad) return 0;
-    if (view->fields_left == 0) {
-        if (reader_left(&view->r)) view->r.bad = true;
-        return 0;
-    }
+    if (view->fields_left == 0 && !begin_context(b, view)) return 0;
     view->fields_left--;
-    return read_field(b, view, out, false);
+    int more = read_field(b, view, out, false);
+    if (view->context != NO_CONTEXT && (out->scope != SCOPE_CONTEXT || out->type == VALUE_LIST))
+        view->r.bad = true;
+    return more && !view->r.bad;
 }
 
 /* ---- the key of an event that brought none ---- */
@@ -697,6 +878,7 @@ static struct hash128 hash_fields(const struct batch_reader *b, struct event_vie
 
 void event_derive_key(struct batch_writer *w, int64_t own_time) {
     K_ASSERT_OP(w->state, ==, WRITER_IN_EVENT);
+    K_ASSERT_OP(w->shared, ==, 0);
     if (w->muted) return;
     struct buf scratch;
     buf_init(&scratch, 8 * EVENT_MAX_BYTES); /* a field of 2 bytes is spelt in 9 */

@@ -5,16 +5,21 @@
  * stores batches unchanged, and recovery applies them by the same code as ingest.
  *
  * Format of a batch (little-endian; v = LEB128 varint, possibly padded; s = v length + bytes):
- *   u32 events | v names | s × names | event × events
+ *   u32 events, plus 2^31 if contexts follow the names | v names | s × names
+ *          | v contexts | context × contexts | event × events
+ *   context: v fields | v bytes behind this field | field × fields, all of scope 1
  *   event: v bytes behind this field
  *          u8 type | u8 flags | i64 time_ms | u64 key.lo | u32 key.hi
  *          v name  | s user_id if flag 1 | s anonymous_id if flag 2 | s related_id if flag 4
- *          v fields | field × fields
+ *          v fields | field × fields | v context if flag 8: its fields follow the event's own
  *   field: u8 kind = scope << 4 | value type | v name | value
  *   value: false, true: nothing · number: f64 · string, json: s
  *          list: v items | item × items;   item: v fields | field × fields (no lists)
  * Written to disk: never renumber. Names are at most 65,536. (scope, name) is unique within an
  * event, and name within an item: the first one wins. All text is UTF-8.
+ *
+ * Contexts: a device says the same about itself with every event, and that is half of what is sent.
+ * What events of a batch have alike is written, and later applied, once.
  *
  * Layers: base. Threads: a writer has one owner; reading is pure.
  */
@@ -60,6 +65,7 @@ enum {
     EVENT_MAX_ID = 500,         /* bytes of user_id, anonymous_id, group id           */
     BATCH_MAX_BYTES = 16 << 20, /* one batch: one journal record                      */
     BATCH_MAX_NAMES = 1 << 16,
+    BATCH_MAX_CONTEXTS = 1 << 12, /* further ones are written with their events */
 };
 
 /* 96 bits that stand for a message id: the events of a store never share one. */
@@ -92,6 +98,14 @@ struct batch_writer {
     bool utf8_known; /* set by a caller whose input is known to be UTF-8 (a JSON parser checked
                         it): texts are not checked again */
     /* What follows is event.c's. */
+    struct buf contexts, context_texts; /* encoded; the texts that stand for them    */
+    struct batch_context *context;      /* [BATCH_MAX_CONTEXTS], by number           */
+    uint16_t *context_slots;            /* hash table: number + 1, 0 is free         */
+    uint32_t context_count, context_hits;
+    uint32_t shared;          /* number of the open event's context + 1, or 0          */
+    uint32_t context_start;   /* contexts before the open event                        */
+    uint32_t fields_before;   /* of the open event, before its own context             */
+    size_t context_at;        /* where that begins                                     */
     struct batch_name *table; /* by number                             */
     uint32_t *slots;          /* hash table: number + 1, 0 is free     */
     uint32_t name_cap, slot_mask;
@@ -129,6 +143,17 @@ void event_item_string(struct batch_writer *w, struct str name, struct str v);
 void event_item_json(struct batch_writer *w, struct str name, struct str json);
 void event_item_end(struct batch_writer *w);
 void event_list_end(struct batch_writer *w);
+/* What a device says with each of its events: fields of SCOPE_CONTEXT that are the same whenever
+ * `text` is the same.
+ *     if (!event_context_known(w, text)) {
+ *         event_context_begin(w);
+ *         <write the fields>
+ *         event_context_end(w, text);     (left out: the fields are this event's only)
+ *     }
+ * The event has no other field of SCOPE_CONTEXT, and no derived key. */
+bool event_context_known(struct batch_writer *w, struct str text);
+void event_context_begin(struct batch_writer *w);
+void event_context_end(struct batch_writer *w, struct str text);
 /* Replaces the key of the open event, whose fields are all written, by one derived from what it
  * says: type, name, ids, fields in any order, and `own_time` (the moment that the sender stated;
  * not one that depends on when the event is read). The same content has the same key in every
@@ -147,7 +172,7 @@ size_t batch_bytes(const struct batch_writer *w);
 
 /* A point between events to which a batch can be taken back, as if nothing had been added since. */
 struct batch_mark {
-    uint32_t name_count, event_count;
+    uint32_t name_count, event_count, context_count;
     size_t name_bytes, event_bytes;
 };
 struct batch_mark batch_mark(const struct batch_writer *w);
@@ -164,12 +189,23 @@ struct batch_reader {
     struct reader r;
     uint32_t events_left, name_count;
     struct str *names; /* owned by the arena given to batch_open */
+    uint32_t context_count;
+    struct shared_context {
+        struct str bytes;
+        uint32_t fields;
+    } * contexts; /* the same arena's */
 };
+
+enum { NO_CONTEXT = UINT32_MAX };
 
 struct event_view {
     struct event_head head; /* strings point into the batch */
     uint32_t name;          /* number of head.name          */
-    uint32_t fields_left, items_left, item_fields_left;
+    uint32_t fields_left, items_left, item_fields_left, own_fields;
+    bool has_context; /* to be read when the event's own fields end                       */
+    bool pause;       /* set by the caller: field_next gives 0 once between the event's own
+                         fields and those of its context; the next call goes on            */
+    uint32_t context; /* the context whose fields are being read, or NO_CONTEXT            */
     struct reader r;
 };
 
@@ -182,6 +218,8 @@ struct field_view {
     uint32_t items;  /* VALUE_LIST: item_next reads them; field_next skips the unread */
 };
 
+/* How many events a batch says it has; 0 if it is too short to say so. */
+uint32_t batch_event_count(struct str bytes);
 int batch_open(struct batch_reader *b, struct str bytes, struct arena *arena,
                struct keel_error *err) K_CHECKED;
 /* 1: *out is the next event; 0: no more; negative: damaged. */

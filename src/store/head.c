@@ -293,6 +293,36 @@ void head_string(struct head *h, struct head_column *c, uint32_t slot, struct st
         ask_lexicon(h, c, chunk, i, v, word, hash);
 }
 
+bool head_get(struct head_column *c, uint32_t slot, struct head_value *out) {
+    const struct head_chunk *chunk = c->chunks[slot / CHUNK_ROWS];
+    uint32_t i = slot % CHUNK_ROWS;
+    if (!chunk || !chunk->present[i]) return false;
+    *out = (struct head_value){.column = c};
+    if (c->kind == VEC_NUMBER)
+        out->num = chunk->num[i];
+    else if (c->kind == VEC_TEXT)
+        out->text = chunk->text[i];
+    else
+        out->code = chunk->code[i];
+    return true;
+}
+
+void head_set(struct head *h, const struct head_value *values, uint32_t count, uint32_t slot) {
+    const uint32_t i = slot % CHUNK_ROWS;
+    for (uint32_t k = 0; k < count; k++) {
+        const struct head_value *v = &values[k];
+        struct head_chunk *chunk = chunk_for(h, v->column, slot);
+        if (chunk->present[i]) continue;
+        if (v->column->kind == VEC_NUMBER)
+            chunk->num[i] = v->num;
+        else if (v->column->kind == VEC_TEXT)
+            chunk->text[i] = v->text;
+        else
+            chunk->code[i] = v->code;
+        chunk->present[i] = 1;
+    }
+}
+
 uint32_t head_items(struct head *h, uint32_t item_stream, uint32_t parent, uint32_t count) {
     struct head_stream *s = stream_of(h, item_stream);
     uint32_t limit = h->capacity * HEAD_ITEMS_PER_ROW;

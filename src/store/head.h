@@ -46,6 +46,18 @@ void head_bool(struct head *h, struct head_column *column, uint32_t slot, bool v
 /* A string must stay where it is until head_settle, before head_publish. */
 void head_string(struct head *h, struct head_column *column, uint32_t slot, struct str v);
 void head_settle(struct head *h);
+/* What a slot of a column holds, to be set elsewhere without being looked up again; valid as long
+ * as the head. Nothing may wait for head_settle. False: the slot is empty. */
+struct head_value {
+    struct head_column *column;
+    union {
+        double num;
+        uint32_t code;
+        struct str text;
+    };
+};
+bool head_get(struct head_column *column, uint32_t slot, struct head_value *out);
+void head_set(struct head *h, const struct head_value *values, uint32_t count, uint32_t slot);
 /* Room for `count` line items of a parent row; returns the slot of the first, UINT32_MAX when the
  * head has no room for them or the parent has such a list already. */
 uint32_t head_items(struct head *h, uint32_t item_stream, uint32_t parent_ordinal, uint32_t count);

@@ -69,6 +69,8 @@ struct maker {
     struct rand r;
     struct batch_writer w;
     struct buf expected;
+    uint32_t scopes; /* how many of them the event's fields have */
+    uint64_t known;  /* contexts that were in the batch already  */
 };
 
 static char text_space[1 << 16];
@@ -95,7 +97,7 @@ static double random_number(struct rand *r) {
 }
 
 static void add_random_field(struct maker *m, struct str name, bool in_item) {
-    enum field_scope scope = (enum field_scope)rand_below(&m->r, 2);
+    enum field_scope scope = (enum field_scope)rand_below(&m->r, m->scopes);
     struct field_view f = {.scope = scope};
     f.type = (enum value_type)rand_below(&m->r, 5);
     if (f.type == VALUE_NUMBER) f.number = random_number(&m->r);
@@ -137,6 +139,24 @@ static void add_random_list(struct maker *m, struct str name) {
     buf_add_char(&m->expected, '\n');
 }
 
+/* The fields follow from the context's text alone. Some contexts come back, most do not. */
+static void add_random_context(struct maker *m) {
+    char text[32], field[32], value[32];
+    uint32_t which = rand_below(&m->r, rand_below(&m->r, 8) ? 5 : 100000);
+    struct str name = numbered(text, "text of context ", which);
+    bool known = event_context_known(&m->w, name);
+    m->known += known;
+    if (!known) event_context_begin(&m->w);
+    for (uint32_t i = 0; i < which % 7; i++) {
+        struct str key = numbered(field, "context.", i), v = numbered(value, "value ", which + i);
+        buf_printf(&m->expected, " 1 %.*s=", STR_ARG(key));
+        buf_add_json_str(&m->expected, v);
+        buf_add_char(&m->expected, '\n');
+        if (!known) event_string(&m->w, SCOPE_CONTEXT, key, v);
+    }
+    if (!known && rand_below(&m->r, 8)) event_context_end(&m->w, name);
+}
+
 static void add_random_event(struct maker *m) {
     char space[4][32], field[32];
     uint32_t which = 1 + rand_below(&m->r, 7);
@@ -153,6 +173,7 @@ static void add_random_event(struct maker *m) {
     size_t mark = m->expected.n;
     print_head(&m->expected, &head);
     event_begin(&m->w, &head);
+    m->scopes = 1 + rand_below(&m->r, 2);
     for (uint32_t i = 0, n = rand_below(&m->r, 30); i < n; i++) {
         /* Mostly the same names in the same order, some skipped, some new. */
         uint32_t variant = rand_below(&m->r, 20) ? 0 : rand_below(&m->r, 100000) * 100;
@@ -162,6 +183,7 @@ static void add_random_event(struct maker *m) {
         else if (rand_below(&m->r, 8))
             add_random_field(m, name, false);
     }
+    if (m->scopes == 1) add_random_context(m);
     if (rand_below(&m->r, 10) == 0) { /* refused: leaves no trace */
         if (rand_below(&m->r, 2)) {
             event_number(&m->w, SCOPE_PROPERTY, STR("never"), 1.0 / 0.0);
@@ -215,6 +237,7 @@ static void test_round_trip(void **state) {
         buf_clear(&got);
         buf_clear(&m.expected);
     }
+    assert_true(m.known > 1000);
     maker_release(&m);
     buf_release(&bytes);
     buf_release(&got);
@@ -455,6 +478,84 @@ static void test_first_wins(void **state) {
     batch_writer_release(&w);
 }
 
+/* ---- contexts ---- */
+
+/* Texts that never come back are looked for no more, and the first of them stay known. */
+static void test_contexts_that_differ(void **state) {
+    (void)state;
+    struct batch_writer w;
+    struct buf bytes, text, expected;
+    char space[32];
+    batch_writer_init(&w);
+    buf_init(&bytes, BATCH_MAX_BYTES + 64);
+    buf_init(&text, 1 << 20);
+    buf_init(&expected, 1 << 20);
+    for (uint32_t i = 0; i < 2000; i++) {
+        struct str context = numbered(space, "", i);
+        event_begin(&w, &HEAD);
+        assert_false(event_context_known(&w, context));
+        event_context_begin(&w);
+        event_string(&w, SCOPE_CONTEXT, STR("i"), context);
+        event_context_end(&w, context);
+        assert_null(event_end(&w));
+        print_head(&expected, &HEAD);
+        buf_printf(&expected, " 1 i=\"%u\"\n", i);
+    }
+    assert_true(w.context_count > 0 && w.context_count < 1000);
+    assert_int_equal(batch_finish(&w, &bytes, NULL), 0);
+    assert_int_equal(batch_event_count(buf_str(&bytes)), 2000);
+    assert_int_equal(print_batch(buf_str(&bytes), &text), 2000);
+    assert_int_equal(text.n, expected.n);
+    assert_memory_equal(text.p, expected.p, text.n);
+    buf_release(&bytes);
+    buf_release(&text);
+    buf_release(&expected);
+    batch_writer_release(&w);
+}
+
+/* The limits of an event count what its context says, whether it was written before or not. */
+static void test_context_limits(void **state) {
+    (void)state;
+    struct batch_writer w;
+    char space[32];
+    batch_writer_init(&w);
+    for (int known = 0; known < 2; known++) {
+        for (uint32_t own = EVENT_MAX_FIELDS - 3; own <= EVENT_MAX_FIELDS - 1; own++) {
+            event_begin(&w, &HEAD);
+            for (uint32_t i = 0; i < own; i++)
+                event_bool(&w, SCOPE_PROPERTY, numbered(space, "p", i), true);
+            assert_int_equal(event_context_known(&w, STR("two")), w.context_count > 0);
+            if (!w.context_count) {
+                event_context_begin(&w);
+                event_bool(&w, SCOPE_CONTEXT, STR("p1"), true);
+                event_bool(&w, SCOPE_CONTEXT, STR("p2"), true);
+                event_context_end(&w, STR("two"));
+            }
+            const char *why = event_end(&w);
+            if (own + 2 <= EVENT_MAX_FIELDS)
+                assert_null(why);
+            else
+                assert_string_equal(why, "more than 10,000 fields");
+        }
+        for (size_t more = 0; more < 2; more++) {
+            const size_t half = EVENT_MAX_BYTES / 2 - 60;
+            event_begin(&w, &HEAD);
+            event_string(&w, SCOPE_PROPERTY, STR("p1"), letters(half + more * 200));
+            if (!event_context_known(&w, STR("half"))) {
+                event_context_begin(&w);
+                event_string(&w, SCOPE_CONTEXT, STR("p1"), letters(half));
+                event_context_end(&w, STR("half"));
+            }
+            const char *why = event_end(&w);
+            if (more)
+                assert_string_equal(why, "larger than 1 MiB");
+            else
+                assert_null(why);
+        }
+    }
+    batch_writer_release(&w);
+}
+
 /* ---- taking a batch back ---- */
 
 static void test_rewind(void **state) {
@@ -635,12 +736,19 @@ static void test_unread_lists(void **state) {
 int main(void) {
     memset(many, 'x', sizeof many);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_head_limits),
-        cmocka_unit_test(test_field_limits), cmocka_unit_test(test_size_limits),
-        cmocka_unit_test(test_name_limits),  cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_first_wins),   cmocka_unit_test(test_derived_key),
-        cmocka_unit_test(test_damage),       cmocka_unit_test(test_rewind),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_head_limits),
+        cmocka_unit_test(test_field_limits),
+        cmocka_unit_test(test_size_limits),
+        cmocka_unit_test(test_name_limits),
+        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_first_wins),
+        cmocka_unit_test(test_derived_key),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_rewind),
         cmocka_unit_test(test_unread_lists),
+        cmocka_unit_test(test_context_limits),
+        cmocka_unit_test(test_contexts_that_differ),
     };
     return cmocka_run_group_tests_name("event", tests, NULL, NULL);
 }
