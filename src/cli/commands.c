@@ -12,6 +12,7 @@
     C(query)                                                                                       \
     C(profile)                                                                                     \
     C(compact)                                                                                     \
+    C(export)                                                                                      \
     C(backup)                                                                                      \
     C(restore)                                                                                     \
     C(doctor)                                                                                      \
