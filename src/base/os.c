@@ -169,7 +169,7 @@ int file_read(const char *path, struct buf *out, struct keel_error *err) {
 
 bool file_exists(const char *path) {
     struct stat st;
-    return os->stat(path, &st) == 0;
+    return os->stat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 int file_remove(const char *path, struct keel_error *err) {

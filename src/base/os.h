@@ -76,6 +76,8 @@ int file_size(int fd, const char *path, uint64_t *out_bytes, struct keel_error *
 int file_truncate(int fd, uint64_t size, const char *path, struct keel_error *err) K_CHECKED;
 /* Whole file into an empty buffer; KEEL_E_LIMIT beyond the buffer's maximum. */
 int file_read(const char *path, struct buf *out, struct keel_error *err) K_CHECKED;
+/* False only if there is no such thing. What may not be looked at counts as there, so that the next
+ * call fails with the true reason, instead of somebody being told to make what is there already. */
 bool file_exists(const char *path);
 int file_remove(const char *path, struct keel_error *err) K_CHECKED; /* absent: success */
 int file_rename(const char *from, const char *to,

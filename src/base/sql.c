@@ -50,6 +50,9 @@ static enum keel_code code_of(int sqlite) {
 }
 
 static int fail(struct sql *db, struct keel_error *err) {
+    int number = sqlite3_system_errno(db->db); /* "unable to open database file" says nothing */
+    if ((sqlite3_errcode(db->db) & 0xff) == SQLITE_CANTOPEN && number != 0)
+        return error_errno(err, number, "cannot open %s", db->path);
     return error_set(err, code_of(sqlite3_extended_errcode(db->db)), "%s: %s", db->path,
                      sqlite3_errmsg(db->db));
 }

@@ -217,7 +217,9 @@ static int run(int argc, char **argv, struct keel_error *err) {
     struct output out;
     char path[4096];
     TRY(options_parse(&cmd_import, argc, argv, &im.args, &files, err));
-    if (!im.args.map == !im.args.segment)
+    if (im.args.map && im.args.segment)
+        FAIL(err, INVALID, "import: --segment and --map exclude each other: JSON or CSV?");
+    if (!im.args.map && !im.args.segment)
         FAIL(err, INVALID, "import: say what the files are: --segment, or --map MAP.toml for CSV");
     snprintf(path, sizeof path, "%s/rejects.csv", im.args.data);
     if (!im.args.rejects) im.args.rejects = path;

@@ -59,7 +59,7 @@ static const char *expectation(const struct option *o) {
     case OPTION_SIZE: return "a size such as 4096, 64k, 512M or 2G";
     case OPTION_DATE: return "a date such as 2024-01-31 or a time such as 2024-01-31T12:00:00Z";
     case OPTION_CHOICE: return o->choices;
-    default: return "text";
+    default: return o->value ? o->value : "text";
     }
 }
 
@@ -107,7 +107,12 @@ static int set_value(struct parse *p, const struct option *o, const char *value)
     struct option_words *words;
     switch (o->type) {
     case OPTION_FLAG: *(bool *)field = true; return 0;
-    case OPTION_TEXT: *(const char **)field = value; return 0;
+    case OPTION_TEXT:
+        if (!*value)
+            FAIL(p->err, INVALID, "%s: --%s is empty: expected %s", p->command->name, o->name,
+                 o->value);
+        *(const char **)field = value;
+        return 0;
     case OPTION_CHOICE: return set_choice(p, o, value, field);
     case OPTION_WORDS:
         words = field;
@@ -196,6 +201,9 @@ int options_parse(const struct command *command, int argc, char **argv, void *ar
         } else {
             if (command->max_operands != ANY_NUMBER && kept >= command->max_operands)
                 FAIL(err, INVALID, "%s: unexpected \"%.200s\"; expected %s", command->name, word,
+                     command->operands ? command->operands : "options only");
+            if (!*word)
+                FAIL(err, INVALID, "%s: an empty word; expected %s", command->name,
                      command->operands ? command->operands : "options only");
             argv[1 + kept++] = word;
             i++;

@@ -451,13 +451,30 @@ int db_close(struct db *db, struct keel_error *err) {
     return code;
 }
 
+/* After an init that failed, as on a full disk: what is left must not pass for a data directory, so
+ * that init can be run again. Folders may stay. */
+static void unmake(const char *dir) {
+    static const char *const NAMES[] = {"keel.db", "keel.db-wal", "keel.db-shm"};
+    char path[4096];
+    struct keel_error ignored; /* the first error is the one to report */
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, NAMES[i]);
+        (void)!file_remove(path, &ignored);
+    }
+}
+
 int db_init(const char *dir, struct str time_zone, struct str currency, struct keel_error *err) {
     struct time_zone *zone;
     TRY(time_zone_load(time_zone, &zone, err));
     time_zone_free(zone);
     struct db_options options = {.store = {.create = true}};
     struct db *db;
-    TRY(db_open(dir, &options, &db, err));
+    char path[4096];
+    snprintf(path, sizeof path, "%s/keel.db", dir);
+    bool there = file_exists(path);
+    int opened = db_open(dir, &options, &db, err);
+    if (opened < 0 && !there && opened != -KEEL_E_BUSY && opened != -KEEL_E_EXISTS) unmake(dir);
+    TRY(opened);
     int code = store_set_setting(db->store, "time_zone", time_zone, err);
     if (code == 0) code = store_set_setting(db->store, "currency", currency, err);
     int closed = db_close(db, code < 0 ? NULL : err);

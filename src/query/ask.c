@@ -9,7 +9,8 @@ static int syntax_error(struct str text, const struct query_syntax_error *where,
                         struct keel_error *err) {
     struct buf picture;
     buf_init(&picture, 1 << 16);
-    if (query_error_picture(text, where, &picture) == 0 && picture.n > 0) {
+    bool placed = where->offset > 0 || where->length > 0;
+    if (placed && query_error_picture(text, where, &picture) == 0 && picture.n > 0) {
         while (picture.n > 0 && picture.p[picture.n - 1] == '\n') picture.n--;
         char message[KEEL_ERROR_MAX];
         memcpy(message, err->message, sizeof message);

@@ -31,6 +31,13 @@ static uint8_t word_of(const char *p, size_t n) {
     return QUERY_NO_WORD;
 }
 
+/* Why a text ends before its closing quote. */
+static const char *unclosed(const char *end, char quote) {
+    if (*end > 0 && *end < 0x20)
+        return "is cut off by a control character; in a text write \\n, \\t or \\u0001";
+    return quote == '"' ? "is a text without its closing \"" : "is a text without its closing '";
+}
+
 struct query_token query_lex(const char *text, uint32_t at, const char **reason) {
     const char *YYCURSOR = text + at, *YYMARKER, *start;
     bool glued = at > 0;
@@ -101,8 +108,8 @@ again:
         ")"                             { TOKEN(QT_RP); }
         ","                             { TOKEN(QT_COMMA); }
 
-        ["] ([^"\\\x00-\x1f] | escape)* { WRONG("is a text without its closing \""); }
-        ['] ([^'\\\x00-\x1f] | escape)* { WRONG("is a text without its closing '"); }
+        ["] ([^"\\\x00-\x1f] | escape)* { WRONG(unclosed(YYCURSOR, '"')); }
+        ['] ([^'\\\x00-\x1f] | escape)* { WRONG(unclosed(YYCURSOR, '\'')); }
         "`" ([^`\x00-\x1f] | "``")*     { WRONG("is a name without its closing `"); }
         "``"                            { WRONG("is an empty name"); }
         "\xe2\x80" [\x98-\x9f]          { WRONG("is a typographic quote; write \" or '"); }

@@ -201,6 +201,9 @@ static int check(struct query_builder *b, struct tokens *tokens, struct str text
 static int parse_tokens(struct str text, struct arena *a, struct tokens *tokens, struct query **out,
                         struct query_syntax_error *where, struct keel_error *err) {
     TRY(cut(text, tokens, where, err));
+    if (tokens->n == 1)
+        return query_error_at(text, (struct query_pos){0, 0}, KEEL_E_SYNTAX, where, err,
+                              "the query is empty; a first one: count customers");
     tell_ands_apart(tokens);
     struct query_builder b = {.arena = a, .text = text.p};
     b.q = arena_zalloc(a, sizeof *b.q);
@@ -220,7 +223,9 @@ int query_parse(struct str text, struct arena *a, struct query **out,
         return query_error_at(text, start, KEEL_E_LIMIT, where, err,
                               "a query has at most %d bytes, this one has %zu", QUERY_MAX_TEXT,
                               text.n);
-    if (!str_is_utf8(text) || memchr(text.p, 0, text.n))
+    if (text.n > 0 && memchr(text.p, 0, text.n))
+        return query_error_at(text, start, KEEL_E_SYNTAX, where, err, "the query has a NUL byte");
+    if (!str_is_utf8(text))
         return query_error_at(text, start, KEEL_E_SYNTAX, where, err,
                               "the query is not UTF-8 text");
     if (a->max_bytes - a->used_bytes < QUERY_ARENA_BYTES)

@@ -148,7 +148,9 @@ int manifest_open(struct manifest *m, const char *dir, bool make, bool read_only
              dir, dir);
     int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
     if (sqlite3_open_v2(path, &m->db, flags | SQLITE_OPEN_FULLMUTEX, NULL) != SQLITE_OK) {
-        int code = manifest_fail(m->db, "open the manifest", err);
+        int number = sqlite3_system_errno(m->db);
+        int code = number ? error_errno(err, number, "cannot open %s", path)
+                          : manifest_fail(m->db, "open the manifest", err);
         manifest_close(m);
         return code;
     }

@@ -69,8 +69,8 @@ same "the note of a property's beginning" \
 same "the note of a property of another event" \
     '"Order Completed" has no property reason; "Order Refunded" has it' \
     "$(notes 'count customers where did "Order Completed" where reason = "broken"')"
-same "the note of a misspelt trait" 'no trait contry has been seen; did you mean trait country?' \
-    "$(notes 'count customers by trait contry')"
+same "the note of a misspelt trait" 'no trait coutry has been seen; did you mean trait country?' \
+    "$(notes 'count customers by trait coutry')"
 same "the note of a trait that is a property" 'no trait price has been seen; it is a property of "Product Viewed"' \
     "$(notes 'count customers where trait price = 3')"
 same "a question without a note" "" "$(notes 'count customers where trait country = "Germany"')"
@@ -137,6 +137,16 @@ expect 65 'there is no member "were" here' "$KEEL" query --data data '{"form":"c
 expect 65 "line 1, column 16" "$KEEL" query --data data '{"form":"count"'
 expect 64 "--data DIR is missing" "$KEEL" query 'count customers'
 expect 64 "expected one of text|json" "$KEEL" query --print xml 'count customers'
+
+# ---- questions that are none ----
+
+expect 64 "an empty word; expected QUERY" "$KEEL" query --data data ''
+expect 65 "the query is empty; a first one: count customers" "$KEEL" query --data data '  -- a remark'
+same "lines of an error without a place" 1 "$("$KEEL" query --data data ' ' 2>&1 | wc -l)"
+expect 65 "the query has a NUL byte" "$KEEL" query --data data - < <(printf 'count customers\0')
+expect 65 "is not UTF-8 text" "$KEEL" query --data data $'count customers where did "\xff"'
+expect 64 "--data is empty: expected DIR" "$KEEL" query --data= 'count customers'
+same "an answer when nobody reads its cost" 3 "$("$KEEL" query --data data --format csv 'count customers' 2>&- | tail -1)"
 
 # ---- one customer ----
 

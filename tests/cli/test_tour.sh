@@ -167,6 +167,7 @@ expect 65 "--segment instead of --map" "$KEEL" import --data data --map shop.tom
 expect 65 "for CSV say --map" "$KEEL" import --data data --segment orders.csv
 expect 66 "none.csv" "$KEEL" import --data data --map shop.toml none.csv
 expect 73 "data directory already" "$KEEL" init data
+expect 64 "exclude each other" "$KEEL" import --data data --segment --map shop.toml orders.csv
 for command in "query --data data count\ customers" "profile --data data user_id=bob" "doctor data" \
     "query --print text count\ customers" "import --data data --quiet --map shop.toml orders.csv"; do
     eval "\"\$KEEL\" $command" >/dev/full 2>error
@@ -180,6 +181,28 @@ expect 74 "full: No space left" "$KEEL" import --data data --map shop.toml --rej
 expect 64 "name another file with --rejects" \
     "$KEEL" import --data data --map shop.toml --rejects orders.csv orders.csv
 [ -s orders.csv ] || fail "an import overwrote its own input"
+
+# An init that found no room can be run again.
+(trap '' XFSZ && ulimit -f 1000 && exec "$KEEL" init small) >out 2>&1
+same "the status of an init without room" 74 $?
+expect 66 "keel init small" "$KEEL" query --data small 'count customers'
+expect 0 "small is ready" "$KEEL" init small
+
+# What may not be looked into is not taken for missing; root may look into everything.
+if [ "$(id -u)" = 0 ]; then
+    as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+else
+    as_nobody=()
+fi
+mkdir -m 755 shut
+cp "$KEEL" shut/keel
+cp -r data shut/data
+chmod 755 .
+chmod 000 shut/data/keel.db
+expect 74 "data/keel.db: Permission denied" "${as_nobody[@]}" shut/keel query --data shut/data 'count customers'
+chmod 000 shut/data
+expect 74 "data/lock: Permission denied" "${as_nobody[@]}" shut/keel doctor shut/data
+chmod 700 shut/data
 
 # One process at a time: this one waits for its input while others are refused.
 mkfifo pipe
