@@ -306,6 +306,13 @@ static bool is_strict(const struct request *r) {
     return value.n && !str_is(value, "0") && !str_eq_nocase(value, STR("false"));
 }
 
+/* Jitsu's: what a page asks to be done with its visitor's address. */
+static enum client_ip asked_ip(const struct request *r) {
+    struct str value = request_header(r, "X-IP-Policy");
+    if (value.n == 0 || str_is(value, "keep")) return CLIENT_IP_KEEP;
+    return str_is(value, "stripLastOctet") ? CLIENT_IP_TRUNCATE : CLIENT_IP_DROP;
+}
+
 int collect(struct request *r, struct app *app, const struct collect_ask *ask) {
     struct collector *c = app->collector;
     struct str agent = request_header(r, "User-Agent"), origin = request_header(r, "Origin");
@@ -323,6 +330,7 @@ int collect(struct request *r, struct app *app, const struct collect_ask *ask) {
         .body = ask->body,
         .client = {.address = r->peer.p ? r->peer : STR(""),
                    .user_agent = agent.p ? agent : STR(""),
+                   .ip = asked_ip(r),
                    .own = ask->client || (!ask->server && client_is_device(agent)),
                    .sent_ms = sent_ms(r)},
         .source = credentials_source(r, c->sources),
@@ -431,7 +439,7 @@ void collector_close(struct collector *c) {
 int collector_ready(struct collector *c, struct keel_error *err) {
     if (!atomic_load(&c->failed)) return 0;
     pthread_mutex_lock(&c->lock);
-    int code = error_set(err, KEEL_E_IO, "no events are taken: %s", c->failure.message);
+    int code = error_set(err, KEEL_E_BUSY, "no events are taken: %s", c->failure.message);
     pthread_mutex_unlock(&c->lock);
     return code;
 }

@@ -78,7 +78,7 @@ struct refusal {
 
 struct reading {
     struct str body;
-    struct client client;              /* ip is the source's                          */
+    struct client client; /* ip: what the request asks for; the stricter of it and the source's */
     const struct event_source *source; /* known already, or NULL: the body's key says */
     struct str origin;                 /* of the page that sent, or empty             */
     int type;

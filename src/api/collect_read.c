@@ -279,7 +279,7 @@ static bool read_body(struct collector *c, struct desk_tools *t, struct reading 
                                   job->outcome.received_ms);
     job->outcome.source = source;
     if (source && !may_send(source, reading, why)) return false;
-    reading->client.ip = source ? source->ip : CLIENT_IP_DROP;
+    if (source && source->ip > reading->client.ip) reading->client.ip = source->ip;
     if (!read_events(c, t, reading, why)) return false;
     if (!source) {
         job->outcome.n = 0;

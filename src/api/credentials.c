@@ -22,6 +22,7 @@ bool credentials_base64(struct arena *a, struct str text, struct str *out) {
                           url ? sodium_base64_VARIANT_URLSAFE_NO_PADDING
                               : sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0)
         return false;
+    bytes[n] = '\0';
     *out = (struct str){(const char *)bytes, n};
     return true;
 }

@@ -28,7 +28,8 @@ const struct event_source *credentials_source(struct request *r, struct sources 
 const struct event_source *credentials_find(struct sources *sources, struct str key,
                                             int64_t now_ms);
 
-/* Base64 in either alphabet, with or without padding, into the arena; false: it is none. */
+/* Base64 in either alphabet, with or without padding, into the arena, with a NUL behind it;
+ * false: it is none. */
 bool credentials_base64(struct arena *a, struct str text, struct str *out);
 
 /* Headers for the page that asked; nothing without an Origin. Call once a reply. */

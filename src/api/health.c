@@ -5,6 +5,7 @@
  *
  * Layers: server.h, app.h. Threads: those of the server. */
 #include "api/app.h"
+#include "api/collect.h"
 #include "api/routes.h"
 
 static int healthz(struct request *r, void *ctx, struct keel_error *err) {
@@ -16,6 +17,7 @@ static int healthz(struct request *r, void *ctx, struct keel_error *err) {
 static int readyz(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
     if (app->server && server_draining(app->server)) FAIL(err, BUSY, "the server is stopping");
+    if (app->collector) TRY(collector_ready(app->collector, err));
     (void)!buf_add_text(&r->reply.body, "{\"status\":\"ready\"}\n");
     return 0;
 }

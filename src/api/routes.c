@@ -2,7 +2,13 @@
  * Layers: server.h. Threads: constant data. */
 #include "api/routes.h"
 
-#define EACH_TABLE(T) T(health) T(query) T(profile)
+#define EACH_TABLE(T)                                                                              \
+    T(health)                                                                                      \
+    T(dialect_segment)                                                                             \
+    T(dialect_rudder)                                                                              \
+    T(dialect_jitsu)                                                                               \
+    T(query)                                                                                       \
+    T(profile)
 
 #define DECLARE(name) extern const struct route routes_##name[];
 #define ENTRY(name) routes_##name,

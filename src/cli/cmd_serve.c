@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "api/app.h"
+#include "api/collect.h"
 #include "api/routes.h"
 #include "base/os.h"
 #include "base/output.h"
@@ -104,7 +105,13 @@ static int run(int argc, char **argv, struct keel_error *err) {
     TRY(db_open(args.data, &options, &app.db, err));
     int code = open_desk(args.data, &app.desk, err);
     if (code == 0) code = token_open(args.data, &token, &made, err);
+    if (code == 0) code = sources_open(args.data, &app.sources, err);
+    if (code == 0)
+        code = collector_open(&(struct collect_options){0}, app.sources, app.db, NULL,
+                              &app.collector, err);
     if (code == 0) code = serve(&app, &args, &signals, err);
+    collector_close(app.collector);
+    sources_close(app.sources);
     sql_close(app.desk);
     int closed = db_close(app.db, code < 0 ? NULL : err);
     return code < 0 ? code : closed;
