@@ -7,6 +7,7 @@
     T(dialect_segment)                                                                             \
     T(dialect_rudder)                                                                              \
     T(dialect_jitsu)                                                                               \
+    T(source_api)                                                                                  \
     T(query)                                                                                       \
     T(profile)
 

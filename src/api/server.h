@@ -140,8 +140,8 @@ struct server_stats { /* since the start */
 };
 
 /* Listens and serves; tables end with a route whose pattern is NULL, the list of tables with NULL.
- * `ctx` is given to every handler. KEEL_E_BUSY if the address is taken. *out is set before the first
- * request is taken. */
+ * `ctx` is given to every handler. KEEL_E_BUSY if the address is taken. *out is set before the
+ * first request is taken. */
 int server_start(const struct server_options *options, const struct route *const *tables, void *ctx,
                  struct server **out, struct keel_error *err) K_CHECKED;
 /* Takes no new connection, ends the streams, answers what is under way within `grace_ms`, then

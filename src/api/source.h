@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 
 #include "api/client.h"
+#include "base/buf.h"
 #include "base/sql.h"
 
 enum {
@@ -29,6 +30,7 @@ enum {
     SOURCE_MAX_ORIGINS = 4000,   /* bytes              */
     SOURCE_MAX_RATE = 100000000, /* events a second    */
 };
+enum { SOURCE_MOST_GRACE_S = 3650 * 24 * 3600 };
 #define SOURCE_GRACE_MS (INT64_C(30) * 24 * 3600 * 1000) /* how long a rotated key still works */
 
 const char *source_ip_text(enum client_ip policy); /* "keep", "truncate", "drop" */
@@ -105,3 +107,5 @@ struct source_row {
 int source_list(struct sql *desk, int64_t now_ms,
                 int (*each)(void *ctx, const struct source_row *row), void *ctx,
                 struct keel_error *err) K_CHECKED;
+/* One row as a JSON object; a failure sticks in *out. */
+void source_json(const struct source_row *row, struct buf *out);

@@ -180,7 +180,8 @@ static int rotate(struct sql *desk, struct str source, int64_t grace_ms, int64_t
 
 int source_rotate(struct sql *desk, struct str source, int64_t grace_ms, int64_t now_ms, char *key,
                   struct keel_error *err) {
-    if (grace_ms < 0) FAIL(err, INVALID, "a grace is not negative");
+    if (grace_ms < 0 || grace_ms / 1000 > SOURCE_MOST_GRACE_S)
+        FAIL(err, INVALID, "a grace is 0 to %d days", SOURCE_MOST_GRACE_S / 24 / 3600);
     TRY(new_key(key, err));
     TRY(sql_begin(desk, err));
     return sql_end(desk, rotate(desk, source, grace_ms, now_ms, key, err), err);
@@ -230,4 +231,20 @@ int source_list(struct sql *desk, int64_t now_ms,
     }
     sql_done(&rows);
     return code;
+}
+
+void source_json(const struct source_row *row, struct buf *out) {
+    const struct event_source *s = &row->source;
+    (void)!buf_printf(out, "{\"id\":%lld,\"name\":", (long long)s->id);
+    (void)!buf_add_json_str(out, s->name);
+    (void)!buf_add_text(out, ",\"write_key\":");
+    (void)!buf_add_json_str(out, row->key);
+    (void)!buf_printf(out,
+                      ",\"state\":\"%s\",\"rate\":%lld,\"burst\":%lld,\"ip\":\"%s\","
+                      "\"strict\":%s,\"archive\":%s,\"old_keys\":%lld,\"origins\":",
+                      s->enabled ? "on" : "off", (long long)s->rate, (long long)s->burst,
+                      source_ip_text(s->ip), s->strict ? "true" : "false",
+                      s->archive ? "true" : "false", (long long)row->old_keys);
+    (void)!buf_add_json_str(out, s->origins);
+    (void)!buf_add_char(out, '}');
 }

@@ -101,20 +101,9 @@ static int print_row(void *ctx, const struct source_row *row) {
 static int print_object(void *ctx, const struct source_row *row) {
     struct printing *p = ctx;
     struct buf *b = &p->line;
-    const struct event_source *s = &row->source;
     buf_clear(b);
-    (void)!buf_printf(b, "%s{\"id\":%lld,\"name\":", p->rows++ ? ",\n " : "", (long long)s->id);
-    (void)!buf_add_json_str(b, s->name);
-    (void)!buf_add_text(b, ",\"write_key\":");
-    (void)!buf_add_json_str(b, row->key);
-    (void)!buf_printf(b,
-                      ",\"state\":\"%s\",\"rate\":%lld,\"burst\":%lld,\"ip\":\"%s\","
-                      "\"strict\":%s,\"archive\":%s,\"old_keys\":%lld,\"origins\":",
-                      s->enabled ? "on" : "off", (long long)s->rate, (long long)s->burst,
-                      source_ip_text(s->ip), s->strict ? "true" : "false",
-                      s->archive ? "true" : "false", (long long)row->old_keys);
-    (void)!buf_add_json_str(b, s->origins);
-    (void)!buf_add_char(b, '}');
+    if (p->rows++) output_text(p->out, ",\n ");
+    source_json(row, b);
     output_str(p->out, buf_str(b));
     return b->failed;
 }
