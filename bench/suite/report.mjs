@@ -42,7 +42,7 @@ function queryTable(queries, peers) {
     mean: geomean(ratios), lost };
 }
 
-const IN_TEN = [/\.runs$/, /\.times$/, /\.events$/, /\.posting/, /context\.channel$/, /every event\.channel$/,
+const IN_TEN = [/\.customers$/, /\.times$/, /\.events$/, /\.posting/, /context\.channel$/, /every event\.channel$/,
   /device\.type$/, /location\.country$/, /campaign\.name$/, /^Product .*product_id$/, /^Product .*category$/,
   /^Order Completed.*\.revenue$/, /^\$?(page|screen)\.name$/];
 

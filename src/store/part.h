@@ -1,12 +1,12 @@
 /* Parts: immutable files of one time bucket's events in timeline order (see source.h).
  *
- * Format 1.0, little-endian; v = LEB128 varint, s = v length + bytes. docs/format.md says the same
+ * Format 1.1, little-endian; v = LEB128 varint, s = v length + bytes. docs/format.md says the same
  * for a stranger who writes a reader.
  *
  *   0   header, 64 bytes
  *         0-7   "KEELPART"
  *         8-9   major 1    a reader refuses a larger one
- *        10-11  minor 0    a reader may ignore what it adds
+ *        10-11  minor 1    0 had another table of keys
  *        12-15  0
  *        16-31  store id
  *        32-39  part id
@@ -24,7 +24,7 @@
  *            gap to the row before (two ints chunks), in units
  *   events   per block: index into the directory's streams (ints)
  *   numbers  per block: the number each row came with; empty where all are the customer's own
- *   posting  per event with under a tenth of the rows: customers, times (chunks of 1,024 rows)
+ *   posting  per event with under a 16th of the rows: customers, times (chunks of 1,024 rows)
  *   counts   per item stream: line items of each parent row (ints)
  *   column   presence bits, then the present values: numbers, codes (ints), bits or texts
  *   keys     message keys: see part_keys.h

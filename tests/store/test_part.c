@@ -646,12 +646,47 @@ static struct event_key key_of(uint32_t i) {
     return (struct event_key){.lo = h.lo, .hi = (uint32_t)h.hi};
 }
 
-static void check_keys(uint32_t count) {
+static int by_key(const void *a, const void *b) {
+    const struct event_key *x = a, *y = b;
+    if (x->hi != y->hi) return x->hi < y->hi ? -1 : 1;
+    return (x->lo > y->lo) - (x->lo < y->lo);
+}
+
+/* The table as format 1.0 had it. */
+static void encode_old(const struct event_key *keys, uint32_t count, unsigned bits,
+                       struct buf *out) {
+    unsigned kept = 2 - bits / 8;
+    uint32_t at = 0;
+    assert_int_equal(buf_add_u32(out, count), 0);
+    assert_int_equal(buf_add_u32(out, bits), 0);
+    for (uint32_t slot = 0; slot < 1u << bits; slot++) {
+        while (at < count && keys[at].hi >> (16 - bits) < slot) at++;
+        assert_int_equal(buf_add_u32(out, at), 0);
+    }
+    assert_int_equal(buf_add_u32(out, count), 0);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(buf_add(out, &keys[i].hi, kept), 0);
+        assert_int_equal(buf_add_u64(out, keys[i].lo), 0);
+    }
+    assert_int_equal(buf_add_u32(out, (uint32_t)hash64(out->p, out->n)), 0);
+}
+
+enum { TODAY = -1 }; /* directory bits of format 1.0, or the table of today */
+
+static void encode_keys(struct event_key *keys, uint32_t count, int old_bits, struct buf *out) {
+    buf_init(out, 64 << 20);
+    for (uint32_t i = 0; i < count; i++) keys[i] = key_of(i);
+    if (old_bits == TODAY) assert_int_equal(part_keys_encode(keys, count, out), 0);
+    for (uint32_t i = 0; i < count; i++)
+        keys[i].hi = old_bits == TODAY ? 0 : keys[i].hi & UINT16_MAX;
+    qsort(keys, count, sizeof *keys, by_key);
+    if (old_bits != TODAY) encode_old(keys, count, (unsigned)old_bits, out);
+}
+
+static void check_keys(uint32_t count, int old_bits) {
     struct event_key *keys = k_alloc_array(count + 1, sizeof *keys);
     struct buf out;
-    buf_init(&out, 64 << 20);
-    for (uint32_t i = 0; i < count; i++) keys[i] = key_of(i);
-    assert_int_equal(part_keys_encode(keys, count, &out), 0);
+    encode_keys(keys, count, old_bits, &out);
     assert_int_equal(part_keys_check(buf_str(&out), count), 0);
     assert_int_equal(part_keys_check(buf_str(&out), count + 1), -KEEL_E_CORRUPT);
     uint32_t step = count > 10000 ? 97 : 1;
@@ -662,8 +697,8 @@ static void check_keys(uint32_t count) {
     struct event_key *back = k_alloc_array(count + 1, sizeof *back);
     assert_int_equal(part_keys_decode(buf_str(&out), back, count), 0);
     for (uint32_t i = 0; i < count; i++) {
-        assert_true(back[i].lo == keys[i].lo); /* encode sorted them in place */
-        assert_int_equal(back[i].hi, keys[i].hi & UINT16_MAX);
+        assert_true(back[i].lo == keys[i].lo);
+        assert_int_equal(back[i].hi, keys[i].hi);
     }
     k_free(back);
     k_free(keys);
@@ -671,12 +706,10 @@ static void check_keys(uint32_t count) {
 }
 
 /* Cuts and flips are noticed; with the checksum made right, nothing is read out of bounds. */
-static void damage_keys(uint32_t count, size_t step) {
+static void damage_keys(uint32_t count, int old_bits, size_t step) {
     struct event_key *keys = k_alloc_array(count, sizeof *keys);
     struct buf out;
-    buf_init(&out, 64 << 20);
-    for (uint32_t i = 0; i < count; i++) keys[i] = key_of(i);
-    assert_int_equal(part_keys_encode(keys, count, &out), 0);
+    encode_keys(keys, count, old_bits, &out);
     for (size_t n = 0; n < out.n; n += step) {
         uint8_t *cut = k_alloc(n + 1); /* exactly so large, for the sanitizer */
         memcpy(cut, out.p, n);
@@ -707,11 +740,17 @@ static void damage_keys(uint32_t count, size_t step) {
 
 static void test_keys(void **state) {
     (void)state;
-    static const uint32_t counts[] = {0, 1, 2, 100, 4095, 4096, 5000, (1 << 20) + 3};
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) check_keys(counts[i]);
-    damage_keys(1, 1);
-    damage_keys(100, 1);
-    damage_keys(4100, 53);
+    static const uint32_t counts[] = {0, 1, 2, 3, 100, 4095, 4096, 5000, (1 << 20) + 3};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        check_keys(counts[i], TODAY);
+        check_keys(counts[i], counts[i] < 4096 ? 0 : counts[i] < 1 << 20 ? 8 : 16);
+    }
+    for (int bits = TODAY; bits <= 8; bits++) {
+        if (bits > 0 && bits < 8) continue;
+        damage_keys(1, bits, 1);
+        damage_keys(100, bits, 1);
+        damage_keys(4100, bits, 53);
+    }
 }
 
 /* ---- golden ---- */
