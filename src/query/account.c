@@ -22,7 +22,9 @@ struct account_state {
 
 /* FOLLOWED: bits of count[]. */
 enum { HAS_A = 1, FULFILLED = 2 };
-#define NEVER INT64_MIN
+/* Before all times; one repeated byte, so that memset writes it. */
+#define NEVER_BYTE 0x80
+#define NEVER (INT64_MIN | 0x0080808080808080)
 
 static bool has_sums(enum account_kind k) { return k == ACCOUNT_SUM || k == ACCOUNT_AVG; }
 static bool has_extreme(enum account_kind k) { return k == ACCOUNT_MIN || k == ACCOUNT_MAX; }
@@ -77,7 +79,8 @@ static int account_begin(void *state, struct range r, struct keel_error *err) {
     if (s->id) memset(s->id, 0, r.count * sizeof *s->id);
     if (s->sums.whole) sums_clear(&s->sums, r.count);
     for (uint32_t i = 0; s->extreme && i < r.count; i++) s->extreme[i] = NAN;
-    for (uint32_t i = 0; s->last_a && i < r.count; i++) s->last_a[i] = s->last_b[i] = NEVER;
+    if (s->last_a) memset(s->last_a, NEVER_BYTE, r.count * sizeof *s->last_a);
+    if (s->last_b) memset(s->last_b, NEVER_BYTE, r.count * sizeof *s->last_b);
     pairs_clear(&s->pairs);
     return 0;
 }

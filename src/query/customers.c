@@ -146,13 +146,18 @@ static void eval_leaf(const struct condition *c, struct worker *w, struct range 
     uint32_t max = c->kind == QUERY_COND_DID ? c->max : 1;
     for (uint32_t i = 0; i < words_of(r); i++) {
         uint64_t word = 0;
+        uint32_t end = r.count - i * 64 < 64 ? r.count - i * 64 : 64;
+        for (uint32_t j = 0; counts && ask[i] && j < end; j++) /* no branch a customer */
+            word |= (uint64_t)(count[i * 64 + j] - min <= max - min) << j;
+        if (counts) {
+            out[i] = word & ask[i];
+            continue;
+        }
         for (uint64_t m = ask[i]; m; m &= m - 1) {
             unsigned j = (unsigned)__builtin_ctzll(m);
             uint32_t slot = i * 64 + j;
             bool yes;
-            if (counts) {
-                yes = count[slot] >= min && count[slot] <= max;
-            } else if (c->kind == QUERY_COND_IDENTIFIED || c->kind == QUERY_COND_ANONYMOUS) {
+            if (c->kind == QUERY_COND_IDENTIFIED || c->kind == QUERY_COND_ANONYMOUS) {
                 enum id_kind kind;
                 (void)identity_id(identity, r.first + slot, &kind);
                 yes = (kind == ID_USER) == (c->kind == QUERY_COND_IDENTIFIED);
@@ -201,12 +206,9 @@ int customers_eval(const struct customers *c, struct worker *w, struct range r, 
     const struct redirect_view *redirects = &w->plan->snap->redirects;
     const uint32_t *exists = c->exists ? account_counts(w, c->exists) : NULL;
     uint32_t words = words_of(r);
-    memset(out, 0, words * sizeof *out);
-    for (uint32_t slot = 0; slot < r.count; slot++) {
-        uint32_t number = r.first + slot;
-        bool there = redirect_root(redirects, number) == number && (!exists || exists[slot] > 0);
-        out[slot / 64] |= (uint64_t)there << (slot % 64);
-    }
+    redirect_roots(redirects, r.first, r.count, out);
+    for (uint32_t slot = 0; exists && slot < r.count; slot++)
+        if (exists[slot] == 0) bit_clear(out, slot);
     if (!c->where) return 0;
     uint64_t *ask = k_try_alloc_array(words, sizeof *ask);
     if (!ask) FAIL(err, NO_MEMORY, "too little memory for a condition");

@@ -56,8 +56,8 @@ static int state_begin(void *state, struct range r, struct keel_error *err) {
     if (s->funnel->wants.splits) TRY(splitter_begin(&s->splitter, r, s->worker->members, err));
     memset(s->result.level, 0, r.count);
     s->n_kept = s->n_without = 0;
-    /* FUNNEL_NEVER is not a repeated byte: plain loop, once per range. */
-    for (size_t i = 0; s->words && i < (size_t)r.count * s->stride; i++) s->words[i] = FUNNEL_NEVER;
+    if (s->words)
+        memset(s->words, FUNNEL_NEVER_BYTE, (size_t)r.count * s->stride * sizeof *s->words);
     return 0;
 }
 

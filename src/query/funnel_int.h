@@ -3,7 +3,9 @@
 
 #include "query/funnel.h"
 
-#define FUNNEL_NEVER INT64_MIN
+/* Before all times; one repeated byte, so that memset writes it. */
+#define FUNNEL_NEVER_BYTE 0x80
+#define FUNNEL_NEVER (INT64_MIN | 0x0080808080808080)
 
 /* The chain of a customer: what the answer is made of. */
 struct funnel_result {

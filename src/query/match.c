@@ -1,9 +1,7 @@
 /* Implementation of match.h. */
 #include "query/match.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+#include "store/spine.h"
 
 struct filter {
     enum query_filter_kind kind;
@@ -141,46 +139,6 @@ bool match_overlap(const struct match *a, const struct match *b) {
     for (uint32_t i = 0; i < a->events.n; i++)
         if (event_set_has(&b->events, a->events.events[i])) return true;
     return false;
-}
-
-/* ---- events and times ---- */
-
-/* Bits of v[i] == code, for whole words of 64; the slots behind n may hold anything. */
-static void bits_equal(const uint32_t *v, uint32_t n, uint32_t code, uint64_t *out) {
-    uint32_t i = 0;
-#ifdef __SSE2__
-    const __m128i wanted = _mm_set1_epi32((int)code);
-    for (; i + 64 <= n; i += 64) {
-        uint64_t word = 0;
-        for (uint32_t j = 0; j < 64; j += 16) {
-            const __m128i *p = (const __m128i *)(const void *)(v + i + j);
-            __m128i a = _mm_cmpeq_epi32(_mm_loadu_si128(p), wanted);
-            __m128i b = _mm_cmpeq_epi32(_mm_loadu_si128(p + 1), wanted);
-            __m128i c = _mm_cmpeq_epi32(_mm_loadu_si128(p + 2), wanted);
-            __m128i d = _mm_cmpeq_epi32(_mm_loadu_si128(p + 3), wanted);
-            __m128i bytes = _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d));
-            word |= (uint64_t)(uint32_t)_mm_movemask_epi8(bytes) << j;
-        }
-        out[i / 64] = word;
-    }
-#endif
-    for (; i < n; i += 64) {
-        uint64_t word = 0;
-        for (uint32_t j = i; j < n && j < i + 64; j++) word |= (uint64_t)(v[j] == code) << (j - i);
-        out[i / 64] = word;
-    }
-}
-
-static void keep_span(const struct match *m, const struct feed *f, uint64_t *bits) {
-    for (uint32_t w = 0; w * 64 < f->n; w++) {
-        if (!bits[w]) continue;
-        const int64_t *time = f->time + w * 64;
-        uint32_t n = f->n - w * 64 < 64 ? f->n - w * 64 : 64;
-        uint64_t in = 0;
-        for (uint32_t j = 0; j < n; j++)
-            in |= (uint64_t)((time[j] >= m->span.from_ms) & (time[j] < m->span.to_ms)) << j;
-        bits[w] &= in;
-    }
 }
 
 /* ---- tests on columns: out gets the rows of `ask` that pass ---- */
@@ -418,13 +376,12 @@ int match_rows(const struct match *m, struct worker *w, struct feed *f, uint64_t
     if (m->events.all) {
         memcpy(bits, f->live, sizeof f->live);
     } else {
-        for (uint32_t e = 0; e < m->events.n; e++) {
-            uint64_t equal[BITS_WORDS];
-            bits_equal(f->event, f->n, m->events.events[e], equal);
-            for (uint32_t i = 0; i * 64 < f->n; i++) bits[i] |= equal[i] & f->live[i];
-        }
+        for (uint32_t e = 0; e < m->events.n; e++)
+            spine_kernels()->equal(f->event, f->n, m->events.events[e], bits);
+        for (uint32_t i = 0; i < BITS_WORDS; i++) bits[i] &= f->live[i];
     }
-    if (!span_within(f->span, m->span)) keep_span(m, f, bits);
+    if (!span_within(f->span, m->span))
+        spine_kernels()->keep_span(f->time, f->n, m->span.from_ms, m->span.to_ms, bits);
     if (!m->filter || !bits_any(bits)) return 0;
     uint64_t ask[BITS_WORDS];
     memcpy(ask, bits, sizeof ask);

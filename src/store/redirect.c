@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -141,4 +142,34 @@ void redirect_view_release(struct redirect_view *v) {
     k_free(v->pages);
     log_unref(v->log);
     *v = (struct redirect_view){0};
+}
+
+/* One byte a number, which vectorises, then eight bytes to eight bits by a multiplication. */
+static uint64_t own_roots(const uint32_t *root, uint32_t number, uint32_t n) {
+    uint8_t own[64] = {0};
+    uint64_t word = 0;
+    for (uint32_t j = 0; j < n; j++) own[j] = root[j] == number + j;
+    for (uint32_t k = 0; k < 8; k++) {
+        uint64_t eight;
+        memcpy(&eight, own + k * 8, 8);
+        word |= (eight * 0x0102040810204080u >> 56) << (k * 8);
+    }
+    return word;
+}
+
+void redirect_roots(const struct redirect_view *v, uint32_t first, uint32_t count, uint64_t *bits) {
+    for (uint32_t i = 0; i < count; i += 64) {
+        uint32_t number = first + i, n = count - i < 64 ? count - i : 64;
+        const struct redirect_page *page = v->pages[number >> REDIRECT_PAGE_BITS];
+        uint32_t at = number & (REDIRECT_PAGE - 1);
+        if (at + n > REDIRECT_PAGE) { /* a range that begins anywhere */
+            bits[i / 64] = 0;
+            for (uint32_t j = 0; j < n; j++)
+                bits[i / 64] |= (uint64_t)(redirect_root(v, number + j) == number + j) << j;
+        } else if (page->identity) {
+            bits[i / 64] = n == 64 ? UINT64_MAX : ((uint64_t)1 << n) - 1;
+        } else {
+            bits[i / 64] = own_roots(page->root + at, number, n);
+        }
+    }
 }

@@ -53,6 +53,10 @@ void redirects_view(struct redirects *r, struct redirect_view *out);
 void redirect_view_copy(const struct redirect_view *v, struct redirect_view *out);
 void redirect_view_release(struct redirect_view *v);
 
+/* Bits of the numbers first … first + count - 1 that are their own root; count <= numbers - first.
+ * Writes whole words. */
+void redirect_roots(const struct redirect_view *v, uint32_t first, uint32_t count, uint64_t *bits);
+
 static inline uint32_t redirect_root(const struct redirect_view *v, uint32_t number) {
     const struct redirect_page *page = v->pages[number >> REDIRECT_PAGE_BITS];
     return page->root[number & (REDIRECT_PAGE - 1)];

@@ -122,6 +122,8 @@ void scan_close(struct scan *s) {
     k_free(s->wanted);
     k_free(s->slow);
     k_free(s->rows);
+    k_free(s->merged);
+    k_free(s->sparse);
     k_free(s);
 }
 
@@ -195,7 +197,10 @@ static void begin_source(struct scan *s) {
         }
         if (s->block == s->end_block) continue;
         s->posting = can_post(s, source);
+        s->is_sparse = !s->posting && scan_can_be_sparse(s, source);
         s->posting_event = s->hole = 0;
+        if (s->is_sparse && !s->sparse) s->sparse = k_alloc(sizeof *s->sparse);
+        if (s->is_sparse) scan_begin_sparse(s);
         if (s->posting) begin_posting_event(s, source);
         return;
     }
@@ -237,8 +242,7 @@ static void restrict_rows(struct scan *s, const struct source *source) {
         for (uint32_t w = 0; w < BITS_WORDS; w++) s->live[w] &= in[w] & ~below[w];
     }
     if (source->min_time < s->spec.from_ms || source->max_time >= s->spec.to_ms)
-        for (uint32_t i = 0; i < b->n; i++)
-            if (b->time[i] < s->spec.from_ms || b->time[i] >= s->spec.to_ms) bit_clear(s->live, i);
+        spine_kernels()->keep_span(b->time, b->n, s->spec.from_ms, s->spec.to_ms, s->live);
 }
 
 /* The misplaced rows of this source, if it is a part. */
@@ -255,6 +259,18 @@ static void skip_misplaced(struct scan *s, uint32_t block) {
     while (s->hole < m->count && m->rows[s->hole] < from) s->hole++;
     for (; s->hole < m->count && m->rows[s->hole] < from + s->rowset.n; s->hole++)
         bit_clear(s->live, m->rows[s->hole] - from);
+}
+
+/* The same for a sparse batch: both ascend. */
+static void skip_places(struct scan *s) {
+    const struct part_moves *m = moves_here(s);
+    const uint32_t *place = s->sparse->place;
+    uint32_t n = s->rowset.n, i = 0;
+    while (s->hole < m->count && m->rows[s->hole] < place[0]) s->hole++;
+    for (; s->hole < m->count && m->rows[s->hole] <= place[n - 1]; s->hole++) {
+        while (place[i] < m->rows[s->hole]) i++;
+        if (place[i] == m->rows[s->hole]) bit_clear(s->live, i);
+    }
 }
 
 /* The same for a chunk of postings. */
@@ -313,18 +329,42 @@ static int next_block(struct scan *s, const struct source *source, struct batch 
         if (!(source->block_events[block] & s->wanted_mask)) continue;
         unsigned parts = ROWS_CUSTOMER | ROWS_TIME;
         if (s->any_slow || !s->spec.blind) parts |= ROWS_EVENT;
-        if (s->any_slow) parts |= ROWS_NUMBER;
+        if (s->any_slow && source_is_head(source)) parts |= ROWS_NUMBER; /* costs nothing there */
         TRY(source->ops->rows(source, block, parts, &s->rowset, err));
         mark_events(s);
         restrict_rows(s, source);
         skip_misplaced(s, block);
-        if (s->any_slow) scan_take_slow(s, source, block);
-        if (!bits_any(s->live)) continue;
         s->kind = BATCH_BLOCK;
+        if (s->any_slow) scan_take_slow(s, source);
+        if (!bits_any(s->live)) continue;
         hand_out(s, out);
         return 1;
     }
     return 0;
+}
+
+static int next_sparse(struct scan *s, const struct source *source, struct batch *out,
+                       struct keel_error *err) {
+    while (s->block < s->end_block) {
+        TRY(scan_read_sparse(s, source, err));
+        if (s->rowset.n == 0) continue;
+        bits_first(s->live, s->rowset.n);
+        restrict_rows(s, source);
+        skip_places(s);
+        s->kind = BATCH_SPARSE;
+        if (s->any_slow) scan_take_slow(s, source);
+        if (!bits_any(s->live)) continue;
+        hand_out(s, out);
+        return 1;
+    }
+    return 0;
+}
+
+uint32_t scan_batch_base(const struct scan *s, uint32_t stream) {
+    const struct source *source = s->groups[s->group].sources[s->source];
+    if (s->kind == BATCH_POSTING) return s->posting_chunk * CHUNK_ROWS;
+    if (s->kind == BATCH_BLOCK) return source->ops->stream_base(source, stream, s->block - 1);
+    return source->ops->stream_base(source, stream, s->sparse->first_block);
 }
 
 static int next_posting(struct scan *s, const struct source *source, struct batch *out,
@@ -354,6 +394,7 @@ static int next_posting(struct scan *s, const struct source *source, struct batc
 
 static int advance(struct scan *s, struct batch *out, struct keel_error *err) {
     for (;;) {
+        const struct source *source;
         int got;
         switch (s->phase) {
         case PHASE_NEXT_GROUP:
@@ -362,12 +403,14 @@ static int advance(struct scan *s, struct batch *out, struct keel_error *err) {
             break;
         case PHASE_SOURCE:
             if (s->source == s->groups[s->group].count) {
-                scan_finish_slow(s);
+                TRY(scan_finish_slow(s, err));
                 s->phase = PHASE_GATHER;
                 break;
             }
-            got = s->posting ? next_posting(s, s->groups[s->group].sources[s->source], out, err)
-                             : next_block(s, s->groups[s->group].sources[s->source], out, err);
+            source = s->groups[s->group].sources[s->source];
+            got = s->posting     ? next_posting(s, source, out, err)
+                  : s->is_sparse ? next_sparse(s, source, out, err)
+                                 : next_block(s, source, out, err);
             if (got) return got;
             s->source++;
             begin_source(s);

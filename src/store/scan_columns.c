@@ -115,6 +115,7 @@ static bool turns_text(struct scan_column *c, const struct vec *v) {
 
 /* ---- columns of rows ---- */
 
+/* An event's values in a block or a sparse batch. */
 static int spread_block(struct scan *s, struct scan_column *c, struct vec *to,
                         struct keel_error *err) {
     const struct source *source = s->groups[s->group].sources[s->source];
@@ -124,7 +125,7 @@ static int spread_block(struct scan *s, struct scan_column *c, struct vec *to,
     for (uint32_t w = 0; w < BITS_WORDS; w++) live[w] = rows[w] & s->live[w];
     if (!bits_any(live) || !source->ops->has_column(source, c->info.id)) return 0;
     uint32_t n = bits_to_index(rows, at);
-    uint32_t base = source->ops->stream_base(source, c->event_stream, s->block - 1);
+    uint32_t base = scan_batch_base(s, c->event_stream);
     for (uint32_t k = 0; k < n;) {
         const struct vec *from;
         TRY(chunk_of(s, c, s->source, (base + k) / CHUNK_ROWS, &from, err));
@@ -151,6 +152,27 @@ static int gather_rows(struct scan *s, struct scan_column *c, struct vec *to,
             continue;
         }
         copy_value(c, from, slot % CHUNK_ROWS, to, i, true);
+    }
+    return 0;
+}
+
+/* The context of a sparse batch: a few values of many chunks. */
+static int pick_places(struct scan *s, struct scan_column *c, struct vec *to,
+                       struct keel_error *err) {
+    const struct source *source = s->groups[s->group].sources[s->source];
+    const uint32_t *place = s->sparse->place;
+    if (!source->ops->has_column(source, c->info.id)) return 0;
+    for (uint32_t i = 0; i < s->rowset.n;) {
+        const struct vec *from;
+        uint32_t chunk = place[i] / CHUNK_ROWS;
+        TRY(chunk_of(s, c, s->source, chunk, &from, err));
+        if (turns_text(c, from)) { /* start over: earlier rows of this batch were codes */
+            begin_vec(to, c, &c->out, to->n);
+            i = 0;
+            continue;
+        }
+        for (; i < s->rowset.n && place[i] / CHUNK_ROWS == chunk; i++)
+            copy_value(c, from, place[i] % CHUNK_ROWS, to, i, true);
     }
     return 0;
 }
@@ -184,8 +206,9 @@ int batch_column(const struct batch *b, uint32_t column, const struct vec **out,
                    : s->kind == BATCH_POSTING       ? (s->rowset.event[0] == c->event_stream
                                                            ? whole_chunk(s, c, s->posting_chunk, to, err)
                                                            : 0)
-                   : c->event_stream == STREAM_ROWS ? whole_chunk(s, c, s->block - 1, to, err)
-                                                    : spread_block(s, c, to, err);
+                   : c->event_stream != STREAM_ROWS ? spread_block(s, c, to, err)
+                   : s->kind == BATCH_SPARSE        ? pick_places(s, c, to, err)
+                                                    : whole_chunk(s, c, s->block - 1, to, err);
         TRY(code);
         c->out_batch = s->serial;
     }
@@ -260,13 +283,7 @@ static int load_counts(struct scan *s, struct scan_column *c, struct counts *cou
 /* Source slot and ordinal of row i of the batch, for rows of the column's event. */
 static void place_rows(struct scan *s, const struct scan_column *c, uint32_t *slot,
                        uint32_t *ordinal) {
-    uint32_t next = 0;
-    if (s->kind == BATCH_BLOCK) {
-        const struct source *source = s->groups[s->group].sources[s->source];
-        next = source->ops->stream_base(source, c->event_stream, s->block - 1);
-    } else if (s->kind == BATCH_POSTING) {
-        next = s->posting_chunk * CHUNK_ROWS;
-    }
+    uint32_t next = s->kind == BATCH_GATHERED ? 0 : scan_batch_base(s, c->event_stream);
     for (uint32_t i = 0; i < s->rowset.n; i++) {
         if (s->rowset.event[i] != c->event_stream) continue;
         slot[i] = s->kind == BATCH_GATHERED ? s->batch_rows[i].source : s->source;

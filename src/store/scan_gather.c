@@ -3,11 +3,16 @@
  * are added; all are sorted by (customer, time, number, source, row) and handed out in batches of
  * their own. An unordered scan has no slow customers, only misplaced rows.
  *
- * Memory: 32 bytes a row put aside.
+ * Sorting: each source's rows come in order, so they are merged, run by run. A number decides only
+ * between equal times of one customer; parts are asked for it there and nowhere else, as decoding
+ * the numbers of every block with a slow customer cost more than all the rest.
+ *
+ * Memory: 64 bytes a row put aside.
  */
 #include <stdlib.h>
 
 #include "store/scan_int.h"
+#include "store/spine.h"
 
 int gathered_order(const void *a, const void *b) {
     const struct gathered_row *x = a, *y = b;
@@ -70,6 +75,7 @@ static struct gathered_row *new_row(struct scan *s) {
     if (s->row_count == s->row_capacity) {
         s->row_capacity = s->row_capacity ? s->row_capacity * 2 : 4096;
         s->rows = k_realloc(s->rows, (size_t)s->row_capacity * sizeof *s->rows);
+        s->merged = k_realloc(s->merged, (size_t)s->row_capacity * sizeof *s->merged);
     }
     return &s->rows[s->row_count++];
 }
@@ -84,17 +90,22 @@ static uint32_t next_ordinal(struct scan *s, const struct source *source, uint32
     return s->ordinals[event]++;
 }
 
-/* The live rows of slow customers in the current block; customers are looked at run by run. */
+/* The live rows of slow customers in the current batch; customers are looked at run by run. */
 static bool find_slow(const struct scan *s, uint64_t *slow) {
     const struct row_block *b = &s->rowset;
-    bool any = false, in_run = false;
+    uint64_t starts[BITS_WORDS] = {0};
+    uint16_t at[CHUNK_ROWS];
+    bool any = false;
     memset(slow, 0, BITS_WORDS * sizeof *slow);
-    for (uint32_t i = 0; i < b->n; i++) {
-        if (bit_get(b->starts, i)) {
-            uint32_t c = b->customer[i] - s->first;
-            in_run = c < s->count && s->slow[c >> 6] >> (c & 63) & 1;
-        }
-        if (in_run) bit_set(slow, i);
+    if (s->kind == BATCH_BLOCK)
+        memcpy(starts, b->starts, sizeof starts);
+    else
+        spine_kernels()->changes(b->customer, b->n, starts);
+    uint32_t n = bits_to_index(starts, at);
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t c = b->customer[at[k]] - s->first, end = k + 1 < n ? at[k + 1] : b->n;
+        if (c >= s->count || !(s->slow[c >> 6] >> (c & 63) & 1)) continue;
+        for (uint32_t i = at[k]; i < end; i++) bit_set(slow, i);
     }
     for (uint32_t w = 0; w < BITS_WORDS; w++) {
         slow[w] &= s->live[w];
@@ -103,29 +114,97 @@ static bool find_slow(const struct scan *s, uint64_t *slow) {
     return any;
 }
 
-void scan_take_slow(struct scan *s, const struct source *source, uint32_t block) {
+static void put_aside(struct scan *s, const struct source *source, uint32_t block, uint32_t i,
+                      uint32_t ordinal) {
+    const struct row_block *b = &s->rowset;
+    bit_clear(s->live, i);
+    *new_row(s) = (struct gathered_row){
+        .customer = b->customer[i],
+        .number = source_is_head(source) ? b->number[i] : NUMBER_UNREAD,
+        .time = b->time[i],
+        .event = b->event[i],
+        .ordinal = ordinal,
+        .row = s->kind == BATCH_BLOCK ? block * CHUNK_ROWS + i : s->sparse->place[i],
+        .source = s->source};
+}
+
+void scan_take_slow(struct scan *s, const struct source *source) {
     const struct row_block *b = &s->rowset;
     uint64_t slow[BITS_WORDS];
+    uint32_t block = s->kind == BATCH_BLOCK ? s->block - 1 : s->sparse->first_block;
     if (!find_slow(s, slow)) return;
+    if (!s->spec.column_count) { /* nobody will ask for ordinals */
+        for (uint32_t w = 0; w < BITS_WORDS; w++)
+            for (uint64_t m = slow[w]; m; m &= m - 1)
+                put_aside(s, source, block, w * 64 + (uint32_t)__builtin_ctzll(m), 0);
+        return;
+    }
     s->walk++;
     for (uint32_t i = 0; i < b->n; i++) {
-        bool take = bit_get(slow, i);
-        if (!take && !s->spec.column_count) continue; /* nobody will ask for ordinals */
         if (b->event[i] >= s->wanted_size || !s->wanted[b->event[i]]) continue;
         uint32_t ordinal = next_ordinal(s, source, block, b->event[i]);
-        if (!take) continue;
-        bit_clear(s->live, i);
-        *new_row(s) = (struct gathered_row){.customer = b->customer[i],
-                                            .number = b->number[i],
-                                            .time = b->time[i],
-                                            .event = b->event[i],
-                                            .ordinal = ordinal,
-                                            .row = block * CHUNK_ROWS + i,
-                                            .source = s->source};
+        if (bit_get(slow, i)) put_aside(s, source, block, i, ordinal);
     }
 }
 
-void scan_finish_slow(struct scan *s) {
+/* ---- sorting ---- */
+
+static bool is_before(const struct gathered_row *a, const struct gathered_row *b) {
+    return a->customer != b->customer ? a->customer < b->customer : a->time < b->time;
+}
+
+/* Merges neighbouring runs until one is left: by customer and time, earlier runs first. */
+static void merge_runs(struct scan *s) {
+    uint32_t n = s->row_count;
+    for (;;) {
+        uint32_t at = 0, runs = 0;
+        while (at < n) {
+            uint32_t middle = at + 1, end;
+            while (middle < n && !is_before(&s->rows[middle], &s->rows[middle - 1])) middle++;
+            for (end = middle < n ? middle + 1 : n;
+                 end < n && !is_before(&s->rows[end], &s->rows[end - 1]);)
+                end++;
+            if (at == 0 && middle == n) return;
+            uint32_t l = at, r = middle;
+            for (uint32_t to = at; to < end; to++)
+                s->merged[to] = r == end || (l < middle && !is_before(&s->rows[r], &s->rows[l]))
+                                    ? s->rows[l++]
+                                    : s->rows[r++];
+            at = end;
+            runs++;
+        }
+        struct gathered_row *swap = s->rows;
+        s->rows = s->merged;
+        s->merged = swap;
+        if (runs == 1) return;
+    }
+}
+
+/* Equal times of a customer: by number, which is read now. */
+static int sort_ties(struct scan *s, struct keel_error *err) {
+    const struct group *g = &s->groups[s->group];
+    uint32_t source = UINT32_MAX, block = UINT32_MAX; /* whose numbers are in s->scratch */
+    for (uint32_t from = 0, end; from < s->row_count; from = end) {
+        end = from + 1;
+        while (end < s->row_count && !is_before(&s->rows[end - 1], &s->rows[end])) end++;
+        if (end == from + 1) continue;
+        for (uint32_t i = from; i < end; i++) {
+            struct gathered_row *row = &s->rows[i];
+            if (row->number != NUMBER_UNREAD) continue;
+            if (row->source != source || row->row / CHUNK_ROWS != block) {
+                source = row->source;
+                block = row->row / CHUNK_ROWS;
+                TRY(g->sources[source]->ops->rows(g->sources[source], block, ROWS_NUMBER,
+                                                  &s->scratch, err));
+            }
+            row->number = s->scratch.number[row->row % CHUNK_ROWS];
+        }
+        qsort(s->rows + from, end - from, sizeof *s->rows, gathered_order);
+    }
+    return 0;
+}
+
+int scan_finish_slow(struct scan *s, struct keel_error *err) {
     const struct group *g = &s->groups[s->group];
     for (uint32_t i = g->moves ? first_moved(g->moves, s->first) : 0;
          g->moves && i < g->moves->count && g->moves->rows[i].customer - s->first < s->count; i++) {
@@ -134,8 +213,10 @@ void scan_finish_slow(struct scan *s) {
         if (row->time < s->spec.from_ms || row->time >= s->spec.to_ms) continue;
         *new_row(s) = *row;
     }
-    if (s->row_count) qsort(s->rows, s->row_count, sizeof *s->rows, gathered_order);
     s->cost.gathered += s->row_count;
+    if (s->row_count == 0 || !s->spec.ordered) return 0;
+    merge_runs(s);
+    return sort_ties(s, err);
 }
 
 int scan_gather_next(struct scan *s, struct batch *out) {

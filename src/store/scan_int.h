@@ -1,13 +1,15 @@
 /* Private state of a scan: scan.c walks (fast path), scan_moved.c finds rows that lie under another
- * number than today's root, scan_gather.c collects and sorts (slow path), scan_columns.c reads
- * values for either. */
+ * number than today's root, scan_sparse.c reads rare events, scan_gather.c collects and sorts (slow
+ * path), scan_columns.c reads values for all. */
 #pragma once
 
 #include "store/part.h"
 #include "store/scan.h"
 #include "store/store.h"
 
-/* One row on the slow path. */
+/* One row on the slow path. Its number decides between equal times only, and is read when it has
+ * to. */
+#define NUMBER_UNREAD UINT32_MAX
 struct gathered_row {
     uint32_t customer, number;
     int64_t time;
@@ -79,6 +81,22 @@ struct scan_column {
     struct arena texts; /* of the current batch on the slow path */
 };
 
+/* Scans of rare events with order or context: see scan_sparse.c. */
+enum { SPARSE_EVENTS = 8, SPARSE_ONE_IN = 6 };
+
+struct posting_cache {
+    uint32_t chunk, n; /* UINT32_MAX: nothing */
+    uint32_t customer[CHUNK_ROWS];
+    int64_t time[CHUNK_ROWS];
+};
+
+struct sparse {
+    uint32_t first_block;         /* of the batch                       */
+    uint32_t base[SPARSE_EVENTS]; /* ordinal of each event's first row in the batch */
+    uint32_t place[CHUNK_ROWS];   /* of the batch's rows: their row in the source   */
+    struct posting_cache postings[SPARSE_EVENTS];
+};
+
 enum scan_phase { PHASE_SOURCE, PHASE_GATHER, PHASE_NEXT_GROUP };
 
 struct scan {
@@ -98,12 +116,14 @@ struct scan {
     uint32_t source, block, end_block;               /* within the group */
     uint32_t hole;                                   /* next misplaced row of this source */
     bool posting;                                    /* this source is read by postings   */
+    bool is_sparse;                                  /* … or as scan_sparse.c does        */
+    struct sparse *sparse;                           /* made when first needed            */
     uint32_t posting_event, posting_at, posting_end; /* index into events; ordinals */
     uint32_t posting_chunk;                          /* of the current batch */
     uint64_t *slow; /* bit per customer of the range: taken by the slow path */
     uint32_t slow_words;
     bool any_slow;
-    struct gathered_row *rows;
+    struct gathered_row *rows, *merged; /* both of row_capacity */
     uint32_t row_count, row_capacity, row_at;
     uint32_t *ordinals;    /* by stream id: the next ordinal while a block is walked */
     uint32_t *ordinals_of; /* the walk that set it */
@@ -111,7 +131,7 @@ struct scan {
 
     /* the current batch */
     uint64_t serial;
-    enum { BATCH_BLOCK, BATCH_POSTING, BATCH_GATHERED } kind;
+    enum { BATCH_BLOCK, BATCH_POSTING, BATCH_SPARSE, BATCH_GATHERED } kind;
     struct row_block rowset;
     const struct gathered_row *batch_rows;
     uint64_t live[BITS_WORDS];
@@ -122,15 +142,25 @@ struct scan {
 /* Sets bit i where a[i] == v. */
 void bits_equal_u32(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits);
 
+/* Can the wanted rows of a source be read that way? */
+bool scan_can_be_sparse(const struct scan *s, const struct source *source);
+void scan_begin_sparse(struct scan *s);
+/* Reads the wanted rows of as many blocks as make one batch into s->rowset; all of the blocks. */
+int scan_read_sparse(struct scan *s, const struct source *source, struct keel_error *err);
+
+/* The ordinal of the batch's first row of an event that is asked for; not of a gathered batch. */
+uint32_t scan_batch_base(const struct scan *s, uint32_t stream);
+
 /* Customers before others: then time, number, source, row. */
 int gathered_order(const void *a, const void *b);
 
 /* Marks in s->slow the customers of the range whose rows must be merged, for an ordered scan. */
 int scan_mark_slow(struct scan *s, struct keel_error *err);
-/* Takes the live rows of slow customers out of the current block and keeps them. */
-void scan_take_slow(struct scan *s, const struct source *source, uint32_t block);
+/* Takes the live rows of slow customers out of the current batch, a block or a sparse one, and
+ * keeps them. */
+void scan_take_slow(struct scan *s, const struct source *source);
 /* Adds the misplaced rows of the range's customers to those kept, and sorts. */
-void scan_finish_slow(struct scan *s);
+int scan_finish_slow(struct scan *s, struct keel_error *err);
 /* The next batch of them; 0 when there is none. */
 int scan_gather_next(struct scan *s, struct batch *out);
 

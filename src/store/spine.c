@@ -75,6 +75,16 @@ static void plain_pauses(const int64_t *t, uint32_t n, int64_t gap, uint64_t *bi
     add_bits(set, n, bits);
 }
 
+static void plain_keep_span(const int64_t *t, uint32_t n, int64_t from, int64_t to,
+                            uint64_t *bits) {
+    uint8_t set[CHUNK_ROWS];
+    uint64_t in[BITS_WORDS] = {0};
+    for (uint32_t i = 0; i < n; i++) set[i] = t[i] >= from && t[i] < to;
+    memset(set + n, 0, CHUNK_ROWS - n);
+    add_bits(set, n, in);
+    for (uint32_t w = 0; w * 64 < n; w++) bits[w] &= in[w];
+}
+
 static void plain_periods(const struct slot_table *p, const int64_t *t, uint32_t n, uint32_t *out) {
     for (uint32_t i = 0; i < n; i++) {
         uint64_t slot = ((uint64_t)t[i] - (uint64_t)p->base) >> p->shift;
@@ -114,6 +124,7 @@ const struct spine_kernels SPINE_PLAIN = {
     .equal = plain_equal,
     .changes = plain_changes,
     .pauses = plain_pauses,
+    .keep_span = plain_keep_span,
     .periods = plain_periods,
     .index = plain_index,
     .pick_u32 = plain_pick_u32,

@@ -39,6 +39,8 @@ struct spine_kernels {
     void (*changes)(const uint32_t *a, uint32_t n, uint64_t *bits);
     /* Sets bit i > 0 where t[i] - t[i - 1] > gap; other bits stay. */
     void (*pauses)(const int64_t *t, uint32_t n, int64_t gap, uint64_t *bits);
+    /* Clears bit i where t[i] < from or t[i] >= to; other bits stay. */
+    void (*keep_span)(const int64_t *t, uint32_t n, int64_t from, int64_t to, uint64_t *bits);
     /* out[i] = the period of t[i]; of a moment outside the table, some period of it. */
     void (*periods)(const struct slot_table *p, const int64_t *t, uint32_t n, uint32_t *out);
     /* What stands at the set bits, side by side. All arrays have CHUNK_ROWS; what is behind the

@@ -82,14 +82,20 @@ static void times(const uint64_t *starts, uint32_t n, const uint32_t *firsts, co
     }
 }
 
+/* Up to 32 entries stay in two registers; more are gathered from the cache. */
 static void look_up(const uint32_t *table, uint32_t entries, uint32_t n, uint32_t *out) {
     const __m512i most = _mm512_set1_epi32((int)entries);
+    const __m512i low = _mm512_maskz_loadu_epi32(lanes(entries), table);
+    const __m512i high = _mm512_maskz_loadu_epi32(entries > 16 ? lanes(entries - 16) : 0,
+                                                  table + (entries > 16 ? 16 : 0));
     for (uint32_t i = 0; i < n; i += 16) {
         __mmask16 in = lanes(n - i);
         __m512i at = _mm512_maskz_loadu_epi32(in, out + i);
         __mmask16 good = _mm512_cmplt_epu32_mask(at, most);
         at = _mm512_maskz_mov_epi32(good, at);
-        _mm512_mask_storeu_epi32(out + i, in, _mm512_i32gather_epi32(at, table, 4));
+        at = entries <= 32 ? _mm512_permutex2var_epi32(low, at, high)
+                           : _mm512_i32gather_epi32(at, table, 4);
+        _mm512_mask_storeu_epi32(out + i, in, at);
     }
 }
 
@@ -126,6 +132,15 @@ static void pauses(const int64_t *t, uint32_t n, int64_t gap, uint64_t *bits) {
         uint64_t m = _mm512_mask_cmpgt_epi64_mask(in, _mm512_sub_epi64(at, before), most);
         bits[i >> 6] |= m << (i & 63);
         i = end;
+    }
+}
+
+static void keep_span(const int64_t *t, uint32_t n, int64_t from, int64_t to, uint64_t *bits) {
+    const __m512i low = _mm512_set1_epi64(from), high = _mm512_set1_epi64(to);
+    for (uint32_t i = 0; i < n; i += 8) {
+        __m512i at = _mm512_maskz_loadu_epi64(pairs(n - i), t + i);
+        uint64_t out = _mm512_cmplt_epi64_mask(at, low) | _mm512_cmpge_epi64_mask(at, high);
+        bits[i >> 6] &= ~(out << (i & 63));
     }
 }
 
@@ -190,6 +205,7 @@ const struct spine_kernels SPINE_AVX512 = {
     .equal = equal,
     .changes = changes,
     .pauses = pauses,
+    .keep_span = keep_span,
     .periods = periods,
     .index = index_of,
     .pick_u32 = pick_u32,

@@ -53,23 +53,6 @@ void pack(const uint32_t *v, size_t n, unsigned width, uint8_t *out) {
     memcpy(out, words, packed_bytes(n, width));
 }
 
-/* Any number of lanes. Slower than a kernel (about 1 G values/s), but only the last chunk of a
- * column and the short inner chunks of runs come here. */
-static void unpack_any(const uint8_t *in, size_t n, unsigned width, uint32_t base, uint32_t *out) {
-    uint32_t words[PACK_MAX_VALUES + 32];
-    size_t lanes = (n + 31) / 32, bytes = packed_bytes(n, width), bit = 0;
-    const uint32_t mask = width == 32 ? UINT32_MAX : (1u << width) - 1;
-    memcpy(words, in, bytes);
-    memset((uint8_t *)words + bytes, 0, lanes * 4);
-    for (size_t row = 0; row < n; row += lanes, bit += width) {
-        const uint32_t *from = words + bit / 32 * lanes;
-        for (size_t lane = 0; lane < lanes; lane++) {
-            uint64_t pair = from[lane] | (uint64_t)from[lanes + lane] << 32;
-            out[row + lane] = ((uint32_t)(pair >> bit % 32) & mask) + base;
-        }
-    }
-}
-
 void unpack(const uint8_t *in, size_t n, unsigned width, uint32_t base, uint32_t *out) {
     K_ASSERT_OP(n, <=, PACK_MAX_VALUES);
     K_ASSERT_OP(width, <=, 32);
@@ -79,7 +62,7 @@ void unpack(const uint8_t *in, size_t n, unsigned width, uint32_t base, uint32_t
     else if (n > PACK_BLOCK - 4 && n <= PACK_BLOCK)
         kernels()->block[width](in, base, out);
     else if (n > 0)
-        unpack_any(in, n, width, base, out);
+        kernels()->any(in, n, width, base, out);
 }
 
 void widen(const uint32_t *v, size_t n, uint64_t base, int64_t *out) {

@@ -42,12 +42,13 @@ void widen(const uint32_t *v, size_t n, uint64_t base, int64_t *out);
  * (0, -1, 1, -2 …), else unsigned. False if a sum leaves u32; out[] is then of no use. */
 bool sum_up(const uint32_t *difference, size_t n, bool zigzag, uint32_t first, uint32_t *out);
 
-/* The two shapes that almost all data has, unrolled for each width: 1,024 values (32 lanes) and
+/* The two shapes that most data has, unrolled for each width: 1,024 values (32 lanes) and
  * 128 values (4 lanes). One set for each instruction set, from unpack_kernels.h. */
 typedef void unpack_kernel(const uint8_t *restrict in, uint32_t base, uint32_t *restrict out);
 
 struct unpack_kernels {
     unpack_kernel *chunk[33], *block[33]; /* by width */
+    void (*any)(const uint8_t *in, size_t n, unsigned width, uint32_t base, uint32_t *out);
     void (*widen)(const uint32_t *v, size_t n, uint64_t base, int64_t *out);
     bool (*sum_up)(const uint32_t *difference, size_t n, bool zigzag, uint32_t first,
                    uint32_t *out);

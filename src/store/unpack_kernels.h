@@ -66,6 +66,31 @@ DEFINE_COLUMNS(narrow_columns, narrow_vector)
     }
 EACH_WIDTH(DEFINE_KERNELS)
 
+/* Any number of lanes: whole vectors of them, from a copy with room behind it. A row's store may
+ * run into the next row, which is written later; the last rows stop where `out` ends. */
+static void unpack_any(const uint8_t *in, size_t n, unsigned width, uint32_t base, uint32_t *out) {
+    enum { V = sizeof(wide_vector) / 4 };
+    uint32_t words[PACK_MAX_VALUES + 32 + V];
+    const size_t lanes = (n + 31) / 32, rows = (n + lanes - 1) / lanes, end = rows * lanes;
+    const size_t bytes = (rows * width + 31) / 32 * lanes * 4;
+    const uint32_t mask = width == 32 ? UINT32_MAX : (1u << width) - 1;
+    memcpy(words, in, bytes);
+    memset((uint8_t *)words + bytes, 0, (lanes + V) * 4);
+    for (size_t row = 0, bit = 0; row < end; row += lanes, bit += width) {
+        const uint32_t *from = words + bit / 32 * lanes;
+        const unsigned shift = bit % 32;
+        for (size_t lane = 0; lane < lanes; lane += V) {
+            wide_vector low, high, value;
+            memcpy(&low, from + lane, sizeof low);
+            memcpy(&high, from + lanes + lane, sizeof high);
+            value = low >> shift | high << 1 << (31 - shift);
+            value = (value & mask) + base;
+            size_t at = row + lane, room = (end - at) * 4;
+            memcpy(out + at, &value, room < sizeof value ? room : sizeof value);
+        }
+    }
+}
+
 typedef uint32_t half_vector __attribute__((vector_size(UNPACK_VECTOR_BYTES / 2)));
 typedef uint64_t long_vector __attribute__((vector_size(UNPACK_VECTOR_BYTES)));
 
@@ -124,6 +149,7 @@ static bool sum_up_all(const uint32_t *difference, size_t n, bool zigzag, uint32
 const struct unpack_kernels UNPACK_SET = {
     .chunk = {EACH_WIDTH(CHUNK_ENTRY)},
     .block = {EACH_WIDTH(BLOCK_ENTRY)},
+    .any = unpack_any,
     .widen = widen_all,
     .sum_up = sum_up_all,
 };

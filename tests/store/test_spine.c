@@ -70,6 +70,14 @@ static void check(const struct spine_kernels *k, const struct data *d) {
         assert_int_equal(bit_get(bits, i), d->values[i] == 3);
     }
     assert_int_equal(bits_count(bits) <= d->n, 1);
+    uint32_t large[40];
+    for (uint32_t i = 0; i < 40; i++) large[i] = 200 + i;
+    for (uint32_t entries = 17; entries <= 40; entries += 23) { /* in registers; in memory */
+        memcpy(found, d->values, d->n * sizeof *found);
+        k->look_up(large, entries, d->n, found);
+        for (uint32_t i = 0; i < d->n; i++)
+            assert_int_equal(found[i], d->values[i] < entries ? 200 + d->values[i] : 200);
+    }
     assert_int_equal(customer[d->n], 12345);
     assert_int_equal(found[d->n], 12345);
     assert_int_equal(time[d->n], 12345);
@@ -112,6 +120,10 @@ static void check_rows(const struct spine_kernels *k, const struct data *d) {
     expect(d, customer, want_time);
     k->changes(d->values, d->n, changes);
     k->pauses(want_time, d->n, 500 * d->unit, pauses);
+    uint64_t span[BITS_WORDS];
+    int64_t from = want_time[d->n / 2], to = from + 100 * d->unit;
+    memcpy(span, d->starts, sizeof span);
+    k->keep_span(want_time, d->n, from, to, span);
     assert_int_equal(k->index(d->starts, rows), d->runs);
     assert_int_equal(k->pick_u32(customer, d->n, d->starts, picked), d->runs);
     assert_int_equal(k->pick_i64(want_time, d->n, d->starts, times), d->runs);
@@ -120,6 +132,8 @@ static void check_rows(const struct spine_kernels *k, const struct data *d) {
         assert_int_equal(bit_get(changes, i), in && (i == 0 || d->values[i] != d->values[i - 1]));
         assert_int_equal(bit_get(pauses, i),
                          in && i > 0 && want_time[i] - want_time[i - 1] > 500 * d->unit);
+        assert_int_equal(bit_get(span, i), in && bit_get(d->starts, i) && want_time[i] >= from &&
+                                               want_time[i] < to);
         if (!in || !bit_get(d->starts, i)) continue;
         assert_int_equal(rows[found], i);
         assert_int_equal(picked[found], customer[i]);
