@@ -8,6 +8,7 @@
 struct app {
     const char *dir;
     const struct config *config;
+    struct log *log;
     struct db *db;
     struct sql *desk;
     struct server *server;

@@ -62,6 +62,7 @@ struct request {
     struct str error; /* what an error said, for the log                   */
 };
 
+const char *request_method_text(const struct request *r); /* "GET"; "-" if it is not known */
 /* A header's value as sent, or {NULL, 0}. Names are compared without case. */
 struct str request_header(const struct request *r, const char *name);
 /* A query parameter, decoded into the request's arena; false if absent. */

@@ -130,6 +130,18 @@ const struct route *router_find(const struct router *router, struct str path,
     return find(&router->root, (struct str){path.p + 1, path.n - 1}, method, parts, 0, out_methods);
 }
 
+const char *request_method_text(const struct request *r) {
+    switch (r->method) {
+    case HTTP_GET: return "GET";
+    case HTTP_POST: return "POST";
+    case HTTP_PUT: return "PUT";
+    case HTTP_PATCH: return "PATCH";
+    case HTTP_DELETE: return "DELETE";
+    case HTTP_OPTIONS: return "OPTIONS";
+    }
+    return "-";
+}
+
 void methods_text(unsigned methods, char out[64]) {
     static const char *const NAMES[METHODS] = {"GET, HEAD", "POST",   "PUT",
                                                "PATCH",     "DELETE", "OPTIONS"};

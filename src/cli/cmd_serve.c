@@ -1,29 +1,44 @@
 /* `keel serve`: the server of a data directory.
  *
  * Opens what the resources work on (struct app), starts the HTTP server, waits for a signal, and
- * takes everything down in the opposite order.
- * Layers: api/server.h, api/app.h, options.h. Threads: main waits; the server has its own. */
+ * takes everything down in the opposite order. SIGTERM and SIGINT stop it: no new connections, what
+ * is under way is answered, what is in memory flushed. A second signal ends the process at once,
+ * which loses nothing that was acknowledged.
+ *
+ * The watchdog is fed only after the server itself answered through its socket.
+ *
+ * Layers: api/server.h, api/app.h, remote.h, options.h. Threads: main waits; the server has its
+ * own.
+ */
+#include <errno.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "api/app.h"
 #include "api/collect.h"
+#include "api/config.h"
+#include "api/log.h"
 #include "api/routes.h"
 #include "base/os.h"
-#include "base/output.h"
 #include "base/sql.h"
 #include "cli/options.h"
+#include "cli/remote.h"
+#include "cli/serve/manager.h"
 #include "customer/db.h"
 #include "guard/token.h"
 
 struct args {
-    const char *data, *listen;
+    const char *data, *listen, *config;
 };
 
 static const struct option OPTIONS[] = {
     {"data", OPTION_TEXT, offsetof(struct args, data), "DIR", "the data directory", NULL, true, 0,
      0},
     {"listen", OPTION_TEXT, offsetof(struct args, listen), "ADDR:PORT",
-     "where to listen; default 127.0.0.1:7480", NULL, false, 0, 0},
+     "where to listen; default 127.0.0.1:7480, or what the configuration says", NULL, false, 0, 0},
+    {"config", OPTION_TEXT, offsetof(struct args, config), "FILE",
+     "the configuration; default DIR/keel.toml if there is one", NULL, false, 0, 0},
     {0},
 };
 
@@ -31,88 +46,188 @@ static int run(int argc, char **argv, struct keel_error *err);
 
 const struct command cmd_serve = {
     .name = "serve",
-    .summary = "answer over HTTP",
+    .summary = "take events and answer questions over HTTP",
     .options = OPTIONS,
     .description =
         "Serves DIR over HTTP until it is told to stop: by SIGTERM or Ctrl-C, which lets\n"
-        "it answer what is under way. The commands of this program reach it through\n"
-        "DIR/keel.sock.\n",
-    .examples = "  keel serve --data data\n  keel serve --data data --listen 0.0.0.0:7480\n",
+        "it answer what is under way; a second one ends it at once. The commands of this\n"
+        "program reach it through DIR/keel.sock; over the network the token in\n"
+        "DIR/admin.token is needed, which the first start makes. Options of the\n"
+        "configuration: keel config show. Logs go to standard error.\n",
+    .examples = "  keel serve --data data\n"
+                "  keel serve --data data --listen 0.0.0.0:7480 --config keel.toml\n",
     .run = run,
 };
 
-enum { GRACE_MS = 30000 };
+struct serve {
+    struct app app;
+    struct config *config;
+    struct token token;
+    struct manager manager;
+    const char *listen, *socket;
+    sigset_t signals;
+};
+
+/* ---- what the server asks ---- */
 
 /* Who may open DIR/keel.sock owns the data; others show the token. */
 static int authorise(void *ctx, struct request *r, struct keel_error *err) {
-    const struct app *app = ctx;
-    if (r->local || token_bears(app->token, request_header(r, "Authorization"))) return 0;
+    const struct serve *s = ctx;
+    if (r->local || token_bears(&s->token, request_header(r, "Authorization"))) return 0;
     FAIL(err, UNAUTHORISED,
          "this needs the header \"Authorization: Bearer TOKEN\", with the token of admin.token in "
          "the data directory");
 }
 
-static void wait_for_signal(const sigset_t *signals) {
-    int which;
-    while (sigwait(signals, &which) != 0) {
-    }
+static void log_request(void *ctx, const struct request *r, int status, uint64_t bytes,
+                        int64_t us) {
+    const struct serve *s = ctx;
+    bool failed = status >= 500 && status != 503;
+    if (!s->config->log.requests && !failed) return;
+    /* The pattern, not the path: paths may name people. An error of the outside may, too. */
+    log_say(s->app.log, failed ? LOG_ERROR : LOG_INFO, "request", failed ? "zziids" : "zziid",
+            "method", request_method_text(r), "route", r->route ? r->route->pattern : "-", "status",
+            (int64_t)status, "bytes", (int64_t)bytes, "ms", (double)us / 1000, "error", r->error);
 }
 
-static int serve(struct app *app, const struct args *args, const sigset_t *signals,
-                 struct keel_error *err) {
-    struct arena arena;
-    struct output out;
-    arena_init(&arena, 1 << 16);
-    struct server_options options = {
-        .listen = str_from(args->listen),
-        .socket_path = arena_printf(&arena, "%s/keel.sock", app->dir),
-        .authorise = authorise,
-        .ctx = app,
+/* ---- what the resources work on ---- */
+
+static int open_collector(struct serve *s, struct keel_error *err) {
+    const struct config *c = s->config;
+    struct collect_options options = {
+        .max_queue_requests = (uint32_t)c->collect.queue_requests,
+        .max_queue_bytes = (size_t)c->collect.queue_bytes,
+        .max_event_bytes = (uint32_t)c->collect.event_bytes,
+        .max_events = (uint32_t)c->collect.events,
+        .retry_seconds = (unsigned)(c->collect.retry_ms / 1000),
     };
-    int code = server_start(&options, ROUTES, app, &app->server, err);
-    if (code == 0) code = output_open(&out, NULL, err);
-    if (code == 0) {
-        output_printf(&out, "keel serves %s on port %u\n", app->dir, server_port(app->server));
-        code = output_close(&out, err);
-    }
-    if (code == 0) wait_for_signal(signals);
-    server_stop(app->server, GRACE_MS);
-    arena_release(&arena);
-    return code;
+    return collector_open(&options, s->app.sources, s->app.db, NULL, &s->app.collector, err);
 }
 
-static int open_desk(const char *dir, struct sql **out, struct keel_error *err) {
-    struct arena arena;
-    arena_init(&arena, 1 << 16);
-    int code = sql_open(arena_printf(&arena, "%s/desk.db", dir), SQL_CREATE, out, err);
-    arena_release(&arena);
+static int open_rooms(struct serve *s, struct keel_error *err) {
+    struct app *app = &s->app;
+    const char *desk = arena_printf(&s->config->arena, "%s/desk.db", app->dir);
+    struct db_options options = {
+        .store = {.background = true,
+                  .journal = {.durability = (enum journal_durability)s->config->store.durability,
+                              .interval_ms = (uint32_t)s->config->store.interval_ms}}};
+    bool made;
+    TRY(db_open(app->dir, &options, &app->db, err));
+    TRY(sql_open(desk, SQL_CREATE, &app->desk, err));
+    TRY(token_open(app->dir, &s->token, &made, err));
+    if (made) log_say(app->log, LOG_INFO, "the admin token was made", "z", "file", "admin.token");
+    TRY(sources_open(app->dir, &app->sources, err));
+    return open_collector(s, err);
+}
+
+static int close_rooms(struct serve *s, int code, struct keel_error *err) {
+    struct app *app = &s->app;
+    collector_close(app->collector);
+    sources_close(app->sources);
+    sql_close(app->desk);
+    if (!app->db) return code;
+    if (code == 0) code = db_flush(app->db, err); /* the next start has no journal to replay */
+    int closed = db_close(app->db, code < 0 ? NULL : err);
+    return code < 0 ? code : closed;
+}
+
+/* ---- the life of a server ---- */
+
+static int start(struct serve *s, struct keel_error *err) {
+    const struct config *c = s->config;
+    struct server_options options = {
+        .listen = str_from(s->listen ? s->listen : c->server.listen),
+        .socket_path = s->socket,
+        .cert_path = *c->server.cert ? c->server.cert : NULL,
+        .key_path = *c->server.key ? c->server.key : NULL,
+        .threads = (unsigned)c->server.threads,
+        .workers = (unsigned)c->server.workers,
+        .max_connections = (unsigned)c->server.connections,
+        .max_per_address = (unsigned)c->server.connections_per_address,
+        .idle_seconds = (unsigned)(c->server.idle_ms / 1000),
+        .max_body_bytes = (size_t)c->server.body_bytes,
+        .max_header_bytes = (size_t)c->server.header_bytes,
+        .max_memory_bytes = (size_t)c->server.memory_bytes,
+        .trust_proxy = c->server.trust_proxy,
+        .authorise = authorise,
+        .log = log_request,
+        .ctx = s,
+    };
+    return server_start(&options, ROUTES, &s->app, &s->app.server, err);
+}
+
+/* Does the server answer? For the watchdog: a process that hangs is not kept alive by its main. */
+static bool answers(const struct serve *s) {
+    struct remote *self;
+    if (remote_open(s->app.dir, &self, NULL) < 0) return false;
+    remote_close(self);
+    return true;
+}
+
+static void wait_for_signal(const struct serve *s) {
+    int64_t beat = s->manager.beat_ms;
+    struct timespec patience = {beat / 1000, beat % 1000 * 1000000};
+    for (;;) {
+        int got = sigtimedwait(&s->signals, NULL, beat ? &patience : NULL);
+        if (got > 0) return;
+        if (errno == EAGAIN && answers(s)) manager_beat(&s->manager);
+    }
+}
+
+static int serve(struct serve *s, struct keel_error *err) {
+    TRY(start(s, err));
+    log_say(s->app.log, LOG_INFO, "the server listens", "ziz", "data", s->app.dir, "port",
+            (int64_t)server_port(s->app.server), "address",
+            s->listen ? s->listen : s->config->server.listen);
+    manager_ready(&s->manager);
+    wait_for_signal(s);
+    manager_stopping(&s->manager);
+    log_say(s->app.log, LOG_INFO, "the server stops; another signal ends it at once", "");
+    pthread_sigmask(SIG_UNBLOCK, &s->signals, NULL); /* with their default action: the end */
+    server_stop(s->app.server, (unsigned)s->config->server.stop_ms);
+    return 0;
+}
+
+static int load_config(struct serve *s, const struct args *args, struct keel_error *err) {
+    char *own = NULL;
+    const char *path = args->config;
+    if (!path) {
+        struct buf text;
+        buf_init(&text, 1 << 16);
+        TRY(buf_printf(&text, "%s/keel.toml%c", args->data, 0));
+        own = k_strdup((const char *)text.p);
+        buf_release(&text);
+        if (file_exists(own)) path = own;
+    }
+    int code = config_load(path, &s->config, err);
+    k_free(own);
     return code;
 }
 
 static int run(int argc, char **argv, struct keel_error *err) {
-    struct args args = {.listen = "127.0.0.1:7480"};
-    struct db_options options = {.store = {.background = true}};
-    sigset_t signals;
+    struct args args = {0};
+    struct serve s = {0};
     TRY(options_parse(&cmd_serve, argc, argv, &args, NULL, err));
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread: main alone waits for them */
+    TRY(load_config(&s, &args, err));
+    sigemptyset(&s.signals);
+    sigaddset(&s.signals, SIGTERM);
+    sigaddset(&s.signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &s.signals, NULL); /* before any thread: main alone waits for them */
     signal(SIGPIPE, SIG_IGN);
-    struct token token;
-    bool made = false;
-    struct app app = {.dir = args.data, .token = &token};
-    TRY(db_open(args.data, &options, &app.db, err));
-    int code = open_desk(args.data, &app.desk, err);
-    if (code == 0) code = token_open(args.data, &token, &made, err);
-    if (code == 0) code = sources_open(args.data, &app.sources, err);
-    if (code == 0)
-        code = collector_open(&(struct collect_options){0}, app.sources, app.db, NULL,
-                              &app.collector, err);
-    if (code == 0) code = serve(&app, &args, &signals, err);
-    collector_close(app.collector);
-    sources_close(app.sources);
-    sql_close(app.desk);
-    int closed = db_close(app.db, code < 0 ? NULL : err);
-    return code < 0 ? code : closed;
+    umask(077); /* what a server writes is its own: desk.db holds keys */
+    manager_init(&s.manager);
+    s.app.dir = args.data;
+    s.app.config = s.config;
+    s.app.token = &s.token;
+    s.app.log = log_new(STDERR_FILENO, (enum log_format)s.config->log.format,
+                        (enum log_level)s.config->log.level);
+    s.listen = args.listen;
+    s.socket = arena_printf(&s.config->arena, "%s/keel.sock", args.data);
+    int code = open_rooms(&s, err);
+    if (code == 0) code = serve(&s, err);
+    code = close_rooms(&s, code, err);
+    if (code == 0) log_say(s.app.log, LOG_INFO, "the server has stopped", "");
+    log_free(s.app.log);
+    config_free(s.config);
+    return code;
 }

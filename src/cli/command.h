@@ -30,8 +30,3 @@ struct command {
 extern const struct command *const COMMANDS[]; /* in the order of `keel help`, ends with NULL */
 
 const struct command *command_find(const char *name); /* NULL: unknown */
-
-/* The nearest of the names that next() yields (NULL ends the list), if it is near enough to have
- * been meant; else NULL. For "did you mean". */
-const char *suggest(const char *word, const char *(*next)(const void *ctx, size_t i),
-                    const void *ctx);

@@ -7,6 +7,7 @@
 #define EACH_COMMAND(C)                                                                            \
     C(init)                                                                                        \
     C(source)                                                                                      \
+    C(config)                                                                                      \
     C(serve)                                                                                       \
     C(import)                                                                                      \
     C(query)                                                                                       \

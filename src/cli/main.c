@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "base/os.h"
+#include "base/suggest.h"
 #include "cli/command.h"
 #include "cli/options.h"
 

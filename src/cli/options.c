@@ -3,8 +3,9 @@
 
 #include <string.h>
 
-#include "base/str.h"
+#include "base/suggest.h"
 #include "base/time.h"
+#include "base/units.h"
 
 struct parse {
     const struct command *command;
@@ -13,42 +14,11 @@ struct parse {
     struct keel_error *err;
 };
 
-struct unit {
-    const char *name;
-    int64_t factor;
-};
-
-static const struct unit COUNTS[] = {{"", 1}, {"k", 1000}, {"M", 1000000}, {"G", 1000000000}, {0}};
-static const struct unit SIZES[] = {
-    {"", 1},        {"B", 1},         {"k", 1 << 10}, {"K", 1 << 10},   {"KiB", 1 << 10},
-    {"M", 1 << 20}, {"MiB", 1 << 20}, {"G", 1 << 30}, {"GiB", 1 << 30}, {0}};
-static const struct unit DURATIONS[] = {{"ms", 1},
-                                        {"s", MS_PER_SECOND},
-                                        {"m", MS_PER_MINUTE},
-                                        {"h", MS_PER_HOUR},
-                                        {"d", MS_PER_DAY},
-                                        {"w", 7 * (int64_t)MS_PER_DAY},
-                                        {0}};
-
 static size_t option_count(const struct command *command) {
     size_t n = 0;
     while (command->options && command->options[n].name) n++;
     K_ASSERT_OP(n, <=, OPTIONS_MAX);
     return n;
-}
-
-/* A number, then one of the units. */
-static bool parse_units(struct str text, const struct unit *units, int64_t *out) {
-    size_t digits = 0;
-    while (digits < text.n &&
-           (text.p[digits] == '-' || (text.p[digits] >= '0' && text.p[digits] <= '9')))
-        digits++;
-    int64_t v;
-    if (!str_to_i64((struct str){text.p, digits}, &v)) return false;
-    struct str rest = {text.p + digits, text.n - digits};
-    for (; units->name; units++)
-        if (str_is(rest, units->name)) return !__builtin_mul_overflow(v, units->factor, out);
-    return false;
 }
 
 /* What a well-formed value looks like, for messages. */
@@ -73,10 +43,10 @@ static int set_number(struct parse *p, const struct option *o, const char *value
     struct str text = str_from(value);
     int64_t v;
     bool good = o->type == OPTION_DATE ? time_parse(text, NULL, &v)
-                                       : parse_units(text,
-                                                     o->type == OPTION_INTEGER ? COUNTS
-                                                     : o->type == OPTION_SIZE  ? SIZES
-                                                                               : DURATIONS,
+                                       : units_parse(text,
+                                                     o->type == OPTION_INTEGER ? UNITS_COUNT
+                                                     : o->type == OPTION_SIZE  ? UNITS_SIZE
+                                                                               : UNITS_DURATION,
                                                      &v);
     if (!good) return refuse(p, o, value, "is not understood");
     if ((o->min || o->max) && (v < o->min || v > o->max)) {

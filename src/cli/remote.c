@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "base/os.h"
 
-enum { PROBLEM_BYTES = 1 << 20, SOCKET_PATH_MOST = 107 };
+enum { HEALTH_MS = 5000, PROBLEM_BYTES = 1 << 20, SOCKET_PATH_MOST = 107 };
 
 struct remote {
     CURL *curl;
@@ -20,6 +20,7 @@ struct remote {
     struct buf *out, problem;
     struct keel_error *err;
     int stopped;
+    long patience_ms; /* 0: a reply may take as long as it takes */
 };
 
 /* ---- opening ---- */
@@ -66,11 +67,13 @@ int remote_open(const char *dir, struct remote **out, struct keel_error *err) {
     int code = name_socket(r, err);
     if (code == 0 && !(r->curl = curl_easy_init()))
         code = error_set(err, KEEL_E_NO_MEMORY, "no memory to ask the server");
+    r->patience_ms = HEALTH_MS;
     if (code == 0 && (remote_call(r, "GET", "/healthz", (struct str){0}, &ready, NULL)) < 0)
         code = error_set(err, KEEL_E_BUSY,
                          "%s is in use by another keel process that is no server (or one that does "
                          "not answer at %s/keel.sock); stop it or wait",
                          dir, dir);
+    r->patience_ms = 0;
     buf_release(&ready);
     if (code == 0)
         *out = r;
@@ -151,6 +154,7 @@ static int perform(struct remote *r, const char *method, const char *path, struc
     curl_easy_setopt(r->curl, CURLOPT_URL, (const char *)url.p);
     curl_easy_setopt(r->curl, CURLOPT_PROXY, "");
     curl_easy_setopt(r->curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(r->curl, CURLOPT_TIMEOUT_MS, r->patience_ms);
     curl_easy_setopt(r->curl, CURLOPT_CUSTOMREQUEST, method);
     curl_easy_setopt(r->curl, CURLOPT_HTTPHEADER, with_type);
     curl_easy_setopt(r->curl, CURLOPT_WRITEFUNCTION, receive);

@@ -3,9 +3,9 @@
  * Optimal string alignment distance (insert, delete, replace, swap of neighbours) on words of at
  * most 31 bytes; a candidate counts when it begins with the word, or differs in at most a third of
  * its letters. Longer words get no suggestion.
- * Layers: command.h. Threads: pure.
+ * Layers: suggest.h. Threads: pure.
  */
-#include "cli/command.h"
+#include "base/suggest.h"
 
 #include <string.h>
 
