@@ -31,6 +31,7 @@ struct input {
     bool gz_ready;   /* inflateInit succeeded                        */
     z_stream gz;
     ZSTD_DStream *zst;
+    struct keel_error fault; /* met behind the text at hand */
     char *text;
     size_t at, n, cap, max_line;
     bool end;      /* the decoder has given everything        */
@@ -172,20 +173,32 @@ static int start_decoder(struct input *in, struct keel_error *err) {
     return 0;
 }
 
-/* Fills text behind n, as far as there is room; in->end when nothing is left. */
+static int pull(struct input *in, void *to, size_t room, size_t *got, struct keel_error *err) {
+    switch (in->coding) {
+    case GZIP: return pull_gzip(in, to, room, got, err);
+    case ZSTD: return pull_zstd(in, to, room, got, err);
+    default: return pull_plain(in, to, room, got, err);
+    }
+}
+
+/* Fills text behind n, as far as there is room; in->end when nothing is left. A fault behind some
+ * text is told when that has been read. */
 static int fill_text(struct input *in, struct keel_error *err) {
     memmove(in->text, in->text + in->at, in->n - in->at);
     in->n -= in->at;
     in->at = 0;
+    if (in->fault.code) {
+        if (err) *err = in->fault;
+        return in->fault.code;
+    }
     while (in->n < in->cap && !in->end) {
         size_t got = 0, room = in->cap - in->n;
-        char *to = in->text + in->n;
-        if (in->coding == GZIP)
-            TRY(pull_gzip(in, to, room, &got, err));
-        else if (in->coding == ZSTD)
-            TRY(pull_zstd(in, to, room, &got, err));
-        else
-            TRY(pull_plain(in, to, room, &got, err));
+        int code = pull(in, in->text + in->n, room, &got, &in->fault);
+        if (code < 0 && in->n) break;
+        if (code < 0) {
+            if (err) *err = in->fault;
+            return code;
+        }
         in->n += got;
         in->text_bytes += got;
         /* A terminal or pipe gives what it has: do not wait for a full buffer. */

@@ -14,6 +14,7 @@
     C(profile)                                                                                     \
     C(compact)                                                                                     \
     C(export)                                                                                      \
+    C(replay)                                                                                      \
     C(backup)                                                                                      \
     C(restore)                                                                                     \
     C(doctor)                                                                                      \
