@@ -17,6 +17,7 @@ struct app {
     struct plan *plan;             /* the tracking plan in force (desk/plan.h)             */
     struct quarantine *quarantine; /* what broke it (quarantine.h)                         */
     struct fate *fate;             /* what became of every event (fate.h)                  */
+    struct tail *tail;             /* the same, live (tail.h)                              */
     struct collector *collector;   /* from a request to the journal (collect.h)            */
     struct webhooks *webhooks;     /* what goes out (reach/webhook.h)                      */
 };

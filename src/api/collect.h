@@ -72,7 +72,7 @@ struct collect_outcome {
     const struct event_source *source; /* NULL: no known key                                    */
     const char *dialect;               /* "segment", "rudder", "jitsu"                          */
     int64_t received_ms;
-    const struct collect_item *items;
+    struct collect_item *items;
     uint32_t n; /* 0: refused before its events were looked at                              */
     int type;   /* enum event_type that the path said, or SEGMENT_ANY_TYPE                  */
     struct segment_envelope envelope; /* what the items share                               */
@@ -98,8 +98,9 @@ struct collect_hooks {
      * 64 KiB) receives a JSON array of what is wrong. In the thread of the connection. */
     bool (*check)(void *ctx, const struct collect_event *event, struct buf *details);
     /* Makes durable what was held aside: all items with fate COLLECT_QUARANTINED of outcomes[0..n).
-     * In one transaction; if it fails nothing was kept and their senders are answered 503. Called
-     * only when there is something to keep; in the committer's thread. */
+     * In one transaction; if it fails nothing was kept and their senders are answered 503. What was
+     * kept before becomes COLLECT_DUPLICATE. Called only when there is something to keep; in the
+     * committer's thread. */
     int (*keep)(void *ctx, const struct collect_outcome *const *outcomes, uint32_t n,
                 struct keel_error *err);
     /* What became of one request, before its reply. In any thread; must not wait. */

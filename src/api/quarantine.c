@@ -85,8 +85,7 @@ static void key_bytes(struct event_key key, char out[12]) {
     for (int i = 0; i < 4; i++) out[8 + i] = (char)(key.hi >> (8 * i));
 }
 
-/* The code of the first reason, whose form is ours. */
-static struct str first_code(struct str reasons) {
+struct str quarantine_code(struct str reasons) {
     static const char mark[] = "\"code\":\"";
     const char *at = memmem(reasons.p, reasons.n, mark, sizeof mark - 1);
     if (!at) return STR("");
@@ -102,21 +101,24 @@ static int keep_again(struct quarantine *q, const struct quarantine_item *item, 
     return sql_run(q->sql, err,
                    "UPDATE quarantine SET reasons = ?, code = ?, changed_ms = ?"
                    " WHERE key = ? AND state = 0",
-                   "ssib", item->reasons, first_code(item->reasons), now_ms, key);
+                   "ssib", item->reasons, quarantine_code(item->reasons), now_ms, key);
 }
 
 static int keep_item(struct quarantine *q, struct quarantine_item *item, int64_t now_ms,
                      struct keel_error *err) {
     char bytes[12];
-    struct gist gist = gist_read(q->gists, item->json, item->type); /* under `reading` */
+    struct str key = {bytes, sizeof bytes};
     key_bytes(item->key, bytes);
-    struct str key = {bytes, sizeof bytes}, user = gist.user.n ? gist.user : gist.anonymous;
+    item->again = item->known;
+    if (item->known) return keep_again(q, item, key, now_ms, err);
+    struct gist gist = gist_read(q->gists, item->json, item->type); /* under `reading` */
+    struct str user = gist.user.n ? gist.user : gist.anonymous;
     TRY(sql_run(q->sql, err,
                 "INSERT INTO quarantine(key, state, source, received_ms, changed_ms, type, name,"
                 " user, code, reasons, bytes, json, envelope)"
                 " VALUES(?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO NOTHING",
                 "biiiissssiss", key, item->source, item->received_ms, now_ms, (int64_t)item->type,
-                gist.name, user, first_code(item->reasons), item->reasons,
+                gist.name, user, quarantine_code(item->reasons), item->reasons,
                 (int64_t)(item->json.n + item->envelope.n), item->json, item->envelope));
     item->again = sql_changes(q->sql) == 0;
     return item->again ? keep_again(q, item, key, now_ms, err) : 0;

@@ -50,6 +50,7 @@ struct quarantine_item {
     struct str envelope; /* members of its batch that count for it, as they came:
                             "context":{…},"sentAt":"…"; or empty                         */
     struct str reasons;  /* [{"code":…,"property":…,"message":…},…]                      */
+    bool known;          /* of a replay: only its reasons are brought up to date         */
     bool again;          /* out: it was here already                                     */
 };
 
@@ -75,6 +76,8 @@ int quarantine_stats(struct quarantine *q, struct quarantine_stats *out,
                      struct keel_error *err) K_CHECKED;
 /* Prometheus text. */
 int quarantine_metrics(struct quarantine *q, struct buf *out);
+/* The code of the first of reasons as they are kept, or "". */
+struct str quarantine_code(struct str reasons);
 /* Forgets old stones. To be called now and then. */
 int quarantine_sweep(struct quarantine *q, int64_t now_ms, struct keel_error *err) K_CHECKED;
 
