@@ -293,7 +293,7 @@ static int64_t ahead_us(const struct event_source *source, int64_t free_us, int6
     return free_us - now_us - burst * US_PER_SECOND / source->rate;
 }
 
-static int64_t wait_ms(int64_t ahead) { return ahead < 0 ? 0 : ahead / 1000 + 1; }
+static int64_t wait_ms(int64_t ahead) { return ahead <= 0 ? 0 : ahead / 1000 + 1; }
 
 int64_t source_wait_ms(const struct event_source *source, int64_t now_us) {
     if (source->rate == 0) return 0;
