@@ -1,6 +1,11 @@
 /* Implementation of error.h: formatting into a fixed buffer, no allocation. */
 #include "base/error.h"
 
+#ifdef __clang_analyzer__
+#undef error_set
+#undef error_errno
+#endif
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

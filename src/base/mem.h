@@ -20,7 +20,7 @@
 
 void *k_alloc(size_t bytes) __attribute__((malloc, returns_nonnull));
 void *k_zalloc(size_t bytes) __attribute__((malloc, returns_nonnull)); /* zeroed */
-void *k_realloc(void *p, size_t bytes) __attribute__((returns_nonnull));
+void *k_realloc(void *old, size_t bytes) __attribute__((returns_nonnull));
 void *k_try_alloc(size_t bytes) K_CHECKED;
 void *k_try_zalloc(size_t bytes) K_CHECKED;
 void *k_try_realloc(void *p, size_t bytes) K_CHECKED; /* on NULL, p is still valid */

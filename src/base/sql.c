@@ -157,7 +157,7 @@ static void bind(sqlite3_stmt *st, const char *types, va_list values) {
             s = va_arg(values, struct str);
             sqlite3_bind_blob64(st, i, s.p, s.n, SQLITE_TRANSIENT);
             break;
-        default: K_ASSERT(!"a letter of i d s z b");
+        default: assert_failed(__FILE__, __LINE__, "a letter of i d s z b");
         }
     }
 }

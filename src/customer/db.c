@@ -507,7 +507,7 @@ int db_commit(struct db *db, uint64_t position, struct keel_error *err) {
 
 int db_ingest(struct db *db, struct str batch, struct ingest_counts *counts,
               struct keel_error *err) {
-    uint64_t position;
+    uint64_t position = 0;
     TRY(db_append(db, batch, counts, NULL, &position, err));
     return db_commit(db, position, err);
 }

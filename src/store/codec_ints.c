@@ -190,6 +190,7 @@ static uint8_t *put_block(const struct plan *p, size_t k, uint8_t *to) {
     for (size_t i = 0; i < n; i++) {
         uint64_t v = offset(p, first + i);
         if (bits_of(v) > b->width) {
+            K_ASSERT(position); /* the plan counted this one */
             *position++ = (uint8_t)i;
             put_bits(high, &bit, v >> b->width, b->high_width);
         }
@@ -209,7 +210,7 @@ static size_t put_pfor(const struct plan *p, uint8_t *out) {
 static size_t put_smallest(const int64_t *v, size_t n, unsigned tries, size_t limit, uint8_t *out);
 
 /* The last inner chunk of the chunk that starts at `out`: returns the bytes of the whole, or 0. */
-static size_t put_last(const int64_t *v, size_t n, unsigned tries, size_t limit, uint8_t *out,
+static size_t put_last(const int64_t *v, size_t n, unsigned tries, size_t limit, const uint8_t *out,
                        uint8_t *to) {
     size_t used = (size_t)(to - out);
     if (used >= limit) return 0;

@@ -33,7 +33,10 @@ static bool at_scale(const double *v, size_t n, double power, int64_t *m) {
         if (!(fabs(scaled) <= EXACT_MAX)) return false; /* NaN and infinities too */
         double whole = nearbyint(scaled), back = whole / power;
         m[i] = (int64_t)whole;
-        if (memcmp(&back, &v[i], sizeof back) != 0) return false;
+        uint64_t back_bits, bits; /* -0 and NaN are to be told apart */
+        memcpy(&back_bits, &back, sizeof back_bits);
+        memcpy(&bits, &v[i], sizeof bits);
+        if (back_bits != bits) return false;
         if (whole == 0 && signbit(whole)) return false; /* an integer has no -0 */
     }
     return true;

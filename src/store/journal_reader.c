@@ -95,11 +95,11 @@ void journal_reader_close(struct journal_reader *r) {
     k_free(r);
 }
 
-int journal_reader_next(struct journal_reader *r, uint64_t upto, struct journal_record *out,
+int journal_reader_next(struct journal_reader *r, uint64_t end, struct journal_record *out,
                         struct keel_error *err) {
     struct journal_found found;
     char path[JOURNAL_PATH_BYTES];
-    while (r->at < upto) {
+    while (r->at < end) {
         int got = record_at(r, &found, err);
         if (got < 0) return got;
         if (got == 0) {
@@ -111,7 +111,7 @@ int journal_reader_next(struct journal_reader *r, uint64_t upto, struct journal_
             TRY(open_file(r, r->at, err));
             continue;
         }
-        if (found.record.end > upto) return 0;
+        if (found.record.end > end) return 0;
         r->at = found.record.end;
         if (found.record.kind == JOURNAL_KIND_MARK) continue;
         *out = found.record;

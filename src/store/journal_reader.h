@@ -19,9 +19,9 @@ int journal_reader_open(const char *dir, const uint8_t store_id[JOURNAL_ID_BYTES
                         struct keel_error *err) K_CHECKED;
 void journal_reader_close(struct journal_reader *r); /* NULL is fine */
 
-/* 1: the next record that ends at or below `upto`, its payload valid until the next call; 0: there
+/* 1: the next record that ends at or below `end`, its payload valid until the next call; 0: there
  * is none. KEEL_E_CORRUPT names file and offset. Marks are skipped. */
-int journal_reader_next(struct journal_reader *r, uint64_t upto, struct journal_record *out,
+int journal_reader_next(struct journal_reader *r, uint64_t end, struct journal_record *out,
                         struct keel_error *err) K_CHECKED;
 /* Behind the last record given, or the marks behind it. */
 uint64_t journal_reader_position(const struct journal_reader *r);

@@ -319,7 +319,7 @@ static int write_times(struct writer *w) {
         }
         find_starts(w, b, starts);
         for (uint32_t i = 0; i < n; i++) {
-            if (bit_get(starts, i))
+            if (i == 0 || bit_get(starts, i)) /* the first always is one */
                 first[firsts++] = time[i] - base;
             else
                 gap[gaps++] = time[i] - time[i - 1];

@@ -158,7 +158,7 @@ static void add_rows(struct shared *s, const struct batch *b, bool amounts, stru
     struct batch_items items = {0};
     const struct vec *v = NULL;
     int code = amounts ? batch_column(b, 0, &v, &err) : 0;
-    if (code == 0 && amounts) code = batch_item_column(b, 1, &items, &err);
+    if (code >= 0 && amounts) code = batch_item_column(b, 1, &items, &err);
     if (code < 0) {
         complain(s, err.message, 0, 0);
         return;

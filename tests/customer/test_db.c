@@ -2,6 +2,7 @@
  * order, with their values, whatever was flushed, compacted, merged, repeated, late, or reopened.
  *
  * KEEL_SEED=n repeats one history; without it, many are tried and the failing seed is printed. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -420,7 +421,7 @@ static void test_histories(void **state) {
     uint64_t seed = given ? strtoull(given, NULL, 10) : 1;
     uint64_t count = given ? 1 : 25;
     for (uint64_t i = 0; i < count; i++) {
-        fprintf(stderr, "KEEL_SEED=%llu\n", (unsigned long long)(seed + i));
+        fprintf(stderr, "KEEL_SEED=%" PRIu64 "\n", seed + i);
         run_history(seed + i);
     }
 }

@@ -458,7 +458,7 @@ static void numbers_money(void **state) {
         static const double POWER[] = {1, 10, 100, 1e3, 1e4, 1e5, 1e6};
         size_t n = 1 + rand_below(&r, CHUNK_ROWS);
         for (size_t i = 0; i < n; i++)
-            v[i] = ((double)rand_below(&r, most) - most / 2) / POWER[scale];
+            v[i] = ((double)rand_below(&r, most) - (most >> 1)) / POWER[scale];
         for (size_t i = 0; i < n; i++)
             if (v[i] == 0) v[i] = 0; /* no -0 */
         assert_int_equal(check_numbers(v, n), NUMBERS_DECIMAL);
