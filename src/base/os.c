@@ -112,15 +112,19 @@ int file_pread_all(int fd, void *p, size_t n, uint64_t at, const char *path,
     return 0;
 }
 
+/* A code of its own: what was written is lost perhaps, and asking again would not tell. */
+static int not_durable(const char *path, const char *call, struct keel_error *err) {
+    (void)error_errno(err, errno, "cannot make %s durable (%s)", path, call);
+    if (err) err->code = -KEEL_E_NOT_DURABLE;
+    return -KEEL_E_NOT_DURABLE;
+}
+
 int file_sync(int fd, const char *path, struct keel_error *err) {
-    if (os->fsync(fd) < 0) return error_errno(err, errno, "cannot make %s durable (fsync)", path);
-    return 0;
+    return os->fsync(fd) < 0 ? not_durable(path, "fsync", err) : 0;
 }
 
 int file_sync_data(int fd, const char *path, struct keel_error *err) {
-    if (os->fdatasync(fd) < 0)
-        return error_errno(err, errno, "cannot make %s durable (fdatasync)", path);
-    return 0;
+    return os->fdatasync(fd) < 0 ? not_durable(path, "fdatasync", err) : 0;
 }
 
 int file_size(int fd, const char *path, uint64_t *out_bytes, struct keel_error *err) {

@@ -70,6 +70,8 @@ int file_pwrite_all(int fd, const void *p, size_t n, uint64_t at, const char *pa
 /* Reads exactly n bytes, else KEEL_E_CORRUPT ("ends at …"). */
 int file_pread_all(int fd, void *p, size_t n, uint64_t at, const char *path,
                    struct keel_error *err) K_CHECKED;
+/* KEEL_E_NOT_DURABLE if it fails: it is never to be retried, as the kernel drops what it could not
+ * write and reports success the next time. */
 int file_sync(int fd, const char *path, struct keel_error *err) K_CHECKED;      /* fsync     */
 int file_sync_data(int fd, const char *path, struct keel_error *err) K_CHECKED; /* fdatasync */
 int file_size(int fd, const char *path, uint64_t *out_bytes, struct keel_error *err) K_CHECKED;

@@ -139,34 +139,46 @@ static void put_back(struct sql *db, sqlite3_stmt *st) {
     sqlite3_finalize(st);
 }
 
-static void bind(sqlite3_stmt *st, const char *types, va_list values) {
+/* A value that found no memory would be NULL: the statement must not run. */
+static int bind(struct sql *db, sqlite3_stmt *st, const char *types, va_list values,
+                struct keel_error *err) {
     K_ASSERT_OP(sqlite3_bind_parameter_count(st), ==, strlen(types));
-    for (int i = 1; *types; i++, types++) {
+    int code = SQLITE_OK;
+    for (int i = 1; *types && code == SQLITE_OK; i++, types++) {
         struct str s;
         switch (*types) {
-        case 'i': sqlite3_bind_int64(st, i, va_arg(values, int64_t)); break;
-        case 'd': sqlite3_bind_double(st, i, va_arg(values, double)); break;
+        case 'i': code = sqlite3_bind_int64(st, i, va_arg(values, int64_t)); break;
+        case 'd': code = sqlite3_bind_double(st, i, va_arg(values, double)); break;
         case 's':
             s = va_arg(values, struct str);
-            sqlite3_bind_text64(st, i, s.p, s.n, SQLITE_TRANSIENT, SQLITE_UTF8);
+            code = sqlite3_bind_text64(st, i, s.p, s.n, SQLITE_TRANSIENT, SQLITE_UTF8);
             break;
         case 'z':
-            sqlite3_bind_text(st, i, va_arg(values, const char *), -1, SQLITE_TRANSIENT);
+            code = sqlite3_bind_text(st, i, va_arg(values, const char *), -1, SQLITE_TRANSIENT);
             break;
         case 'b':
             s = va_arg(values, struct str);
-            sqlite3_bind_blob64(st, i, s.p, s.n, SQLITE_TRANSIENT);
+            code = sqlite3_bind_blob64(st, i, s.p, s.n, SQLITE_TRANSIENT);
             break;
         default: assert_failed(__FILE__, __LINE__, "a letter of i d s z b");
         }
     }
+    return code == SQLITE_OK ? 0 : fail(db, err);
+}
+
+/* The caller has the lock. */
+static int prepare_bound(struct sql *db, sqlite3_stmt **out, struct keel_error *err,
+                         const char *literal, const char *types, va_list values) {
+    TRY(prepare(db, literal, out, err));
+    int code = bind(db, *out, types, values, err);
+    if (code < 0) put_back(db, *out);
+    return code;
 }
 
 static int run(struct sql *db, struct keel_error *err, const char *literal, const char *types,
                va_list values) {
     sqlite3_stmt *st;
-    TRY(prepare(db, literal, &st, err));
-    bind(st, types, values);
+    TRY(prepare_bound(db, &st, err, literal, types, values));
     int step = sqlite3_step(st);
     int code = step == SQLITE_DONE || step == SQLITE_ROW ? 0 : fail(db, err);
     put_back(db, st);
@@ -192,14 +204,12 @@ static int ask(struct sql *db, struct sql_rows *rows, struct keel_error *err, co
                const char *types, va_list values) {
     *rows = (struct sql_rows){0};
     pthread_mutex_lock(&db->lock);
-    int code = prepare(db, literal, &rows->st, err);
-    if (code < 0) {
+    int code = prepare_bound(db, &rows->st, err, literal, types, values);
+    if (code < 0)
         pthread_mutex_unlock(&db->lock);
-        return code;
-    }
-    bind(rows->st, types, values);
-    rows->db = db;
-    return 0;
+    else
+        rows->db = db;
+    return code;
 }
 
 int sql_ask(struct sql *db, struct sql_rows *rows, struct keel_error *err, const char *literal,
@@ -211,9 +221,21 @@ int sql_ask(struct sql *db, struct sql_rows *rows, struct keel_error *err, const
     return code;
 }
 
+/* Fetching a text may need memory. Here it can be told that there was none; sql_str, which finds it
+ * fetched, could not. */
+static bool fetch_texts(struct sql_rows *rows) {
+    for (int i = 0; i < sqlite3_column_count(rows->st); i++) {
+        int type = sqlite3_column_type(rows->st, i);
+        if ((type == SQLITE_TEXT || type == SQLITE_BLOB) && !sqlite3_column_blob(rows->st, i) &&
+            sqlite3_errcode(rows->db->db) == SQLITE_NOMEM)
+            return false;
+    }
+    return true;
+}
+
 int sql_next(struct sql_rows *rows, struct keel_error *err) {
     int step = sqlite3_step(rows->st);
-    if (step == SQLITE_ROW) return 1;
+    if (step == SQLITE_ROW && fetch_texts(rows)) return 1;
     return step == SQLITE_DONE ? 0 : fail(rows->db, err);
 }
 
@@ -234,7 +256,7 @@ struct str sql_str(const struct sql_rows *rows, int column) {
     const void *p = sqlite3_column_blob(rows->st, column);
     size_t n = (size_t)sqlite3_column_bytes(rows->st, column);
     bool null = sqlite3_column_type(rows->st, column) == SQLITE_NULL;
-    return (struct str){null ? NULL : p ? p : "", n};
+    return (struct str){null ? NULL : p ? p : "", p ? n : 0};
 }
 bool sql_is_null(const struct sql_rows *rows, int column) {
     return sqlite3_column_type(rows->st, column) == SQLITE_NULL;

@@ -3,7 +3,7 @@
 #include "base/thread.h"
 
 #include <stdatomic.h>
-#include <stdbool.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -109,4 +109,17 @@ void pool_run(struct pool *pool, size_t pieces, void (*work)(void *, size_t, uns
     while (pool->active) pthread_cond_wait(&pool->done, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
     pthread_mutex_unlock(&pool->gate);
+}
+
+void cond_init_timed(pthread_cond_t *cond) {
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+bool cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t until_us) {
+    struct timespec at = {.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000};
+    return pthread_cond_timedwait(cond, mutex, &at) == 0;
 }

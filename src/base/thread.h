@@ -6,6 +6,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,3 +22,8 @@ unsigned pool_size(const struct pool *pool);
  * order. One pool_run at a time per pool; others wait. */
 void pool_run(struct pool *pool, size_t pieces,
               void (*work)(void *ctx, size_t piece, unsigned worker), void *ctx);
+
+/* A condition for cond_wait_until. */
+void cond_init_timed(pthread_cond_t *cond);
+/* Waits as pthread_cond_wait does, at most until monotonic_us() reaches `until_us`: then false. */
+bool cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t until_us);
