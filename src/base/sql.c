@@ -70,6 +70,11 @@ static int set_up(struct sql *db, bool read_only, struct keel_error *err) {
     return 0;
 }
 
+static int cannot_open(struct sql *db, struct keel_error *err) {
+    int number = sqlite3_system_errno(db->db);
+    return number ? error_errno(err, number, "cannot open %s", db->path) : fail(db, err);
+}
+
 int sql_open(const char *path, unsigned flags, struct sql **out, struct keel_error *err) {
     bool read_only = flags & SQL_READ_ONLY;
     if (!(flags & SQL_CREATE) && !file_exists(path)) FAIL(err, NOT_FOUND, "%s: no such file", path);
@@ -84,7 +89,7 @@ int sql_open(const char *path, unsigned flags, struct sql **out, struct keel_err
     if (flags & SQL_CREATE) mode |= SQLITE_OPEN_CREATE;
     int code = sqlite3_open_v2(path, &db->db, mode | SQLITE_OPEN_FULLMUTEX, NULL) == SQLITE_OK
                    ? set_up(db, read_only, err)
-                   : fail(db, err);
+                   : cannot_open(db, err);
     if (code < 0) {
         sql_close(db);
         return code;

@@ -36,6 +36,7 @@ struct cached_stream {
 struct db {
     struct store *store;
     struct identity *identity;
+    const struct db_options *options; /* while it is opened */
     struct time_zone *zone;
     struct arena settings;
     struct str currency;
@@ -365,9 +366,14 @@ static void log_path(struct store *store, char *out, size_t size) {
     snprintf(out, size, "%s/identity.log", store_dir(store));
 }
 
-static int load(void *ctx, struct store *store, sqlite3 *sql, struct keel_error *err) {
+static int make(void *ctx, struct store *store, struct keel_error *err) {
+    const struct db *db = ctx;
+    TRY(store_set_setting(store, "time_zone", db->options->time_zone, err));
+    return store_set_setting(store, "currency", db->options->currency, err);
+}
+
+static int load(void *ctx, struct store *store, struct keel_error *err) {
     struct db *db = ctx;
-    (void)sql;
     char path[4096];
     struct str text;
     uint64_t bytes = 0;
@@ -387,7 +393,12 @@ static int replay(void *ctx, struct store *store, struct str batch, struct keel_
     return apply_batch(ctx, batch, &counts, NULL, err);
 }
 
-static int flush(void *ctx, struct store *store, sqlite3 *sql, struct keel_error *err) {
+static void seal(void *ctx) {
+    struct db *db = ctx;
+    identity_seal(db->identity);
+}
+
+static int flush(void *ctx, struct store *store, struct sql *sql, struct keel_error *err) {
     struct db *db = ctx;
     (void)sql;
     char path[4096], text[32];
@@ -404,18 +415,27 @@ static void flushed(void *ctx) {
 
 /* ---- open, ingest, close ---- */
 
-static int load_settings(struct db *db, struct keel_error *err) {
-    struct str zone = STR("UTC");
-    db->currency = STR("USD");
+/* Without a time zone days would silently be UTC's. */
+static int load_settings(struct db *db, const char *dir, struct keel_error *err) {
+    struct str zone;
     int code = store_setting(db->store, "currency", &db->settings, &db->currency, err);
-    if (code == 0 || code == -KEEL_E_NOT_FOUND)
-        code = store_setting(db->store, "time_zone", &db->settings, &zone, err);
-    if (code < 0 && code != -KEEL_E_NOT_FOUND) return code; /* else days would silently be UTC's */
+    if (code == 0) code = store_setting(db->store, "time_zone", &db->settings, &zone, err);
+    if (code == -KEEL_E_NOT_FOUND)
+        FAIL(err, CORRUPT,
+             "%s has no time zone or no currency: it was not made to its end; remove it and run "
+             "'keel init %s' again",
+             dir, dir);
+    TRY(code);
     return time_zone_load(zone, &db->zone, err);
 }
 
 int db_open(const char *dir, const struct db_options *options, struct db **out,
             struct keel_error *err) {
+    if (options->store.create) { /* before there is a folder */
+        struct time_zone *zone;
+        TRY(time_zone_load(options->time_zone, &zone, err));
+        time_zone_free(zone);
+    }
     struct db *db = k_zalloc(sizeof *db);
     arena_init(&db->settings, 1 << 20);
     arena_init(&db->names, SIZE_MAX / 2);
@@ -423,11 +443,18 @@ int db_open(const char *dir, const struct db_options *options, struct db **out,
     db->cache = k_alloc_array(CACHE_FULL, sizeof *db->cache);
     db->cache_slots = k_alloc_array(CACHE_SLOTS, sizeof *db->cache_slots);
     db->streams = k_zalloc(CACHE_SLOTS * sizeof *db->streams);
-    struct store_client client = {
-        .ctx = db, .load = load, .replay = replay, .flush = flush, .flushed = flushed};
+    struct store_client client = {.ctx = db,
+                                  .make = make,
+                                  .load = load,
+                                  .replay = replay,
+                                  .seal = seal,
+                                  .flush = flush,
+                                  .flushed = flushed};
+    db->options = options;
     int code = store_open(dir, &options->store, &client, &db->store, err);
+    db->options = NULL;
     if (code < 0) db->store = NULL;
-    if (code == 0) code = load_settings(db, err);
+    if (code == 0) code = load_settings(db, dir, err);
     if (code < 0) {
         (void)!db_close(db, NULL);
         return code;
@@ -451,34 +478,12 @@ int db_close(struct db *db, struct keel_error *err) {
     return code;
 }
 
-/* After an init that failed, as on a full disk: what is left must not pass for a data directory, so
- * that init can be run again. Folders may stay. */
-static void unmake(const char *dir) {
-    static const char *const NAMES[] = {"keel.db", "keel.db-wal", "keel.db-shm"};
-    char path[4096];
-    struct keel_error ignored; /* the first error is the one to report */
-    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
-        snprintf(path, sizeof path, "%s/%s", dir, NAMES[i]);
-        (void)!file_remove(path, &ignored);
-    }
-}
-
 int db_init(const char *dir, struct str time_zone, struct str currency, struct keel_error *err) {
-    struct time_zone *zone;
-    TRY(time_zone_load(time_zone, &zone, err));
-    time_zone_free(zone);
-    struct db_options options = {.store = {.create = true}};
+    struct db_options options = {
+        .store = {.create = true}, .time_zone = time_zone, .currency = currency};
     struct db *db;
-    char path[4096];
-    snprintf(path, sizeof path, "%s/keel.db", dir);
-    bool there = file_exists(path);
-    int opened = db_open(dir, &options, &db, err);
-    if (opened < 0 && !there && opened != -KEEL_E_BUSY && opened != -KEEL_E_EXISTS) unmake(dir);
-    TRY(opened);
-    int code = store_set_setting(db->store, "time_zone", time_zone, err);
-    if (code == 0) code = store_set_setting(db->store, "currency", currency, err);
-    int closed = db_close(db, code < 0 ? NULL : err);
-    return code < 0 ? code : closed;
+    TRY(db_open(dir, &options, &db, err));
+    return db_close(db, err);
 }
 
 static void fail_store(struct db *db, int code, const struct keel_error *err) {
@@ -487,8 +492,27 @@ static void fail_store(struct db *db, int code, const struct keel_error *err) {
     store_fail(db->store, &why);
 }
 
+/* Every event is read as it will be when it is applied: whatever the journal takes can be applied,
+ * now and at each recovery. */
+static int check_batch(struct str bytes, struct keel_error *err) {
+    struct batch_reader batch;
+    struct event_view event;
+    struct field_view field;
+    struct arena names;
+    arena_init(&names, SIZE_MAX / 2);
+    int more = batch_open(&batch, bytes, &names, err);
+    if (more == 0) more = 1;
+    while (more == 1 && (more = batch_next(&batch, &event, err)) == 1) {
+        while (field_next(&batch, &event, &field)) continue; /* skips the items, checked */
+        if (event.r.bad) more = error_set(err, KEEL_E_CORRUPT, "damaged batch: fields of an event");
+    }
+    arena_release(&names);
+    return more;
+}
+
 int db_append(struct db *db, struct str batch, struct ingest_counts *counts, uint8_t *fates,
               uint64_t *out_position, struct keel_error *err) {
+    TRY(check_batch(batch, err));
     store_ingest_begin(db->store);
     /* Room first: a flush between the journal and the head would count the batch as stored. */
     int code = store_make_room(db->store, batch_event_count(batch), err);
@@ -541,9 +565,6 @@ uint32_t db_find_customer(struct db *db, struct str text) {
     enum id_kind kind = str_starts(text, anonymous) ? ID_ANONYMOUS : ID_USER;
     size_t skip = kind == ID_ANONYMOUS ? anonymous.n : str_starts(text, user) ? user.n : 0;
     struct str id = {text.p + skip, text.n - skip};
-    store_ingest_begin(db->store);
     uint32_t number = identity_find(db->identity, kind, id);
-    if (number != NUMBER_NONE) number = redirects_root(store_redirects(db->store), number);
-    store_ingest_end(db->store);
-    return number;
+    return number == NUMBER_NONE ? NUMBER_NONE : store_root(db->store, number);
 }

@@ -3,8 +3,10 @@
  * Ingest: batch -> journal -> for each event: dedup, identity, columns, head row. Recovery takes
  * the same path from the journal.
  *
- * Layers: store, identity. Threads: db_ingest calls are serialised inside; queries run on
- * snapshots at any time.
+ * Layers: store, identity. Threads: everything may be called by many threads at once, but opening
+ * and closing. Batches are checked side by side, applied one by one in the order of the journal,
+ * and share the syncs of their commits; queries run on snapshots at any time and wait for none of
+ * it.
  */
 #pragma once
 
@@ -15,6 +17,7 @@ struct db;
 
 struct db_options {
     struct store_options store;
+    struct str time_zone, currency; /* of a new directory (store.create) */
 };
 
 struct ingest_counts {
@@ -22,16 +25,18 @@ struct ingest_counts {
     uint64_t residual; /* properties that found no column of their own */
 };
 
+/* KEEL_E_CORRUPT for a directory without a time zone: its days would mean something else. */
 int db_open(const char *dir, const struct db_options *options, struct db **out,
             struct keel_error *err) K_CHECKED;
 int db_close(struct db *db, struct keel_error *err) K_CHECKED;
 
-/* Makes a new data directory; KEEL_E_EXISTS if there is one. */
+/* Makes a new data directory, whole or not at all; KEEL_E_EXISTS if there is one. What an
+ * interrupted making left behind is made new. */
 int db_init(const char *dir, struct str time_zone, struct str currency,
             struct keel_error *err) K_CHECKED;
 
 /* Journals and applies a batch; it is durable when db_ingest returns (durability = commit). Adds to
- * *counts. */
+ * *counts. KEEL_E_CORRUPT: the batch is not what batch_finish makes; nothing of it was taken. */
 int db_ingest(struct db *db, struct str batch, struct ingest_counts *counts,
               struct keel_error *err) K_CHECKED;
 
@@ -53,6 +58,7 @@ struct str db_currency(const struct db *db);
 int db_setting(struct db *db, const char *name, struct arena *a, struct str *out,
                struct keel_error *err) K_CHECKED;
 
-/* A customer by "user_id=17850", "anonymous_id=…" or a bare user_id: the root number, or
- * NUMBER_NONE. */
+/* A customer by "user_id=17850", "anonymous_id=…" or a bare user_id: the root number as of now, or
+ * NUMBER_NONE. Never waits for ingest. A snapshot opened before may not know the number yet
+ * (snap->redirects.numbers). */
 uint32_t db_find_customer(struct db *db, struct str text);

@@ -28,6 +28,7 @@ enum {
 };
 
 #define LOG_MAGIC "KEELIDS"
+#define UNSAVED_MOST ((size_t)1 << 32)
 
 struct name {
     struct str id;
@@ -72,7 +73,8 @@ struct identity {
     struct pair *pairs;
     uint32_t pair_count, pair_capacity;
     uint64_t user_count, conflicts;
-    struct buf unsaved; /* records since the last save */
+    struct buf unsaved; /* records since the last seal */
+    struct buf sealed;  /* of the flush under way, for its thread */
     uint64_t saved_bytes;
     bool loading;
 };
@@ -125,7 +127,8 @@ struct identity *identity_new(struct redirects *redirects, const uint8_t *store_
     pthread_rwlock_init(&g->lock, NULL);
     g->redirects = redirects;
     arena_init(&g->strings, SIZE_MAX / 2);
-    buf_init(&g->unsaved, (size_t)1 << 32);
+    buf_init(&g->unsaved, UNSAVED_MOST);
+    buf_init(&g->sealed, UNSAVED_MOST);
     g->users.mask = g->anonymous_ids.mask = FIRST_SLOTS - 1;
     g->users.slots = k_zalloc(FIRST_SLOTS * sizeof(struct slot));
     g->anonymous_ids.slots = k_zalloc(FIRST_SLOTS * sizeof(struct slot));
@@ -141,6 +144,7 @@ void identity_free(struct identity *g) {
     k_free(g->anonymous);
     k_free(g->pairs);
     buf_release(&g->unsaved);
+    buf_release(&g->sealed);
     arena_release(&g->strings);
     pthread_rwlock_destroy(&g->lock);
     k_free(g);
@@ -380,10 +384,19 @@ void identity_owned(struct identity *g, struct str user_id, void (*each)(void *,
     pthread_rwlock_unlock(&g->lock);
 }
 
-uint64_t identity_count(const struct identity *g, enum id_kind kind) {
-    return kind == ID_USER ? g->user_count : g->anonymous_count;
+uint64_t identity_count(struct identity *g, enum id_kind kind) {
+    pthread_rwlock_rdlock(&g->lock);
+    uint64_t count = kind == ID_USER ? g->user_count : g->anonymous_count;
+    pthread_rwlock_unlock(&g->lock);
+    return count;
 }
-uint64_t identity_conflicts(const struct identity *g) { return g->conflicts; }
+
+uint64_t identity_conflicts(struct identity *g) {
+    pthread_rwlock_rdlock(&g->lock);
+    uint64_t count = g->conflicts;
+    pthread_rwlock_unlock(&g->lock);
+    return count;
+}
 
 /* ---- persistence ---- */
 
@@ -480,9 +493,16 @@ static int sync_folder(const char *path, struct keel_error *err) {
     return file_sync_dir(dir, err);
 }
 
+void identity_seal(struct identity *g) {
+    K_ASSERT_OP(g->sealed.n, ==, 0);
+    struct buf empty = g->sealed;
+    g->sealed = g->unsaved;
+    g->unsaved = empty;
+}
+
 int identity_save(struct identity *g, const char *path, uint64_t *out_bytes,
                   struct keel_error *err) {
-    if (g->unsaved.failed) FAIL(err, NO_MEMORY, "no memory for the identity log");
+    if (g->sealed.failed) FAIL(err, NO_MEMORY, "no memory for the identity log");
     int fd, code = 0;
     TRY(file_open(path, FILE_WRITE | FILE_CREATE, &fd, err));
     uint64_t at = g->saved_bytes;
@@ -495,15 +515,15 @@ int identity_save(struct identity *g, const char *path, uint64_t *out_bytes,
     }
     /* What lies behind the noted end is of a flush that was never committed. */
     if (code == 0) code = file_truncate(fd, at, path, err);
-    if (code == 0) code = file_pwrite_all(fd, g->unsaved.p, g->unsaved.n, at, path, err);
+    if (code == 0) code = file_pwrite_all(fd, g->sealed.p, g->sealed.n, at, path, err);
     if (code == 0) code = file_sync(fd, path, err);
     file_close(fd);
     if (code == 0 && fresh) code = sync_folder(path, err); /* its name, too */
-    if (code == 0) *out_bytes = at + g->unsaved.n;
+    if (code == 0) *out_bytes = at + g->sealed.n;
     return code;
 }
 
 void identity_saved(struct identity *g, uint64_t bytes) {
     g->saved_bytes = bytes;
-    buf_clear(&g->unsaved);
+    buf_clear(&g->sealed);
 }

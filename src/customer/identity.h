@@ -53,13 +53,15 @@ void identity_edges(struct identity *g, enum id_kind kind, struct str id,
 /* All anonymous ids owned by a user: callback per id. */
 void identity_owned(struct identity *g, struct str user_id,
                     void (*each)(void *ctx, struct str anonymous_id), void *ctx);
-uint64_t identity_count(const struct identity *g, enum id_kind kind);
-uint64_t identity_conflicts(const struct identity *g);
+uint64_t identity_count(struct identity *g, enum id_kind kind);
+uint64_t identity_conflicts(struct identity *g);
 
-/* Persistence: load up to `bytes`; append what is new and sync, giving the file's new length; and,
- * once the manifest has noted that length, forget that it was new. */
+/* Persistence: load up to `bytes`. A flush: the ingesting thread seals what is new; then, by any
+ * thread, identity_save appends that and syncs, giving the file's new length, again if need be; and
+ * once the manifest has noted that length, identity_saved forgets that it was new. */
 int identity_load(struct identity *g, const char *path, uint64_t bytes,
                   struct keel_error *err) K_CHECKED;
+void identity_seal(struct identity *g);
 int identity_save(struct identity *g, const char *path, uint64_t *out_bytes,
                   struct keel_error *err) K_CHECKED;
 void identity_saved(struct identity *g, uint64_t bytes);

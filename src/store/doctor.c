@@ -87,24 +87,38 @@ static void journal_finding(void *ctx, const struct journal_finding *f) {
         good(d, text);
 }
 
-static void check_database(struct doctor *d, sqlite3 *db) {
-    sqlite3_stmt *st;
-    if (sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &st, NULL) != SQLITE_OK) {
-        char message[1024];
-        snprintf(message, sizeof message, "%s/keel.db: %s", d->dir, sqlite3_errmsg(db));
-        fault(d, message);
-        return;
-    }
-    while (sqlite3_step(st) == SQLITE_ROW) {
-        const char *text = (const char *)sqlite3_column_text(st, 0);
-        char message[1024];
-        snprintf(message, sizeof message, "%s/keel.db: %s", d->dir, text);
-        if (strcmp(text, "ok") == 0)
+static void check_database(struct doctor *d, struct sql *db) {
+    struct sql_rows rows;
+    struct keel_error err;
+    char message[KEEL_ERROR_MAX + 64];
+    int code = sql_ask(db, &rows, &err, "PRAGMA integrity_check", "");
+    while (code >= 0 && (code = sql_next(&rows, &err)) == 1) {
+        struct str text = sql_str(&rows, 0);
+        snprintf(message, sizeof message, "%s/keel.db: %.*s", d->dir, (int)text.n, text.p);
+        if (str_eq(text, STR("ok")))
             good(d, message);
         else
             fault(d, message);
     }
-    sqlite3_finalize(st);
+    sql_done(&rows);
+    if (code < 0) fault(d, err.message);
+}
+
+/* What the last process could not do in the background (change.c). */
+static int check_trouble(struct doctor *d, struct manifest *m, struct keel_error *err) {
+    struct arena a;
+    struct str text = {0};
+    char message[KEEL_ERROR_MAX + 128];
+    arena_init(&a, 1 << 20);
+    int code = manifest_get(m, "trouble", &a, &text, err);
+    if (code == 0 && text.n) {
+        snprintf(message, sizeof message,
+                 "%s: the last %.*s; it is done again when keel next writes there", d->dir,
+                 (int)text.n, text.p);
+        fault(d, message);
+    }
+    arena_release(&a);
+    return code == -KEEL_E_NOT_FOUND ? 0 : code;
 }
 
 static int check_all(struct doctor *d, struct keel_error *err) {
@@ -112,7 +126,8 @@ static int check_all(struct doctor *d, struct keel_error *err) {
     TRY(manifest_open(&m, d->dir, false, true, err));
     memcpy(d->store_id, m.store_id, sizeof d->store_id);
     check_database(d, m.db);
-    int code = manifest_load_schema(&m, d->schema, err);
+    int code = check_trouble(d, &m, err);
+    if (code == 0) code = manifest_load_schema(&m, d->schema, err);
     if (code == -KEEL_E_CORRUPT && err) { /* the parts have the names that they need */
         fault(d, err->message);
         code = 0;

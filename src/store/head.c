@@ -346,17 +346,25 @@ uint32_t head_items(struct head *h, uint32_t item_stream, uint32_t parent, uint3
 
 static uint64_t key_hash(struct event_key key) { return hash_mix(key.lo ^ key.hi); }
 
-/* The slot of a key, or the empty one where it would go. What the number of a key leaves of a slot
- * are bits of its hash: most other keys in the way are told by them, without a look at the key. */
-static uint32_t *key_slot(const struct head *h, struct event_key key) {
+/* The slot of a key whose row lies in [from_ms, to_ms), or the empty one where it would go. What
+ * the number of a key leaves of a slot are bits of its hash: most other keys in the way are told by
+ * them, without a look at the key. */
+static uint32_t *key_slot(const struct head *h, struct event_key key, int64_t from_ms,
+                          int64_t to_ms) {
     uint64_t hash = key_hash(key);
     uint32_t tag = (uint32_t)(hash >> 32) & ~h->key_index;
     for (uint64_t i = hash & h->key_mask;; i = (i + 1) & h->key_mask) {
         uint32_t slot = h->key_slots[i], at = slot & h->key_index;
         if (!at) return &h->key_slots[i];
         if ((slot & ~h->key_index) != tag) continue;
-        if (h->keys[at - 1].lo == key.lo && h->keys[at - 1].hi == key.hi) return &h->key_slots[i];
+        if (h->keys[at - 1].lo == key.lo && h->keys[at - 1].hi == key.hi &&
+            h->time[at - 1] >= from_ms && h->time[at - 1] < to_ms)
+            return &h->key_slots[i];
     }
+}
+
+static uint32_t *free_slot(const struct head *h, struct event_key key) {
+    return key_slot(h, key, 0, 0);
 }
 
 static uint32_t slot_value(const struct head *h, uint32_t k) {
@@ -367,7 +375,9 @@ void head_prefetch_key(const struct head *h, struct event_key key) {
     __builtin_prefetch(&h->key_slots[key_hash(key) & h->key_mask]);
 }
 
-bool head_has_key(const struct head *h, struct event_key key) { return *key_slot(h, key) != 0; }
+bool head_has_key(const struct head *h, struct event_key key, int64_t from_ms, int64_t to_ms) {
+    return *key_slot(h, key, from_ms, to_ms) != 0;
+}
 
 /* A head is filled beyond a quarter of its room only by recovery: the table begins small, as each
  * look-up in it is a miss of the cache and of the address cache. */
@@ -376,15 +386,13 @@ static void grow_keys(struct head *h) {
     k_free(h->key_slots);
     h->key_slots = k_zalloc(size * sizeof *h->key_slots);
     h->key_mask = size - 1;
-    for (uint32_t k = 0; k < h->key_count; k++) *key_slot(h, h->keys[k]) = slot_value(h, k);
+    for (uint32_t k = 0; k < h->key_count; k++) *free_slot(h, h->keys[k]) = slot_value(h, k);
 }
 
-bool head_add_key(struct head *h, struct event_key key) {
+void head_add_key(struct head *h, struct event_key key) {
     if ((uint64_t)h->key_count * 2 > h->key_mask) grow_keys(h);
-    uint32_t *slot = key_slot(h, key);
-    if (*slot) return false;
     K_ASSERT_OP(h->key_count, <, h->capacity);
     h->keys[h->key_count] = key;
+    uint32_t *slot = free_slot(h, key);
     *slot = slot_value(h, h->key_count++);
-    return true;
 }

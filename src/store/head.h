@@ -63,15 +63,17 @@ void head_set(struct head *h, const struct head_value *values, uint32_t count, u
 uint32_t head_items(struct head *h, uint32_t item_stream, uint32_t parent_ordinal, uint32_t count);
 void head_publish(struct head *h);
 
-/* Message keys: false if the key was there already. A key that was added must be followed by its
- * row, so that keys and rows share an index. */
-bool head_add_key(struct head *h, struct event_key key);
+/* Message keys. A key that was added must be followed by its row, so that keys and rows share an
+ * index; the same key may be added again for a row of another time. */
+void head_add_key(struct head *h, struct event_key key);
 void head_prefetch_key(const struct head *h, struct event_key key); /* it will be asked for soon */
-bool head_has_key(const struct head *h, struct event_key key);
+/* Is there a row with this key and from_ms <= time < to_ms? */
+bool head_has_key(const struct head *h, struct event_key key, int64_t from_ms, int64_t to_ms);
 
 struct head_view;
-/* The rows published now, placed under their roots as of `redirects`. Never fails; zero rows give
- * zero sources. The head must outlive the view. */
-struct head_view *head_view_new(struct head *h, const struct redirect_view *redirects);
+/* The first `rows` rows, which are published, placed under their roots as of `redirects`. Never
+ * fails; zero rows give zero sources. The head must outlive the view. */
+struct head_view *head_view_new(struct head *h, uint32_t rows,
+                                const struct redirect_view *redirects);
 void head_view_free(struct head_view *v);
 uint32_t head_view_sources(const struct head_view *v, struct source ***out); /* borrowed */

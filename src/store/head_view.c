@@ -347,7 +347,7 @@ static void build_blocks(struct head_source *v) {
 
 static struct source *build_source(const struct head_view *view, const struct head *h,
                                    const struct redirect_view *redirects, int32_t bucket,
-                                   const uint32_t *rows, uint32_t n) {
+                                   const uint32_t *rows, uint32_t n, uint32_t arrived) {
     struct head_source *v = k_zalloc(sizeof *v);
     v->head = h;
     v->view = view;
@@ -356,7 +356,7 @@ static struct source *build_source(const struct head_view *view, const struct he
                               .blocks = (n + CHUNK_ROWS - 1) / CHUNK_ROWS,
                               .bucket = bucket,
                               .first_arrival = h->first_arrival,
-                              .last_arrival = h->first_arrival + head_rows(h),
+                              .last_arrival = h->first_arrival + arrived,
                               .identity_version = redirects->version};
     v->row = k_alloc_array(n, sizeof *v->row);
     v->customer = k_alloc_array(n, sizeof *v->customer);
@@ -386,9 +386,8 @@ static void deal_buckets(const struct head *h, uint32_t n, uint32_t *order, uint
         int64_t time = h->time[i];
         if (time < from || time >= to) {
             last = bucket_of(time);
-            from = (int64_t)day_from_civil(1970 + last / 12, last % 12 + 1, 1) * MS_PER_DAY;
-            to = (int64_t)day_from_civil(1970 + (last + 1) / 12, (last + 1) % 12 + 1, 1) *
-                 MS_PER_DAY;
+            from = bucket_start(last);
+            to = bucket_start(last + 1);
         }
         K_ASSERT(last >= FIRST_BUCKET && last < BUCKETS);
         bucket[i] = (uint16_t)last;
@@ -404,9 +403,11 @@ static void deal_buckets(const struct head *h, uint32_t n, uint32_t *order, uint
     k_free(bucket);
 }
 
-struct head_view *head_view_new(struct head *h, const struct redirect_view *redirects) {
+struct head_view *head_view_new(struct head *h, uint32_t rows,
+                                const struct redirect_view *redirects) {
     struct head_view *view = k_zalloc(sizeof *view);
-    uint32_t n = head_rows(h);
+    uint32_t n = rows;
+    K_ASSERT_OP(n, <=, head_rows(h));
     pthread_mutex_lock(&h->tables);
     view->column_capacity = h->column_capacity;
     view->columns = k_alloc_array(h->column_capacity, sizeof *view->columns);
@@ -428,7 +429,7 @@ struct head_view *head_view_new(struct head *h, const struct redirect_view *redi
         uint32_t start = b ? ends[b - 1] : 0;
         if (ends[b] > start)
             view->sources[view->count++] =
-                build_source(view, h, redirects, b, order + start, ends[b] - start);
+                build_source(view, h, redirects, b, order + start, ends[b] - start, n);
     }
     k_free(order);
     k_free(ends);

@@ -68,10 +68,11 @@ typedef int (*journal_replay)(void *ctx, const struct journal_record *record,
 
 struct journal;
 
-/* Opens DIR/journal and replays every record from `from_position` on, in order. Everything replayed
- * is durable before the first append. A torn tail, which only a crash can leave, is cut. The error
- * names file and offset when
- *   - a record is damaged that was durable (KEEL_E_CORRUPT): what follows is not replayed;
+/* Opens DIR/journal and replays every record from `from_position` on, in order. All of it has been
+ * verified and made durable before the first is replayed, and *out_journal is set by then: the
+ * caller may sync and trim meanwhile, not append. A torn tail, which only a crash can leave, is
+ * cut. The error names file and offset, nothing is replayed and *out_journal is NULL when
+ *   - a record is damaged that was durable (KEEL_E_CORRUPT);
  *   - files are missing, short, of another store, or of a newer format;
  *   - from_position is not the end of a record, or lies behind the end of the journal.
  * options NULL: all zero. replay NULL: records are only verified. */

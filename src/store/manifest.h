@@ -7,14 +7,14 @@
  *                          settings of the company (time_zone, currency)
  *   part(id, bucket, rows, bytes, ...)   the parts in force
  *   stream, col            the schema, append-only (col.text may turn 1)
- * Other rooms keep tables of their own in the same file.
+ * Other rooms keep tables of their own in the same file (sql_migrate).
  *
- * Layers: base, schema. Threads: one connection, used under the store's lock.
+ * Layers: base (sql.h), schema. Threads: the connection may be used by many, each in transactions
+ * of its own (sql.h); the other members of struct manifest are guarded by the store.
  */
 #pragma once
 
-#include <sqlite3.h>
-
+#include "base/sql.h"
 #include "store/schema.h"
 
 struct manifest_part {
@@ -24,16 +24,20 @@ struct manifest_part {
 };
 
 struct manifest {
-    sqlite3 *db;
+    struct sql *db;
     uint8_t store_id[16];
     uint64_t journal_position, next_part, arrivals;
     uint32_t saved_streams, saved_columns; /* how much of the schema is written */
+    bool making;                           /* the transaction that makes it is open */
 };
 
-/* Opens DIR/keel.db; creates it if `make` (KEEL_E_EXISTS if it is there, NOT_FOUND if it is
- * absent otherwise). Loads the state. */
+/* Opens DIR/keel.db and loads the state. With `make` it is made, in a transaction that is left open
+ * for what belongs to a new directory: manifest_made ends it, and without that nothing of it is
+ * there. KEEL_E_EXISTS if there is one already; what an interrupted making left does not count.
+ * Otherwise KEEL_E_NOT_FOUND if it is absent or was never finished. */
 int manifest_open(struct manifest *m, const char *dir, bool make, bool read_only,
                   struct keel_error *err) K_CHECKED;
+int manifest_made(struct manifest *m, struct keel_error *err) K_CHECKED;
 void manifest_close(struct manifest *m);
 int manifest_load_schema(struct manifest *m, struct schema *schema,
                          struct keel_error *err) K_CHECKED;
@@ -41,7 +45,7 @@ int manifest_load_schema(struct manifest *m, struct schema *schema,
 int manifest_parts(struct manifest *m, int (*each)(void *ctx, const struct manifest_part *part),
                    void *ctx, struct keel_error *err) K_CHECKED;
 
-int manifest_begin(struct manifest *m, struct keel_error *err) K_CHECKED;
+/* Inside a transaction (sql_begin) of the caller; when it is rolled back: manifest_forget. */
 int manifest_add_part(struct manifest *m, const struct manifest_part *part,
                       struct keel_error *err) K_CHECKED;
 int manifest_remove_part(struct manifest *m, uint64_t id, struct keel_error *err) K_CHECKED;
@@ -49,14 +53,10 @@ int manifest_save_schema(struct manifest *m, const struct schema *schema,
                          struct keel_error *err) K_CHECKED;
 int manifest_save_state(struct manifest *m,
                         struct keel_error *err) K_CHECKED; /* positions, counters */
-int manifest_commit(struct manifest *m, struct keel_error *err) K_CHECKED;
-void manifest_rollback(struct manifest *m);
+void manifest_forget(struct manifest *m); /* the schema is written again by the next change */
 
 /* Named values. */
 int manifest_set(struct manifest *m, const char *name, struct str value,
                  struct keel_error *err) K_CHECKED;
 int manifest_get(struct manifest *m, const char *name, struct arena *a, struct str *out,
                  struct keel_error *err) K_CHECKED; /* NOT_FOUND if absent */
-
-/* The text of the last SQLite error as ours. */
-int manifest_fail(sqlite3 *db, const char *doing, struct keel_error *err);

@@ -5,7 +5,8 @@
  * the number they came with, so a merge writes one redirect and can be undone.
  *
  * Versions: each change makes the version grow and is logged, so that a part written at version v
- * knows which of its rows have moved since. Snapshots share pages copy-on-write.
+ * knows which of its rows have moved since. A view shares the table of pages: taking one costs
+ * nothing, the first change behind it copies the table (8 bytes a page) and each page it touches.
  *
  * Layers: base. Threads: one writer (the ingesting thread, under the store's lock); a
  * `struct redirect_view` is immutable and may be read anywhere until released.
@@ -26,10 +27,10 @@ struct redirect_move {
 struct redirect_view {
     uint32_t numbers; /* numbers 0..numbers-1 are in use */
     uint32_t version;
-    uint32_t page_count;
-    struct redirect_page **pages;
+    struct redirect_page *const *pages;
     const struct redirect_move *moves; /* the log, oldest first; stable     */
     uint32_t move_count;
+    struct redirect_table *table; /* kept alive: pages, moves */
     struct redirect_move_log *log;
 };
 

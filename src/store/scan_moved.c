@@ -189,7 +189,7 @@ void moves_free(struct moves *m) {
 }
 
 int snapshot_moves(const struct snapshot *snap, const struct moves **out, struct keel_error *err) {
-    struct held_moves *held = snap->holds->moves;
+    struct held_moves *held = snap->version->moves;
     pthread_mutex_lock(&held->lock);
     int code = held->found ? 0 : find_moves(snap, held->set, &held->found, err);
     *out = held->found;

@@ -28,3 +28,8 @@ int32_t bucket_of(int64_t time_ms) {
     civil_from_day((int32_t)days, &year, &month, &day);
     return (year - 1970) * 12 + month - 1;
 }
+
+int64_t bucket_start(int32_t bucket) {
+    int32_t year = bucket / 12 - (bucket % 12 < 0), month = bucket - year * 12;
+    return (int64_t)day_from_civil(1970 + year, month + 1, 1) * MS_PER_DAY;
+}

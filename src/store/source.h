@@ -85,3 +85,4 @@ uint32_t source_find_block(const struct source *s, uint32_t customer);
 
 /* Bucket of a moment: months since 1970-01 in UTC. */
 int32_t bucket_of(int64_t time_ms);
+int64_t bucket_start(int32_t bucket); /* its first moment */

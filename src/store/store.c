@@ -1,14 +1,12 @@
-/* Implementation of store.h: opening, ingest, snapshots. Flush and compaction are in compact.c. */
+/* Implementation of store.h: opening, settings, ingest. What snapshots see is in version.c; flush.c
+ * and compact.c make parts. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/os.h"
+#include "base/thread.h"
 #include "base/time.h"
 #include "store/store_int.h"
 
-/* Recovery fills a head beyond its flushing point, because a flush needs the open journal; so does
- * a read-only store, which never flushes. */
-enum { HEAD_SLACK = 4 };
 
 /* ---- lexicons ---- */
 
@@ -40,103 +38,6 @@ struct part_env store_part_env(struct store *s) {
 
 void store_part_path(const struct store *s, uint64_t id, char *out, size_t size) {
     snprintf(out, size, "%s/parts/%012llu.part", s->dir, (unsigned long long)id);
-}
-
-/* ---- references ---- */
-
-struct held_part *held_part_new(uint64_t id, struct part *part) {
-    struct held_part *h = k_zalloc(sizeof *h);
-    h->refs = 1;
-    h->id = id;
-    h->part = part;
-    return h;
-}
-
-static void held_part_unref(struct held_part *h) {
-    if (atomic_fetch_sub(&h->refs, 1) != 1) return;
-    if (h->doomed) (void)!file_remove(part_path(h->part), NULL);
-    part_close(h->part);
-    k_free(h);
-}
-
-struct part_set *part_set_ref(struct part_set *set) {
-    atomic_fetch_add(&set->refs, 1);
-    return set;
-}
-
-void part_set_unref(struct store *s, struct part_set *set) {
-    (void)s;
-    if (!set || atomic_fetch_sub(&set->refs, 1) != 1) return;
-    for (uint32_t i = 0; i < set->count; i++) held_part_unref(set->parts[i]);
-    k_free(set->key_spans);
-    k_free(set);
-}
-
-static int by_bucket(const void *a, const void *b) {
-    const struct source *x = part_source((*(struct held_part *const *)a)->part);
-    const struct source *y = part_source((*(struct held_part *const *)b)->part);
-    if (x->bucket != y->bucket) return x->bucket < y->bucket ? -1 : 1;
-    if (x->first_arrival != y->first_arrival) return x->first_arrival < y->first_arrival ? -1 : 1;
-    return (x->block_first[0] > y->block_first[0]) - (x->block_first[0] < y->block_first[0]);
-}
-
-static bool is_in(uint64_t id, const uint64_t *ids, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++)
-        if (ids[i] == id) return true;
-    return false;
-}
-
-static void find_key_spans(struct part_set *set) {
-    set->key_spans = k_alloc_array(set->count, sizeof *set->key_spans);
-    for (uint32_t i = 0, end; i < set->count; i = end) {
-        const struct source *first = part_source(set->parts[i]->part);
-        struct key_span span = {INT64_MAX, INT64_MIN};
-        for (end = i; end < set->count; end++) {
-            const struct source *s = part_source(set->parts[end]->part);
-            if (s->bucket != first->bucket || s->first_arrival != first->first_arrival) break;
-            if (s->min_time < span.min_time) span.min_time = s->min_time;
-            if (s->max_time > span.max_time) span.max_time = s->max_time;
-        }
-        for (uint32_t k = i; k < end; k++) set->key_spans[k] = span;
-    }
-}
-
-struct part_set *part_set_change(const struct part_set *from, const uint64_t *without,
-                                 uint32_t without_count, struct held_part *const *add,
-                                 uint32_t add_count) {
-    uint32_t most = (from ? from->count : 0) + add_count;
-    struct part_set *set = k_zalloc(sizeof *set + most * sizeof set->parts[0]);
-    set->refs = 1;
-    for (uint32_t i = 0; from && i < from->count; i++) {
-        if (is_in(from->parts[i]->id, without, without_count)) continue;
-        atomic_fetch_add(&from->parts[i]->refs, 1);
-        set->parts[set->count++] = from->parts[i];
-    }
-    for (uint32_t i = 0; i < add_count; i++) set->parts[set->count++] = add[i];
-    if (set->count) qsort(set->parts, set->count, sizeof set->parts[0], by_bucket);
-    find_key_spans(set);
-    return set;
-}
-
-struct held_head *held_head_new(struct store *s) {
-    struct held_head *h = k_zalloc(sizeof *h);
-    h->refs = 1;
-    h->head =
-        head_new(s->schema, lexicon_of, s, s->options.head_rows * HEAD_SLACK, s->manifest.arrivals);
-    return h;
-}
-
-void held_head_unref(struct held_head *h) {
-    if (!h || atomic_fetch_sub(&h->refs, 1) != 1) return;
-    head_free(h->head);
-    k_free(h);
-}
-
-void held_view_unref(struct held_view *v) {
-    if (!v || atomic_fetch_sub(&v->refs, 1) != 1) return;
-    head_view_free(v->view);
-    held_head_unref(v->head);
-    k_free(v);
 }
 
 /* ---- open and close ---- */
@@ -172,11 +73,23 @@ static int open_part(void *ctx, const struct manifest_part *entry) {
     return 0;
 }
 
+static void publish_first(struct store *s, struct part_set *set) {
+    struct redirect_view redirects;
+    redirects_view(s->redirects, &redirects);
+    s->head = held_head_new(s, s->manifest.arrivals, 0);
+    pthread_mutex_lock(&s->state);
+    (void)version_publish(s, set, &redirects);
+    pthread_mutex_unlock(&s->state);
+    redirect_view_release(&redirects);
+}
+
 static int open_parts(struct store *s, struct keel_error *err) {
     struct part_list list = {.store = s, .err = err};
     int code = manifest_parts(&s->manifest, open_part, &list, err);
-    s->set = part_set_change(NULL, NULL, 0, list.parts, list.count);
+    struct part_set *set = part_set_change(NULL, NULL, 0, list.parts, list.count);
     k_free(list.parts);
+    publish_first(s, set);
+    part_set_unref(set);
     return code;
 }
 
@@ -188,8 +101,9 @@ static int sweep_file(void *ctx, const char *name) {
     struct str text = str_from(name), suffix = STR(".part");
     if (!str_ends(text, suffix) || !str_to_u64((struct str){text.p, text.n - suffix.n}, &id))
         return 0;
-    for (uint32_t i = 0; i < s->set->count; i++)
-        if (s->set->parts[i]->id == id) return 0;
+    const struct part_set *set = s->version->set;
+    for (uint32_t i = 0; i < set->count; i++)
+        if (set->parts[i]->id == id) return 0;
     store_part_path(s, id, path, sizeof path);
     return file_remove(path, NULL);
 }
@@ -210,6 +124,7 @@ static int replay(void *ctx, const struct journal_record *record, struct keel_er
         FAIL(err, UNSUPPORTED, "journal record of kind %u at position %llu; use a newer keel",
              record->kind, (unsigned long long)record->position);
     if (s->client.replay) TRY(s->client.replay(s->client.ctx, s, record->payload, err));
+    head_publish(s->head->head);
     s->applied_position = record->end;
     return 0;
 }
@@ -242,44 +157,90 @@ static int make_folders(const char *dir, struct keel_error *err) {
     return file_make_dir(path, err);
 }
 
+/* Rows, redirects as they are now: snapshots see them. The ingesting thread. */
+static void publish_rows(struct store *s) {
+    struct redirect_view redirects;
+    redirects_view(s->redirects, &redirects);
+    head_publish(s->head->head);
+    pthread_mutex_lock(&s->state);
+    s->visible_rows = head_rows(s->head->head);
+    struct store_version *old = version_publish(s, NULL, &redirects);
+    pthread_mutex_unlock(&s->state);
+    redirect_view_release(&redirects);
+    version_unref(old);
+}
+
 /* Behind the replay, when all redirects are known. */
 static int bind_parts(struct store *s, struct keel_error *err) {
-    struct redirect_view redirects;
+    const struct store_version *v = s->version;
     int code = 0;
-    redirects_view(s->redirects, &redirects);
-    for (uint32_t i = 0; i < s->set->count && code == 0; i++)
-        code = part_bind(s->set->parts[i]->part, &redirects, err);
-    redirect_view_release(&redirects);
+    for (uint32_t i = 0; i < v->set->count && code == 0; i++)
+        code = part_bind(v->set->parts[i]->part, &v->redirects, err);
     return code;
 }
 
+/* Nothing was ever acknowledged here: what a making that died has left would be in the way. */
+static int remove_journal_file(void *ctx, const char *name) {
+    struct store *s = ctx;
+    char path[4096];
+    snprintf(path, sizeof path, "%s/journal/%s", s->dir, name);
+    return file_remove(path, NULL);
+}
+
+static int clear_journal(struct store *s, struct keel_error *err) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/journal", s->dir);
+    return file_exists(path) ? file_list_dir(path, remove_journal_file, s, err) : 0;
+}
+
+static int open_manifest(struct store *s, struct keel_error *err) {
+    TRY(manifest_open(&s->manifest, s->dir, s->options.create, s->options.read_only, err));
+    if (s->options.create) {
+        TRY(clear_journal(s, err));
+        if (s->client.make) TRY(s->client.make(s->client.ctx, s, err));
+    }
+    TRY(manifest_load_schema(&s->manifest, s->schema, err));
+    struct arena a;
+    struct str trouble = {0};
+    arena_init(&a, 1 << 20);
+    int code = manifest_get(&s->manifest, "trouble", &a, &trouble, err);
+    s->trouble_noted = code == 0 && trouble.n;
+    arena_release(&a);
+    return code == -KEEL_E_NOT_FOUND ? 0 : code;
+}
+
+static int recover(struct store *s, struct keel_error *err) {
+    if (s->client.load) TRY(s->client.load(s->client.ctx, s, err));
+    redirects_view(s->redirects, &s->flushed);
+    s->applied_position = s->manifest.journal_position;
+    s->options.journal.create = s->options.create;
+    s->options.journal.read_only = s->options.read_only;
+    store_refresh_seen(s);
+    TRY(journal_open(s->dir, s->manifest.store_id, s->manifest.journal_position,
+                     &s->options.journal, replay, s, &s->journal, err));
+    version_unref(s->seen);
+    s->seen = NULL;
+    publish_rows(s);
+    return bind_parts(s, err);
+}
+
+/* A new directory exists from the moment its manifest is committed, with all that belongs to it. */
 static int open_all(struct store *s, struct keel_error *err) {
     if (s->options.create) TRY(make_folders(s->dir, err));
     if (!s->options.create && !file_exists(s->dir))
         FAIL(err, NOT_FOUND, "no folder %s; make a data directory with 'keel init %s'", s->dir,
              s->dir);
     if (file_exists(s->dir) && !s->options.read_only) TRY(take_lock(s, err));
-    TRY(manifest_open(&s->manifest, s->dir, s->options.create, s->options.read_only, err));
+    TRY(open_manifest(s, err));
     if (s->options.read_only) TRY(take_lock(s, err));
-    TRY(manifest_load_schema(&s->manifest, s->schema, err));
     TRY(open_parts(s, err));
     if (!s->options.read_only) TRY(sweep_parts(s, err));
-    store_refresh_seen(s);
-    if (s->client.load) TRY(s->client.load(s->client.ctx, s, s->manifest.db, err));
-    redirects_view(s->redirects, &s->flushed);
-    s->head = held_head_new(s);
-    s->applied_position = s->manifest.journal_position;
-    s->options.journal.create = s->options.create;
-    s->options.journal.read_only = s->options.read_only;
-    s->recovering = true;
-    TRY(journal_open(s->dir, s->manifest.store_id, s->manifest.journal_position,
-                     &s->options.journal, replay, s, &s->journal, err));
-    s->recovering = false;
-    head_publish(s->head->head);
-    part_set_unref(s, s->seen_in);
-    s->seen_in = NULL;
-    TRY(bind_parts(s, err));
-    if (s->options.background && !s->options.read_only) compactor_start(s);
+    TRY(recover(s, err));
+    if (s->options.create) TRY(manifest_made(&s->manifest, err));
+    if (s->options.background && !s->options.read_only) {
+        flusher_start(s);
+        compactor_start(s);
+    }
     return 0;
 }
 
@@ -294,14 +255,11 @@ int store_open(const char *dir, const struct store_options *options,
     if (!s->options.part_rows) s->options.part_rows = STORE_PART_ROWS;
     pthread_mutex_init(&s->ingest, NULL);
     pthread_mutex_init(&s->compacting, NULL);
-    pthread_mutexattr_t recursive; /* a flush notes settings of its own inside its transaction */
-    pthread_mutexattr_init(&recursive);
-    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutex_init(&s->changing, &recursive);
-    pthread_mutexattr_destroy(&recursive);
-    pthread_cond_init(&s->woken, NULL);
+    pthread_mutex_init(&s->flushing, NULL);
+    pthread_mutex_init(&s->changing, NULL);
     pthread_mutex_init(&s->state, NULL);
     pthread_mutex_init(&s->lexicons_lock, NULL);
+    cond_init_timed(&s->work);
     s->schema = schema_new();
     s->redirects = redirects_new();
     int code = open_all(s, err);
@@ -315,13 +273,14 @@ int store_open(const char *dir, const struct store_options *options,
 
 int store_close(struct store *s, struct keel_error *err) {
     if (!s) return 0;
+    flusher_stop(s);
     compactor_stop(s);
     int code = journal_close(s->journal, err);
-    held_view_unref(s->view);
-    held_moves_unref(s, s->moves);
+    version_unref(s->seen);
+    version_unref(s->version);
+    for (uint32_t i = 0; i < s->older_count; i++) held_head_unref(s->older[i]);
     held_head_unref(s->head);
-    part_set_unref(s, s->seen_in);
-    part_set_unref(s, s->set);
+    redirect_view_release(&s->sealed.redirects);
     redirect_view_release(&s->flushed);
     manifest_close(&s->manifest);
     for (uint32_t i = 0; i < s->lexicon_capacity; i++) lexicon_free(s->lexicons[i]);
@@ -331,10 +290,11 @@ int store_close(struct store *s, struct keel_error *err) {
     file_close(s->lock_fd);
     pthread_mutex_destroy(&s->ingest);
     pthread_mutex_destroy(&s->compacting);
+    pthread_mutex_destroy(&s->flushing);
     pthread_mutex_destroy(&s->changing);
-    pthread_cond_destroy(&s->woken);
     pthread_mutex_destroy(&s->state);
     pthread_mutex_destroy(&s->lexicons_lock);
+    pthread_cond_destroy(&s->work);
     k_free(s->dir);
     k_free(s);
     return code;
@@ -347,7 +307,9 @@ struct schema *store_schema(struct store *s) {
 struct redirects *store_redirects(struct store *s) {
     return s->redirects;
 }
-sqlite3 *store_db(struct store *s) { return s->manifest.db; }
+struct sql *store_db(struct store *s) {
+    return s->manifest.db;
+}
 const uint8_t *store_id(const struct store *s) { return s->manifest.store_id; }
 struct journal *store_get_journal(struct store *s) {
     return s->journal;
@@ -358,22 +320,17 @@ int store_setting(struct store *s, const char *name, struct arena *a, struct str
     return manifest_get(&s->manifest, name, a, out, err);
 }
 
-/* Not in the midst of a compaction's transaction, whose rollback would take it back. */
 int store_set_setting(struct store *s, const char *name, struct str value, struct keel_error *err) {
-    pthread_mutex_lock(&s->changing);
-    int code = manifest_set(&s->manifest, name, value, err);
-    pthread_mutex_unlock(&s->changing);
-    return code;
+    return manifest_set(&s->manifest, name, value, err);
 }
 
 /* ---- ingest ---- */
 
 void store_refresh_seen(struct store *s) {
-    pthread_mutex_lock(&s->state);
-    struct part_set *old = s->seen_in;
-    s->seen_in = old == s->set ? old : part_set_ref(s->set);
-    pthread_mutex_unlock(&s->state);
-    if (old != s->seen_in) part_set_unref(s, old);
+    struct store_version *old = s->seen;
+    s->seen = version_ref(s);
+    s->near.to_ms = s->near.from_ms = 0;
+    version_unref(old);
 }
 
 void store_ingest_begin(struct store *s) {
@@ -382,17 +339,17 @@ void store_ingest_begin(struct store *s) {
 }
 
 void store_ingest_end(struct store *s) {
-    if (store_usable(s, NULL) == 0) head_publish(s->head->head);
-    part_set_unref(s, s->seen_in); /* or it would keep files that nobody reads */
-    s->seen_in = NULL;
+    if (store_usable(s, NULL) == 0) publish_rows(s);
+    version_unref(s->seen); /* or it would keep files that nobody reads */
+    s->seen = NULL;
     pthread_mutex_unlock(&s->ingest);
 }
 
-/* By the ingesting thread or the compactor. */
+/* By any thread that changes the store. */
 void store_fail(struct store *s, const struct keel_error *why) {
     pthread_mutex_lock(&s->state);
     if (!s->failed) s->failure = *why;
-    atomic_store(&s->failed, true);
+    s->failed = true;
     pthread_mutex_unlock(&s->state);
 }
 
@@ -434,138 +391,99 @@ struct head *store_head(struct store *s) {
     return s->head->head;
 }
 
+/* The months that an event of this moment is compared with, and their parts. The same for most of
+ * the events that follow. */
+static const struct near *near_of(struct store *s, int64_t time_ms) {
+    const int64_t reach = (int64_t)STORE_DEDUP_DAYS * MS_PER_DAY;
+    struct near *n = &s->near;
+    if (time_ms >= n->from_ms && time_ms < n->to_ms) return n;
+    int32_t first = bucket_of(time_ms - reach), last = bucket_of(time_ms + reach);
+    int64_t from[] = {bucket_start(first) + reach, bucket_start(last) - reach};
+    int64_t to[] = {bucket_start(first + 1) + reach, bucket_start(last + 1) - reach};
+    *n = (struct near){.from_ms = from[0] > from[1] ? from[0] : from[1],
+                       .to_ms = to[0] < to[1] ? to[0] : to[1],
+                       .first_ms = bucket_start(first),
+                       .end_ms = bucket_start(last + 1)};
+    const struct part_set *set = s->seen->set;
+    while (n->first_part < set->count &&
+           part_source(set->parts[n->first_part]->part)->bucket < first)
+        n->first_part++;
+    n->end_part = n->first_part;
+    while (n->end_part < set->count && part_source(set->parts[n->end_part]->part)->bucket <= last)
+        n->end_part++;
+    return n;
+}
+
 int store_seen(struct store *s, struct event_key key, int64_t time_ms, struct keel_error *err) {
-    const int64_t near = (int64_t)STORE_DEDUP_DAYS * MS_PER_DAY;
-    if (head_has_key(s->head->head, key)) return 1;
-    const struct part_set *set = s->seen_in;
-    for (uint32_t i = 0; i < set->count; i++) {
-        const struct key_span *span = &set->key_spans[i];
-        if (span->max_time < time_ms - near || span->min_time > time_ms + near) continue;
-        int found = part_has_key(set->parts[i]->part, key, err);
+    const struct near *near = near_of(s, time_ms);
+    const struct store_version *v = s->seen; /* its last head is the one that takes rows */
+    for (uint32_t i = 0; i < v->view_count; i++)
+        if (head_has_key(v->views[i]->head->head, key, near->first_ms, near->end_ms)) return 1;
+    for (uint32_t i = near->first_part; i < near->end_part; i++) {
+        int found = part_has_key(v->set->parts[i]->part, key, err);
         if (found) return found;
     }
     head_add_key(s->head->head, key);
     return 0;
 }
 
+/* An empty head that is too small for one batch gives way to a larger one. */
+static void replace_head(struct store *s, uint32_t events) {
+    struct held_head *small = s->head;
+    struct held_head *large = held_head_new(s, head_first_arrival(small->head), events);
+    pthread_mutex_lock(&s->state);
+    s->head = large;
+    struct store_version *old = version_publish(s, NULL, NULL);
+    pthread_mutex_unlock(&s->state);
+    version_unref(old);
+    held_head_unref(small);
+    if (s->seen) store_refresh_seen(s);
+}
+
+/* A store that is only read keeps all of its heads. */
+static int add_head(struct store *s, uint32_t events, struct keel_error *err) {
+    struct head *full = s->head->head;
+    if (s->older_count == STORE_HEADS_MOST)
+        FAIL(err, LIMIT,
+             "the journal of %s fills more than %d heads of %u rows; open it for writing once",
+             s->dir, STORE_HEADS_MOST, s->options.head_rows);
+    struct held_head *fresh = held_head_new(s, head_first_arrival(full) + head_rows(full), events);
+    pthread_mutex_lock(&s->state);
+    s->older[s->older_count++] = s->head;
+    s->head = fresh;
+    struct store_version *old = version_publish(s, NULL, NULL);
+    pthread_mutex_unlock(&s->state);
+    version_unref(old);
+    store_refresh_seen(s);
+    return 0;
+}
+
+/* Background: a flush that has just failed is not tried by every batch. */
+static int wait_for_flush(struct store *s, struct keel_error *err) {
+    pthread_mutex_lock(&s->state);
+    const struct trouble *t = &s->flush_trouble;
+    bool pause = s->has_flusher && t->failures && t->retry_us > monotonic_us();
+    int code = pause ? t->err.code : 0;
+    if (pause && err) *err = t->err;
+    pthread_mutex_unlock(&s->state);
+    return pause ? code : store_flush_sealed(s, err);
+}
+
+static int turn_over(struct store *s, uint32_t events, struct keel_error *err) {
+    if (s->options.read_only) return add_head(s, events, err);
+    TRY(store_usable(s, err));
+    TRY(wait_for_flush(s, err));
+    store_seal(s, events);
+    return s->has_flusher ? 0 : store_flush(s, err);
+}
+
 int store_make_room(struct store *s, uint32_t events, struct keel_error *err) {
-    struct head *head = s->head->head;
+    const struct head *head = s->head->head;
     bool past = head_rows(head) && head_rows(head) + events > s->options.head_rows;
-    if (!s->recovering && !s->options.read_only && (past || !head_has_room(head, events)))
-        TRY(store_flush(s, err));
-    if (!head_has_room(s->head->head, events))
-        FAIL(err, LIMIT, "no room for a batch of %u events in a head of %u rows", events,
-             s->options.head_rows);
+    if (head_rows(head) && (past || !head_has_room(head, events))) TRY(turn_over(s, events, err));
+    if (!head_has_room(s->head->head, events)) {
+        K_ASSERT_OP(head_rows(s->head->head), ==, 0);
+        replace_head(s, events);
+    }
     return 0;
-}
-
-/* ---- snapshots ---- */
-
-static struct held_view *current_view(struct store *s, const struct redirect_view *redirects) {
-    uint32_t rows = head_rows(s->head->head);
-    if (!s->view || s->view->head != s->head || s->view->rows != rows ||
-        s->view->version != redirects->version) {
-        held_view_unref(s->view);
-        struct held_view *v = k_zalloc(sizeof *v);
-        atomic_fetch_add(&s->head->refs, 1);
-        v->refs = 1;
-        v->head = s->head;
-        v->rows = rows;
-        v->version = redirects->version;
-        v->view = head_view_new(s->head->head, redirects);
-        s->view = v;
-    }
-    atomic_fetch_add(&s->view->refs, 1);
-    return s->view;
-}
-
-static struct held_moves *current_moves(struct store *s, uint32_t version) {
-    if (!s->moves || s->moves->set != s->set || s->moves->version != version) {
-        held_moves_unref(s, s->moves);
-        struct held_moves *m = k_zalloc(sizeof *m);
-        m->refs = 1;
-        m->set = part_set_ref(s->set);
-        m->version = version;
-        pthread_mutex_init(&m->lock, NULL);
-        s->moves = m;
-    }
-    atomic_fetch_add(&s->moves->refs, 1);
-    return s->moves;
-}
-
-void held_moves_unref(struct store *s, struct held_moves *m) {
-    if (!m || atomic_fetch_sub(&m->refs, 1) != 1) return;
-    moves_free(m->found);
-    part_set_unref(s, m->set);
-    pthread_mutex_destroy(&m->lock);
-    k_free(m);
-}
-
-static int source_order(const void *a, const void *b) {
-    const struct source *x = *(struct source *const *)a, *y = *(struct source *const *)b;
-    if (x->bucket != y->bucket) return x->bucket < y->bucket ? -1 : 1;
-    if (x->first_arrival != y->first_arrival) return x->first_arrival < y->first_arrival ? -1 : 1;
-    return (x->block_first[0] > y->block_first[0]) - (x->block_first[0] < y->block_first[0]);
-}
-
-int snapshot_open(struct store *s, struct snapshot **out, struct keel_error *err) {
-    (void)err;
-    struct snapshot *snap = k_zalloc(sizeof *snap);
-    struct snapshot_holds *holds = k_zalloc(sizeof *holds);
-    snap->store = s;
-    snap->holds = holds;
-    /* The ingest lock makes rows, redirects and parts of one moment. */
-    pthread_mutex_lock(&s->ingest);
-    pthread_mutex_lock(&s->state);
-    redirects_view(s->redirects, &snap->redirects);
-    holds->set = part_set_ref(s->set);
-    holds->view = current_view(s, &snap->redirects);
-    holds->moves = current_moves(s, snap->redirects.version);
-    pthread_mutex_unlock(&s->state);
-    pthread_mutex_unlock(&s->ingest);
-    struct source **of_head;
-    uint32_t heads = head_view_sources(holds->view->view, &of_head);
-    snap->sources = k_alloc_array(heads + holds->set->count, sizeof *snap->sources);
-    for (uint32_t i = 0; i < holds->set->count; i++)
-        snap->sources[snap->source_count++] = part_source(holds->set->parts[i]->part);
-    for (uint32_t i = 0; i < heads; i++) snap->sources[snap->source_count++] = of_head[i];
-    qsort(snap->sources, snap->source_count, sizeof *snap->sources, source_order);
-    snap->min_time = INT64_MAX;
-    snap->max_time = INT64_MIN;
-    for (uint32_t i = 0; i < snap->source_count; i++) {
-        const struct source *source = snap->sources[i];
-        snap->rows += source->rows;
-        if (source->min_time < snap->min_time) snap->min_time = source->min_time;
-        if (source->max_time > snap->max_time) snap->max_time = source->max_time;
-    }
-    *out = snap;
-    return 0;
-}
-
-void snapshot_close(struct snapshot *snap) {
-    if (!snap) return;
-    held_view_unref(snap->holds->view);
-    held_moves_unref(snap->store, snap->holds->moves);
-    part_set_unref(snap->store, snap->holds->set);
-    redirect_view_release(&snap->redirects);
-    k_free(snap->holds);
-    k_free(snap->sources);
-    k_free(snap);
-}
-
-void store_stats(struct store *s, struct store_stats *out) {
-    *out = (struct store_stats){0};
-    pthread_mutex_lock(&s->state);
-    for (uint32_t i = 0; i < s->set->count; i++) {
-        const struct part *part = s->set->parts[i]->part;
-        out->part_rows += part_source((struct part *)(uintptr_t)part)->rows;
-        out->part_bytes += part_bytes(part);
-        out->key_bytes += part_key_bytes(part);
-    }
-    out->parts = s->set->count;
-    out->head_rows = head_rows(s->head->head);
-    pthread_mutex_unlock(&s->state);
-    out->rows = out->part_rows + out->head_rows;
-    out->journal_bytes = journal_position(s->journal) - journal_first(s->journal);
-    out->numbers = redirects_numbers(s->redirects);
 }

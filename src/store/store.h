@@ -9,16 +9,20 @@
  * Life of a row: journal -> head (memory) -> part of its bucket -> larger parts by compaction.
  *
  * Locks, in this order: `ingest` (one writer at a time) > `compacting` (one compaction at a time) >
- * `changing` (the manifest: ids and transactions) > `state` (the list of sources and heads; held
- * for moments). Snapshots hold references and no lock. A flush runs in the thread that asks for it;
- * a compaction too, or in the store's own thread, beside ingest and readers.
+ * `flushing` (one flush at a time) > `changing` (ids of parts, what the manifest says of them) >
+ * the connection to keel.db (base/sql.h) > `state` (what snapshots see; held for moments). A
+ * snapshot takes `state` alone and then holds references: it never waits for ingest, flush or
+ * compaction, and sees each batch, flush and merge whole or not at all. A flush and a compaction
+ * run in the thread that asks for them, or in threads of the store's own, beside ingest and
+ * readers.
  *
- * Limits: STORE_HEAD_ROWS rows in a head; a part at most STORE_PART_ROWS rows.
+ * Limits: STORE_HEAD_ROWS rows in a head (more if one batch has more), two heads; opened for
+ * reading only, as many heads as the journal fills, at most STORE_HEADS_MOST; a part at most
+ * STORE_PART_ROWS rows and one customer's.
  */
 #pragma once
 
-#include <sqlite3.h>
-
+#include "base/sql.h"
 #include "store/head.h"
 #include "store/journal.h"
 #include "store/redirect.h"
@@ -28,7 +32,8 @@ enum {
     STORE_HEAD_ROWS = 1 << 19,
     STORE_PART_ROWS = 1 << 22,
     STORE_CLOCK_MS = 1000, /* of ingest, at most, between two notes of the time in the journal */
-    STORE_DEDUP_DAYS = 7,  /* message ids are compared with events up to so far in time */
+    STORE_HEADS_MOST = 64,
+    STORE_DEDUP_DAYS = 7, /* see store_seen */
 };
 
 /* Kinds of journal records; written to disk, never renumber. */
@@ -45,20 +50,24 @@ struct store_options {
     bool create;        /* make the folder if it is absent or empty */
     uint32_t head_rows; /* 0: STORE_HEAD_ROWS */
     uint32_t part_rows; /* 0: STORE_PART_ROWS */
-    bool background;    /* a thread of the store compacts after each flush */
+    bool background;    /* threads of the store flush full heads, and compact after each flush */
     struct journal_options journal;
 };
 
-/* What the identity room adds to the store's own recovery and flush. */
+/* What the identity room adds to the store's own making, recovery and flush. */
 struct store_client {
     void *ctx;
+    /* A new directory: what must be there with the manifest, in its transaction. */
+    int (*make)(void *ctx, struct store *store, struct keel_error *err);
     /* The manifest is open, the journal not yet replayed. */
-    int (*load)(void *ctx, struct store *store, sqlite3 *db, struct keel_error *err);
+    int (*load)(void *ctx, struct store *store, struct keel_error *err);
     /* One journal record (a batch of events) during recovery. */
     int (*replay)(void *ctx, struct store *store, struct str batch, struct keel_error *err);
-    /* A flush: make durable everything up to now, and note in `db` (inside the flush's
-     * transaction) where it ends. */
-    int (*flush)(void *ctx, struct store *store, sqlite3 *db, struct keel_error *err);
+    /* The ingesting thread: what is in memory now is what the next flush makes durable. */
+    void (*seal)(void *ctx);
+    /* A flush, by any thread: make durable what was sealed, and note in `db` (inside the flush's
+     * transaction) where it ends. Called again if the flush fails. */
+    int (*flush)(void *ctx, struct store *store, struct sql *db, struct keel_error *err);
     /* That transaction is committed. */
     void (*flushed)(void *ctx);
 };
@@ -73,7 +82,9 @@ const char *store_dir(const struct store *s);
 struct schema *store_schema(struct store *s);
 struct redirects *store_redirects(struct store *s);
 struct lexicon *store_lexicon(struct store *s, uint32_t column);
-sqlite3 *store_db(struct store *s);
+/* keel.db: other rooms keep tables of their own in it (sql_migrate), in transactions of their own.
+ * Do not hold one across calls of this header. */
+struct sql *store_db(struct store *s);
 const uint8_t *store_id(const struct store *s);     /* 16 bytes */
 struct journal *store_get_journal(struct store *s); /* for who follows it: journal_hold */
 
@@ -95,12 +106,14 @@ int store_commit(struct store *s, uint64_t position, struct keel_error *err) K_C
  * journal says. Its rows stay unpublished; ingest, flush and compaction return `why` from now on,
  * queries go on. Opening the store again starts from the journal. */
 void store_fail(struct store *s, const struct keel_error *why);
-/* Has an event with this key been stored, in the head or near `time` in a part? Notes the key as
- * seen if not. 1, 0 or an error. */
+/* Has an event with this key been stored, with a time in one of the months (UTC) that lie within
+ * STORE_DEDUP_DAYS of time_ms? Exact, and a function of the order of events alone: neither flushes,
+ * nor merges, nor a recovery change it. Notes the key as seen if not. 1, 0 or an error. */
 int store_seen(struct store *s, struct event_key key, int64_t time_ms,
                struct keel_error *err) K_CHECKED;
-/* The head to append to (see head.h). Call store_make_room before a batch of n events: it flushes
- * the head when it is full. */
+/* The head to append to (see head.h). Call store_make_room before a batch of n events: a full head
+ * is flushed, in the background with options.background; while that one is being written and the
+ * next is full too, it waits, or returns the error of the flush. */
 struct head *store_head(struct store *s);
 int store_make_room(struct store *s, uint32_t events, struct keel_error *err) K_CHECKED;
 
@@ -120,15 +133,25 @@ struct snapshot {
     uint32_t source_count;
     struct source **sources; /* by bucket, then first arrival */
     uint64_t rows;
-    int64_t min_time, max_time; /* of all rows; undefined if rows is 0 */
-    struct snapshot_holds *holds;
+    int64_t min_time, max_time;    /* of all rows; undefined if rows is 0 */
+    struct store_version *version; /* held: all of the above belongs to it */
 };
 
+/* Never waits for ingest, flush or compaction. The first one behind a batch sorts the rows in
+ * memory (about 10 ns a row). */
 int snapshot_open(struct store *s, struct snapshot **out, struct keel_error *err) K_CHECKED;
 void snapshot_close(struct snapshot *snap);
+/* The customer that a number's rows are read under now; UINT32_MAX if snapshots do not know it yet.
+ * Any thread. */
+uint32_t store_root(struct store *s, uint32_t number);
 
 struct store_stats {
     uint64_t rows, head_rows, part_rows, parts, part_bytes, key_bytes, journal_bytes;
-    uint32_t numbers;
+    uint32_t numbers, heads;
+    /* The last flush or compaction failed, so many times one after another: it will be tried again,
+     * unless `stopped`: then the store takes no changes until it is opened again. */
+    uint32_t failures;
+    bool stopped;
+    struct keel_error failure; /* code 0: none */
 };
 void store_stats(struct store *s, struct store_stats *out);

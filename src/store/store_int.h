@@ -1,5 +1,5 @@
-/* Private state of the store, shared by store.c (open, ingest, snapshots) and compact.c (flush and
- * compaction: what turns sources into parts). */
+/* Private state of the store, shared by store.c (open, ingest), version.c (what snapshots see),
+ * change.c (parts appear and disappear), flush.c and compact.c. */
 #pragma once
 
 #include <pthread.h>
@@ -18,34 +18,29 @@ struct held_part {
     _Atomic bool doomed;
 };
 
-/* Times between which a part may hold the key of an event: parts that one merge wrote share its
- * keys in any order, so all of them have the span of all. */
-struct key_span {
-    int64_t min_time, max_time;
-};
-
 /* An immutable list of parts, by bucket, then first arrival. Replaced as a whole. */
 struct part_set {
     _Atomic uint32_t refs;
     uint32_t count;
-    struct key_span *key_spans; /* [count] */
     struct held_part *parts[];
 };
 
-/* A head, or a view of it, kept alive by snapshots. */
+/* A head, kept alive by versions. */
 struct held_head {
     _Atomic uint32_t refs;
     struct head *head;
 };
 
+/* The first `rows` rows of a head under one version of the redirects. */
 struct held_view {
     _Atomic uint32_t refs;
     struct held_head *head;
-    struct head_view *view;
-    uint32_t rows, version; /* what it was made from */
+    uint32_t rows, version;
+    pthread_mutex_t lock;   /* the making */
+    struct head_view *view; /* NULL until a snapshot asks for it */
 };
 
-/* What part holds under another customer than today's root, at one version of the redirects: found
+/* What parts hold under another customer than today's root, at one version of the redirects: found
  * by the first scan that asks, kept while parts and redirects stay as they are (scan_moved.c). */
 struct held_moves {
     _Atomic uint32_t refs;
@@ -55,44 +50,77 @@ struct held_moves {
     struct moves *found;  /* NULL until then */
 };
 
-struct snapshot_holds {
+/* What a snapshot sees: parts, rows in memory and redirects of one moment. Immutable, but for what
+ * is made when it is first asked for; replaced as a whole. */
+struct store_version {
+    _Atomic uint32_t refs;
     struct part_set *set;
-    struct held_view *view;
+    struct redirect_view redirects;
     struct held_moves *moves;
+    uint32_t view_count;
+    struct held_view *views[]; /* by arrival; the last is of the head that takes rows */
+};
+
+/* A head that takes no more rows, on its way into parts, and what belongs to its end. */
+struct sealed {
+    struct held_head *head; /* NULL: there is none */
+    struct redirect_view redirects;
+    uint64_t position, arrivals; /* of the journal; of rows */
+};
+
+/* Work in the background that failed. */
+struct trouble {
+    uint32_t failures; /* one after another */
+    int64_t retry_us;  /* monotonic: not before */
+    struct keel_error err;
+};
+
+/* Months that the dedup of an event asks, for events of [from_ms, to_ms); see store_seen. */
+struct near {
+    int64_t from_ms, to_ms;
+    int64_t first_ms, end_ms; /* of the months */
+    uint32_t first_part, end_part;
 };
 
 void moves_free(struct moves *m);
-void held_moves_unref(struct store *s, struct held_moves *m);
 
 struct store {
     char *dir;
     struct store_options options;
     struct store_client client;
     int lock_fd;
-    struct manifest manifest;
+    struct manifest manifest; /* open to all; its counters: changing */
     struct schema *schema;
     struct redirects *redirects;
     struct journal *journal;
-    uint64_t applied_position; /* ingest: end of the last applied journal record */
-    int64_t clock_ms;          /* ingest: of the last clock record */
-    bool recovering;
-    _Atomic bool failed;       /* no change any more, until the store is opened again */
-    struct keel_error failure; /* why; written once, before `failed` */
 
     pthread_mutex_t ingest;
-    pthread_mutex_t compacting; /* one compaction at a time                                  */
-    pthread_mutex_t changing;   /* the manifest: ids of new parts, transactions              */
-    pthread_mutex_t state;      /* set, head, view, moves, flushed, wake, stopping           */
-    struct part_set *set;
-    struct held_head *head;
-    struct held_view *view; /* the last ones made, reused while nothing changed */
-    struct held_moves *moves;
-    struct part_set *seen_in;     /* ingest: the parts that store_seen asks, held */
-    struct redirect_view flushed; /* as of the last flush: what compaction may place rows by */
+    uint64_t applied_position;  /* ingest: end of the last applied journal record */
+    int64_t clock_ms;           /* ingest: of the last clock record */
+    struct store_version *seen; /* ingest: whose parts and heads store_seen asks, held */
+    struct near near;           /* ingest: in them */
 
-    pthread_t compactor; /* with options.background */
-    bool has_compactor, wake, stopping;
-    pthread_cond_t woken;
+    pthread_mutex_t compacting; /* one compaction at a time                                  */
+    pthread_mutex_t flushing;   /* one flush at a time                                       */
+    pthread_mutex_t changing;   /* ids of new parts, what the manifest says                  */
+    bool trouble_noted;         /* changing: keel.db has a note of it                        */
+
+    pthread_mutex_t state; /* all below; held for moments                               */
+    struct store_version *version;
+    struct held_head *head; /* takes rows; the ingesting thread reads it without the lock  */
+    struct held_head *older[STORE_HEADS_MOST];
+    uint32_t older_count;
+    uint32_t visible_rows; /* of head */
+    struct sealed sealed;  /* the head is older[0]; set by the ingesting thread, cleared by flush */
+    struct redirect_view flushed; /* as of the last flush: what compaction may place rows by */
+    struct trouble flush_trouble, compact_trouble;
+    bool failed;               /* no change any more, until the store is opened again */
+    struct keel_error failure; /* why; written once, before `failed` */
+    bool wake, stopping;
+    pthread_cond_t work; /* for the two threads: sealed, wake or stopping changed */
+
+    pthread_t flusher, compactor; /* with options.background */
+    bool has_flusher, has_compactor;
 
     pthread_mutex_t lexicons_lock;
     struct lexicon **lexicons; /* by column id */
@@ -105,18 +133,66 @@ void store_part_path(const struct store *s, uint64_t id, char *out, size_t size)
 /* 0, or the failure that ended all changes. */
 int store_usable(struct store *s, struct keel_error *err) K_CHECKED;
 
+/* ---- version.c ---- */
+
 struct part_set *part_set_ref(struct part_set *set);
-void part_set_unref(struct store *s, struct part_set *set);
+void part_set_unref(struct part_set *set);
 /* A new set: `from` without the ids in `without`, with `add` (whose references it takes). */
 struct part_set *part_set_change(const struct part_set *from, const uint64_t *without,
                                  uint32_t without_count, struct held_part *const *add,
                                  uint32_t add_count);
-/* The background thread: started and stopped with the store. */
+struct held_part *held_part_new(uint64_t id, struct part *part);
+struct held_head *held_head_new(struct store *s, uint64_t first_arrival, uint32_t events);
+void held_head_unref(struct held_head *h);
+
+/* `state` held. Makes the next version: of these parts (NULL: as before) and redirects (NULL: as
+ * before), and of the heads as they stand. Returns the one before: version_unref without the lock.
+ */
+struct store_version *version_publish(struct store *s, struct part_set *set,
+                                      const struct redirect_view *redirects);
+struct store_version *version_ref(struct store *s); /* takes `state` */
+void version_unref(struct store_version *v);        /* NULL is fine */
+/* The parts of now, held. */
+struct part_set *current_parts(struct store *s);
+
+/* ---- change.c: parts appear and disappear ---- */
+
+enum { CHANGE_PARTS_MOST = 4096 };
+
+/* A change in the making. */
+struct change {
+    struct store *store;
+    bool unsure; /* the transaction failed at its end: it may be on disk all the same */
+    struct held_part *added[CHANGE_PARTS_MOST];
+    struct manifest_part entries[CHANGE_PARTS_MOST];
+    uint32_t count;
+};
+
+/* Writes the rows of sources of one bucket into new parts, and reads them back. */
+int change_write(struct change *c, struct source *const *sources, uint32_t count,
+                 struct part_span span, const struct redirect_view *redirects,
+                 struct keel_error *err) K_CHECKED;
+/* Ends it: the new parts stand in for the ids in `gone`, in keel.db, then for snapshots. With
+ * `flushed`, that head is in them: readers find it there from now on. */
+int change_commit(struct change *c, const uint64_t *gone, uint32_t gone_count,
+                  const struct sealed *flushed, struct keel_error *err) K_CHECKED;
+/* Or gives it up: the new files go. */
+void change_abandon(struct change *c);
+/* Keeps what became of a flush or compaction, for store_stats, and a note in keel.db for the
+ * doctor; a failed fsync ends all changes. Returns code. */
+int change_result(struct store *s, struct trouble *trouble, const char *what, int code,
+                  const struct keel_error *why);
+
+/* ---- flush.c, compact.c: the threads, started and stopped with the store ---- */
+
+/* The head that takes rows takes no more: an empty one with room for `events` stands in. No other
+ * is sealed. The ingesting thread. */
+void store_seal(struct store *s, uint32_t events);
+/* Writes the sealed head into parts, or waits until the other thread has. Nothing sealed: 0. */
+int store_flush_sealed(struct store *s, struct keel_error *err) K_CHECKED;
+void flusher_start(struct store *s);
+void flusher_stop(struct store *s);
 void compactor_start(struct store *s);
 void compactor_stop(struct store *s);
-/* Lets store_seen ask the parts of now. The ingesting thread. */
+/* Lets store_seen ask the parts and heads of now. The ingesting thread. */
 void store_refresh_seen(struct store *s);
-struct held_part *held_part_new(uint64_t id, struct part *part);
-void held_head_unref(struct held_head *h);
-void held_view_unref(struct held_view *v);
-struct held_head *held_head_new(struct store *s);

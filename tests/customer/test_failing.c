@@ -64,7 +64,7 @@ static int tell(struct life *life, int code, const struct keel_error *err, const
 
 static void live_open(struct life *life, bool create) {
     struct keel_error err = {0};
-    struct db_options options = {.store = OPTIONS};
+    struct db_options options = {.store = OPTIONS, .time_zone = STR("UTC"), .currency = STR("USD")};
     options.store.create = create;
     if (life->db) return;
     if (tell(life, db_open(life->dir, &options, &life->db, &err), &err, "open") < 0)
@@ -148,7 +148,7 @@ static bool any(const uint8_t *flags) {
  */
 static void recover(struct life *life, const char *what, uint64_t n) {
     struct keel_error err = {0};
-    struct db_options options = {.store = OPTIONS};
+    struct db_options options = {.store = OPTIONS, .time_zone = STR("UTC"), .currency = STR("USD")};
     struct db *db;
     int code = db_open(life->dir, &options, &db, &err);
     if (code < 0 && !any(life->acknowledged)) { /* it died while it was made */

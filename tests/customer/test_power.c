@@ -63,7 +63,8 @@ static void must(int code, const struct keel_error *err) {
 
 static void open_life(struct life *life, bool create) {
     struct keel_error err;
-    struct db_options options = {.store = life->options};
+    struct db_options options = {
+        .store = life->options, .time_zone = STR("UTC"), .currency = STR("USD")};
     options.store.create = create;
     must(db_open(life->dir, &options, &life->db, &err), &err);
 }
@@ -87,7 +88,6 @@ static void live(struct life *life) {
     struct keel_error err;
     promise(life, false, 0);
     open_life(life, true);
-    must(store_set_setting(db_store(life->db), "time_zone", STR("UTC"), &err), &err);
     promise(life, true, 0);
     for (uint32_t k = 0; k < 5; k++) ingest(life, k);
     flush(life, 5);

@@ -68,6 +68,7 @@ static void use(struct identity *g, struct redirects *redirects) {
     K_ASSERT_OP(number, <, redirects_numbers(redirects));
     look_up(g, redirects);
     uint64_t bytes;
+    identity_seal(g);
     int code = identity_save(g, path, &bytes, &err);
     K_ASSERT_OP(code, ==, 0);
     struct redirects *others = redirects_new();

@@ -172,9 +172,10 @@ static bool life_fail(struct life *life, enum fault_call call, enum fault_mode m
         promise(life);
         return false;
     }
-    assert_int_equal(code, -KEEL_E_IO);
-    assert_int_equal(journal_commit(life->journal, end, NULL), -KEEL_E_IO);
-    assert_int_equal(journal_close(life->journal, NULL), -KEEL_E_IO);
+    bool sync = call == FAULT_FDATASYNC || call == FAULT_FSYNC;
+    assert_int_equal(code, sync ? -KEEL_E_NOT_DURABLE : -KEEL_E_IO);
+    assert_int_equal(journal_commit(life->journal, end, NULL), code);
+    assert_int_equal(journal_close(life->journal, NULL), code);
     life_open(life);
     return true;
 }

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "base/os.h"
 #include "base/rand.h"
@@ -68,11 +69,10 @@ static const struct store_options SMALL_FILES = {.head_rows = 20000,
 static void create_db(const char *dir) {
     struct keel_error err;
     struct db *db;
-    struct db_options options = {.store = SMALL_FILES};
+    struct db_options options = {
+        .store = SMALL_FILES, .time_zone = STR("Europe/London"), .currency = STR("GBP")};
     options.store.create = true;
-    if (db_open(dir, &options, &db, &err) < 0 ||
-        store_set_setting(db_store(db), "time_zone", STR("Europe/London"), &err) < 0 ||
-        store_set_setting(db_store(db), "currency", STR("GBP"), &err) < 0 || db_close(db, &err) < 0)
+    if (db_open(dir, &options, &db, &err) < 0 || db_close(db, &err) < 0)
         fail_msg("%s", err.message);
 }
 
