@@ -58,7 +58,7 @@ static int teardown(void **state) {
 
 static void open_data(struct world *w, bool create) {
     struct keel_error err;
-    struct db_options options = {.store = OPTIONS};
+    struct db_options options = {.store = OPTIONS, .time_zone = STR("UTC"), .currency = STR("USD")};
     options.store.create = create;
     if (w->head_rows) options.store.head_rows = w->head_rows;
     must(db_open(w->data, &options, &w->db, &err), &err);
