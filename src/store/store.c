@@ -7,7 +7,6 @@
 #include "base/time.h"
 #include "store/store_int.h"
 
-
 /* ---- lexicons ---- */
 
 struct lexicon *store_lexicon(struct store *s, uint32_t column) {
