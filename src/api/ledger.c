@@ -188,7 +188,7 @@ static void tell_fate(struct ledger *l, const struct collect_outcome *o, uint32_
     for (uint32_t i = from; i < to; i++) {
         const struct collect_item *item = &o->items[i];
         if (!o->request) {
-            fate_replayed(l->fate, source, FATE_OF[item->fate], 1, o->received_ms);
+            fate_replayed(l->fate, source, FATE_OF[item->fate], 1, now_ms());
             continue;
         }
         count(&t, FATE_OF[item->fate], reason_of(item));

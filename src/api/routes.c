@@ -8,6 +8,9 @@
     T(dialect_rudder)                                                                              \
     T(dialect_jitsu)                                                                               \
     T(source_api)                                                                                  \
+    T(plan_api)                                                                                    \
+    T(quarantine_api)                                                                              \
+    T(fate_api)                                                                                    \
     T(query)                                                                                       \
     T(profile)
 

@@ -18,6 +18,7 @@
 #include "api/app.h"
 #include "api/collect.h"
 #include "api/config.h"
+#include "api/ledger.h"
 #include "api/log.h"
 #include "api/routes.h"
 #include "base/os.h"
@@ -64,6 +65,7 @@ struct serve {
     struct config *config;
     struct token token;
     struct manager manager;
+    struct ledger *ledger;
     const char *listen, *socket;
     sigset_t signals;
 };
@@ -101,7 +103,8 @@ static int open_collector(struct serve *s, struct keel_error *err) {
         .max_events = (uint32_t)c->collect.events,
         .retry_seconds = (unsigned)(c->collect.retry_ms / 1000),
     };
-    return collector_open(&options, s->app.sources, s->app.db, NULL, &s->app.collector, err);
+    struct collect_hooks hooks = ledger_hooks(s->ledger);
+    return collector_open(&options, s->app.sources, s->app.db, &hooks, &s->app.collector, err);
 }
 
 static int open_rooms(struct serve *s, struct keel_error *err) {
@@ -117,12 +120,15 @@ static int open_rooms(struct serve *s, struct keel_error *err) {
     TRY(token_open(app->dir, &s->token, &made, err));
     if (made) log_say(app->log, LOG_INFO, "the admin token was made", "z", "file", "admin.token");
     TRY(sources_open(app->dir, &app->sources, err));
+    TRY(ledger_open(app, NULL, &s->ledger, err));
     return open_collector(s, err);
 }
 
 static int close_rooms(struct serve *s, int code, struct keel_error *err) {
     struct app *app = &s->app;
     collector_close(app->collector);
+    int saved = ledger_close(s->ledger, code < 0 ? NULL : err);
+    if (code == 0) code = saved;
     sources_close(app->sources);
     sql_close(app->desk);
     if (!app->db) return code;
