@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 
 KEEL = os.environ["KEEL"]
 KEY = "test_write_key"
@@ -51,26 +52,33 @@ class Server:
 
     def start(self):
         """On the port it had before, if it had one: SDKs come back to it."""
-        self.process = subprocess.Popen(
-            [KEEL, "serve", "--data", self.dir, "--listen", f"127.0.0.1:{self.port}", *self.options],
-            stdout=subprocess.PIPE, text=True)
-        for line in self.process.stdout:
-            found = re.search(r"on port (\d+)|127\.0\.0\.1:(\d+)", line)
+        with open(self.dir + ".log", "wb") as log:
+            self.process = subprocess.Popen(
+                [KEEL, "serve", "--data", self.dir, "--listen", f"127.0.0.1:{self.port}", *self.options],
+                stderr=log)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            found = re.search(r'"the server listens".*"port":(\d+)', self.log())
             if found:
-                self.port = int(found[1] or found[2])
+                self.port = int(found[1])
                 return self
-        raise RuntimeError(f"keel serve ended with {self.process.wait()}")
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.01)
+        raise RuntimeError(f"keel serve does not listen: {self.log()}")
+
+    def log(self):
+        with open(self.dir + ".log", encoding="utf-8") as log:
+            return log.read()
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        self.process.stdout.close()
         self.process = None
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(60)
-        self.process.stdout.close()
         self.process = None
         assert code == 0, f"keel serve ended with {code}"
 
