@@ -41,8 +41,9 @@ const struct command cmd_backup = {
     .max_operands = 1,
     .options = OPTIONS,
     .description =
-        "Each run adds a generation: one moment of the data directory. Only what is new is\n"
-        "copied; a run that is interrupted leaves the former generations as they were.\n"
+        "Each run adds a generation: one moment of the data directory. Only what is\n"
+        "new is copied; a run that is interrupted leaves the former generations as they\n"
+        "were.\n"
         "\n"
         "list     shows the generations of a folder\n"
         "verify   reads all of it and names what is damaged\n",

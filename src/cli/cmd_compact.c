@@ -21,9 +21,10 @@ const struct command cmd_compact = {
     .summary = "rewrite what lies in pieces or in the wrong place",
     .options = OPTIONS,
     .description =
-        "Merges the parts of every month into as few as possible, and places the events of\n"
-        "merged customers together. Keel does this by itself where it pays; by hand it is\n"
-        "of use after a large import. The answers stay the same, they only come faster.\n",
+        "Merges the parts of every month into as few as possible, and places the events\n"
+        "of merged customers together. Keel does this by itself where it pays; by hand\n"
+        "it is of use after a large import. The answers stay the same, they only come\n"
+        "faster.\n",
     .examples = "  keel compact --data data\n",
     .run = run,
 };

@@ -28,8 +28,8 @@ const struct command cmd_config = {
     .description =
         "check reads FILE and the environment as keel serve does, and says what is wrong.\n"
         "show prints every option with its value, default and meaning: without FILE a\n"
-        "complete file to begin with. The environment (KEEL_SERVER_LISTEN for listen under\n"
-        "[server]) goes before the file.\n",
+        "complete file to begin with. The environment (KEEL_SERVER_LISTEN for listen\n"
+        "under [server]) goes before the file.\n",
     .examples = "  keel config show > keel.toml\n  keel config check keel.toml\n",
     .run = run,
 };

@@ -19,8 +19,8 @@ static const struct option OPTIONS[] = {
      0},
     {"format", OPTION_CHOICE, offsetof(struct args, format), "F", "ndjson or csv; default ndjson",
      "ndjson|csv", false, 0, 0},
-    {"event", OPTION_WORDS, offsetof(struct args, events), "NAME",
-     "only events of this name; may be repeated", NULL, false, 0, 0},
+    {"event", OPTION_WORDS, offsetof(struct args, events), "NAME", "only events of this name", NULL,
+     false, 0, 0},
     {"since", OPTION_DATE, offsetof(struct args, since_ms), "TIME", "only from then on (UTC)", NULL,
      false, 0, 0},
     {"before", OPTION_DATE, offsetof(struct args, before_ms), "TIME", "only before then (UTC)",
@@ -40,10 +40,9 @@ const struct command cmd_export = {
     .min_operands = 0,
     .max_operands = 1,
     .options = OPTIONS,
-    .description =
-        "NDJSON has one Segment event a line and can be imported again (keel import\n"
-        "--segment); CSV has a column for each property. Without FILE, to standard output.\n"
-        "docs/export.md says what comes back exactly and what does not.\n",
+    .description = "NDJSON has one Segment event a line and can be imported again (keel import\n"
+                   "--segment); CSV has a column for each property. Without FILE, to standard\n"
+                   "output. docs/export.md says what comes back exactly and what does not.\n",
     .examples =
         "  keel export --data data events.ndjson\n"
         "  keel export --data data --format csv --event 'Order Completed' orders.csv\n"

@@ -15,8 +15,13 @@ static void overview(struct output *o) {
                    "Usage: keel COMMAND [OPTION...]\n\nCommands:\n");
     for (size_t i = 0; COMMANDS[i]; i++)
         output_printf(o, "  %-*s  %s\n", (int)width, COMMANDS[i]->name, COMMANDS[i]->summary);
-    output_text(o, "\nkeel help COMMAND shows a command's options, keel help errors the exit "
-                   "statuses.\n");
+    output_text(o, "\nBegin:\n"
+                   "  keel init data\n"
+                   "  keel import --data data --segment events.ndjson\n"
+                   "  keel query --data data 'count customers'\n\n"
+                   "keel help COMMAND shows a command's options, keel help language what can be\n"
+                   "asked, keel help errors the exit statuses. Where --data is left out, the\n"
+                   "environment's KEEL_DATA names the directory.\n");
 }
 
 /* The exit statuses, from the same table that error_exit_status reads. */
@@ -42,16 +47,51 @@ static void errors(struct output *o) {
     }
 }
 
+/* Each line below a heading is a question that parses; a test asks them. */
+static void language(struct output *o) {
+    output_text(
+        o, "A question about customers and the events of their histories, for keel query:\n\n"
+           "Who, how many:\n"
+           "  count customers where did \"Order Completed\" at least 2 times\n"
+           "  count customers where identified by trait country\n"
+           "  list customers where did \"Product Viewed\" and did not \"Order Completed\"\n"
+           "Do they go on, do they come back:\n"
+           "  funnel \"Product Viewed\", \"Order Completed\" within 7 days by channel\n"
+           "  retention from first \"Order Completed\" to \"Order Completed\" by month\n"
+           "  repeat of \"Order Completed\" by month since 2024-01-01\n"
+           "  time from first \"Product Added\" to \"Order Completed\"\n"
+           "How much, how often:\n"
+           "  trend of sum(\"Order Completed\".revenue), unique customers by week\n"
+           "  total of events of \"Order Completed\" during last 30 days\n"
+           "  top 10 \"Order Completed\".products.sku by customers\n"
+           "  rfm of \"Order Completed\" by revenue recency 30 days frequency 2 value 100\n"
+           "What led there:\n"
+           "  paths of 3 events within 30 minutes limit 20\n"
+           "  sessions with gap 30 minutes by day\n"
+           "  attribute events of \"Order Completed\" to last page by context.campaign.name\n\n"
+           "Conditions: did \"E\" where price >= 50 and category = \"Lamps\"; did not \"E\";\n"
+           "did \"A\" followed by \"B\" within 1 day; sum(\"E\".revenue) > 1000; trait country in\n"
+           "(\"Germany\", \"France\"); identified; anonymous; and, or, not, parentheses.\n"
+           "Comparisons: = != < <= > >= in (1, 2), between 1 and 2, contains, starts with,\n"
+        "ends with, matches, exists, is missing.\n"
+        "Time: since 2024-01-01, before, from 2024-01-01 to 2024-02-01, in 2024-03,\n"
+        "during last 30 days.\n"
+        "Any form: among customers where ...\n\n"
+           "docs/query-language.md defines all of it. \"top 20 events\" shows what there is.\n");
+}
+
 static int run_help(int argc, char **argv, struct keel_error *err);
 static int run_version(int argc, char **argv, struct keel_error *err);
 
 const struct command cmd_help = {
     .name = "help",
     .summary = "list the commands, or explain one",
-    .operands = "[COMMAND|errors]",
+    .operands = "[COMMAND|language|errors]",
     .max_operands = 1,
-    .description = "Without COMMAND: the list of commands. errors: the exit statuses.\n",
-    .examples = "  keel help simulate\n  keel help errors\n",
+    .description =
+        "Without COMMAND: the list of commands. language: what keel query can be asked.\n"
+        "errors: the exit statuses.\n",
+    .examples = "  keel help simulate\n  keel help language\n",
     .run = run_help,
 };
 
@@ -65,17 +105,20 @@ static int run_help(int argc, char **argv, struct keel_error *err) {
     struct operands words;
     struct output out;
     const struct command *command = NULL;
+    void (*page)(struct output *) = overview;
     TRY(options_parse(&cmd_help, argc, argv, NULL, &words, err));
-    bool about_errors = words.n == 1 && strcmp(words.word[0], "errors") == 0;
-    if (words.n == 1 && !about_errors && !(command = command_find(words.word[0])))
-        FAIL(err, INVALID, "help: there is no command \"%.200s\"; see: keel help", words.word[0]);
+    const char *topic = words.n == 1 ? words.word[0] : NULL;
+    if (topic && strcmp(topic, "errors") == 0)
+        page = errors;
+    else if (topic && strcmp(topic, "language") == 0)
+        page = language;
+    else if (topic && !(command = command_find(topic)))
+        FAIL(err, INVALID, "help: there is no command \"%.200s\"; see: keel help", topic);
     TRY(output_open(&out, NULL, err));
     if (command)
         options_help(command, &out);
-    else if (about_errors)
-        errors(&out);
     else
-        overview(&out);
+        page(&out);
     return output_close(&out, err);
 }
 

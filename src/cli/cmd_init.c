@@ -29,8 +29,8 @@ const struct command cmd_init = {
     .max_operands = 1,
     .options = OPTIONS,
     .description = "Makes DIR, an empty data directory. The folder may exist, but holds no data\n"
-                   "directory yet. It has one source, \"default\", whose write key\n"
-                   "is printed: SDKs send with it. See: keel source\n",
+                   "directory yet. It has one source, \"default\", whose write key is printed:\n"
+                   "SDKs send with it. See: keel source\n",
     .examples = "  keel init data\n  keel init data --time-zone Europe/London --currency GBP\n",
     .run = run,
 };

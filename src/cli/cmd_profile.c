@@ -20,7 +20,7 @@ static const struct option OPTIONS[] = {
      0},
     {"at", OPTION_TEXT, offsetof(struct args, at), "TIME",
      "as of that moment, as 2011-12-10 or a time; default now", NULL, false, 0, 0},
-    {"format", OPTION_CHOICE, offsetof(struct args, format), "F", "text or json; default text",
+    {"format", OPTION_CHOICE, offsetof(struct args, format), "F", "form of the page; default text",
      "text|json", false, 0, 0},
     {"limit", OPTION_INTEGER, offsetof(struct args, limit), "N",
      "newest events of the timeline; default 20", NULL, false, 0, TIMELINE_MAX},
@@ -39,10 +39,9 @@ const struct command cmd_profile = {
     .min_operands = 1,
     .max_operands = 1,
     .options = OPTIONS,
-    .description =
-        "Finds the customer that an identifier belongs to now, and shows the single view:\n"
-        "all identifiers and what joined them, the latest traits, how often each event\n"
-        "happened, and the newest events of the timeline.\n",
+    .description = "Finds the customer that an identifier belongs to now, and shows the single\n"
+                   "view: all identifiers and what joined them, the latest traits, how often each\n"
+                   "event happened, and the newest events of the timeline.\n",
     .examples = "  keel profile --data data user_id=17850\n"
                 "  keel profile --data data anonymous_id=9f2c --format json --limit 100\n",
     .run = run,

@@ -28,12 +28,12 @@ static const struct option OPTIONS[] = {
      "the data directory (required, but for --print)", NULL, false, 0, 0},
     {"at", OPTION_TEXT, offsetof(struct args, at), "TIME",
      "ask as of that moment, as 2011-12-10 or a time; default now", NULL, false, 0, 0},
-    {"format", OPTION_CHOICE, offsetof(struct args, format), "F", "table, json or csv",
-     TABLE_STYLES, false, 0, 0},
+    {"format", OPTION_CHOICE, offsetof(struct args, format), "F",
+     "form of the answer; default table", TABLE_STYLES, false, 0, 0},
     {"threads", OPTION_INTEGER, offsetof(struct args, threads), "N",
      "how many threads; default one a processor", NULL, false, 1, 1024},
     {"print", OPTION_CHOICE, offsetof(struct args, print), "FORM",
-     "do not ask, print the question as canonical text or as JSON", "text|json", false, 0, 0},
+     "do not ask: print the question as canonical text, or as JSON", "text|json", false, 0, 0},
     {"explain", OPTION_FLAG, offsetof(struct args, explain), NULL, "also say what was read and how",
      NULL, false, 0, 0},
     {0},
@@ -49,10 +49,10 @@ const struct command cmd_query = {
     .max_operands = 1,
     .options = OPTIONS,
     .description =
-        "The language is described in docs/query-language.md. A QUERY that begins with { is\n"
-        "its JSON form; \"-\" reads it from standard input. Days, weeks and months are those\n"
-        "of the company's time zone (keel init). Notes and the cost go to standard error,\n"
-        "in JSON they are members.\n",
+        "keel help language shows what can be asked, docs/query-language.md defines it. A\n"
+        "QUERY that begins with { is its JSON form; \"-\" reads it from standard input.\n"
+        "Days, weeks and months are those of the company's time zone (keel init). Notes\n"
+        "and the cost go to standard error, in JSON they are members.\n",
     .examples =
         "  keel query --data data 'count customers where did \"Order Completed\"'\n"
         "  keel query --data data --at 2011-12-10 --format json \\\n"

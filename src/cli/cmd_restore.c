@@ -28,10 +28,9 @@ const struct command cmd_restore = {
     .min_operands = 1,
     .max_operands = 1,
     .options = OPTIONS,
-    .description =
-        "DIR must not exist or be empty. Every byte is checked on the way; if anything is\n"
-        "damaged, all of it is named and nothing is restored. A restore that is interrupted\n"
-        "leaves a folder that is no data directory; run it again.\n",
+    .description = "DIR must not exist or be empty. Every byte is checked on the way; if anything\n"
+                   "is damaged, all of it is named and nothing is restored. A restore that is\n"
+                   "interrupted leaves a folder that is no data directory; run it again.\n",
     .examples = "  keel restore --from backups restored\n"
                 "  keel restore --from backups --generation 7 restored\n"
                 "  keel restore --from backups --until 2024-05-01T12:30:00 restored\n",

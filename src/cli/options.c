@@ -1,11 +1,15 @@
 /* Implementation of options.h. */
 #include "cli/options.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/fold.h"
 #include "base/suggest.h"
 #include "base/time.h"
 #include "base/units.h"
+
+enum { HELP_WIDTH = 80 };
 
 struct parse {
     const struct command *command;
@@ -140,6 +144,18 @@ static int parse_option(struct parse *p, int argc, char **argv, int i, int *out_
     return unknown(p, argv[i], length);
 }
 
+/* Who works in one data directory need not write --data each time. */
+static int take_environment(struct parse *p) {
+    const char *dir = getenv("KEEL_DATA");
+    for (size_t k = 0, n = option_count(p->command); dir && *dir && k < n; k++) {
+        const struct option *o = &p->command->options[k];
+        if (o->type != OPTION_TEXT || strcmp(o->name, "data") != 0 || (p->seen >> k & 1)) continue;
+        p->seen |= (uint64_t)1 << k;
+        TRY(set_value(p, o, dir));
+    }
+    return 0;
+}
+
 static int check_complete(struct parse *p, int operands) {
     const struct command *c = p->command;
     for (size_t k = 0, n = option_count(c); k < n; k++)
@@ -180,20 +196,29 @@ int options_parse(const struct command *command, int argc, char **argv, void *ar
         }
     }
     if (out) *out = (struct operands){.word = argv + 1, .n = kept};
+    TRY(take_environment(&p));
     return check_complete(&p, kept);
 }
 
+/* What stands behind the name: the words to choose from, or a placeholder. */
+static const char *left_value(const struct option *o) {
+    return o->type == OPTION_CHOICE ? o->choices : o->value ? o->value : "";
+}
+
 static size_t left_width(const struct option *o) {
-    return strlen(o->name) + (o->value ? strlen(o->value) + 1 : 0);
+    size_t n = strlen(left_value(o));
+    return strlen(o->name) + (n ? n + 1 : 0);
 }
 
 static void option_line(const struct option *o, size_t width, struct output *out) {
-    output_printf(out, "  --%s%s%s%*s  %s", o->name, o->value ? " " : "", o->value ? o->value : "",
-                  (int)(width - left_width(o)), "", o->help);
-    if (o->type == OPTION_CHOICE) output_printf(out, ": %s", o->choices);
-    if (o->required) output_text(out, " (required)");
-    if (o->type == OPTION_WORDS) output_text(out, " (may be repeated)");
-    output_char(out, '\n');
+    struct buf line;
+    buf_init(&line, 4096);
+    (void)!buf_printf(&line, "  --%s%s%s%*s  %s", o->name, *left_value(o) ? " " : "", left_value(o),
+                      (int)(width - left_width(o)), "", o->help);
+    if (o->required) (void)!buf_add_text(&line, " (required)");
+    if (o->type == OPTION_WORDS) (void)!buf_add_text(&line, " (may be repeated)");
+    fold_line(out, buf_str(&line), HELP_WIDTH, (unsigned)width + 6);
+    buf_release(&line);
 }
 
 void options_help(const struct command *command, struct output *o) {

@@ -35,6 +35,22 @@ for command in $("$KEEL" help | sed -n 's/^  \([a-z]*\)  .*/\1/p'); do
     expect 0 "Usage: keel $command" "$KEEL" "$command" --help
 done
 
+# Pages fit a terminal; the questions that help shows are questions.
+for page in $("$KEEL" help | sed -n 's/^  \([a-z]*\)  .*/\1/p') language errors; do
+    wide=$("$KEEL" help "$page" | awk 'length > 80 && !/^  keel /')
+    [ -z "$wide" ] || { echo "FAILED: keel help $page is wider than 80: $wide"; failures=$((failures + 1)); }
+done
+questions=0
+while read -r question; do
+    expect 0 "" "$KEEL" query --print json "$question"
+    questions=$((questions + 1))
+done < <("$KEEL" help language | sed -n 's/^  //p')
+[ $questions -ge 12 ] || { echo "FAILED: keel help language shows $questions questions"; failures=$((failures + 1)); }
+
+# KEEL_DATA stands for --data, which goes before it.
+expect 66 "keel init here" env KEEL_DATA=here "$KEEL" query 'count customers'
+expect 66 "keel init there" env KEEL_DATA=here "$KEEL" query --data there 'count customers'
+
 # One line on standard error, nothing on standard output.
 out=$("$KEEL" xyzzy 2>/dev/null)
 err=$("$KEEL" xyzzy 2>&1 >/dev/null)
