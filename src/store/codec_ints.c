@@ -264,6 +264,21 @@ static size_t put_delta(const struct plan *p, unsigned tries, size_t limit, uint
     return put_last(difference, p->n - 1, tries, limit, out, to);
 }
 
+/* Whether differences can be expected to take less than the values do. Encoding them to see takes
+ * longer than all the rest, and the codes of strings, most of all columns, never gain by it. */
+static bool may_gain_by_delta(const struct plan *p) {
+    size_t by_value = 0, by_difference = 0;
+    for (size_t k = 0; k < p->blocks; k++)
+        for (unsigned width = 1; width <= 64; width++) by_value += p->block[k].count[width] * width;
+    bool falling = false;
+    for (size_t i = 1; i < p->n; i++) {
+        uint64_t d = (uint64_t)p->v[i] - (uint64_t)p->v[i - 1], below = d >> 63;
+        falling |= below;
+        by_difference += bits_of((d ^ (0 - below)) + below);
+    }
+    return by_difference + (falling ? p->n : 0) < by_value;
+}
+
 /* Writes the smallest of the layouts 0 to 4, the first of them at equal size, and returns its
  * bytes, or 0 if there is none of less than `limit` bytes. `tries` has a bit for each of RUNS and
  * DELTA that may be used. */
@@ -281,7 +296,7 @@ static size_t put_smallest(const int64_t *v, size_t n, unsigned tries, size_t li
         size = put_runs(&p, tries & ~(1u << RUNS), bound, out);
         if (size) bound = size;
     }
-    if (tries & 1u << DELTA) {
+    if (tries & 1u << DELTA && may_gain_by_delta(&p)) {
         size_t by_delta = put_delta(&p, tries & ~(1u << DELTA), bound, size ? scratch : out);
         if (by_delta && size) memcpy(out, scratch, by_delta);
         if (by_delta) size = by_delta;

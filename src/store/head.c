@@ -207,12 +207,9 @@ static inline void sample(struct str v, uint64_t *word) {
     }
 }
 
-static void memo_grow(struct head_column *c) {
-    c->memo_lost = 0;
-    if (c->memo_mask + 1 >= MEMO_MOST) return;
-    c->memo_mask = c->memo_mask * 2 + 1;
-    k_free(c->memo);
-    c->memo = memo_new(c->memo_mask + 1);
+static inline uint64_t memo_hash(const uint64_t *word, size_t n) {
+    uint64_t hash = word[0] ^ word[1] * 0xc2b2ae3d27d4eb4fu ^ word[2] * 0x165667b19e3779f9u ^ n;
+    return (hash ^ hash >> 29) * 0x9e3779b97f4a7c15u >> 32;
 }
 
 /* The two slots of a string. */
@@ -227,19 +224,41 @@ static inline bool memo_is(const struct head_column *c, const struct memo *m, st
            (v.n <= MEMO_EXACT_BYTES || str_eq(lexicon_str(c->lexicon, m->code_plus_1 - 1), v));
 }
 
-static void memo_add(struct head_column *c, const struct queued *q, uint32_t code, bool known) {
-    struct memo *m = memo_of(c, q->hash);
-    bool lost = m[1].code_plus_1 && known;
+/* Returns whether another string had to leave. */
+static bool memo_put(struct head_column *c, const struct memo *entry) {
+    struct memo *m = memo_of(c, memo_hash(entry->word, entry->n));
+    bool lost = m[1].code_plus_1 != 0;
     m[1] = m[0];
-    m[0] = (struct memo){.word = {q->word[0], q->word[1], q->word[2]},
-                         .n = (uint32_t)q->text.n,
-                         .code_plus_1 = code + 1};
-    if (lost && c->memo_lost++ > c->memo_mask) memo_grow(c);
+    m[0] = *entry;
+    return lost;
+}
+
+/* To twice the strings that there are, as they all may come again. */
+static void memo_grow(struct head_column *c) {
+    const uint32_t old_slots = c->memo_mask + 1;
+    uint32_t slots = old_slots;
+    c->memo_lost = 0;
+    while (slots < MEMO_MOST && slots / 2 < lexicon_count(c->lexicon)) slots *= 2;
+    if (slots == old_slots) return;
+    struct memo *old = c->memo;
+    c->memo = memo_new(slots);
+    c->memo_mask = slots - 1;
+    for (uint32_t i = old_slots; i-- > 0;)
+        if (old[i].code_plus_1) memo_put(c, &old[i]);
+    k_free(old);
+}
+
+static void memo_add(struct head_column *c, const struct queued *q, uint32_t code, bool known) {
+    const struct memo entry = {.word = {q->word[0], q->word[1], q->word[2]},
+                               .n = (uint32_t)q->text.n,
+                               .code_plus_1 = code + 1};
+    if (memo_put(c, &entry) && known && c->memo_lost++ > c->memo_mask / 4) memo_grow(c);
 }
 
 static void settle_first(struct head *h) {
     const struct queued *q = &h->queue[h->queue_first++ % QUEUE_SLOTS];
     struct head_column *c = q->column;
+    if (!c) return;
     uint32_t known = lexicon_count(c->lexicon);
     uint32_t code = lexicon_add_hashed(c->lexicon, q->text, q->lexicon_hash);
     if (code >= LEXICON_TEXT_FROM && !c->full) {
@@ -254,23 +273,20 @@ static void settle_first(struct head *h) {
     if (q->text.n <= UINT32_MAX) memo_add(c, q, code, code < known);
 }
 
-void head_settle(struct head *h) {
-    while (h->queue_first != h->queue_end) settle_first(h);
+static inline void ask_memo(struct head *h) {
+    struct queued *q = &h->queue[h->queue_unasked++ % QUEUE_SLOTS];
+    const struct memo *m = memo_of(q->column, q->hash);
+    if (memo_is(q->column, m, q->text, q->word) || memo_is(q->column, ++m, q->text, q->word)) {
+        q->chunk->code[q->at] = m->code_plus_1 - 1;
+        q->column = NULL;
+    } else {
+        q->lexicon_hash = lexicon_prefetch(q->column->lexicon, q->text);
+    }
 }
 
-static __attribute__((noinline)) void ask_lexicon(struct head *h, struct head_column *c,
-                                                  struct head_chunk *chunk, uint32_t at,
-                                                  struct str v, const uint64_t *word,
-                                                  uint64_t hash) {
-    if (h->queue_end - h->queue_first == QUEUE_SLOTS) settle_first(h);
-    h->queue[h->queue_end++ % QUEUE_SLOTS] =
-        (struct queued){.column = c,
-                        .text = v,
-                        .word = {word[0], word[1], word[2]},
-                        .hash = hash,
-                        .lexicon_hash = lexicon_prefetch(c->lexicon, v),
-                        .chunk = chunk,
-                        .at = at};
+void head_settle(struct head *h) {
+    while (h->queue_unasked != h->queue_end) ask_memo(h);
+    while (h->queue_first != h->queue_end) settle_first(h);
 }
 
 void head_string(struct head *h, struct head_column *c, uint32_t slot, struct str v) {
@@ -282,15 +298,16 @@ void head_string(struct head *h, struct head_column *c, uint32_t slot, struct st
         chunk->text[i] = str_dup(&h->text, v);
         return;
     }
-    uint64_t word[3];
-    sample(v, word);
-    uint64_t hash = word[0] ^ word[1] * 0xc2b2ae3d27d4eb4fu ^ word[2] * 0x165667b19e3779f9u ^ v.n;
-    hash = (hash ^ hash >> 29) * 0x9e3779b97f4a7c15u >> 32;
-    const struct memo *m = memo_of(c, hash);
-    if (memo_is(c, m, v, word) || memo_is(c, ++m, v, word))
-        chunk->code[i] = m->code_plus_1 - 1;
-    else
-        ask_lexicon(h, c, chunk, i, v, word, hash);
+    if (h->queue_end - h->queue_first == QUEUE_SLOTS) settle_first(h);
+    struct queued *q = &h->queue[h->queue_end++ % QUEUE_SLOTS];
+    q->column = c;
+    q->text = v;
+    q->chunk = chunk;
+    q->at = i;
+    sample(v, q->word);
+    q->hash = memo_hash(q->word, v.n);
+    __builtin_prefetch(memo_of(c, q->hash));
+    if (h->queue_end - h->queue_unasked > MEMO_AHEAD) ask_memo(h);
 }
 
 bool head_get(struct head_column *c, uint32_t slot, struct head_value *out) {

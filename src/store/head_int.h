@@ -19,8 +19,9 @@ struct head_chunk {
  * costs a hash of the whole string, a lock and three cache misses. Up to 24 bytes the words say all
  * of the string, so that a hit touches nothing else; a longer one is compared in the lexicon too.
  * A string has two slots, so that two frequent ones do not push each other out for ever. The table
- * grows where known strings were pushed out: ids of 20,000 products need the largest. */
-enum { MEMO_FIRST = 64, MEMO_MOST = 1 << 15, MEMO_EXACT_BYTES = 24 };
+ * grows where known strings were pushed out, to twice what the lexicon has: ids of 20,000 products
+ * take 2 MB. */
+enum { MEMO_FIRST = 64, MEMO_MOST = 1 << 16, MEMO_EXACT_BYTES = 24 };
 struct memo {
     uint64_t word[3];
     uint32_t n, code_plus_1; /* 0: empty */
@@ -40,12 +41,13 @@ struct head_column {
     bool full; /* the schema knows that there are too many strings for a dictionary */
 };
 
-/* A string that the memo does not know waits here for the slot of the lexicon that was asked for.
- */
-enum { QUEUE_SLOTS = 8 };
+/* A string waits here until the slots of the memo that it asked for are in the cache; then, if the
+ * memo does not know it, until the lexicon's is. Without that, waiting for memory was two thirds of
+ * what a string took. */
+enum { QUEUE_SLOTS = 32, MEMO_AHEAD = 12 };
 struct queued {
-    struct head_column *column;
-    struct str text; /* the caller's */
+    struct head_column *column; /* NULL: it has its code */
+    struct str text;            /* the caller's */
     uint64_t word[3], hash, lexicon_hash;
     struct head_chunk *chunk;
     uint32_t at;
@@ -76,7 +78,9 @@ struct head {
     uint32_t stream_capacity, column_capacity;
     bool items_full;
     struct queued queue[QUEUE_SLOTS];
-    uint32_t queue_first, queue_end; /* counters, modulo QUEUE_SLOTS */
+    /* Counters, modulo QUEUE_SLOTS: the first in the queue, the first that has not been looked for
+     * in the memo, and the end. */
+    uint32_t queue_first, queue_unasked, queue_end;
     struct arena text, chunks;
     struct event_key *keys; /* [capacity], arrival order                  */
     uint32_t *key_slots;    /* open addressing, index + 1 and hash bits   */

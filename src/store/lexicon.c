@@ -16,8 +16,8 @@ struct slot {
 struct lexicon {
     pthread_mutex_t lock;
     struct arena bytes;
-    struct slot *slots;
-    uint32_t mask;
+    struct slot *_Atomic slots; /* changed under the lock; lexicon_prefetch only hints at them */
+    _Atomic uint32_t mask;
     _Atomic uint32_t count;
     struct str *_Atomic chunks[CHUNKS];
 };
@@ -52,13 +52,14 @@ size_t lexicon_bytes(const struct lexicon *l) {
 }
 
 static void grow(struct lexicon *l) {
-    uint32_t size = (l->mask + 1) * 2;
+    const struct slot *old = l->slots;
+    uint32_t size = (l->mask + 1) * 2, old_size = size / 2;
     struct slot *slots = k_zalloc((size_t)size * sizeof *slots);
-    for (uint32_t i = 0; i <= l->mask; i++) {
-        if (!l->slots[i].code_plus_1) continue;
-        uint32_t at = l->slots[i].hash & (size - 1);
+    for (uint32_t i = 0; i < old_size; i++) {
+        if (!old[i].code_plus_1) continue;
+        uint32_t at = old[i].hash & (size - 1);
         while (slots[at].code_plus_1) at = (at + 1) & (size - 1);
-        slots[at] = l->slots[i];
+        slots[at] = old[i];
     }
     k_free(l->slots);
     l->slots = slots;
@@ -67,10 +68,11 @@ static void grow(struct lexicon *l) {
 
 /* The slot of s, or the empty one where it would go. */
 static uint32_t probe(const struct lexicon *l, struct str s, uint32_t hash) {
-    uint32_t at = hash & l->mask;
-    for (; l->slots[at].code_plus_1; at = (at + 1) & l->mask)
-        if (l->slots[at].hash == hash && str_eq(lexicon_str(l, l->slots[at].code_plus_1 - 1), s))
-            break;
+    const struct slot *slots = l->slots;
+    const uint32_t mask = l->mask;
+    uint32_t at = hash & mask;
+    for (; slots[at].code_plus_1; at = (at + 1) & mask)
+        if (slots[at].hash == hash && str_eq(lexicon_str(l, slots[at].code_plus_1 - 1), s)) break;
     return at;
 }
 
@@ -83,9 +85,8 @@ uint32_t lexicon_find(struct lexicon *l, struct str s) {
 
 uint64_t lexicon_prefetch(struct lexicon *l, struct str s) {
     uint64_t hash = hash_str(s);
-    pthread_mutex_lock(&l->lock);
-    __builtin_prefetch(&l->slots[hash & l->mask]);
-    pthread_mutex_unlock(&l->lock);
+    const struct slot *slots = atomic_load_explicit(&l->slots, memory_order_relaxed);
+    __builtin_prefetch(&slots[hash & atomic_load_explicit(&l->mask, memory_order_relaxed)]);
     return hash;
 }
 

@@ -36,6 +36,7 @@ struct part_merge {
     uint32_t *order;
     uint32_t total, next;       /* rows to write, and how many are written */
     uint32_t source_rows;       /* of all sources, also those outside the span */
+    bool in_order;              /* one source, whose rows are written as they stand */
     struct vec_buffer *fetched; /* [source_count] */
     struct fetched_chunk {
         uint32_t column, chunk;
@@ -151,6 +152,8 @@ int part_merge_open(struct source *const *sources, uint32_t count, struct part_s
         return code;
     }
     sort_rows(m->rows, m->order, m->total);
+    m->in_order = count == 1 && m->total == m->source_rows;
+    for (uint32_t i = 0; i < m->total && m->in_order; i++) m->in_order = m->order[i] == i;
     *out = m;
     return 0;
 }
@@ -543,11 +546,38 @@ static void gather_run(const struct vec *vec, enum vec_kind kind, const struct l
     g->count = count;
 }
 
+/* The output chunk is a chunk of the source. */
+static void gather_chunk(const struct vec *vec, enum vec_kind kind, const struct lexicon *lexicon,
+                         struct gathered *g) {
+    uint32_t count = 0;
+    memcpy(g->present, vec->present, sizeof g->present);
+    for (uint32_t word = 0; word < BITS_WORDS; word++)
+        for (uint64_t left = vec->present[word]; left; left &= left - 1) {
+            uint32_t at = word * 64 + (uint32_t)__builtin_ctzll(left);
+            if (kind == VEC_NUMBER)
+                g->num[count++] = vec->num[at];
+            else if (kind != VEC_TEXT)
+                g->code[count++] = vec->code[at];
+            else
+                g->text[count++] =
+                    vec->kind == VEC_TEXT ? vec->text[at] : lexicon_str(lexicon, vec->code[at]);
+        }
+    g->count = count;
+}
+
 static int gather(struct writer *w, uint32_t column, enum vec_kind kind,
                   const struct lexicon *lexicon, const struct ref *refs, uint32_t n,
                   struct gathered *g) {
-    memset(g->present, 0, sizeof g->present);
     g->n = n;
+    if (w->m->in_order && refs->slot % CHUNK_ROWS == 0) {
+        const struct vec *vec;
+        TRY(fetch(w, 0, column, refs->slot / CHUNK_ROWS, &vec));
+        if (vec->n == n) {
+            gather_chunk(vec, kind, lexicon, g);
+            return 0;
+        }
+    }
+    memset(g->present, 0, sizeof g->present);
     g->count = 0;
     arena_release(&g->texts);
     for (uint32_t i = 0, end; i < n; i = end) {
