@@ -152,3 +152,53 @@ int net_notify(const char *path, struct str text, struct keel_error *err) {
     file_close(folder);
     return code;
 }
+
+/* ---- going out ---- */
+
+static bool private_v4(uint32_t a) { /* IANA's special-purpose registry (RFC 6890) */
+    static const struct {
+        uint32_t net;
+        int bits;
+    } nets[] = {
+        {0x00000000, 8},  {0x0a000000, 8},  {0x64400000, 10}, {0x7f000000, 8},  {0xa9fe0000, 16},
+        {0xac100000, 12}, {0xc0000000, 24}, {0xc0000200, 24}, {0xc0586300, 24}, {0xc0a80000, 16},
+        {0xc6120000, 15}, {0xc6336400, 24}, {0xcb007100, 24}, {0xe0000000, 4},  {0xf0000000, 4},
+    };
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++)
+        if ((a ^ nets[i].net) >> (32 - nets[i].bits) == 0) return true;
+    return false;
+}
+
+static uint32_t v4_at(const uint8_t *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static bool private_v6(const uint8_t *p) {
+    static const uint8_t zeros[16];
+    if (memcmp(p, zeros, 10) == 0 && p[10] == 0xff && p[11] == 0xff)
+        return private_v4(v4_at(p + 12));
+    if (memcmp(p, zeros, 12) == 0) return true; /* ::, ::1, IPv4-compatible */
+    if (p[0] == 0 && p[1] == 0x64 && p[2] == 0xff && p[3] == 0x9b)
+        return p[4] || p[5] ? true : private_v4(v4_at(p + 12)); /* NAT64; 64:ff9b:1::/48 is local */
+    if (p[0] == 0x20 && p[1] == 0x02) return private_v4(v4_at(p + 2));             /* 6to4 */
+    if (p[0] == 0x20 && p[1] == 0x01 && p[2] == 0 && p[3] == 0) return true;       /* Teredo */
+    if (p[0] == 0x20 && p[1] == 0x01 && p[2] == 0x0d && p[3] == 0xb8) return true; /* examples */
+    return (p[0] & 0xfe) == 0xfc || (p[0] == 0xfe && p[1] >= 0x80) || p[0] == 0xff ||
+           (p[0] == 0x01 && p[1] == 0);
+}
+
+bool net_is_private(const struct sockaddr *address) {
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    if (address->sa_family == AF_INET) {
+        memcpy(&v4, address, sizeof v4);
+        return private_v4(ntohl(v4.sin_addr.s_addr));
+    }
+    if (address->sa_family != AF_INET6) return true;
+    memcpy(&v6, address, sizeof v6);
+    return private_v6(v6.sin6_addr.s6_addr);
+}
+
+int net_socket(int family, int type, int protocol) {
+    return socket(family, type | SOCK_CLOEXEC, protocol);
+}

@@ -22,3 +22,11 @@ void net_cut(int fd);
 
 /* One datagram to a service manager: $NOTIFY_SOCKET of systemd ("/run/…" or "@abstract"). */
 int net_notify(const char *address, struct str text, struct keel_error *err) K_CHECKED;
+
+/* Is this an address of the machine itself, of a private network, or of no single machine: one that
+ * a request on behalf of somebody outside must not reach? What is no IP address is. IPv6 forms that
+ * carry an IPv4 address are judged by it. */
+struct sockaddr;
+bool net_is_private(const struct sockaddr *address);
+/* A socket for an address, or -1 with errno: for libraries that let the program open it. */
+int net_socket(int family, int type, int protocol);
