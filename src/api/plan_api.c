@@ -6,6 +6,7 @@
 #include "base/os.h"
 #include "base/time.h"
 #include "desk/plan.h"
+#include "desk/plan_infer.h"
 
 enum { MOST_VERSIONS = 1000 };
 
@@ -43,6 +44,19 @@ static int put(struct request *r, void *ctx, struct keel_error *err) {
     if (request_param(r, "who", &given) && given.n) who = given;
     TRY(plan_import(app->plan, r->body, "plan", who, now_ms(), &version, err));
     (void)!buf_printf(&r->reply.body, "{\"version\":%lld}\n", (long long)version);
+    return 0;
+}
+
+static int infer(struct request *r, void *ctx, struct keel_error *err) {
+    const struct app *app = ctx;
+    const struct plan_form *form;
+    struct str text;
+    bool json = !request_param(r, "format", &text) || !str_is(text, "toml");
+    TRY(plan_infer(app->db, &form, err));
+    if (!json) r->reply.content_type = "application/toml; charset=utf-8";
+    (void)!(json ? plan_write_json(form, &r->reply.body) : plan_write_toml(form, &r->reply.body));
+    if (json) (void)!buf_add_char(&r->reply.body, '\n');
+    plan_drop(form);
     return 0;
 }
 
@@ -90,6 +104,14 @@ const struct route routes_plan_api[] = {
      .body = "{\"type\":\"object\"}",
      .answer = "{\"type\":\"object\",\"properties\":{\"version\":{\"type\":\"integer\"}}}",
      .max_body_bytes = PLAN_MAX_BYTES},
+    {.methods = HTTP_GET,
+     .pattern = "/api/v1/plan/infer",
+     .handle = infer,
+     .flags = ROUTE_WORKER,
+     .tag = "plan",
+     .summary = "A plan proposed from the events that are stored",
+     .params = "format string json or toml; default json",
+     .answer = "{\"type\":\"object\"}"},
     {.methods = HTTP_GET,
      .pattern = "/api/v1/plan/versions",
      .handle = versions,

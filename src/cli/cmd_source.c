@@ -1,19 +1,19 @@
 /* `keel source`: who may send events, and with which write keys.
  * Layers: source.h, options.h. Threads: none. A running server sees what is changed here within a
  * second: both use DIR/desk.db. */
-#include <stdio.h>
-
 #include "api/source.h"
 #include "base/os.h"
 #include "base/output.h"
 #include "base/table.h"
+#include "cli/desk.h"
 #include "cli/options.h"
+#include "cli/source_stats.h"
 
 enum { FORMAT_TEXT, FORMAT_JSON };
 
 struct args {
     const char *data, *key, *origins;
-    int64_t rate, burst, grace_ms;
+    int64_t rate, burst, grace_ms, hours;
     int ip, format;
     bool strict, archive;
 };
@@ -39,6 +39,8 @@ static const struct option OPTIONS[] = {
      "add: keep the JSON of accepted events", NULL, false, 0, 0},
     {"grace", OPTION_DURATION, offsetof(struct args, grace_ms), "D",
      "rotate: how long the old key still works; default 30d", NULL, false, 0, 0},
+    {"hours", OPTION_INTEGER, offsetof(struct args, hours), "N",
+     "stats: of so many hours, the current one included; default 168", NULL, false, 1, 9600},
     {"format", OPTION_CHOICE, offsetof(struct args, format), "F", "text or json; default text",
      "text|json", false, 0, 0},
     {0},
@@ -49,7 +51,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_source = {
     .name = "source",
     .summary = "who may send events: write keys, origins, rates",
-    .operands = "add|list|rotate|disable|enable [NAME]",
+    .operands = "add|list|stats|rotate|disable|enable [NAME]",
     .min_operands = 1,
     .max_operands = 2,
     .options = OPTIONS,
@@ -59,10 +61,12 @@ const struct command cmd_source = {
         "\n"
         "add      makes a source and prints its write key\n"
         "list     shows all sources with their keys\n"
+        "stats    what became of each source's events: accepted, duplicate, quarantined …\n"
         "rotate   gives a new key; the old one works on until its grace ends\n"
         "disable  refuses what the source sends; enable takes it again\n",
     .examples = "  keel source add web --data data --origins https://shop.example\n"
                 "  keel source list --data data --format json\n"
+                "  keel source stats --data data --hours 24\n"
                 "  keel source rotate web --data data --grace 7d\n",
     .run = run,
 };
@@ -171,6 +175,9 @@ static int act(struct sql *desk, const struct args *args, struct operands words,
     struct str verb = str_from(words.word[0]);
     const char *name = words.n > 1 ? words.word[1] : "";
     if (str_is(verb, "list")) return list(desk, args, out, err);
+    if (str_is(verb, "stats"))
+        return source_stats(args->data, desk, *name ? name : NULL, args->hours,
+                            args->format == FORMAT_JSON ? TABLE_JSON : TABLE_TEXT, out, err);
     if (!*name)
         FAIL(err, INVALID, "source %s: which? keel source %s NAME", words.word[0], words.word[0]);
     if (str_is(verb, "add")) return add(desk, args, name, out, err);
@@ -183,23 +190,9 @@ static int act(struct sql *desk, const struct args *args, struct operands words,
     return source_enable(desk, str_from(name), str_is(verb, "enable"), err);
 }
 
-/* Only in a data directory: desk.db is not made in any folder. */
-static int open_desk(const char *dir, struct sql **out, struct keel_error *err) {
-    char path[4096];
-    if (snprintf(path, sizeof path, "%s/keel.db", dir) >= (int)sizeof path)
-        FAIL(err, INVALID, "the path of %.100s… is too long", dir);
-    if (!file_exists(path))
-        FAIL(err, NOT_FOUND, "%s is no data directory; make one: keel init %s", dir, dir);
-    snprintf(path, sizeof path, "%s/desk.db", dir);
-    TRY(sql_open(path, SQL_CREATE, out, err));
-    int code = source_tables(*out, err);
-    if (code < 0) sql_close(*out);
-    return code;
-}
-
 static int run(int argc, char **argv, struct keel_error *err) {
-    static const char *const verbs[] = {"add", "list", "rotate", "disable", "enable"};
-    struct args args = {.key = "", .origins = "", .grace_ms = SOURCE_GRACE_MS};
+    static const char *const verbs[] = {"add", "list", "stats", "rotate", "disable", "enable"};
+    struct args args = {.key = "", .origins = "", .grace_ms = SOURCE_GRACE_MS, .hours = 168};
     struct operands words;
     struct output out;
     struct sql *desk;
@@ -207,10 +200,11 @@ static int run(int argc, char **argv, struct keel_error *err) {
     TRY(options_parse(&cmd_source, argc, argv, &args, &words, err));
     while (i < sizeof verbs / sizeof *verbs && strcmp(verbs[i], words.word[0]) != 0) i++;
     if (i == sizeof verbs / sizeof *verbs)
-        FAIL(err, INVALID, "source: \"%.40s\" is none of add, list, rotate, disable, enable",
+        FAIL(err, INVALID, "source: \"%.40s\" is none of add, list, stats, rotate, disable, enable",
              words.word[0]);
-    TRY(open_desk(args.data, &desk, err));
-    int code = output_open(&out, NULL, err);
+    TRY(desk_open(args.data, &desk, err));
+    int code = source_tables(desk, err);
+    if (code == 0) code = output_open(&out, NULL, err);
     if (code == 0) {
         code = act(desk, &args, words, &out, err);
         int closed = output_close(&out, code < 0 ? NULL : err);

@@ -9,6 +9,9 @@
     C(source)                                                                                      \
     C(config)                                                                                      \
     C(serve)                                                                                       \
+    C(plan)                                                                                        \
+    C(quarantine)                                                                                  \
+    C(tail)                                                                                        \
     C(import)                                                                                      \
     C(query)                                                                                       \
     C(profile)                                                                                     \
