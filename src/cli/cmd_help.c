@@ -2,6 +2,7 @@
  * Layers: command.h, options.h. Threads: none. */
 #include "base/output.h"
 #include "cli/command.h"
+#include "cli/generate.h"
 #include "cli/options.h"
 #include "keel_version.h"
 
@@ -73,12 +74,14 @@ static void language(struct output *o) {
            "did \"A\" followed by \"B\" within 1 day; sum(\"E\".revenue) > 1000; trait country in\n"
            "(\"Germany\", \"France\"); identified; anonymous; and, or, not, parentheses.\n"
            "Comparisons: = != < <= > >= in (1, 2), between 1 and 2, contains, starts with,\n"
-        "ends with, matches, exists, is missing.\n"
-        "Time: since 2024-01-01, before, from 2024-01-01 to 2024-02-01, in 2024-03,\n"
-        "during last 30 days.\n"
-        "Any form: among customers where ...\n\n"
+           "ends with, matches, exists, is missing.\n"
+           "Time: since 2024-01-01, before, from 2024-01-01 to 2024-02-01, in 2024-03,\n"
+           "during last 30 days.\n"
+           "Any form: among customers where ...\n\n"
            "docs/query-language.md defines all of it. \"top 20 events\" shows what there is.\n");
 }
+
+static void man(struct output *o) { generate_man(o, errors); }
 
 static int run_help(int argc, char **argv, struct keel_error *err);
 static int run_version(int argc, char **argv, struct keel_error *err);
@@ -86,12 +89,17 @@ static int run_version(int argc, char **argv, struct keel_error *err);
 const struct command cmd_help = {
     .name = "help",
     .summary = "list the commands, or explain one",
-    .operands = "[COMMAND|language|errors]",
+    .operands = "[COMMAND|TOPIC]",
     .max_operands = 1,
-    .description =
-        "Without COMMAND: the list of commands. language: what keel query can be asked.\n"
-        "errors: the exit statuses.\n",
-    .examples = "  keel help simulate\n  keel help language\n",
+    .description = "Without a word: the list of commands. Topics:\n"
+                   "\n"
+                   "language    what keel query can be asked\n"
+                   "errors      the exit statuses\n"
+                   "completion  completion for bash, to be sourced\n"
+                   "man         the manual page, for man(1)\n",
+    .examples = "  keel help language\n"
+                "  source <(keel help completion)\n"
+                "  keel help man > /usr/local/share/man/man1/keel.1\n",
     .run = run_help,
 };
 
@@ -104,15 +112,20 @@ const struct command cmd_version = {
 static int run_help(int argc, char **argv, struct keel_error *err) {
     struct operands words;
     struct output out;
-    const struct command *command = NULL;
-    void (*page)(struct output *) = overview;
+    static const struct {
+        const char *name;
+        void (*page)(struct output *);
+    } TOPICS[] = {{"language", language},
+                  {"errors", errors},
+                  {"completion", generate_completion},
+                  {"man", man}};
     TRY(options_parse(&cmd_help, argc, argv, NULL, &words, err));
-    const char *topic = words.n == 1 ? words.word[0] : NULL;
-    if (topic && strcmp(topic, "errors") == 0)
-        page = errors;
-    else if (topic && strcmp(topic, "language") == 0)
-        page = language;
-    else if (topic && !(command = command_find(topic)))
+    const char *topic = words.n == 1 ? words.word[0] : "";
+    const struct command *command = command_find(topic);
+    void (*page)(struct output *) = words.n == 0 ? overview : NULL;
+    for (size_t i = 0; i < sizeof TOPICS / sizeof *TOPICS; i++)
+        if (strcmp(topic, TOPICS[i].name) == 0) page = TOPICS[i].page;
+    if (!page && !command)
         FAIL(err, INVALID, "help: there is no command \"%.200s\"; see: keel help", topic);
     TRY(output_open(&out, NULL, err));
     if (command)

@@ -5,6 +5,7 @@
  * missing.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "api/segment_file.h"
 #include "base/os.h"
@@ -197,6 +198,15 @@ static int import_all(struct import *im, const struct operands *files, struct ke
     return code;
 }
 
+/* Before anything is taken in: a misspelt last file must not end a long import. */
+static int files_exist(const struct operands *files, struct keel_error *err) {
+    for (int i = 0; i < files->n; i++)
+        if (strcmp(files->word[i], "-") != 0 && !file_exists(files->word[i]))
+            FAIL(err, NOT_FOUND, "import: there is no file %.300s; nothing was imported",
+                 files->word[i]);
+    return 0;
+}
+
 /* The reject file of the last run is overwritten: do not let somebody feed it back in by mistake.
  */
 static int rejects_apart(const char *path, const struct operands *files, struct keel_error *err) {
@@ -223,6 +233,7 @@ static int run(int argc, char **argv, struct keel_error *err) {
         FAIL(err, INVALID, "import: say what the files are: --segment, or --map MAP.toml for CSV");
     snprintf(path, sizeof path, "%s/rejects.csv", im.args.data);
     if (!im.args.rejects) im.args.rejects = path;
+    TRY(files_exist(&files, err));
     TRY(rejects_apart(im.args.rejects, &files, err));
     if (im.args.map) TRY(map_load(im.args.map, &im.map, err));
     int code = db_open(im.args.data, &options, &im.db, err);

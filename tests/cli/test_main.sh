@@ -47,6 +47,30 @@ while read -r question; do
 done < <("$KEEL" help language | sed -n 's/^  //p')
 [ $questions -ge 12 ] || { echo "FAILED: keel help language shows $questions questions"; failures=$((failures + 1)); }
 
+# Completion, as bash asks for it; the manual page, where there is a program to read it.
+complete_last() { # WORD...: what completes the last one
+    COMP_WORDS=("$@")
+    COMP_CWORD=$(($# - 1))
+    COMPREPLY=()
+    _keel
+    echo "${COMPREPLY[*]-}"
+}
+# shellcheck disable=SC1090
+source <("$KEEL" help completion) || { echo "FAILED: the completion is no bash"; failures=$((failures + 1)); }
+for try in "keel prof=profile" "keel query --fo=--format" "keel query --format =table json csv" \
+    "keel query --data =" "keel simulate --cust=--customers"; do
+    # shellcheck disable=SC2086 # words
+    set -- ${try%%=*}
+    [[ ${try%%=*} != *" " ]] || set -- "$@" ""
+    got=$(complete_last "$@")
+    [ "$got" = "${try#*=}" ] || { echo "FAILED: ${try%%=*} completes to $got"; failures=$((failures + 1)); }
+done
+expect 0 ".TH KEEL 1" "$KEEL" help man
+if command -v groff >/dev/null; then
+    complaints=$("$KEEL" help man | groff -man -Tutf8 -ww -z 2>&1)
+    [ -z "$complaints" ] || { echo "FAILED: groff says $complaints"; failures=$((failures + 1)); }
+fi
+
 # KEEL_DATA stands for --data, which goes before it.
 expect 66 "keel init here" env KEEL_DATA=here "$KEEL" query 'count customers'
 expect 66 "keel init there" env KEEL_DATA=here "$KEEL" query --data there 'count customers'

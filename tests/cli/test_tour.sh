@@ -165,7 +165,8 @@ expect 66 "keel init nowhere" "$KEEL" query --data nowhere 'count customers'
 expect 66 "keel init nowhere" "$KEEL" doctor nowhere
 expect 65 "--segment instead of --map" "$KEEL" import --data data --map shop.toml events.ndjson
 expect 65 "for CSV say --map" "$KEEL" import --data data --segment orders.csv
-expect 66 "none.csv" "$KEEL" import --data data --map shop.toml none.csv
+expect 66 "none.csv; nothing was imported" \
+    "$KEEL" import --data data --map shop.toml orders.csv none.csv
 expect 73 "data directory already" "$KEEL" init data
 expect 64 "exclude each other" "$KEEL" import --data data --segment --map shop.toml orders.csv
 for command in "query --data data count\ customers" "profile --data data user_id=bob" "doctor data" \
