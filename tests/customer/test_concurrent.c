@@ -1,4 +1,5 @@
-/* One thread ingests, flushes and compacts; others take snapshots and read. Each batch has as many
+/* Two threads ingest, flush and compact; another writes tables of its own into keel.db; others take
+ * snapshots and read. Each batch has as many
  * events Left as Right, with the same amounts, for one person: a reader that ever sees them differ
  * has seen half a batch, half a flush, or half a merge of two identifiers. A snapshot that is held
  * gives the same at its end as at its beginning, and the files that it held back are gone with it.
@@ -24,7 +25,7 @@
 #include "customer/timeline.h"
 #include "fault_os.h"
 
-enum { BATCHES = 300, PEOPLE = 40, PAIRS = 12, READERS = 3, LOOKS_LEAST = 5 };
+enum { BATCHES = 300, PEOPLE = 40, PAIRS = 12, WRITERS = 2, READERS = 3, LOOKS_LEAST = 5 };
 
 static uint64_t seed_of_run(void) {
     const char *set = getenv("KEEL_SEED");
@@ -34,7 +35,9 @@ static uint64_t seed_of_run(void) {
 struct shared {
     struct db *db;
     _Atomic bool done;
-    _Atomic uint32_t batches; /* acknowledged */
+    _Atomic uint32_t next, writers; /* batch; writers that are at work */
+    _Atomic uint32_t batches;       /* acknowledged */
+    uint64_t notes;                 /* the keeper: committed to its table */
     _Atomic uint64_t looks;
     _Atomic int64_t longest_wait_us;
     _Atomic bool failed;
@@ -115,7 +118,7 @@ static void *write_all(void *ctx) {
     struct buf batch;
     struct keel_error err;
     buf_init(&batch, BATCH_MAX_BYTES + 64);
-    for (uint32_t k = 0; k < BATCHES && !s->failed; k++) {
+    for (uint32_t k; (k = atomic_fetch_add(&s->next, 1)) < BATCHES && !s->failed;) {
         struct ingest_counts counts = {0};
         buf_clear(&batch);
         make_batch(k, &batch);
@@ -127,13 +130,56 @@ static void *write_all(void *ctx) {
             store_ingest_end(db_store(s->db));
         }
         if (code < 0) complain(s, err.message, 0, 0);
-        atomic_store(&s->batches, k + 1);
+        s->batches++;
     }
     /* Not before everybody has looked a few times. */
     while (!s->failed && s->looks < READERS * LOOKS_LEAST) sched_yield();
-    atomic_store(&s->done, true);
+    if (atomic_fetch_sub(&s->writers, 1) == 1) atomic_store(&s->done, true);
     buf_release(&batch);
     return NULL;
+}
+
+/* ---- another room's tables in keel.db ---- */
+
+static const char *const NOTES[] = {"CREATE TABLE note(id INTEGER PRIMARY KEY, text TEXT);"
+                                    "CREATE TABLE notes(n INTEGER); INSERT INTO notes VALUES(0)"};
+
+static int write_note(struct sql *sql, struct keel_error *err) {
+    TRY(sql_run(sql, err, "INSERT INTO note(text) VALUES(?)", "z", "a note"));
+    sched_yield(); /* a flush or a merge wants the connection now */
+    return sql_run(sql, err, "UPDATE notes SET n = n + 1", "");
+}
+
+/* Every third transaction is taken back, and takes nothing of a flush along. */
+static void *keep_notes(void *ctx) {
+    struct shared *s = ctx;
+    struct sql *sql = store_db(db_store(s->db));
+    struct keel_error err;
+    int code = sql_migrate(sql, "notes", NOTES, 1, &err);
+    for (uint64_t i = 0; code == 0 && !s->done && !s->failed; i++) {
+        code = sql_begin(sql, &err);
+        if (code == 0) code = write_note(sql, &err);
+        if (code < 0) break;
+        if (i % 3 == 2) {
+            sql_rollback(sql);
+            continue;
+        }
+        code = sql_commit(sql, &err);
+        s->notes += code == 0;
+        if (code == 0) code = store_set_setting(db_store(s->db), "keeper", STR("was here"), &err);
+    }
+    if (code < 0) complain(s, err.message, 0, 0);
+    return NULL;
+}
+
+static void check_notes(struct shared *s) {
+    struct sql *sql = store_db(db_store(s->db));
+    struct keel_error err;
+    int64_t rows = -1, n = -1;
+    assert_int_equal(sql_number(sql, -1, &rows, &err, "SELECT count(*) FROM note", ""), 0);
+    assert_int_equal(sql_number(sql, -1, &n, &err, "SELECT n FROM notes", ""), 0);
+    assert_int_equal(rows, s->notes);
+    assert_int_equal(n, s->notes);
 }
 
 /* ---- readers ---- */
@@ -327,11 +373,15 @@ static void run(bool background) {
     snprintf(data, sizeof data, "%s/data", dir);
     if (db_init(data, STR("UTC"), STR("USD"), &err) < 0) fail_msg("%s", err.message);
     if (db_open(data, &options, &s->db, &err) < 0) fail_msg("%s", err.message);
-    pthread_t writer, readers[READERS];
+    pthread_t writers[WRITERS], keeper, readers[READERS];
+    s->writers = WRITERS;
     for (int i = 0; i < READERS; i++)
         assert_int_equal(pthread_create(&readers[i], NULL, i ? read_on : hold_on, s), 0);
-    assert_int_equal(pthread_create(&writer, NULL, write_all, s), 0);
-    pthread_join(writer, NULL);
+    assert_int_equal(pthread_create(&keeper, NULL, keep_notes, s), 0);
+    for (int i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_create(&writers[i], NULL, write_all, s), 0);
+    for (int i = 0; i < WRITERS; i++) pthread_join(writers[i], NULL);
+    pthread_join(keeper, NULL);
     for (int i = 0; i < READERS; i++) pthread_join(readers[i], NULL);
     if (s->failed) fail_msg("%s", s->why);
     struct store_stats stats;
@@ -341,9 +391,11 @@ static void run(bool background) {
     if (db_open(data, &options, &s->db, &err) < 0) fail_msg("%s", err.message);
     store_stats(db_store(s->db), &stats);
     assert_int_equal(files, stats.parts); /* nothing was held back any more */
-    print_message("%llu looks, %llu rows, %llu parts; the longest wait for a snapshot %lld us\n",
-                  (unsigned long long)s->looks, (unsigned long long)stats.rows,
-                  (unsigned long long)stats.parts, (long long)s->longest_wait_us);
+    check_notes(s);
+    print_message(
+        "%llu notes; %llu looks, %llu rows, %llu parts; the longest wait for a snapshot %lld us\n",
+        (unsigned long long)s->notes, (unsigned long long)s->looks, (unsigned long long)stats.rows,
+        (unsigned long long)stats.parts, (long long)s->longest_wait_us);
     assert_int_equal(db_close(s->db, &err), 0);
     temp_remove(dir);
     test_free(s);
