@@ -225,23 +225,3 @@ int file_lock(int fd, bool shared, const char *path, struct keel_error *err) {
         FAIL(err, BUSY, "%s is in use by another keel process; stop it or wait", path);
     return error_errno(err, errno, "cannot lock %s", path);
 }
-
-int file_map_open(const char *path, struct file_map *out, struct keel_error *err) {
-    int fd;
-    uint64_t bytes = 0;
-    TRY(file_open(path, FILE_READ, &fd, err));
-    int code = file_size(fd, path, &bytes, err);
-    const void *p = NULL;
-    if (code == 0 && bytes) {
-        p = os->mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
-        if (p == MAP_FAILED) code = error_errno(err, errno, "cannot map %s", path);
-    }
-    file_close(fd);
-    if (code == 0) *out = (struct file_map){.p = p, .n = (size_t)bytes};
-    return code;
-}
-
-void file_map_close(struct file_map *map) {
-    if (map->p) os->munmap((void *)(uintptr_t)map->p, map->n);
-    *map = (struct file_map){0};
-}

@@ -94,10 +94,14 @@ int file_sync_dir(const char *path, struct keel_error *err) K_CHECKED;
 /* Advisory whole-file lock held until close: KEEL_E_BUSY if somebody else has it. */
 int file_lock(int fd, bool shared, const char *path, struct keel_error *err) K_CHECKED;
 
-/* Read-only mapping of a whole file. size 0 maps to NULL. */
+/* Read-only mapping of a whole file. size 0 maps to NULL. Bytes that cannot be read (the disk
+ * fails, or the file was cut meanwhile) read as zeros, and from then on file_map_broken is true:
+ * ask it behind a read, before what was read is believed. Installs a handler of SIGBUS. */
 struct file_map {
     const uint8_t *p;
     size_t n;
+    struct mapping *mapping;
 };
+bool file_map_broken(const struct file_map *map);
 int file_map_open(const char *path, struct file_map *out, struct keel_error *err) K_CHECKED;
 void file_map_close(struct file_map *map);

@@ -482,6 +482,7 @@ int identity_load(struct identity *g, const char *path, uint64_t bytes, struct k
                                          (unsigned long long)bytes)
                              : apply_log(g, path, map.p, bytes, err);
     g->loading = false;
+    if (file_map_broken(&map)) code = error_set(err, KEEL_E_IO, "cannot read %s", path);
     file_map_close(&map);
     return code;
 }

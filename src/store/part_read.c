@@ -4,7 +4,8 @@
  * chunk is checked against its checksum each time it is decoded (XXH3 runs at more than 10 GB/s, a
  * chunk is one or two KB). A column's dictionary is translated into the lexicon when the column is
  * first read. Whatever the bytes are, a fault is an error that names file and region, never a wrong
- * value.
+ * value. A file that cannot be read, or that is cut while it is mapped, reads as zeros (os_map.c);
+ * every operation asks behind its reading whether that happened.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -78,8 +79,18 @@ enum {
 static const struct part *of(const struct source *s) { return (const struct part *)s; }
 
 static int corrupt(const struct part *p, const char *what, struct keel_error *err) {
+    if (file_map_broken(&p->map))
+        FAIL(err, IO,
+             "cannot read %s: the disk fails, or the file was cut; run 'keel doctor' and restore "
+             "this file from a backup",
+             p->path);
     FAIL(err, CORRUPT, "%s is damaged: %s; run 'keel doctor' and restore this file from a backup",
          p->path, what);
+}
+
+/* What was read from a mapping that broke meanwhile does not count. */
+static int intact(const struct part *p, int code, struct keel_error *err) {
+    return code >= 0 && file_map_broken(&p->map) ? corrupt(p, "", err) : code;
 }
 
 /* ---- open ---- */
@@ -333,6 +344,7 @@ int part_open(const char *path, const struct part_env *env, struct part **out,
     int code = file_map_open(path, &p->map, err);
     if (code == 0) code = check_header(p, err);
     if (code == 0) code = load_directory(p, err);
+    code = intact(p, code, err);
     if (code < 0) {
         part_close(p);
         return code;
@@ -744,19 +756,45 @@ int part_has_key(struct part *p, struct event_key key, struct keel_error *err) {
         atomic_store_explicit(&p->keys_checked, true, memory_order_release);
     }
     int found = part_keys_find(p->keys, key);
-    return found < 0 ? corrupt(p, "message keys", err) : found;
+    return found < 0 ? corrupt(p, "message keys", err) : intact(p, found, err);
+}
+
+/* The operations of a source, believed only while the file can be read. */
+
+static int rows_checked(const struct source *s, uint32_t block, unsigned parts,
+                        struct row_block *out, struct keel_error *err) {
+    return intact(of(s), part_rows(s, block, parts, out, err), err);
+}
+
+static int column_checked(const struct source *s, uint32_t column, uint32_t chunk,
+                          struct vec_buffer *out, struct keel_error *err) {
+    return intact(of(s), part_column(s, column, chunk, out, err), err);
+}
+
+static int items_checked(const struct source *s, uint32_t item_stream, uint32_t chunk,
+                         uint32_t *counts, uint64_t *base, struct keel_error *err) {
+    return intact(of(s), part_items(s, item_stream, chunk, counts, base, err), err);
+}
+
+static int posting_checked(const struct source *s, uint32_t id, uint32_t chunk, uint32_t *customer,
+                           int64_t *time, uint32_t *n, struct keel_error *err) {
+    return intact(of(s), part_posting(s, id, chunk, customer, time, n, err), err);
+}
+
+static int keys_checked(const struct source *s, struct event_key *out, struct keel_error *err) {
+    return intact(of(s), part_keys(s, out, err), err);
 }
 
 static const struct source_ops PART_OPS = {
-    .rows = part_rows,
+    .rows = rows_checked,
     .stream_base = part_stream_base,
     .stream_rows = part_stream_rows,
     .has_column = part_has_column,
-    .column = part_column,
-    .items = part_items,
+    .column = column_checked,
+    .items = items_checked,
     .has_posting = part_has_posting,
-    .posting = part_posting,
-    .keys = part_keys,
+    .posting = posting_checked,
+    .keys = keys_checked,
 };
 
 /* ---- reports and checks ---- */

@@ -454,6 +454,61 @@ static void test_commits_share_syncs(void **state) {
     place_remove(&p);
 }
 
+/* ---- files that are cut under us ---- */
+
+static void *read_cut(void *ctx) {
+    struct place *p = ctx;
+    struct keel_error *err = k_zalloc(sizeof *err);
+    struct history_found found = {.stored = k_zalloc(BATCHES)};
+    for (int i = 0; i < 10; i++) {
+        int code = history_check(&HISTORY, p->db, NULL, p->next, &found, err);
+        K_ASSERT_OP(code, <, 0);
+        K_ASSERT(strstr(err->message, "cannot read") && strstr(err->message, ".part"));
+    }
+    k_free(found.stored);
+    return err;
+}
+
+/* Another program cuts the parts that are mapped, as a disk would that fails: each reader gets an
+ * error that names the file, nobody dies, and the rest of the process goes on. */
+static void test_cut_parts(void **state) {
+    (void)state;
+    static const uint64_t CUTS[] = {2, 1, 0}; /* pages that are left */
+    for (size_t c = 0; c < sizeof CUTS / sizeof *CUTS; c++) {
+        struct place p;
+        struct keel_error err;
+        struct store_stats stats;
+        pthread_t readers[4];
+        place_make(&p);
+        ingest_to_heads(&p, 2);
+        must(db_flush(p.db, &err), &err);
+        store_stats(db_store(p.db), &stats);
+        assert_true(stats.parts > 0);
+        for (unsigned id = 1; id < 40; id++) {
+            char path[TEMP_PATH_MAX + 64];
+            int fd;
+            snprintf(path, sizeof path, "%s/parts/%012u.part", p.dir, id);
+            if (!file_exists(path)) continue;
+            must(file_open(path, FILE_WRITE, &fd, &err), &err);
+            must(file_truncate(fd, CUTS[c] * (uint64_t)sysconf(_SC_PAGESIZE), path, &err), &err);
+            file_close(fd);
+        }
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(pthread_create(&readers[i], NULL, read_cut, &p), 0);
+        for (int i = 0; i < 4; i++) {
+            void *last;
+            assert_int_equal(pthread_join(readers[i], &last), 0);
+            k_free(last);
+        }
+        p.next = 0; /* whose keys may be in the parts */
+        assert_int_equal(ingest(&p, &err), -KEEL_E_IO);
+        assert_non_null(strstr(err.message, ".part"));
+        (void)!db_close(p.db, &err);
+        p.db = NULL;
+        place_remove(&p);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_snapshots_do_not_wait_for_ingest),
@@ -463,6 +518,7 @@ int main(void) {
         cmocka_unit_test(test_flusher_tries_again),
         cmocka_unit_test(test_failed_sync_stops),
         cmocka_unit_test(test_commits_share_syncs),
+        cmocka_unit_test(test_cut_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
