@@ -44,7 +44,9 @@ fuzz: dev-packages ## each fuzz target for SECONDS (default 60)
 	@$(call build_preset,fuzz)
 	@tools/fuzz $(SECONDS)
 
-faults: packages ## prove that the tests notice seeded bugs (half an hour)
+faults: packages ## 1,000 kills of a loaded server; prove that the tests notice seeded bugs (half an hour)
+	@$(call build_preset,dev)
+	@KEEL=$(CURDIR)/build/dev/keel KEEL_CYCLES=1000 bash tests/api/test_collectors_crash.sh
 	@python3 tests/mutations/run.py
 
 bench: all ## benchmarks against the peers

@@ -182,8 +182,9 @@ static uint64_t apply(struct collector *c, struct job *job) {
     uint64_t position = 0;
     if (job->batch.n == 0) return 0;
     job->code = db_append(c->db, buf_str(&job->batch), &counts, job->fates, &position, &err);
-    /* Without memory it was not appended; other failures are the store's. */
-    if (job->code < 0 && job->code != -KEEL_E_NO_MEMORY) note_failure(c, &err);
+    /* Without memory it was not appended, and may be later. Any other failure is the store's, and
+     * so is one behind the journal: the record is there and was not applied. */
+    if (job->code < 0 && (position || job->code != -KEEL_E_NO_MEMORY)) note_failure(c, &err);
     if (job->code < 0) return 0;
     const uint8_t *fate = job->fates;
     for (uint32_t i = 0; i < job->outcome.n; i++) {
