@@ -26,7 +26,7 @@ struct config {
         int64_t threads, workers, connections, connections_per_address;
         int64_t idle_ms, stop_ms;
         int64_t body_bytes, header_bytes, memory_bytes;
-        bool trust_proxy;
+        bool trust_proxy, public_metrics;
     } server;
     struct {
         int durability; /* enum journal_durability */

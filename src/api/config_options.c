@@ -47,6 +47,8 @@ const struct config_option CONFIG_OPTIONS[] = {
     {"server", "trust_proxy", CONFIG_FLAG, FIELD(server, trust_proxy), "false", 0, 0, NULL,
      "Take a client's address from the last entry of X-Forwarded-For, and TLS from "
      "X-Forwarded-Proto. Only behind a proxy that sets them: otherwise anyone may say anything."},
+    {"server", "public_metrics", CONFIG_FLAG, FIELD(server, public_metrics), "false", 0, 0, NULL,
+     "Answer /metrics without the admin token."},
 
     {"store", "durability", CONFIG_CHOICE, FIELD(store, durability), "commit", 0, 0,
      "commit|interval",

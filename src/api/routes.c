@@ -4,6 +4,7 @@
 
 #define EACH_TABLE(T)                                                                              \
     T(health)                                                                                      \
+    T(metrics)                                                                                     \
     T(dialect_segment)                                                                             \
     T(dialect_rudder)                                                                              \
     T(dialect_jitsu)                                                                               \

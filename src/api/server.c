@@ -136,6 +136,17 @@ static enum MHD_Result on_step(void *ctx, struct MHD_Connection *mhd, const char
     return exchange_step(*context, method, data, data_bytes);
 }
 
+int64_t server_latency_us(unsigned i) { return INT64_C(100) << i; }
+
+static void count(struct server *s, int status, int64_t us) {
+    unsigned i = 0;
+    while (i + 1 < SERVER_LATENCIES && us >= server_latency_us(i)) i++;
+    atomic_fetch_add_explicit(&s->latency[i], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->n_latency_us, (uint64_t)us, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->classes[status / 100 % SERVER_CLASSES], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->n_requests, 1, memory_order_relaxed);
+}
+
 static void on_completed(void *ctx, struct MHD_Connection *mhd, void **context,
                          enum MHD_RequestTerminationCode why) {
     (void)ctx, (void)mhd;
@@ -146,14 +157,13 @@ static void on_completed(void *ctx, struct MHD_Connection *mhd, void **context,
     int status = e->stage == STAGE_QUEUED ? e->r.reply.status : 0;
     *context = NULL;
     if (e->r.reply.stream) stream_detach(e->r.reply.stream);
-    atomic_fetch_add_explicit(&s->n_requests, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->n_bytes_out, e->reply_bytes, memory_order_relaxed);
     atomic_store_explicit(&c->deadline_ms, monotonic_ms() + 2000 * (int64_t)s->options.idle_seconds,
                           memory_order_relaxed);
+    int64_t took_us = monotonic_us() - e->started_us;
+    count(s, status, took_us);
     if (why != MHD_REQUEST_TERMINATED_COMPLETED_OK && status) status = -status;
-    if (s->options.log)
-        s->options.log(s->options.ctx, &e->r, status, e->reply_bytes,
-                       monotonic_us() - e->started_us);
+    if (s->options.log) s->options.log(s->options.ctx, &e->r, status, e->reply_bytes, took_us);
     exchange_free(e);
     bool last = atomic_fetch_sub(&s->n_under_way, 1) == 1;
     if (last && atomic_load(&s->draining)) {
@@ -386,5 +396,8 @@ void server_stats(const struct server *s, struct server_stats *out) {
         .bytes_out = atomic_load(&s->n_bytes_out),
         .memory_bytes = atomic_load(&s->n_memory),
         .waiting = atomic_load(&s->n_under_way),
+        .latency_sum_us = atomic_load(&s->n_latency_us),
     };
+    for (unsigned i = 0; i < SERVER_CLASSES; i++) out->classes[i] = atomic_load(&s->classes[i]);
+    for (unsigned i = 0; i < SERVER_LATENCIES; i++) out->latency[i] = atomic_load(&s->latency[i]);
 }

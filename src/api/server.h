@@ -135,10 +135,17 @@ struct server_options {
     void *ctx;
 };
 
+enum {
+    SERVER_CLASSES = 6,    /* of status: no whole request, 1xx … 5xx */
+    SERVER_LATENCIES = 16, /* how long requests took: below server_latency_us(i); the last: more */
+};
+
 struct server_stats { /* since the start */
     uint64_t connections, open_connections, requests, refused, bytes_in, bytes_out;
+    uint64_t classes[SERVER_CLASSES], latency[SERVER_LATENCIES], latency_sum_us;
     uint64_t memory_bytes, waiting; /* now */
 };
+int64_t server_latency_us(unsigned i); /* 100 µs, then doubling */
 
 /* Listens and serves; tables end with a route whose pattern is NULL, the list of tables with NULL.
  * `ctx` is given to every handler. KEEL_E_BUSY if the address is taken. *out is set before the

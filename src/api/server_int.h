@@ -95,7 +95,8 @@ struct server {
     char *cert, *key;
     _Atomic bool draining, cutting;
     _Atomic uint64_t n_connections, n_open, n_requests, n_refused, n_bytes_in, n_bytes_out;
-    _Atomic uint64_t n_memory, n_under_way;
+    _Atomic uint64_t n_memory, n_under_way, n_latency_us;
+    _Atomic uint64_t classes[SERVER_CLASSES], latency[SERVER_LATENCIES];
 
     pthread_mutex_t lock;
     pthread_cond_t clock_wake, quiet; /* quiet: a request ended */

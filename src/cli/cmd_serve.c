@@ -20,6 +20,7 @@
 #include "api/config.h"
 #include "api/ledger.h"
 #include "api/log.h"
+#include "api/metrics.h"
 #include "api/routes.h"
 #include "base/os.h"
 #include "base/sql.h"
@@ -75,6 +76,7 @@ struct serve {
 /* Who may open DIR/keel.sock owns the data; others show the token. */
 static int authorise(void *ctx, struct request *r, struct keel_error *err) {
     const struct serve *s = ctx;
+    if (s->config->server.public_metrics && strcmp(r->route->pattern, "/metrics") == 0) return 0;
     if (r->local || token_bears(&s->token, request_header(r, "Authorization"))) return 0;
     FAIL(err, UNAUTHORISED,
          "this needs the header \"Authorization: Bearer TOKEN\", with the token of admin.token in "
@@ -225,6 +227,7 @@ static int run(int argc, char **argv, struct keel_error *err) {
     s.app.dir = args.data;
     s.app.config = s.config;
     s.app.token = &s.token;
+    s.app.metrics = metrics_new();
     s.app.log = log_new(STDERR_FILENO, (enum log_format)s.config->log.format,
                         (enum log_level)s.config->log.level);
     s.listen = args.listen;
@@ -233,6 +236,7 @@ static int run(int argc, char **argv, struct keel_error *err) {
     if (code == 0) code = serve(&s, err);
     code = close_rooms(&s, code, err);
     if (code == 0) log_say(s.app.log, LOG_INFO, "the server has stopped", "");
+    metrics_free(s.app.metrics);
     log_free(s.app.log);
     config_free(s.config);
     return code;
