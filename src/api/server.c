@@ -1,6 +1,6 @@
 /* The HTTP server: listeners, connections, deadlines, start and stop.
  *
- * Two listeners of libmicrohttpd, each with epoll: TCP with a thread a core, and DIR/keel.sock with
+ * Two daemons of libmicrohttpd, each with epoll: TCP with a thread a core, and DIR/keel.sock with
  * one. A connection beyond max_connections is still taken, up to an eighth more, so that it can be
  * told 503; what comes then waits in the system's queue.
  *
@@ -79,11 +79,10 @@ static void connection_open(struct listener *listener, struct MHD_Connection *mh
     c->server = s;
     c->fd = fd ? fd->connect_fd : -1;
     c->local = listener->local;
-    c->secure = listener->tls;
+    c->tls = listener->tls;
     c->deadline_ms = monotonic_ms() + 2000 * (int64_t)s->options.idle_seconds;
     name_peer(c, mhd);
     atomic_fetch_add(&s->n_connections, 1);
-    atomic_fetch_add(&s->n_open, 1);
     pthread_mutex_lock(&s->lock);
     c->after = s->connections;
     if (c->after) c->after->before = c;
@@ -125,7 +124,7 @@ static void *on_target(void *ctx, const char *target, struct MHD_Connection *mhd
     struct server *s = c->server;
     int64_t limit = (int64_t)s->options.idle_seconds * 1000 + LATE_MS;
     atomic_store_explicit(&c->deadline_ms, monotonic_ms() + limit, memory_order_relaxed);
-    atomic_fetch_add_explicit(&s->n_under_way, 1, memory_order_relaxed);
+    atomic_fetch_add(&s->n_under_way, 1);
     return exchange_new(c, mhd, str_from(target));
 }
 
@@ -227,12 +226,12 @@ static int read_pem(const char *path, char **out, struct keel_error *err) {
 
 static int start_listener(struct server *s, struct listener *l, struct keel_error *err) {
     const struct server_options *o = &s->options;
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
+    unsigned flags =
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET;
     unsigned threads = l->local ? 1 : o->threads;
-    unsigned most = o->max_connections + o->max_connections / 8 + 16;
+    unsigned most = server_most(s) * threads; /* each thread may have them all: ours is the limit */
     struct MHD_OptionItem more[8];
     int n = 0;
-    if (most < threads) most = threads;
     if (threads > 1)
         more[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, threads, NULL};
     if (l->tls) {
@@ -242,7 +241,6 @@ static int start_listener(struct server *s, struct listener *l, struct keel_erro
     }
     more[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     l->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_step, l,               /**/
-                                 MHD_OPTION_LISTEN_SOCKET, l->fd,                /**/
                                  MHD_OPTION_CONNECTION_LIMIT, most,              /**/
                                  MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds, /**/
                                  MHD_OPTION_CONNECTION_MEMORY_LIMIT,
@@ -254,7 +252,7 @@ static int start_listener(struct server *s, struct listener *l, struct keel_erro
                                  MHD_OPTION_NOTIFY_CONNECTION, on_connection, l,    /**/
                                  MHD_OPTION_ARRAY, more,                            /**/
                                  MHD_OPTION_END);
-    if (l->daemon) return 0;
+    if (l->daemon) return accept_start(l, err);
     if (l->tls)
         FAIL(err, INVALID, "cannot serve TLS with %s and %s; are they a certificate and its key?",
              o->cert_path, o->key_path);
@@ -277,13 +275,13 @@ static int start_listeners(struct server *s, struct keel_error *err) {
 }
 
 static void stop_listeners(struct server *s) {
+    atomic_store(&s->draining, true);
     for (int i = 0; i < LISTENERS; i++) {
         struct listener *l = &s->listeners[i];
-        bool owned =
-            l->daemon != NULL; /* libmicrohttpd closes a socket that it was not relieved of */
-        if (owned) MHD_stop_daemon(l->daemon);
+        accept_stop(l);
+        if (l->daemon) MHD_stop_daemon(l->daemon);
         l->daemon = NULL;
-        if (!owned || atomic_load(&s->draining)) file_close(l->fd);
+        file_close(l->fd);
         l->fd = -1;
     }
 }
@@ -362,10 +360,14 @@ static bool wait_quiet(struct server *s, int64_t until_us) {
 void server_stop(struct server *s, unsigned grace_ms) {
     if (!s) return;
     atomic_store(&s->draining, true);
-    for (int i = 0; i < LISTENERS; i++)
-        if (s->listeners[i].daemon) (void)MHD_quiesce_daemon(s->listeners[i].daemon);
+    for (int i = 0; i < LISTENERS; i++) accept_stop(&s->listeners[i]);
     streams_cut(s);
-    if (!wait_quiet(s, monotonic_us() + (int64_t)grace_ms * 1000)) {
+    /* A request may come on a kept connection the moment all is quiet. From `closing` on no handler
+     * sees one; those that came before are waited for again. */
+    int64_t until_us = monotonic_us() + (int64_t)grace_ms * 1000;
+    bool quiet = wait_quiet(s, until_us);
+    atomic_store(&s->closing, true);
+    if (!quiet || !wait_quiet(s, until_us)) {
         atomic_store(&s->cutting, true);
         pthread_mutex_lock(&s->lock);
         for (struct connection *c = s->connections; c; c = c->after) net_cut(c->fd);

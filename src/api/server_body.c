@@ -45,7 +45,7 @@ struct exchange *exchange_new(struct connection *c, struct MHD_Connection *mhd, 
     e->r.received_ms = now_ms();
     e->r.peer = str_from(c->peer);
     e->r.local = c->local;
-    e->r.secure = c->secure;
+    e->r.secure = c->tls;
     return e;
 }
 
@@ -189,6 +189,10 @@ static int check_head(struct exchange *e, const char *method, const struct head 
                       struct keel_error *err) {
     struct server *s = e->server;
     unsigned methods;
+    if (atomic_load(&s->closing)) {
+        e->close = true;
+        REFUSE(e, err, 503, BUSY, "the server is stopping");
+    }
     if (e->connection->surplus) {
         e->close = true;
         REFUSE(e, err, 503, BUSY, "too many connections; try again");
@@ -282,8 +286,7 @@ static enum MHD_Result more(struct exchange *e, const char *data, size_t *data_b
         e->discarded += n;
     }
     if (e->discarded < DISCARD_BYTES && e->r.reply.status != 408) return MHD_YES;
-    e->close = true;
-    return reply_send(e);
+    return reply_abruptly(e);
 }
 
 /* ---- decoding ---- */

@@ -1,6 +1,7 @@
 /* What the files of the HTTP server share:
  *
  *   server.c         start and stop, listeners, connections, deadlines
+ *   server_accept.c  connections taken and handed to libmicrohttpd
  *   server_body.c    a request on its way in: head, body, decoding, dispatch
  *   server_reply.c   a reply on its way out; the problem documents
  *   server_stream.c  replies without an end
@@ -42,7 +43,7 @@ struct connection {
     struct server *server;
     struct connection *before, *after; /* server.lock */
     int fd;
-    bool local, secure;
+    bool local, tls;
     bool surplus;                /* beyond a limit: its first request is answered 503 */
     _Atomic int64_t deadline_ms; /* when it is cut; 0: never                          */
     char peer[ADDRESS_TEXT_MAX];
@@ -79,8 +80,9 @@ static inline const struct exchange *exchange_of_const(const struct request *r) 
 struct listener {
     struct server *server;
     struct MHD_Daemon *daemon;
-    int fd;
-    bool local, tls;
+    int fd; /* listening */
+    bool local, tls, accepts;
+    pthread_t thread; /* that takes connections, if `accepts` */
 };
 
 enum { LISTENER_TCP, LISTENER_UNIX, LISTENERS };
@@ -93,7 +95,7 @@ struct server {
     struct listener listeners[LISTENERS];
     unsigned port;
     char *cert, *key;
-    _Atomic bool draining, cutting;
+    _Atomic bool draining, closing, cutting; /* in this order; see server_stop */
     _Atomic uint64_t n_connections, n_open, n_requests, n_refused, n_bytes_in, n_bytes_out;
     _Atomic uint64_t n_memory, n_under_way, n_latency_us;
     _Atomic uint64_t classes[SERVER_CLASSES], latency[SERVER_LATENCIES];
@@ -124,6 +126,12 @@ const struct route *router_find(const struct router *router, struct str path,
                                 unsigned *out_methods);
 void methods_text(unsigned methods, char out[64]); /* "GET, HEAD, POST" */
 
+/* ---- server_accept.c ---- */
+
+unsigned server_most(const struct server *s); /* connections, those included that get a 503 */
+int accept_start(struct listener *l, struct keel_error *err) K_CHECKED;
+void accept_stop(struct listener *l); /* needs `draining`, or a listener that never accepted */
+
 /* ---- server_body.c ---- */
 
 struct exchange *exchange_new(struct connection *c, struct MHD_Connection *mhd, struct str target);
@@ -140,6 +148,9 @@ void exchange_run(struct exchange *e); /* a worker's turn */
 /* The reply for an error with the status to send; 0: that of the code. */
 void reply_error(struct exchange *e, int status, int code, const struct keel_error *err);
 enum MHD_Result reply_send(struct exchange *e);
+/* In the middle of a body, where libmicrohttpd takes no reply: said straight into the socket, if it
+ * is not TLS; then the connection ends. */
+enum MHD_Result reply_abruptly(struct exchange *e);
 const char *status_text(int status);
 
 /* ---- server_stream.c ---- */

@@ -5,7 +5,10 @@
 
 #include <stdio.h>
 
+#include "base/net.h"
 #include "base/os.h"
+
+enum { ABRUPT_BYTES = 16 << 10 };
 
 const char *status_text(int status) {
     const char *text = MHD_get_reason_phrase_for((unsigned)status);
@@ -126,4 +129,22 @@ enum MHD_Result reply_send(struct exchange *e) {
     enum MHD_Result queued = MHD_queue_response(e->mhd, (unsigned)reply->status, response);
     MHD_destroy_response(response);
     return queued;
+}
+
+enum MHD_Result reply_abruptly(struct exchange *e) {
+    const struct reply *reply = &e->r.reply;
+    struct buf text;
+    e->stage = STAGE_QUEUED;
+    e->reply_bytes = reply->body.n;
+    if (e->connection->tls) return MHD_NO;
+    buf_init(&text, ABRUPT_BYTES);
+    (void)!buf_printf(&text, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: %s\r\n",
+                      reply->status, status_text(reply->status),
+                      reply->content_type ? reply->content_type : "application/json");
+    for (unsigned i = 0; i < e->n_headers; i++)
+        (void)!buf_printf(&text, "%s: %s\r\n", e->headers[i].name, e->headers[i].value);
+    (void)!buf_printf(&text, "Content-Length: %zu\r\n\r\n", reply->body.n);
+    if (buf_add_str(&text, buf_str(&reply->body)) == 0) net_say(e->connection->fd, buf_str(&text));
+    buf_release(&text);
+    return MHD_NO;
 }

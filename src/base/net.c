@@ -8,6 +8,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -135,6 +136,37 @@ int net_listen_unix(const char *path, int *out_fd, struct keel_error *err) {
     else
         file_close(fd);
     return code;
+}
+
+_Static_assert(sizeof(struct sockaddr_storage) <= NET_ADDRESS_BYTES, "every address fits");
+
+int net_accept(int listening, int wait_ms, int *out_fd, struct net_peer *peer,
+               struct keel_error *err) {
+    struct pollfd poll_fd = {.fd = listening, .events = POLLIN};
+    socklen_t n = sizeof peer->address;
+    int ready = poll(&poll_fd, 1, wait_ms);
+    if (ready == 0 || (ready < 0 && errno == EINTR)) return 0;
+    if (ready < 0) return error_errno(err, errno, "cannot wait for connections");
+    int fd = accept4(listening, (struct sockaddr *)(void *)peer->address, &n,
+                     SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0) {
+        peer->n = (unsigned)n;
+        *out_fd = fd;
+        return 1;
+    }
+    switch (errno) {
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM: FAIL(err, LIMIT, "no file descriptors are left for connections");
+    case EINVAL:
+    case EBADF: FAIL(err, CANCELLED, "no longer listening");
+    default: return 0; /* that connection is gone already, or another thread took it */
+    }
+}
+
+void net_say(int fd, struct str text) {
+    (void)!send(fd, text.p, text.n, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 void net_cut(int fd) { (void)shutdown(fd, SHUT_RDWR); }

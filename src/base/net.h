@@ -17,6 +17,20 @@ int net_listen(struct str address, int *out_fd, unsigned *out_port,
  * is replaced: the caller holds a lock that says so. */
 int net_listen_unix(const char *path, int *out_fd, struct keel_error *err) K_CHECKED;
 
+/* The next connection of a listening socket, waiting up to wait_ms for it. 1; 0: none came;
+ * KEEL_E_LIMIT: no descriptors or memory are left, the connection still waits; KEEL_E_CANCELLED:
+ * the listening socket was cut. */
+struct sockaddr;
+enum { NET_ADDRESS_BYTES = 128 };
+struct net_peer {
+    _Alignas(16) unsigned char address[NET_ADDRESS_BYTES]; /* struct sockaddr_storage */
+    unsigned n;
+};
+int net_accept(int listening, int wait_ms, int *out_fd, struct net_peer *peer,
+               struct keel_error *err) K_CHECKED;
+/* Sends what fits at once, without waiting: for last words. */
+void net_say(int fd, struct str text);
+
 /* Ends both directions, so that whoever waits on the socket wakes up; the descriptor stays open. */
 void net_cut(int fd);
 
