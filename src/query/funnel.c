@@ -169,31 +169,79 @@ static int find_steps(struct funnel_state *s, struct feed *f, uint8_t *step_of, 
     return 0;
 }
 
-static int fast_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) {
+/* What the rows of a batch are to the funnel. */
+struct step_rows {
+    uint8_t step[CHUNK_ROWS];   /* NO_STEP: none */
+    uint32_t group[CHUNK_ROWS]; /* of rows of step 1, if groups are wanted */
+    uint64_t without[BITS_WORDS];
+    uint16_t row[CHUNK_ROWS];
+    uint32_t n;
+};
+
+/* Row by row; made twice, for whether anything but steps and times is asked for. An event at a time
+ * of its own, the usual case, is taken here; the rest is take_event's. */
+static inline __attribute__((always_inline)) void take_rows(struct funnel_state *s,
+                                                            const struct feed *f,
+                                                            const struct step_rows *r,
+                                                            const bool plain) {
     const struct funnel *funnel = s->funnel;
-    uint8_t step_of[CHUNK_ROWS];
-    uint64_t bits[BITS_WORDS], without[BITS_WORDS] = {0}, first[BITS_WORDS];
-    uint32_t group_of[CHUNK_ROWS];
-    TRY(find_steps(s, f, step_of, bits, first, err));
-    if (s->groups) TRY(first_step_groups(s, f, first, group_of, err));
-    if (funnel->n_without > 0) TRY(take_without(s, f, without, err));
-    for (uint32_t i = 0; i < BITS_WORDS; i++) bits[i] |= without[i];
-    uint16_t rows[CHUNK_ROWS];
-    uint32_t n = bits_to_index(bits, rows);
-    for (uint32_t k = 0; k < n; k++) {
-        uint32_t row = rows[k], slot = f->customer[row] - f->first;
-        int64_t t = f->time[row];
-        if (step_of[row] != NO_STEP) {
-            struct step_event e = {.slot = slot, .step = step_of[row], .time = t};
-            if (s->groups && e.step == 0) e.group = group_of[row];
-            take_event(s, &e);
+    const uint32_t steps = funnel->n, stride = s->stride;
+    const bool times = funnel->wants.times;
+    uint8_t *levels = s->result.level;
+    uint32_t at[QUERY_MAX_EVENTS];
+    for (uint32_t j = 0; j < steps; j++) at[j] = chain_at(funnel, j);
+    for (uint32_t k = 0; k < r->n; k++) {
+        const uint32_t row = r->row[k], j = r->step[row], slot = f->customer[row] - f->first;
+        const int64_t t = f->time[row];
+        int64_t *words = s->words + (size_t)slot * stride;
+        if (j != NO_STEP) {
+            if (!plain || words[LAST] == t || levels[slot] == steps) {
+                struct step_event e = {.slot = slot, .step = j, .time = t};
+                if (s->groups && j == 0) e.group = r->group[row];
+                take_event(s, &e);
+            } else {
+                words[LAST] = t;
+                words[SEEN] = (int64_t)1 << j;
+                int64_t *chain = words + at[j];
+                if (j == 0) {
+                    chain[0] = t;
+                    if (levels[slot] == 0) take_result(s, slot, 0, t, chain);
+                    continue;
+                }
+                const int64_t *before = words + at[j - 1];
+                if (before[0] <
+                    (funnel->within_ms == INT64_MAX ? FUNNEL_NEVER + 1 : t - funnel->within_ms))
+                    continue;
+                chain[0] = before[0];
+                for (uint32_t i = 1; times && i < j; i++) chain[i] = before[i];
+                if (times) chain[j] = t;
+                if (j + 1 > levels[slot]) take_result(s, slot, j, t, chain);
+            }
         }
-        if (funnel->n_without > 0 && bit_get(without, row)) {
-            int64_t *words = s->words + (size_t)slot * s->stride;
+        if (!plain && bit_get(r->without, row)) {
             if (words[WITHOUT] != t) words[WITHOUT_BEFORE] = words[WITHOUT];
             words[WITHOUT] = t;
         }
     }
+}
+
+static int fast_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) {
+    const struct funnel *funnel = s->funnel;
+    uint64_t bits[BITS_WORDS], first[BITS_WORDS];
+    struct step_rows r;
+    TRY(find_steps(s, f, r.step, bits, first, err));
+    if (s->groups) TRY(first_step_groups(s, f, first, r.group, err));
+    if (funnel->n_without > 0) {
+        TRY(take_without(s, f, r.without, err));
+        for (uint32_t i = 0; i < BITS_WORDS; i++) bits[i] |= r.without[i];
+    } else {
+        memset(r.without, 0, sizeof r.without);
+    }
+    r.n = bits_to_index(bits, r.row);
+    if (s->groups || funnel->n_without > 0)
+        take_rows(s, f, &r, false);
+    else
+        take_rows(s, f, &r, true);
     return 0;
 }
 
@@ -266,8 +314,12 @@ int funnel_new(struct plan *p, const struct query_funnel *from, struct span span
     return plan_add(p, &f->machine, err);
 }
 
+const uint8_t *funnel_levels(const struct worker *w, const struct funnel *f) {
+    return ((const struct funnel_state *)machine_state(w, &f->machine))->result.level;
+}
+
 uint32_t funnel_level(const struct worker *w, const struct funnel *f, uint32_t slot) {
-    return ((const struct funnel_state *)machine_state(w, &f->machine))->result.level[slot];
+    return funnel_levels(w, f)[slot];
 }
 
 uint32_t funnel_group(const struct worker *w, const struct funnel *f, uint32_t slot) {

@@ -41,6 +41,7 @@ int funnel_new(struct plan *p, const struct query_funnel *from, struct span span
                struct keel_error *err) K_CHECKED;
 
 /* Results, per slot, when the range has been fed. */
+const uint8_t *funnel_levels(const struct worker *w, const struct funnel *f); /* by slot */
 uint32_t funnel_level(const struct worker *w, const struct funnel *f, uint32_t slot);
 uint32_t funnel_group(const struct worker *w, const struct funnel *f, uint32_t slot); /* of e1 */
 const int64_t *funnel_times(const struct worker *w, const struct funnel *f, uint32_t slot);

@@ -72,14 +72,37 @@ static int keep_times(struct funnel_total *s, uint32_t group, uint32_t level, co
     return 0;
 }
 
+/* Without splits most customers are one more of their level; only those with times are looked at.
+ */
+static int fold_plain(struct funnel_total *s, struct range r, struct keel_error *err) {
+    const struct funnel *funnel = s->f->funnel;
+    const uint8_t *levels = funnel_levels(s->worker, funnel);
+    uint32_t counts[2][QUERY_MAX_EVENTS + 1] = {{0}}; /* two: equal neighbours do not wait */
+    TRY(counters_room(&s->levels, funnel->n + 1, err));
+    for (uint32_t slot = 0; slot < r.count; slot++) counts[slot & 1][levels[slot]]++;
+    for (uint32_t level = 1; level <= funnel->n; level++)
+        s->levels.n[level] += counts[0][level] + counts[1][level];
+    for (uint32_t from = 0; from < r.count; from += 64) {
+        uint64_t further = 0;
+        uint32_t n = r.count - from < 64 ? r.count - from : 64;
+        for (uint32_t j = 0; j < n; j++) further |= (uint64_t)(levels[from + j] > 1) << j;
+        for (; further; further &= further - 1) {
+            uint32_t slot = from + (uint32_t)__builtin_ctzll(further);
+            TRY(keep_times(s, 0, levels[slot], funnel_times(s->worker, funnel, slot), err));
+        }
+    }
+    return 0;
+}
+
 static int form_fold(void *state, struct range r, struct keel_error *err) {
     struct funnel_total *s = state;
     const struct funnel *funnel = s->f->funnel;
+    if (s->f->splits.n == 0) return fold_plain(s, r, err);
     uint32_t width = funnel->n + 1;
     for (uint32_t slot = 0; slot < r.count; slot++) {
         uint32_t level = funnel_level(s->worker, funnel, slot);
         if (level == 0) continue;
-        uint32_t group = s->f->splits.n ? funnel_group(s->worker, funnel, slot) : 0;
+        uint32_t group = funnel_group(s->worker, funnel, slot);
         TRY(counters_room(&s->levels, (uint64_t)(group + 1) * width, err));
         s->levels.n[(uint64_t)group * width + level]++;
         TRY(keep_times(s, group, level, funnel_times(s->worker, funnel, slot), err));
