@@ -212,6 +212,13 @@ static void candidates(const struct funnel *f, const struct funnel_event *e, uin
     matching_clear(m);
 }
 
+/* The first `level` times; a chain has room for many more. */
+static void chain_copy(struct chain *to, const struct chain *from, uint32_t level) {
+    to->group = from->group;
+    to->first = from->first;
+    for (uint32_t j = 0; j < level; j++) to->times[j] = from->times[j];
+}
+
 static bool chain_later(const struct chain *a, const struct chain *b, uint32_t level) {
     if (a->first != b->first) return a->first > b->first;
     for (uint32_t j = 1; j < level; j++)
@@ -226,7 +233,7 @@ static void offer(struct solver *s, uint32_t level, int64_t end, const struct ch
     if (!better) return;
     s->level = level;
     s->end = end;
-    s->best = *chain;
+    chain_copy(&s->best, chain, level);
 }
 
 /* The earliest start that a chain which ends at t may have. */
@@ -254,7 +261,7 @@ static bool extend(struct solver *s, uint32_t j, uint32_t k, int64_t t,
         to->first = e1->order;
     } else {
         if (s->chain[j].times[0] < lowest_start(s, t)) return false;
-        *to = s->chain[j];
+        chain_copy(to, &s->chain[j], j);
     }
     for (uint32_t i = j; i < k; i++) to->times[i] = t;
     return true;
@@ -281,7 +288,7 @@ static void solve_group(struct solver *s, const struct funnel_event *e, uint32_t
     uint32_t highest = 0;
     for (uint32_t k = 1; k <= f->n; k++)
         if (taken[k]) {
-            s->chain[k] = s->next[k];
+            chain_copy(&s->chain[k], &s->next[k], k);
             highest = k;
         }
     if (highest > 0) offer(s, highest, t, &s->chain[highest]);
@@ -297,12 +304,25 @@ static void solve_list(struct solver *s, const struct funnel_event *e, uint32_t 
 
 /* ---- the range ---- */
 
-static int by_slot_same(const void *a, const void *b, void *ctx) {
-    const struct funnel_event *x = &((const struct funnel_event *)ctx)[*(const uint32_t *)a];
-    const struct funnel_event *y = &((const struct funnel_event *)ctx)[*(const uint32_t *)b];
-    if (x->slot != y->slot) return x->slot < y->slot ? -1 : 1;
-    if (x->same != y->same) return x->same < y->same ? -1 : 1;
-    return x->order < y->order ? -1 : x->order > y->order;
+static int by_key(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+enum { SORT_FEW = 24 };
+
+/* Customers have few events each: insertion, without calls. */
+static void sort_keys(uint64_t *key, uint32_t n) {
+    if (n > SORT_FEW) {
+        qsort(key, n, sizeof *key, by_key);
+        return;
+    }
+    for (uint32_t i = 1; i < n; i++) {
+        uint64_t k = key[i];
+        uint32_t j = i;
+        for (; j > 0 && key[j - 1] > k; j--) key[j] = key[j - 1];
+        key[j] = k;
+    }
 }
 
 static int by_slot_time(const void *a, const void *b, void *ctx) {
@@ -346,19 +366,27 @@ static void store_best(struct funnel_state *s, const struct solver *solver, uint
                solver->level * sizeof(int64_t));
 }
 
-/* The kept events by customer, `same` values and order. */
-static struct funnel_event *sort_kept(const struct funnel_state *s) {
-    uint32_t *order = k_try_alloc_array(s->n_kept, sizeof *order);
+/* The kept events by customer, `same` values and order: dealt out to the customers, whose events
+ * are then sorted by numbers made of the other two. */
+static struct funnel_event *sort_kept(const struct funnel_state *s, uint32_t slots) {
+    uint32_t *end = k_try_zalloc(((size_t)slots + 1) * sizeof *end);
+    uint64_t *key = k_try_alloc_array(s->n_kept, sizeof *key);
     struct funnel_event *sorted = k_try_alloc_array(s->n_kept, sizeof *sorted);
-    if (!order || !sorted) {
-        k_free(order);
+    if (!end || !key || !sorted) {
         k_free(sorted);
-        return NULL;
+        sorted = NULL;
+        goto out;
     }
-    for (uint32_t i = 0; i < s->n_kept; i++) order[i] = i;
-    qsort_r(order, s->n_kept, sizeof *order, by_slot_same, s->kept);
-    for (uint32_t i = 0; i < s->n_kept; i++) sorted[i] = s->kept[order[i]];
-    k_free(order);
+    for (uint32_t i = 0; i < s->n_kept; i++) end[s->kept[i].slot + 1]++;
+    for (uint32_t slot = 0; slot < slots; slot++) end[slot + 1] += end[slot];
+    for (uint32_t i = 0; i < s->n_kept; i++) /* end[slot] becomes the end of its events */
+        key[end[s->kept[i].slot]++] = (uint64_t)s->kept[i].same << 32 | i;
+    for (uint32_t slot = 0, from = 0; slot < slots; from = end[slot++])
+        sort_keys(key + from, end[slot] - from);
+    for (uint32_t i = 0; i < s->n_kept; i++) sorted[i] = s->kept[(uint32_t)key[i]];
+out:
+    k_free(end);
+    k_free(key);
     return sorted;
 }
 
@@ -371,7 +399,10 @@ static void solve_all(struct funnel_state *s, const struct funnel_event *sorted,
         while (at < s->n_without && slots[at] < slot) at++;
         uint32_t end = at;
         while (end < s->n_without && slots[end] == slot) end++;
-        *solver = (struct solver){.f = s->funnel, .without = times + at, .n_without = end - at};
+        solver->f = s->funnel;
+        solver->without = times + at;
+        solver->n_without = end - at;
+        solver->level = 0; /* the chains are set list by list */
         while (i < s->n_kept && sorted[i].slot == slot) {
             uint32_t next = i + 1;
             while (next < s->n_kept && sorted[next].slot == slot &&
@@ -385,12 +416,11 @@ static void solve_all(struct funnel_state *s, const struct funnel_event *sorted,
 }
 
 int funnel_exact_end(struct funnel_state *s, struct range r, struct keel_error *err) {
-    (void)r;
     if (s->n_kept == 0) return 0;
     int64_t *times = NULL;
     uint32_t *slots = NULL;
     TRY(sort_without(s, &times, &slots, err));
-    struct funnel_event *sorted = sort_kept(s);
+    struct funnel_event *sorted = sort_kept(s, r.count);
     struct solver *solver = k_try_alloc(sizeof *solver);
     bool ok = sorted && solver;
     if (ok) solve_all(s, sorted, times, slots, solver);

@@ -615,10 +615,14 @@ static int codes_of(const struct part *p, struct part_column *c, const uint32_t 
     return 0;
 }
 
-/* Packed present values move to their slots, from the back, in place. */
+/* Packed present values move to their slots, from the back, in place; from where there is no gap
+ * before them they stay. */
 #define SPREAD(values)                                                                             \
-    for (uint32_t i_ = vec->n, k_ = present; i_-- > 0 && k_ <= i_;)                                \
-        if (bit_get(vec->present, i_)) (values)[i_] = (values)[--k_];
+    {                                                                                              \
+        uint16_t at_[CHUNK_ROWS];                                                                  \
+        uint32_t k_ = bits_to_index(vec->present, at_);                                            \
+        while (k_-- > 0 && at_[k_] != k_) (values)[at_[k_]] = (values)[k_];                        \
+    }
 
 static int decode_values(const struct part *p, struct part_column *c, struct str bytes,
                          uint32_t present, struct vec_buffer *out, struct keel_error *err) {
