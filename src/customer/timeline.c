@@ -1,6 +1,7 @@
-/* Implementation of timeline.h: one ordered scan of the customer finds the events; then, for the
- * context and for each kind of event, scans with up to SCAN_MAX_COLUMNS columns add their members.
- * The k-th row of an event in such a scan is its k-th occurrence in the first. */
+/* Implementation of timeline.h: one ordered scan of the customer finds the events and where they
+ * stand. Their values are then taken from there, column by column: what is decoded are the chunks
+ * that hold one of them, each once. Lists of line items keep one chunk a column, as their objects
+ * are written item by item. */
 #include "customer/timeline.h"
 
 #include <stdlib.h>
@@ -10,6 +11,7 @@ enum { OBJECT_MAX = EVENT_MAX_BYTES * 4 };
 struct entry {
     int64_t time_ms;
     uint32_t stream;
+    struct row_place place;
     struct buf properties, context;
 };
 
@@ -46,174 +48,184 @@ static void add_name(struct buf *b, struct str name) {
     (void)!buf_add_char(b, ':');
 }
 
-/* ---- scans of the one customer ---- */
+/* ---- the events ---- */
 
-struct columns {
-    struct column_info info[SCAN_MAX_COLUMNS];
-    struct lexicon *lexicons[SCAN_MAX_COLUMNS];
-    uint32_t ids[SCAN_MAX_COLUMNS];
-    uint32_t count;
-};
-
-static int open_scan(const struct reading *r, const uint32_t *event, const struct columns *columns,
-                     struct scan **out, struct keel_error *err) {
-    struct scan_spec spec = {.events = event,
-                             .event_count = event ? 1 : 0,
-                             .columns = columns ? columns->ids : NULL,
-                             .column_count = columns ? columns->count : 0,
-                             .from_ms = INT64_MIN,
-                             .to_ms = r->at_ms,
-                             .ordered = true};
-    TRY(scan_open(r->snap, &spec, out, err));
-    int code = scan_range(*out, r->customer, 1, err);
-    if (code < 0) scan_close(*out);
-    return code;
+static void add_entries(struct reading *r, const struct batch *b, const struct row_place *places) {
+    uint16_t rows[CHUNK_ROWS];
+    uint32_t n = bits_to_index(b->live, rows);
+    for (uint32_t k = 0; k < n; k++) {
+        if (r->count == r->capacity) {
+            r->capacity = r->capacity ? r->capacity * 2 : 256;
+            r->entries = k_realloc(r->entries, (size_t)r->capacity * sizeof *r->entries);
+        }
+        struct entry *e = &r->entries[r->count++];
+        *e = (struct entry){
+            .time_ms = b->time[rows[k]], .stream = b->event[rows[k]], .place = places[rows[k]]};
+        buf_init(&e->properties, OBJECT_MAX);
+        buf_init(&e->context, OBJECT_MAX);
+    }
 }
 
 static int list_events(struct reading *r, struct keel_error *err) {
     struct scan *scan;
     struct batch b;
-    TRY(open_scan(r, NULL, NULL, &scan, err));
-    int got;
-    while ((got = scan_next(scan, &b, err)) == 1)
-        for (uint32_t i = 0; i < b.n; i++) {
-            if (!bit_get(b.live, i)) continue;
-            if (r->count == r->capacity) {
-                r->capacity = r->capacity ? r->capacity * 2 : 256;
-                r->entries = k_realloc(r->entries, (size_t)r->capacity * sizeof *r->entries);
-            }
-            struct entry *e = &r->entries[r->count++];
-            *e = (struct entry){.time_ms = b.time[i], .stream = b.event[i]};
-            buf_init(&e->properties, OBJECT_MAX);
-            buf_init(&e->context, OBJECT_MAX);
-        }
+    struct scan_spec spec = {
+        .from_ms = INT64_MIN, .to_ms = r->at_ms, .ordered = true, .places = true};
+    TRY(scan_open(r->snap, &spec, &scan, err));
+    int got = scan_range(scan, r->customer, 1, err);
+    while (got >= 0 && (got = scan_next(scan, &b, err)) == 1) {
+        struct row_place places[CHUNK_ROWS];
+        batch_places(&b, places);
+        add_entries(r, &b, places);
+    }
     scan_close(scan);
     return got;
 }
 
-/* The entry of the next row: events come in the order of the first scan. */
-static struct entry *next_entry(struct reading *r, uint32_t *at, uint32_t stream) {
-    while (*at < r->count && r->entries[*at].stream != stream) ++*at;
-    return *at < r->count ? &r->entries[(*at)++] : NULL;
+/* ---- their values ---- */
+
+/* A column and the chunk of it that was decoded last. */
+struct column_reader {
+    struct column_info info;
+    struct lexicon *lexicon;
+    struct vec_buffer *values; /* may be shared by readers that are used one after the other */
+    const struct source *source;
+    uint32_t chunk;
+};
+
+static struct column_reader column_reader(const struct reading *r, const struct column_info *c,
+                                          struct vec_buffer *values) {
+    struct lexicon *lexicon =
+        c->type == COLUMN_STRING ? store_lexicon(db_store(r->db), c->id) : NULL;
+    return (struct column_reader){.info = *c, .lexicon = lexicon, .values = values};
 }
 
-static int add_columns(struct reading *r, const uint32_t *event, const struct columns *columns,
-                       struct keel_error *err) {
-    struct scan *scan;
-    struct batch b;
-    uint32_t at = 0;
-    TRY(open_scan(r, event, columns, &scan, err));
-    int got;
-    while ((got = scan_next(scan, &b, err)) == 1)
-        for (uint32_t i = 0; i < b.n && got == 1; i++) {
-            if (!bit_get(b.live, i)) continue;
-            struct entry *e = next_entry(r, &at, b.event[i]);
-            if (!e || e - r->entries < r->skip) continue;
-            struct buf *to = event ? &e->properties : &e->context;
-            for (uint32_t c = 0; c < columns->count; c++) {
-                const struct vec *v;
-                int code = batch_column(&b, c, &v, err);
-                if (code < 0) {
-                    got = code;
-                    break;
-                }
-                if (!bit_get(v->present, i)) continue;
-                add_name(to, columns->info[c].name);
-                add_value(to, v, i, &columns->info[c], columns->lexicons[c]);
-            }
-        }
-    scan_close(scan);
-    return got;
+/* The slot of value `at` of a source's column in c->values; -1 if there is none, or an error. */
+static int read_value(struct column_reader *c, const struct source *source, uint64_t at,
+                      int *out_slot, struct keel_error *err) {
+    *out_slot = -1;
+    if (!source->ops->has_column(source, c->info.id)) return 0;
+    uint32_t chunk = (uint32_t)(at / CHUNK_ROWS), slot = (uint32_t)(at % CHUNK_ROWS);
+    if (c->source != source || c->chunk != chunk) {
+        c->source = NULL;
+        TRY(source->ops->column(source, c->info.id, chunk, c->values, err));
+        c->source = source;
+        c->chunk = chunk;
+    }
+    if (slot < c->values->vec.n && bit_get(c->values->vec.present, slot)) *out_slot = (int)slot;
+    return 0;
 }
 
-static int add_item_row(const struct batch *b, uint32_t row, const struct columns *columns,
-                        struct str list, struct buf *to, struct keel_error *err) {
-    struct batch_items items[SCAN_MAX_COLUMNS];
-    for (uint32_t c = 0; c < columns->count; c++) TRY(batch_item_column(b, c, &items[c], err));
-    if (!columns->count || !items[0].count[row]) return 0;
-    add_name(to, list);
+static int add_member(struct column_reader *c, const struct source *source, uint64_t at,
+                      struct buf *to, struct keel_error *err) {
+    int slot;
+    TRY(read_value(c, source, at, &slot, err));
+    if (slot < 0) return 0;
+    add_name(to, c->info.name);
+    add_value(to, &c->values->vec, (uint32_t)slot, &c->info, c->lexicon);
+    return 0;
+}
+
+/* One column of the context or of an event. */
+static int add_column(struct reading *r, const struct column_info *info, struct vec_buffer *values,
+                      struct keel_error *err) {
+    struct column_reader c = column_reader(r, info, values);
+    bool context = info->stream == STREAM_ROWS;
+    for (uint32_t i = r->skip; i < r->count; i++) {
+        struct entry *e = &r->entries[i];
+        if (!context && e->stream != info->stream) continue;
+        TRY(add_member(&c, e->place.source, context ? e->place.row : e->place.ordinal,
+                       context ? &e->context : &e->properties, err));
+    }
+    return 0;
+}
+
+/* Lists of line items have at most so many members; others are not shown. */
+enum { LIST_MEMBERS = 64 };
+
+struct list_reader {
+    struct stream_info stream;
+    struct column_reader columns[LIST_MEMBERS];
+    uint32_t n;
+    uint32_t counts[CHUNK_ROWS]; /* line items of the rows of a chunk */
+    const struct source *source; /* of that chunk */
+    uint32_t chunk;
+    uint64_t base;
+};
+
+static int add_list(struct list_reader *l, struct entry *e, struct keel_error *err) {
+    const struct source *source = e->place.source;
+    uint32_t chunk = e->place.ordinal / CHUNK_ROWS, at = e->place.ordinal % CHUNK_ROWS;
+    if (l->source != source || l->chunk != chunk) {
+        l->source = NULL;
+        memset(l->counts, 0, sizeof l->counts);
+        TRY(source->ops->items(source, l->stream.id, chunk, l->counts, &l->base, err));
+        l->source = source;
+        l->chunk = chunk;
+    }
+    if (l->counts[at] == 0) return 0;
+    uint64_t item = l->base;
+    for (uint32_t i = 0; i < at; i++) item += l->counts[i];
+    struct buf *to = &e->properties;
+    add_name(to, l->stream.name);
     (void)!buf_add_char(to, '[');
-    for (uint32_t k = 0; k < items[0].count[row]; k++) {
+    for (uint32_t k = 0; k < l->counts[at]; k++) {
         (void)!buf_add_text(to, k ? ",{" : "{");
-        for (uint32_t c = 0; c < columns->count; c++) {
-            uint32_t at = items[c].first[row] + k;
-            const struct vec *v = &items[c].chunks[at / CHUNK_ROWS];
-            if (!bit_get(v->present, at % CHUNK_ROWS)) continue;
-            add_name(to, columns->info[c].name);
-            add_value(to, v, at % CHUNK_ROWS, &columns->info[c], columns->lexicons[c]);
-        }
+        for (uint32_t c = 0; c < l->n; c++)
+            TRY(add_member(&l->columns[c], source, item + k, to, err));
         (void)!buf_add_char(to, '}');
     }
-    return buf_add_char(to, ']');
+    (void)!buf_add_char(to, ']');
+    return 0;
 }
 
-static int add_items(struct reading *r, uint32_t event, const struct columns *columns,
-                     struct str list, struct keel_error *err) {
-    struct scan *scan;
-    struct batch b;
-    uint32_t at = 0;
-    TRY(open_scan(r, &event, columns, &scan, err));
-    int got;
-    while ((got = scan_next(scan, &b, err)) == 1)
-        for (uint32_t i = 0; i < b.n && got == 1; i++) {
-            if (!bit_get(b.live, i)) continue;
-            struct entry *e = next_entry(r, &at, event);
-            if (!e || e - r->entries < r->skip) continue;
-            int code = add_item_row(&b, i, columns, list, &e->properties, err);
-            if (code < 0) got = code;
-        }
-    scan_close(scan);
-    return got;
-}
-
-/* ---- which columns ---- */
-
-static int use_columns(struct reading *r, uint32_t event, const struct stream_info *stream,
-                       const struct columns *columns, struct keel_error *err) {
-    if (columns->count == 0) return 0;
-    if (stream->kind == STREAM_KIND_ITEMS) return add_items(r, event, columns, stream->name, err);
-    return add_columns(r, stream->kind == STREAM_KIND_EVENT ? &event : NULL, columns, err);
-}
-
-static int read_stream(struct reading *r, uint32_t event, uint32_t stream_id,
-                       struct keel_error *err) {
-    const struct schema *schema = store_schema(db_store(r->db));
-    struct stream_info stream = schema_stream(schema, stream_id);
-    struct columns *columns = k_zalloc(sizeof *columns);
+static int add_lists(struct reading *r, struct list_reader *l, const struct column_info *columns,
+                     uint32_t n, struct keel_error *err) {
     int code = 0;
-    for (uint32_t id = 0, n = schema_columns(schema); id < n && code == 0; id++) {
-        struct column_info c = schema_column(schema, id);
-        if (c.stream != stream_id) continue;
-        columns->info[columns->count] = c;
-        columns->lexicons[columns->count] =
-            c.type == COLUMN_STRING ? store_lexicon(db_store(r->db), id) : NULL;
-        columns->ids[columns->count++] = id;
-        /* An item list of more columns than one scan takes would come in pieces; it has the first.
-         */
-        if (columns->count == SCAN_MAX_COLUMNS && stream.kind != STREAM_KIND_ITEMS) {
-            code = use_columns(r, event, &stream, columns, err);
-            columns->count = 0;
-        } else if (columns->count == SCAN_MAX_COLUMNS) {
-            break;
-        }
+    l->n = 0;
+    l->source = NULL;
+    for (uint32_t i = 0; i < n && l->n < LIST_MEMBERS; i++) {
+        if (columns[i].stream != l->stream.id) continue;
+        struct vec_buffer *values = k_alloc(sizeof *values);
+        vec_buffer_init(values);
+        l->columns[l->n++] = column_reader(r, &columns[i], values);
     }
-    if (code == 0) code = use_columns(r, event, &stream, columns, err);
-    k_free(columns);
+    for (uint32_t i = r->skip; i < r->count && l->n > 0 && code == 0; i++)
+        if (r->entries[i].stream == l->stream.parent) code = add_list(l, &r->entries[i], err);
+    for (uint32_t c = 0; c < l->n; c++) {
+        vec_buffer_release(l->columns[c].values);
+        k_free(l->columns[c].values);
+    }
     return code;
 }
 
 static int read_values(struct reading *r, struct keel_error *err) {
     const struct schema *schema = store_schema(db_store(r->db));
-    uint32_t streams = schema_streams(schema);
+    uint32_t streams = schema_streams(schema), n = schema_columns(schema);
     bool *seen = k_zalloc(streams);
+    struct column_info *columns = k_alloc_array(n + 1, sizeof *columns);
+    struct vec_buffer *values = k_alloc(sizeof *values);
+    struct list_reader *list = NULL;
     int code = 0;
+    vec_buffer_init(values);
     for (uint32_t i = r->skip; i < r->count; i++) seen[r->entries[i].stream] = true;
-    if (r->count > r->skip) code = read_stream(r, STREAM_ROWS, STREAM_ROWS, err);
+    seen[STREAM_ROWS] = r->count > r->skip;
+    for (uint32_t id = 0; id < n && code == 0; id++) {
+        columns[id] = schema_column(schema, id);
+        if (columns[id].stream < streams && seen[columns[id].stream])
+            code = add_column(r, &columns[id], values, err);
+    }
     for (uint32_t id = 1; id < streams && code == 0; id++) {
         struct stream_info s = schema_stream(schema, id);
-        if (s.kind == STREAM_KIND_EVENT && seen[id]) code = read_stream(r, id, id, err);
-        if (s.kind == STREAM_KIND_ITEMS && seen[s.parent]) code = read_stream(r, s.parent, id, err);
+        if (s.kind != STREAM_KIND_ITEMS || !seen[s.parent]) continue;
+        if (!list) list = k_alloc(sizeof *list);
+        list->stream = s;
+        code = add_lists(r, list, columns, n, err);
     }
+    vec_buffer_release(values);
+    k_free(values);
+    k_free(list);
+    k_free(columns);
     k_free(seen);
     return code;
 }

@@ -155,7 +155,8 @@ static bool in_time(const struct scan *s, const struct source *source) {
 
 /* Only properties of events asked for, whose rows have posting copies here. */
 static bool can_post(const struct scan *s, const struct source *source) {
-    if (!s->events || (s->spec.ordered && (s->spec.event_count != 1 || s->any_slow))) return false;
+    if (!s->events || s->spec.places) return false;
+    if ((s->spec.ordered && (s->spec.event_count != 1 || s->any_slow))) return false;
     for (uint32_t i = 0; i < s->spec.column_count; i++)
         if (s->columns[i].event_stream == STREAM_ROWS) return false;
     for (uint32_t i = 0; i < s->spec.event_count; i++)
@@ -322,11 +323,28 @@ static void hand_out(struct scan *s, struct batch *out) {
     memcpy(out->live, s->live, sizeof out->live);
 }
 
+/* A range of few customers is in few of its blocks, which customers alone tell. */
+enum { NARROW_RANGE = 64 };
+
+static int misses_range(struct scan *s, const struct source *source, uint32_t block, bool *out,
+                        struct keel_error *err) {
+    const struct row_block *b = &s->rowset;
+    *out = false;
+    if (s->count > NARROW_RANGE) return 0;
+    TRY(source->ops->rows(source, block, ROWS_CUSTOMER, &s->rowset, err));
+    uint32_t at = first_row(b, s->first);
+    *out = at == b->n || b->customer[at] - s->first >= s->count;
+    return 0;
+}
+
 static int next_block(struct scan *s, const struct source *source, struct batch *out,
                       struct keel_error *err) {
     while (s->block < s->end_block) {
         uint32_t block = s->block++;
+        bool misses;
         if (!(source->block_events[block] & s->wanted_mask)) continue;
+        TRY(misses_range(s, source, block, &misses, err));
+        if (misses) continue;
         unsigned parts = ROWS_CUSTOMER | ROWS_TIME;
         if (s->any_slow || !s->spec.blind) parts |= ROWS_EVENT;
         if (s->any_slow && source_is_head(source)) parts |= ROWS_NUMBER; /* costs nothing there */
@@ -390,6 +408,26 @@ static int next_posting(struct scan *s, const struct source *source, struct batc
         return 1;
     }
     return 0;
+}
+
+void batch_places(const struct batch *b, struct row_place *out) {
+    const struct scan *s = b->scan;
+    const struct group *g = &s->groups[s->group];
+    for (uint32_t w = 0; w < BITS_WORDS; w++)
+        for (uint64_t m = b->live[w]; m; m &= m - 1) {
+            uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(m);
+            if (s->kind == BATCH_GATHERED) {
+                const struct gathered_row *row = &s->batch_rows[i];
+                out[i] = (struct row_place){g->sources[row->source], row->row, row->ordinal};
+                continue;
+            }
+            uint64_t before[BITS_WORDS] = {0};
+            uint32_t row =
+                s->kind == BATCH_SPARSE ? s->sparse->place[i] : (s->block - 1) * CHUNK_ROWS + i;
+            if (i > 0) bits_equal_u32(b->event, i, b->event[i], before);
+            out[i] = (struct row_place){g->sources[s->source], row,
+                                        scan_batch_base(s, b->event[i]) + bits_count(before)};
+        }
 }
 
 static int advance(struct scan *s, struct batch *out, struct keel_error *err) {

@@ -31,7 +31,8 @@ struct scan_spec {
     uint32_t column_count;
     int64_t from_ms, to_ms; /* half-open; INT64_MIN, INT64_MAX: no bound                */
     bool ordered;
-    bool blind; /* with all events: which event a row is of is not asked, nor a column of one */
+    bool places; /* batch_places will be asked */
+    bool blind;  /* with all events: which event a row is of is not asked, nor a column of one */
 };
 
 struct scan_cost { /* of one scan, or added up */
@@ -76,5 +77,14 @@ struct batch_items {
 };
 int batch_item_column(const struct batch *b, uint32_t column, struct batch_items *out,
                       struct keel_error *err) K_CHECKED;
+
+/* Where the live rows of a batch stand: for readers of single rows, who take values from the source
+ * themselves. `ordinal`: among the rows of the event. Only of a scan with `places`, which is not
+ * blind. out: [n]. */
+struct row_place {
+    const struct source *source;
+    uint32_t row, ordinal;
+};
+void batch_places(const struct batch *b, struct row_place *out);
 
 struct scan_cost scan_cost(const struct scan *s);

@@ -133,7 +133,7 @@ void scan_take_slow(struct scan *s, const struct source *source) {
     uint64_t slow[BITS_WORDS];
     uint32_t block = s->kind == BATCH_BLOCK ? s->block - 1 : s->sparse->first_block;
     if (!find_slow(s, slow)) return;
-    if (!s->spec.column_count) { /* nobody will ask for ordinals */
+    if (!s->spec.column_count && !s->spec.places) { /* nobody will ask for ordinals */
         for (uint32_t w = 0; w < BITS_WORDS; w++)
             for (uint64_t m = slow[w]; m; m &= m - 1)
                 put_aside(s, source, block, w * 64 + (uint32_t)__builtin_ctzll(m), 0);
