@@ -494,7 +494,7 @@ static void files_on_a_bad_day(void **state) {
     char path[] = "/tmp/keel-base-XXXXXX";
     int fd = mkstemp(path);
     assert_int_equal(file_write_all(fd, "0123456789", 10, path, &err), 0);
-    assert_int_equal(file_sync_data(fd, path, &err), -KEEL_E_IO);
+    assert_int_equal(file_sync_data(fd, path, &err), -KEEL_E_NOT_DURABLE);
     os_use(NULL);
     char back[10];
     assert_int_equal(file_pread_all(fd, back, 10, 0, path, &err), 0);
