@@ -22,9 +22,8 @@ const struct command cmd_compact = {
     .options = OPTIONS,
     .description =
         "Merges the parts of every month into as few as possible, and places the events\n"
-        "of merged customers together. Keel does this by itself where it pays; by hand\n"
-        "it is of use after a large import. The answers stay the same, they only come\n"
-        "faster.\n",
+        "of merged customers together. Keel does this by itself where it pays, and behind\n"
+        "a large import. The answers stay the same, they only come faster.\n",
     .examples = "  keel compact --data data\n",
     .run = run,
 };
@@ -32,10 +31,7 @@ const struct command cmd_compact = {
 static int compact(struct db *db, struct output *out, struct keel_error *err) {
     struct store_stats before, after;
     store_stats(db_store(db), &before);
-    store_ingest_begin(db_store(db));
-    int merged = store_flush(db_store(db), err);
-    if (merged == 0) merged = store_compact(db_store(db), true, err);
-    store_ingest_end(db_store(db));
+    int merged = db_compact(db, err);
     TRY(merged);
     store_stats(db_store(db), &after);
     output_count(out, (uint64_t)merged, "month");

@@ -18,7 +18,7 @@
 
 struct args {
     const char *data, *map, *rejects;
-    bool segment, quiet;
+    bool segment, no_compact, quiet;
 };
 
 static const struct option OPTIONS[] = {
@@ -30,6 +30,8 @@ static const struct option OPTIONS[] = {
      "the files are Segment events, one JSON document a line", NULL, false, 0, 0},
     {"rejects", OPTION_TEXT, offsetof(struct args, rejects), "FILE",
      "where refused rows go; default DIR/rejects.csv", NULL, false, 0, 0},
+    {"no-compact", OPTION_FLAG, offsetof(struct args, no_compact), NULL,
+     "leave months in pieces after a large import", NULL, false, 0, 0},
     {"quiet", OPTION_FLAG, offsetof(struct args, quiet), NULL, "no progress", NULL, false, 0, 0},
     {0},
 };
@@ -46,7 +48,8 @@ const struct command cmd_import = {
     .description = "Files may be gzip or zstd; - is standard input. Importing a file again adds\n"
                    "nothing. Rows that cannot be read are counted by cause and written to the\n"
                    "reject file with their line. docs/import.md describes maps; some are in\n"
-                   "examples/maps.\n",
+                   "examples/maps. An import that brings most of what is there then rewrites\n"
+                   "each month as a whole, as 'keel compact' does.\n",
     .examples = "  keel import --data data --segment events.ndjson.gz\n"
                 "  keel import --data data --map examples/maps/online_retail.toml retail.csv\n"
                 "  zcat *.gz | keel import --data data --segment -\n",
@@ -185,17 +188,37 @@ static void report(const struct import *im, struct output *o) {
                           reject_text((enum reject_cause)cause));
 }
 
+/* Up to a head's worth is written in one go; and a small addition to a large history is left to the
+ * compaction in the background. */
+static bool is_large(struct import *im) {
+    struct store_stats stats;
+    store_stats(db_store(im->db), &stats);
+    return im->counts.accepted > STORE_HEAD_ROWS && im->counts.accepted > stats.rows / 2;
+}
+
+static int compact(struct import *im, struct keel_error *err) {
+    struct progress progress;
+    progress_start(&progress, "compacting", "month", 0, im->args.quiet);
+    int merged = db_compact(im->db, err);
+    if (merged > 0)
+        progress_finish(&progress, (uint64_t)merged);
+    else
+        progress_stop(&progress);
+    return merged < 0 ? merged : 0;
+}
+
 static int import_all(struct import *im, const struct operands *files, struct keel_error *err) {
     int code = 0;
     progress_start(&im->progress, "importing", "event", 0, im->args.quiet);
     for (int i = 0; i < files->n && code == 0; i++) code = import_file(im, files->word[i], err);
     if (code == 0) code = rejects_flush(&im->rejects, err);
-    if (code == 0) code = db_flush(im->db, err);
+    const bool compacts = code == 0 && !im->args.no_compact && is_large(im);
+    if (code == 0 && !compacts) code = db_flush(im->db, err);
     if (code < 0)
         progress_stop(&im->progress);
     else
         progress_finish(&im->progress, im->events);
-    return code;
+    return code == 0 && compacts ? compact(im, err) : code;
 }
 
 /* Before anything is taken in: a misspelt last file must not end a long import. */

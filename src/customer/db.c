@@ -544,6 +544,13 @@ int db_flush(struct db *db, struct keel_error *err) {
     return code < 0 ? code : 0;
 }
 
+int db_compact(struct db *db, struct keel_error *err) {
+    store_ingest_begin(db->store);
+    int merged = store_compact(db->store, true, err); /* it flushes */
+    store_ingest_end(db->store);
+    return merged;
+}
+
 struct store *db_store(struct db *db) {
     return db->store;
 }

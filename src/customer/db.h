@@ -48,6 +48,9 @@ int db_append(struct db *db, struct str batch, struct ingest_counts *counts, uin
               uint64_t *out_position, struct keel_error *err) K_CHECKED;
 int db_commit(struct db *db, uint64_t position, struct keel_error *err) K_CHECKED;
 int db_flush(struct db *db, struct keel_error *err) K_CHECKED;
+/* The same, and merges all that lies in pieces or in the wrong place; returns how many months it
+ * rewrote. */
+int db_compact(struct db *db, struct keel_error *err) K_CHECKED;
 
 struct store *db_store(struct db *db);
 struct identity *db_identity(struct db *db);
