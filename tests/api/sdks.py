@@ -9,7 +9,7 @@ import unittest
 
 from serve import KEY, Server, keel
 
-SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../sdk")
+SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support/sdk")
 COUNT = 60
 
 

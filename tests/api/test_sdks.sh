@@ -9,8 +9,8 @@ for tool in node npm chromium; do
     command -v $tool >/dev/null || skip "$tool is not installed"
 done
 mkdir -p "$root/build/sdk" && cd "$root/build/sdk" || exit 1
-cmp -s "$root/tests/sdk/package.json" package.json || cp "$root/tests/sdk/package.json" .
+cmp -s "$root/tests/support/sdk/package.json" package.json || cp "$root/tests/support/sdk/package.json" .
 npm ls --silent >/dev/null 2>&1 ||
     npm install --no-audit --no-fund --ignore-scripts --loglevel=error ||
-    skip "npm cannot install the SDKs of tests/sdk/package.json"
+    skip "npm cannot install the SDKs of tests/support/sdk/package.json"
 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here/../support exec python3 "$here/sdks.py"

@@ -58,7 +58,7 @@ run_block() {
     fi
 }
 
-for document in README.md docs/import.md docs/query-language.md; do
+for document in README.md docs/import.md docs/query-language.md docs/collectors.md; do
     work=$dir/${document//\//_}
     mkdir -p "$work/blocks"
     cd "$work" || exit 1
