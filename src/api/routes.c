@@ -4,6 +4,7 @@
 
 #define EACH_TABLE(T)                                                                              \
     T(health)                                                                                      \
+    T(openapi)                                                                                     \
     T(metrics)                                                                                     \
     T(dialect_segment)                                                                             \
     T(dialect_rudder)                                                                              \

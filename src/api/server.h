@@ -95,6 +95,7 @@ enum route_flags {
     ROUTE_PUBLIC = 1 << 0, /* no token: collectors, health                                  */
     ROUTE_WORKER = 1 << 1, /* may compute or wait                                           */
     ROUTE_HIDDEN = 1 << 2, /* not in the OpenAPI document: aliases                          */
+    ROUTE_ETAG = 1 << 3,   /* GET: an ETag of the body; 304 for who has it                  */
 };
 
 struct route {
@@ -129,6 +130,10 @@ struct server_options {
     bool trust_proxy;         /* take peer and secure from X-Forwarded-For and -Proto      */
     /* Who may call a route that is not public: 0, or an error. */
     int (*authorise)(void *ctx, struct request *r, struct keel_error *err);
+    /* For requests with an Idempotency-Key that change something, in a worker: recall before the
+     * handler (1: it filled the reply, nothing is done), keep after it. Both or none. */
+    int (*recall)(void *ctx, struct request *r, struct keel_error *err);
+    void (*keep)(void *ctx, struct request *r);
     /* After the reply; status 0: the client never sent a whole request; negative: it left before it
      * had the whole reply. */
     void (*log)(void *ctx, const struct request *r, int status, uint64_t bytes, int64_t us);

@@ -361,6 +361,23 @@ static void finish_body(struct exchange *e) {
 
 /* ---- the handler ---- */
 
+/* May a repeated request be answered from the first one's reply? Not a public one: SDKs do not send
+ * keys, and strangers shall not fill the desk's database. */
+static bool is_keyed(const struct exchange *e) {
+    const struct route *route = e->r.route;
+    if (!e->server->options.recall || route->flags & ROUTE_PUBLIC || e->r.method == HTTP_GET)
+        return false;
+    return request_header(&e->r, "Idempotency-Key").p != NULL;
+}
+
+/* True: the reply is there already. */
+static bool recall(struct exchange *e) {
+    struct keel_error err = {0};
+    int code = e->server->options.recall(e->server->options.ctx, &e->r, &err);
+    if (code < 0) reply_error(e, 0, code, &err);
+    return code != 0;
+}
+
 /* Calls it; false: somebody finishes later. */
 static bool call(struct exchange *e) {
     struct keel_error err = {0};
@@ -371,7 +388,11 @@ static bool call(struct exchange *e) {
 }
 
 void exchange_run(struct exchange *e) {
-    if (call(e)) request_finish(&e->r);
+    if (!e->keyed || !recall(e)) {
+        if (!call(e)) return;
+        if (e->keyed) e->server->options.keep(e->server->options.ctx, &e->r);
+    }
+    request_finish(&e->r);
 }
 
 void request_finish(struct request *r) {
@@ -387,7 +408,8 @@ static enum MHD_Result dispatch(struct exchange *e) {
     e->stage = STAGE_HANDLED;
     atomic_store_explicit(&e->connection->deadline_ms, 0, memory_order_relaxed);
     atomic_store(&e->turn, TURN_HANDLER);
-    if (e->r.route->flags & ROUTE_WORKER) {
+    e->keyed = is_keyed(e);
+    if (e->keyed || e->r.route->flags & ROUTE_WORKER) {
         if (!work_push(e->server, e)) {
             refuse_body(e, 503, KEEL_E_BUSY, "too many requests wait; try again");
             return reply_send(e);

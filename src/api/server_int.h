@@ -68,6 +68,7 @@ struct exchange {
     struct header headers[REPLY_MAX_HEADERS];
     unsigned n_headers;
     bool close; /* the connection, after the reply */
+    bool keyed; /* has an Idempotency-Key           */
     int64_t started_us;
     uint64_t reply_bytes;
 };

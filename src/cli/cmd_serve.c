@@ -18,6 +18,7 @@
 #include "api/app.h"
 #include "api/collect.h"
 #include "api/config.h"
+#include "api/idempotency.h"
 #include "api/ledger.h"
 #include "api/log.h"
 #include "api/metrics.h"
@@ -83,6 +84,15 @@ static int authorise(void *ctx, struct request *r, struct keel_error *err) {
          "the data directory");
 }
 
+static int recall(void *ctx, struct request *r, struct keel_error *err) {
+    const struct serve *s = ctx;
+    return idempotency_recall(s->app.desk, r, err);
+}
+static void keep(void *ctx, struct request *r) {
+    const struct serve *s = ctx;
+    idempotency_keep(s->app.desk, r);
+}
+
 static void log_request(void *ctx, const struct request *r, int status, uint64_t bytes,
                         int64_t us) {
     const struct serve *s = ctx;
@@ -119,6 +129,7 @@ static int open_rooms(struct serve *s, struct keel_error *err) {
     bool made;
     TRY(db_open(app->dir, &options, &app->db, err));
     TRY(sql_open(desk, SQL_CREATE, &app->desk, err));
+    TRY(idempotency_open(app->desk, err));
     TRY(token_open(app->dir, &s->token, &made, err));
     if (made) log_say(app->log, LOG_INFO, "the admin token was made", "z", "file", "admin.token");
     TRY(sources_open(app->dir, &app->sources, err));
@@ -158,6 +169,8 @@ static int start(struct serve *s, struct keel_error *err) {
         .max_memory_bytes = (size_t)c->server.memory_bytes,
         .trust_proxy = c->server.trust_proxy,
         .authorise = authorise,
+        .recall = recall,
+        .keep = keep,
         .log = log_request,
         .ctx = s,
     };
