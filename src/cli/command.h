@@ -21,7 +21,7 @@ struct command {
     int min_operands;             /* checked by options_parse                       */
     int max_operands;             /* ANY_NUMBER: no limit                           */
     const struct option *options; /* ends with an entry without a name; NULL: none  */
-    const char *description;      /* text below the usage line, lines <= 78 columns */
+    const char *description;      /* text below the usage line, filled at 80 cells   */
     const char *examples;         /* lines, each a command; NULL: none              */
     /* argv[0] is the command's name. Returns 0 or an error, which main prints. */
     int (*run)(int argc, char **argv, struct keel_error *err);

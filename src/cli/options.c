@@ -221,19 +221,59 @@ static void option_line(const struct option *o, size_t width, struct output *out
     buf_release(&line);
 }
 
+struct paragraph {
+    struct output *out;
+    struct buf text;
+    size_t indent; /* of its further lines */
+};
+
+static void end_paragraph(struct paragraph *p) {
+    unsigned indent = p->indent < HELP_WIDTH / 2 ? (unsigned)p->indent : 0;
+    if (p->text.n > 0) fold_line(p->out, buf_str(&p->text), HELP_WIDTH, indent);
+    buf_clear(&p->text);
+    p->indent = 0;
+}
+
+/* Filled like a paragraph, whatever its lines are like in the source. A line such as "list shows
+ * all" begins one whose further lines stand below "shows"; a blank line ends one. */
+static void description(const char *text, struct output *o) {
+    struct paragraph p = {.out = o};
+    buf_init(&p.text, 1 << 16);
+    while (*text) {
+        struct str line = {text, strcspn(text, "\n")}, trimmed = str_trim(line);
+        const char *gap = memmem(trimmed.p, trimmed.n, "  ", 2);
+        bool deeper = line.n > 0 && line.p[0] == ' ';
+        if (trimmed.n == 0 || (gap && !deeper) || (p.indent > 0 && !deeper)) end_paragraph(&p);
+        if (trimmed.n == 0) output_char(o, '\n');
+        if (gap && !deeper) p.indent = (size_t)(gap - line.p) + strspn(gap, " ");
+        if (p.text.n > 0) (void)!buf_add_char(&p.text, ' ');
+        (void)!buf_add_str(&p.text, trimmed);
+        text += line.n + (text[line.n] == '\n');
+    }
+    end_paragraph(&p);
+    buf_release(&p.text);
+}
+
 void options_help(const struct command *command, struct output *o) {
     size_t n = option_count(command), width = strlen("help");
-    output_printf(o, "keel %s: %s\n\nUsage: keel %s", command->name, command->summary,
-                  command->name);
+    struct buf line;
+    buf_init(&line, 4096);
+    (void)!buf_printf(&line, "keel %s: %s", command->name, command->summary);
+    fold_line(o, buf_str(&line), HELP_WIDTH, 0);
+    buf_clear(&line);
+    (void)!buf_printf(&line, "Usage: keel %s", command->name);
     for (size_t k = 0; k < n; k++)
         if (command->options[k].required)
-            output_printf(o, " --%s %s", command->options[k].name, command->options[k].value);
-    if (n) output_text(o, " [OPTION...]");
-    if (command->operands) output_printf(o, " %s", command->operands);
+            (void)!buf_printf(&line, " --%s %s", command->options[k].name,
+                              command->options[k].value);
+    if (n) (void)!buf_add_text(&line, " [OPTION...]");
+    if (command->operands) (void)!buf_printf(&line, " %s", command->operands);
     output_char(o, '\n');
+    fold_line(o, buf_str(&line), HELP_WIDTH, 7);
+    buf_release(&line);
     if (command->description) {
         output_char(o, '\n');
-        output_text(o, command->description);
+        description(command->description, o);
     }
 
     output_text(o, "\nOptions:\n");

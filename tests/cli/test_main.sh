@@ -37,8 +37,8 @@ done
 
 # Pages fit a terminal; the questions that help shows are questions.
 for page in $("$KEEL" help | sed -n 's/^  \([a-z]*\)  .*/\1/p') language errors; do
-    wide=$("$KEEL" help "$page" | awk 'length > 80 && !/^  keel /')
-    [ -z "$wide" ] || { echo "FAILED: keel help $page is wider than 80: $wide"; failures=$((failures + 1)); }
+    wide=$("$KEEL" help "$page" | grep -v '^  keel ' | LC_ALL=C.UTF-8 wc -L)
+    [ "$wide" -le 80 ] || { echo "FAILED: keel help $page is $wide wide"; failures=$((failures + 1)); }
 done
 questions=0
 while read -r question; do
@@ -67,7 +67,7 @@ for try in "keel prof=profile" "keel query --fo=--format" "keel query --format =
 done
 expect 0 ".TH KEEL 1" "$KEEL" help man
 if command -v groff >/dev/null; then
-    complaints=$("$KEEL" help man | groff -man -Tutf8 -ww -z 2>&1)
+    complaints=$("$KEEL" help man | groff -K utf8 -man -Tutf8 -ww -z 2>&1)
     [ -z "$complaints" ] || { echo "FAILED: groff says $complaints"; failures=$((failures + 1)); }
 fi
 
