@@ -21,4 +21,5 @@ struct app {
     struct tail *tail;             /* the same, live (tail.h)                              */
     struct collector *collector;   /* from a request to the journal (collect.h)            */
     struct webhooks *webhooks;     /* what goes out (reach/webhook.h)                      */
+    struct outgoing *outgoing;     /* archive, backups, exports (outgoing.h)               */
 };

@@ -134,8 +134,13 @@ static int turn_file(struct archive *a, struct keel_error *err) {
     if (a->fd >= 0 && strcmp(now, a->hour) == 0) return 0;
     file_close(a->fd);
     a->fd = -1;
-    snprintf(a->hour, sizeof a->hour, "%s", now);
+    a->hour[0] = 0;
     snprintf(folder, sizeof folder, "%s/archive", a->dir);
+    if (!file_exists(folder)) {
+        TRY(file_make_dir(folder, err));
+        TRY(file_sync_dir(a->dir, err));
+    }
+    snprintf(a->hour, sizeof a->hour, "%s", now);
     snprintf(a->path, sizeof a->path, "%s/archive/%s-%lld.ndjson.zst", a->dir, now,
              (long long)a->started_ms);
     TRY(file_open(a->path, FILE_WRITE | FILE_CREATE | FILE_APPEND, &a->fd, err));
@@ -215,7 +220,6 @@ static void release(struct archive *a) {
 
 int archive_open(const struct archive_options *options, struct archive **out,
                  struct keel_error *err) {
-    char folder[PATH_BYTES];
     struct archive *a = k_zalloc(sizeof *a);
     a->options = *options;
     a->options.dir = a->dir = k_strdup(options->dir);
@@ -231,10 +235,7 @@ int archive_open(const struct archive_options *options, struct archive **out,
     buf_init(&a->frame, ZSTD_COMPRESSBOUND((size_t)FRAME_BYTES) + 64);
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->wake, NULL);
-    snprintf(folder, sizeof folder, "%s/archive", a->dir);
-    int code = a->zstd ? file_make_dir(folder, err)
-                       : error_set(err, KEEL_E_NO_MEMORY, "no memory for the archive");
-    if (code == 0) code = file_sync_dir(a->dir, err);
+    int code = a->zstd ? 0 : error_set(err, KEEL_E_NO_MEMORY, "no memory for the archive");
     if (code == 0) {
         int failed = pthread_create(&a->thread, NULL, run, a);
         if (failed) code = error_errno(err, failed, "cannot start the archive's thread");

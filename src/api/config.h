@@ -36,6 +36,13 @@ struct config {
         int64_t queue_requests, queue_bytes, event_bytes, events, retry_ms;
     } collect;
     struct {
+        bool on;
+        int64_t keep_days;
+    } archive;
+    struct {
+        bool allow_private;
+    } webhooks;
+    struct {
         int format, level; /* enum log_format, log_level */
         bool requests;
     } log;

@@ -68,6 +68,15 @@ const struct config_option CONFIG_OPTIONS[] = {
     {"collect", "retry_after", CONFIG_DURATION, FIELD(collect, retry_ms), "2s", SECOND,
      600 * SECOND, NULL, "When senders that were answered 503 are asked to come again."},
 
+    {"archive", "on", CONFIG_FLAG, FIELD(archive, on), "false", 0, 0, NULL,
+     "Keep the JSON of accepted events of all sources in DIR/archive. Else of those sources that "
+     "were added with --archive. It trails the acknowledgement by up to a second."},
+    {"archive", "keep_days", CONFIG_INTEGER, FIELD(archive, keep_days), "0", 0, 36500, NULL,
+     "Remove files of the archive that are older. 0: never."},
+
+    {"webhooks", "allow_private", CONFIG_FLAG, FIELD(webhooks, allow_private), "false", 0, 0, NULL,
+     "Send webhooks to addresses of this machine and of private networks, too."},
+
     {"log", "format", CONFIG_CHOICE, FIELD(log, format), "auto", 0, 0, "auto|text|json",
      "auto: text on a terminal, JSON elsewhere. Logs go to standard error and hold no personal "
      "data, no secrets and no queries of addresses."},

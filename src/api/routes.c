@@ -14,7 +14,10 @@
     T(quarantine_api)                                                                              \
     T(fate_api)                                                                                    \
     T(query)                                                                                       \
-    T(profile)
+    T(profile)                                                                                     \
+    T(export_api)                                                                                  \
+    T(webhook_api)                                                                                 \
+    T(backup_api)
 
 #define DECLARE(name) extern const struct route routes_##name[];
 #define ENTRY(name) routes_##name,

@@ -1,11 +1,22 @@
 /* `keel backup`: copy a data directory into a folder of backups; list and verify what is there.
  *
- * Layers: backup.h, options.h. Threads: main only. */
+ * A running server makes the backup itself; it is asked through DIR/keel.sock.
+ *
+ * Layers: backup.h, remote.h, options.h. Threads: main only. */
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/json.h"
 #include "base/os.h"
 #include "base/output.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/remote.h"
 #include "customer/backup.h"
+
+enum { PATH_BYTES = 4096, REPLY_BYTES = 64 << 10 };
 
 struct args {
     const char *data, *to, *from;
@@ -59,9 +70,93 @@ static void show_progress(void *ctx, const struct backup_progress *p) {
     progress_update(ctx, p->bytes);
 }
 
+static void report(const struct backup_made *made, struct output *out) {
+    output_printf(out, "generation %llu: %llu files, %llu bytes, of which %llu new\n",
+                  (unsigned long long)made->generation, (unsigned long long)made->files,
+                  (unsigned long long)made->bytes, (unsigned long long)made->copied_bytes);
+    if (made->removed_generations)
+        output_printf(out, "%llu old generations removed\n",
+                      (unsigned long long)made->removed_generations);
+}
+
+static uint64_t member(struct json_value body, const char *name) {
+    int64_t v = 0;
+    (void)json_i64(json_get(body, name), &v);
+    return (uint64_t)v;
+}
+
+/* 1: it is done, *made says what; 0: it goes on. */
+static int ask_state(struct remote *server, struct json_parser *parser, struct progress *progress,
+                     struct backup_made *made, struct keel_error *err) {
+    struct json_value body;
+    struct buf reply;
+    struct str state, error;
+    buf_init(&reply, REPLY_BYTES);
+    int code = remote_call(server, "GET", "/api/v1/backups", (struct str){0}, &reply, err);
+    if (code == 0) code = json_parse(parser, buf_str(&reply), &body, err);
+    buf_release(&reply);
+    TRY(code);
+    progress_update(progress, member(body, "bytes"));
+    if (!json_str(json_get(body, "state"), &state)) FAIL(err, FORMAT, "the server said no state");
+    if (str_is(state, "running")) return 0;
+    if (json_str(json_get(body, "error"), &error)) {
+        uint64_t number = member(body, "code");
+        return error_set(err, number ? (enum keel_code)number : KEEL_E_INTERNAL, "%.*s",
+                         STR_ARG(error));
+    }
+    *made = (struct backup_made){.generation = member(body, "generation"),
+                                 .files = member(body, "files"),
+                                 .bytes = member(body, "bytes"),
+                                 .copied_bytes = member(body, "copied_bytes"),
+                                 .removed_generations = member(body, "removed_generations")};
+    return 1;
+}
+
+static int wait_for(struct remote *server, struct progress *progress, struct backup_made *made,
+                    struct keel_error *err) {
+    struct json_parser *parser = json_parser_new(REPLY_BYTES);
+    const struct timespec pause = {.tv_nsec = 100000000};
+    int code;
+    while ((code = ask_state(server, parser, progress, made, err)) == 0) nanosleep(&pause, NULL);
+    json_parser_free(parser);
+    return code < 0 ? code : 0;
+}
+
+/* The server's folder is not ours: the path must be whole. */
+static int add_path(const char *path, struct buf *out, struct keel_error *err) {
+    char here[PATH_BYTES], whole[2 * PATH_BYTES];
+    if (path[0] != '/' && !getcwd(here, sizeof here))
+        return error_errno(err, errno, "cannot tell the working folder");
+    snprintf(whole, sizeof whole, "%s%s%s", path[0] == '/' ? "" : here, path[0] == '/' ? "" : "/",
+             path);
+    (void)!buf_add_text(out, "{\"to\":");
+    return buf_add_json_str(out, str_from(whole));
+}
+
+static int make_remote(const struct args *args, struct progress *progress, struct backup_made *made,
+                       struct keel_error *err) {
+    struct remote *server;
+    struct buf body, reply;
+    TRY(remote_open(args->data, &server, err));
+    buf_init(&body, REPLY_BYTES);
+    buf_init(&reply, REPLY_BYTES);
+    int code = add_path(args->to, &body, err);
+    (void)buf_printf(&body, ",\"keep\":%lld,\"full\":%s}", (long long)args->keep,
+                     args->full ? "true" : "false");
+    if (code == 0)
+        code = remote_call(server, "POST", "/api/v1/backups", buf_str(&body), &reply, err);
+    if (code == 0) code = wait_for(server, progress, made, err);
+    buf_release(&body);
+    buf_release(&reply);
+    remote_close(server);
+    return code;
+}
+
 static int make(const struct args *args, struct output *out, struct keel_error *err) {
     struct progress progress;
     struct backup_made made;
+    char lock[PATH_BYTES];
+    int fd;
     struct backup_options options = {.dir = args->data,
                                      .to = args->to,
                                      .keep = (uint32_t)args->keep,
@@ -69,15 +164,17 @@ static int make(const struct args *args, struct output *out, struct keel_error *
                                      .progress = show_progress,
                                      .ctx = &progress};
     progress_start(&progress, "backing up", "bytes", 0, args->quiet);
-    int code = backup_take(&options, &made, err);
+    /* Is a server at work there? The folder of backups has a lock of its own. */
+    snprintf(lock, sizeof lock, "%s/lock", args->data);
+    bool busy = file_exists(lock) && file_open(lock, FILE_READ, &fd, NULL) == 0;
+    if (busy) {
+        busy = file_lock(fd, true, args->data, NULL) == -KEEL_E_BUSY;
+        file_close(fd);
+    }
+    int code = busy ? make_remote(args, &progress, &made, err) : backup_take(&options, &made, err);
     progress_stop(&progress);
     TRY(code);
-    output_printf(out, "generation %llu: %llu files, %llu bytes, of which %llu new\n",
-                  (unsigned long long)made.generation, (unsigned long long)made.files,
-                  (unsigned long long)made.bytes, (unsigned long long)made.copied_bytes);
-    if (made.removed_generations)
-        output_printf(out, "%llu old generations removed\n",
-                      (unsigned long long)made.removed_generations);
+    report(&made, out);
     return 0;
 }
 

@@ -3,6 +3,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/remote.h"
 #include "customer/export.h"
 #include "query/chosen.h"
 
@@ -95,22 +96,62 @@ static int export_all(struct db *db, const struct args *args, struct output *out
     return code;
 }
 
+static void add_param(struct buf *path, const char *name, const char *value) {
+    (void)buf_printf(path, "&%s=", name);
+    remote_escape(path, str_from(value));
+}
+
+static void add_time(struct buf *path, const char *name, int64_t ms) {
+    char text[TIME_TEXT_MAX];
+    if (ms == INT64_MIN || ms == INT64_MAX) return;
+    text[time_format(NULL, ms, text)] = 0;
+    add_param(path, name, text);
+}
+
+/* A running server has the directory: it streams the same lines. */
+static int export_remote(const struct args *args, struct output *out, struct keel_error *err) {
+    struct exporting e = {.out = out};
+    struct remote *server;
+    struct buf path, events;
+    TRY(remote_open(args->data, &server, err));
+    buf_init(&path, 1 << 20);
+    buf_init(&events, 1 << 18);
+    (void)buf_printf(&path, "/api/v1/export?format=%s",
+                     args->format == EXPORT_CSV ? "csv" : "ndjson");
+    for (size_t i = 0; i < args->events.n; i++)
+        (void)buf_printf(&events, "%s%s", i ? "," : "", args->events.word[i]);
+    (void)!buf_add_char(&events, 0);
+    if (args->events.n) add_param(&path, "event", (const char *)events.p);
+    add_time(&path, "since", args->since_ms);
+    add_time(&path, "before", args->before_ms);
+    if (args->customers) add_param(&path, "customers", args->customers);
+    int code = buf_add_char(&path, 0);
+    progress_start(&e.progress, "exporting", "bytes", 0, args->quiet);
+    if (code == 0) code = remote_follow(server, (const char *)path.p, take_lines, &e, err);
+    progress_stop(&e.progress);
+    buf_release(&path);
+    buf_release(&events);
+    remote_close(server);
+    return code;
+}
+
 static int run(int argc, char **argv, struct keel_error *err) {
     struct args args = {.since_ms = INT64_MIN, .before_ms = INT64_MAX};
     struct db_options options = {.store = {.read_only = true}};
     struct operands files;
     struct output out;
-    struct db *db;
+    struct db *db = NULL;
     TRY(options_parse(&cmd_export, argc, argv, &args, &files, err));
-    TRY(db_open(args.data, &options, &db, err));
-    int code = output_open(&out, files.n ? files.word[0] : NULL, err);
+    int code = db_open(args.data, &options, &db, err);
+    if (code < 0 && code != -KEEL_E_BUSY) return code;
+    code = output_open(&out, files.n ? files.word[0] : NULL, err);
     if (code == 0) {
-        code = export_all(db, &args, &out, err);
+        code = db ? export_all(db, &args, &out, err) : export_remote(&args, &out, err);
         if (code < 0)
             output_discard(&out);
         else
             code = output_close(&out, err);
     }
-    int closed = db_close(db, code < 0 ? NULL : err);
+    int closed = db ? db_close(db, code < 0 ? NULL : err) : 0;
     return code < 0 ? code : closed;
 }

@@ -22,6 +22,7 @@
 #include "api/ledger.h"
 #include "api/log.h"
 #include "api/metrics.h"
+#include "api/outgoing.h"
 #include "api/routes.h"
 #include "base/os.h"
 #include "base/sql.h"
@@ -68,6 +69,7 @@ struct serve {
     struct token token;
     struct manager manager;
     struct ledger *ledger;
+    struct outgoing *outgoing;
     const char *listen, *socket;
     sigset_t signals;
 };
@@ -115,7 +117,8 @@ static int open_collector(struct serve *s, struct keel_error *err) {
         .max_events = (uint32_t)c->collect.events,
         .retry_seconds = (unsigned)(c->collect.retry_ms / 1000),
     };
-    struct collect_hooks hooks = ledger_hooks(s->ledger);
+    struct collect_hooks inner = ledger_hooks(s->ledger);
+    struct collect_hooks hooks = outgoing_hooks(s->outgoing, &inner);
     return collector_open(&options, s->app.sources, s->app.db, &hooks, &s->app.collector, err);
 }
 
@@ -134,12 +137,14 @@ static int open_rooms(struct serve *s, struct keel_error *err) {
     if (made) log_say(app->log, LOG_INFO, "the admin token was made", "z", "file", "admin.token");
     TRY(sources_open(app->dir, &app->sources, err));
     TRY(ledger_open(app, NULL, &s->ledger, err));
+    TRY(outgoing_open(app, &s->outgoing, err));
     return open_collector(s, err);
 }
 
 static int close_rooms(struct serve *s, int code, struct keel_error *err) {
     struct app *app = &s->app;
     collector_close(app->collector);
+    outgoing_close(s->outgoing);
     int saved = ledger_close(s->ledger, code < 0 ? NULL : err);
     if (code == 0) code = saved;
     sources_close(app->sources);

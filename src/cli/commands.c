@@ -17,6 +17,7 @@
     C(profile)                                                                                     \
     C(compact)                                                                                     \
     C(export)                                                                                      \
+    C(webhook)                                                                                     \
     C(replay)                                                                                      \
     C(backup)                                                                                      \
     C(restore)                                                                                     \

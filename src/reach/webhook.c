@@ -89,6 +89,18 @@ static int load_endpoints(struct webhooks *w, struct keel_error *err) {
     return code;
 }
 
+/* New ones begin at the end of the journal, and that is saved before anything is sent: a process
+ * that dies then goes on from there. */
+static int take_endpoints(struct webhooks *w, struct keel_error *err) {
+    TRY(load_endpoints(w, err));
+    for (struct endpoint *e = w->endpoints; e; e = e->next)
+        if (e->state == WEBHOOK_ON && !e->has_cursor) {
+            e->position = journal_durable(store_get_journal(db_store(w->options.db)));
+            e->has_cursor = e->dirty = true;
+        }
+    return webhooks_save(w, err);
+}
+
 /* ---- what an answer means ---- */
 
 static int64_t jitter(struct webhooks *w, int64_t most_ms) {
@@ -237,7 +249,7 @@ static void turn(struct webhooks *w) {
         w->saved_us = now;
         code = webhooks_save(w, &err);
         if (code < 0) note_error(w, &err);
-        if (code == 0 && sql_changed(w->desk)) code = load_endpoints(w, &err);
+        if (code == 0 && sql_changed(w->desk)) code = take_endpoints(w, &err);
         if (code < 0) note_error(w, &err);
     }
     for (struct endpoint *e = w->endpoints; e; e = e->next)
@@ -290,13 +302,7 @@ static int open_all(struct webhooks *w, struct keel_error *err) {
     if (!w->multi ||
         curl_multi_setopt(w->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)CONNECTIONS_MOST))
         FAIL(err, NO_MEMORY, "cannot set up webhooks");
-    TRY(load_endpoints(w, err));
-    for (struct endpoint *e = w->endpoints; e; e = e->next)
-        if (e->state == WEBHOOK_ON && !e->has_cursor) { /* from here on, not from the first tick */
-            e->position = journal_durable(store_get_journal(db_store(w->options.db)));
-            e->has_cursor = e->dirty = true;
-        }
-    return webhooks_save(w, err);
+    return take_endpoints(w, err);
 }
 
 static int64_t or_else(int64_t v, int64_t otherwise) { return v ? v : otherwise; }

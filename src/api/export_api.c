@@ -1,0 +1,155 @@
+/* GET /api/v1/export: events as NDJSON or CSV, as `keel export` writes them. The answer streams; a
+ * failure in the middle ends it without the last chunk, so that a client sees that it is cut.
+ *
+ * Layers: outgoing.h, customer/export.h, query/chosen.h. Threads: a thread an export. Limits:
+ * OUTGOING_EXPORTS_MOST at a time; a client that reads nothing for PATIENCE_MS is cut. */
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "api/app.h"
+#include "api/log.h"
+#include "api/outgoing.h"
+#include "api/routes.h"
+#include "customer/export.h"
+#include "query/chosen.h"
+
+enum { WAITING_BYTES = 4 << 20, PIECE_BYTES = 256 << 10, PATIENCE_MS = 30000 };
+
+struct exporting {
+    struct app *app;
+    struct arena arena;
+    struct export_options options;
+    uint64_t *customers;
+    struct snapshot *snap;
+    struct reply_stream *stream;
+};
+
+static void release(struct exporting *e) {
+    snapshot_close(e->snap);
+    k_free(e->customers);
+    arena_release(&e->arena);
+    outgoing_export_end(e->app->outgoing);
+    k_free(e);
+}
+
+static int send_lines(void *ctx, struct str lines, struct keel_error *err) {
+    const struct exporting *e = ctx;
+    while (lines.n) {
+        struct str piece = {lines.p, lines.n < PIECE_BYTES ? lines.n : PIECE_BYTES};
+        if (atomic_load(outgoing_stopping(e->app->outgoing)))
+            FAIL(err, CANCELLED, "the server stops");
+        int code = stream_wait(e->stream, piece.n, PATIENCE_MS);
+        if (code == 0) code = stream_push(e->stream, piece);
+        if (code < 0) return error_set(err, (enum keel_code) - code, "the client went away");
+        lines = (struct str){lines.p + piece.n, lines.n - piece.n};
+    }
+    return 0;
+}
+
+static void *run(void *arg) {
+    struct exporting *e = arg;
+    struct export_sums sums;
+    struct keel_error err = {0};
+    if (export_events(e->app->db, e->snap, &e->options, &sums, &err) < 0)
+        log_say(e->app->log, LOG_WARNING, "an export was cut", "z", "error", err.message);
+    stream_close(e->stream);
+    release(e);
+    return NULL;
+}
+
+static int read_time(struct request *r, const char *name, int64_t *out, struct keel_error *err) {
+    struct str text;
+    if (!request_param(r, name, &text)) return 0;
+    if (!time_parse(text, NULL, out))
+        FAIL(err, INVALID, "%s is no time; write 2024-01-31 or 2024-01-31T12:00:00Z", name);
+    return 0;
+}
+
+/* Names with commas between them. */
+static int read_events(struct exporting *e, struct str list, struct keel_error *err) {
+    struct str *names = arena_alloc(&e->arena, EXPORT_MAX_EVENTS * sizeof *names);
+    e->options.events = names;
+    while (list.n) {
+        const char *comma = memchr(list.p, ',', list.n);
+        size_t n = comma ? (size_t)(comma - list.p) : list.n;
+        if (e->options.n_events == EXPORT_MAX_EVENTS)
+            FAIL(err, LIMIT, "more than %d names of events", EXPORT_MAX_EVENTS);
+        struct str name = str_trim((struct str){list.p, n});
+        if (name.n) names[e->options.n_events++] = str_dup(&e->arena, name);
+        n += comma != NULL;
+        list = (struct str){list.p + n, list.n - n};
+    }
+    return 0;
+}
+
+static int check_events(const struct exporting *e, struct keel_error *err) {
+    for (uint32_t i = 0; i < e->options.n_events; i++)
+        if (schema_find_event(store_schema(db_store(e->app->db)), e->options.events[i]) < 0)
+            FAIL(err, NOT_FOUND, "no event \"%.*s\" has arrived", STR_ARG(e->options.events[i]));
+    return 0;
+}
+
+/* All that can be wrong is said before the stream begins. */
+static int prepare(struct request *r, struct exporting *e, struct keel_error *err) {
+    struct str text;
+    e->options = (struct export_options){
+        .from_ms = INT64_MIN, .to_ms = INT64_MAX, .sink = send_lines, .ctx = e};
+    if (request_param(r, "format", &text)) {
+        if (!str_is(text, "ndjson") && !str_is(text, "csv"))
+            FAIL(err, INVALID, "format is ndjson or csv");
+        e->options.format = str_is(text, "csv") ? EXPORT_CSV : EXPORT_NDJSON;
+    }
+    TRY(read_time(r, "since", &e->options.from_ms, err));
+    TRY(read_time(r, "before", &e->options.to_ms, err));
+    if (request_param(r, "event", &text)) TRY(read_events(e, text, err));
+    TRY(check_events(e, err));
+    TRY(snapshot_open(db_store(e->app->db), &e->snap, err));
+    if (!request_param(r, "customers", &text)) return 0;
+    TRY(customers_chosen(e->app->db, e->snap, text, &e->customers, &e->options.customer_count,
+                         err));
+    e->options.customers = e->customers;
+    return 0;
+}
+
+static int start(struct request *r, struct exporting *e, struct keel_error *err) {
+    pthread_t thread;
+    TRY(prepare(r, e, err));
+    bool csv = e->options.format == EXPORT_CSV;
+    r->reply.content_type = csv ? "text/csv; charset=utf-8" : "application/x-ndjson";
+    e->stream = request_stream(r, WAITING_BYTES);
+    int failed = pthread_create(&thread, NULL, run, e);
+    if (!failed) {
+        pthread_detach(thread);
+        return 0;
+    }
+    r->reply.stream = NULL;
+    r->reply.content_type = NULL;
+    stream_close(e->stream);
+    return error_errno(err, failed, "cannot start an export");
+}
+
+static int export_handler(struct request *r, void *ctx, struct keel_error *err) {
+    struct app *app = ctx;
+    TRY(outgoing_export_begin(app->outgoing, err));
+    struct exporting *e = k_zalloc(sizeof *e);
+    e->app = app;
+    arena_init(&e->arena, 1 << 20);
+    int code = start(r, e, err);
+    if (code < 0) release(e);
+    return code;
+}
+
+const struct route routes_export_api[] = {
+    {.methods = HTTP_GET,
+     .pattern = "/api/v1/export",
+     .handle = export_handler,
+     .flags = ROUTE_WORKER,
+     .tag = "events",
+     .summary = "Events as NDJSON that can be imported again, or as CSV",
+     .params = "format string ndjson or csv; default ndjson\n"
+               "event string names of events, with commas between them; default all\n"
+               "since string only from this time on\n"
+               "before string only before this time\n"
+               "customers string only of customers who meet this condition"},
+    {0},
+};

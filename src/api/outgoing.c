@@ -1,0 +1,210 @@
+/* Implementation of outgoing.h. */
+#include "api/outgoing.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "api/app.h"
+#include "base/os.h"
+#include "customer/backup.h"
+#include "reach/webhook.h"
+
+enum { BACKUP_NONE, BACKUP_RUNS, BACKUP_DONE, BACKUP_FAILED };
+
+struct outgoing {
+    struct app *app;
+    struct archive *archive; /* NULL: no source has one */
+    struct collect_hooks inner;
+    _Atomic bool stopping;
+
+    pthread_mutex_t lock; /* all below */
+    pthread_cond_t idle;
+    unsigned exports;
+    int state;
+    bool joinable;
+    pthread_t thread;
+    char *to;
+    uint32_t keep;
+    bool full;
+    struct backup_progress progress;
+    struct backup_made made;
+    struct keel_error error;
+};
+
+/* ---- the archive's hook ---- */
+
+static bool checks(void *ctx, const struct event_source *source) {
+    const struct outgoing *o = ctx;
+    return o->inner.checks && o->inner.checks(o->inner.ctx, source);
+}
+
+static bool check(void *ctx, const struct collect_event *event, struct buf *details) {
+    const struct outgoing *o = ctx;
+    return !o->inner.check || o->inner.check(o->inner.ctx, event, details);
+}
+
+static int keep(void *ctx, const struct collect_outcome *const *outcomes, uint32_t n,
+                struct keel_error *err) {
+    const struct outgoing *o = ctx;
+    return o->inner.keep(o->inner.ctx, outcomes, n, err);
+}
+
+static void tell(void *ctx, const struct collect_outcome *outcome) {
+    const struct outgoing *o = ctx;
+    archive_tell(o->archive, outcome);
+    if (o->inner.tell) o->inner.tell(o->inner.ctx, outcome);
+}
+
+struct collect_hooks outgoing_hooks(struct outgoing *o, const struct collect_hooks *inner) {
+    o->inner = *inner;
+    return (struct collect_hooks){.ctx = o,
+                                  .checks = checks,
+                                  .check = check,
+                                  .keep = inner->keep ? keep : NULL,
+                                  .tell = tell};
+}
+
+/* ---- backups ---- */
+
+static void note_progress(void *ctx, const struct backup_progress *p) {
+    struct outgoing *o = ctx;
+    pthread_mutex_lock(&o->lock);
+    o->progress = *p;
+    pthread_mutex_unlock(&o->lock);
+}
+
+static void *run_backup(void *arg) {
+    struct outgoing *o = arg;
+    struct backup_made made = {0};
+    struct keel_error err = {0};
+    struct backup_options options = {.dir = o->app->dir,
+                                     .db = o->app->db,
+                                     .to = o->to,
+                                     .keep = o->keep,
+                                     .full = o->full,
+                                     .progress = note_progress,
+                                     .cancel = &o->stopping,
+                                     .ctx = o};
+    int code = backup_take(&options, &made, &err);
+    pthread_mutex_lock(&o->lock);
+    o->state = code < 0 ? BACKUP_FAILED : BACKUP_DONE;
+    o->made = made;
+    o->error = err;
+    pthread_mutex_unlock(&o->lock);
+    return NULL;
+}
+
+/* The lock is held. */
+static int begin_backup(struct outgoing *o, struct str to, struct keel_error *err) {
+    if (o->state == BACKUP_RUNS) FAIL(err, BUSY, "a backup is under way already");
+    if (o->joinable) pthread_join(o->thread, NULL);
+    o->joinable = false;
+    k_free(o->to);
+    o->to = k_alloc(to.n + 1);
+    memcpy(o->to, to.p, to.n);
+    o->to[to.n] = 0;
+    o->progress = (struct backup_progress){0};
+    int failed = pthread_create(&o->thread, NULL, run_backup, o);
+    if (failed) return error_errno(err, failed, "cannot start a backup");
+    o->joinable = true;
+    o->state = BACKUP_RUNS;
+    return 0;
+}
+
+int outgoing_backup(struct outgoing *o, struct str to, uint32_t keep_generations, bool full,
+                    struct keel_error *err) {
+    pthread_mutex_lock(&o->lock);
+    if (o->state != BACKUP_RUNS) {
+        o->keep = keep_generations;
+        o->full = full;
+    }
+    int code = begin_backup(o, to, err);
+    pthread_mutex_unlock(&o->lock);
+    return code;
+}
+
+void outgoing_backup_json(struct outgoing *o, struct buf *out) {
+    static const char *const states[] = {"none", "running", "done", "failed"};
+    pthread_mutex_lock(&o->lock);
+    bool done = o->state == BACKUP_DONE;
+    (void)buf_printf(out, "{\"state\":\"%s\"", states[o->state]);
+    if (o->state != BACKUP_NONE)
+        (void)buf_printf(
+            out, ",\"files\":%llu,\"bytes\":%llu,\"copied_bytes\":%llu",
+            (unsigned long long)(done ? o->made.files : o->progress.files),
+            (unsigned long long)(done ? o->made.bytes : o->progress.bytes),
+            (unsigned long long)(done ? o->made.copied_bytes : o->progress.copied_bytes));
+    if (done)
+        (void)buf_printf(out, ",\"generation\":%llu,\"removed_generations\":%llu",
+                         (unsigned long long)o->made.generation,
+                         (unsigned long long)o->made.removed_generations);
+    if (o->state == BACKUP_FAILED) {
+        (void)buf_printf(out, ",\"code\":%d,\"error\":", -o->error.code);
+        (void)!buf_add_json_str(out, str_from(o->error.message));
+    }
+    (void)!buf_add_char(out, '}');
+    pthread_mutex_unlock(&o->lock);
+}
+
+/* ---- exports ---- */
+
+int outgoing_export_begin(struct outgoing *o, struct keel_error *err) {
+    pthread_mutex_lock(&o->lock);
+    bool room = o->exports < OUTGOING_EXPORTS_MOST;
+    o->exports += room;
+    pthread_mutex_unlock(&o->lock);
+    if (!room) FAIL(err, BUSY, "%d exports are under way already", OUTGOING_EXPORTS_MOST);
+    return 0;
+}
+
+void outgoing_export_end(struct outgoing *o) {
+    pthread_mutex_lock(&o->lock);
+    o->exports--;
+    pthread_cond_signal(&o->idle);
+    pthread_mutex_unlock(&o->lock);
+}
+
+const _Atomic bool *outgoing_stopping(const struct outgoing *o) { return &o->stopping; }
+
+/* ---- life ---- */
+
+static int open_all(struct outgoing *o, struct keel_error *err) {
+    const struct config *c = o->app->config;
+    struct archive_options archive = {
+        .dir = o->app->dir, .all = c->archive.on, .keep_days = (uint32_t)c->archive.keep_days};
+    struct webhooks_options hooks = {
+        .dir = o->app->dir, .db = o->app->db, .allow_private = c->webhooks.allow_private};
+    TRY(archive_open(&archive, &o->archive, err));
+    return webhooks_open(&hooks, &o->app->webhooks, err);
+}
+
+int outgoing_open(struct app *app, struct outgoing **out, struct keel_error *err) {
+    struct outgoing *o = k_zalloc(sizeof *o);
+    o->app = app;
+    pthread_mutex_init(&o->lock, NULL);
+    pthread_cond_init(&o->idle, NULL);
+    int code = open_all(o, err);
+    if (code < 0) {
+        outgoing_close(o);
+        return code;
+    }
+    app->outgoing = *out = o;
+    return 0;
+}
+
+void outgoing_close(struct outgoing *o) {
+    if (!o) return;
+    atomic_store(&o->stopping, true);
+    pthread_mutex_lock(&o->lock);
+    while (o->exports) pthread_cond_wait(&o->idle, &o->lock);
+    bool joinable = o->joinable;
+    pthread_mutex_unlock(&o->lock);
+    if (joinable) pthread_join(o->thread, NULL);
+    webhooks_close(o->app->webhooks);
+    o->app->webhooks = NULL;
+    archive_close(o->archive);
+    pthread_mutex_destroy(&o->lock);
+    pthread_cond_destroy(&o->idle);
+    k_free(o->to);
+    k_free(o);
+}

@@ -1,0 +1,203 @@
+/* `keel webhook`: where accepted events are sent, what became of them, dead letters.
+ * Layers: reach/webhook.h, options.h. Threads: none. A running server takes a change within a
+ * second: both use DIR/desk.db. */
+#include <stdio.h>
+
+#include "base/os.h"
+#include "base/output.h"
+#include "cli/options.h"
+#include "reach/webhook.h"
+
+enum { FORMAT_TEXT, FORMAT_JSON, LETTERS = 100 };
+
+struct args {
+    const char *data, *events;
+    int64_t letter, after, limit;
+    int format;
+    bool allow_private;
+};
+
+static const struct option OPTIONS[] = {
+    {"data", OPTION_TEXT, offsetof(struct args, data), "DIR", "the data directory", NULL, true, 0,
+     0},
+    {"events", OPTION_TEXT, offsetof(struct args, events), "NAMES",
+     "add: only these, with commas between them; default all", NULL, false, 0, 0},
+    {"letter", OPTION_INTEGER, offsetof(struct args, letter), "N",
+     "replay: this dead letter only; default all of the webhook", NULL, false, 1, INT64_MAX},
+    {"after", OPTION_INTEGER, offsetof(struct args, after), "N", "dead: begin behind this letter",
+     NULL, false, 0, INT64_MAX},
+    {"limit", OPTION_INTEGER, offsetof(struct args, limit), "N", "dead: how many; default 100",
+     NULL, false, 1, 100000},
+    {"allow-private", OPTION_FLAG, offsetof(struct args, allow_private), NULL,
+     "test: also an address of this machine or a private network", NULL, false, 0, 0},
+    {"format", OPTION_CHOICE, offsetof(struct args, format), "F", "text or json; default text",
+     "text|json", false, 0, 0},
+    {0},
+};
+
+static int run(int argc, char **argv, struct keel_error *err);
+
+const struct command cmd_webhook = {
+    .name = "webhook",
+    .summary = "send accepted events to other systems",
+    .operands = "add URL|list|test ID|enable ID|disable ID|remove ID|dead ID|replay ID",
+    .min_operands = 1,
+    .max_operands = 2,
+    .options = OPTIONS,
+    .description =
+        "A running server sends every accepted event that a webhook asks for, at least\n"
+        "once, signed. A change here takes it a second.\n"
+        "\n"
+        "add      from now on; prints the number and the secret to check signatures with\n"
+        "list     all, with what was delivered and what was not\n"
+        "test     sends a test event now and prints what was answered\n"
+        "disable  sends nothing; enable begins again with what comes then\n"
+        "dead     events that were given up after 72 hours, one a line\n"
+        "replay   gives them another 72 hours\n",
+    .examples = "  keel webhook add https://crm.example/in --data data --events 'Order Completed'\n"
+                "  keel webhook list --data data\n"
+                "  keel webhook replay 1 --data data\n",
+    .run = run,
+};
+
+struct printing {
+    struct output *out;
+    struct buf line;
+    int format;
+    uint64_t rows;
+};
+
+static int print_row(void *ctx, const struct webhook_row *row) {
+    struct printing *p = ctx;
+    buf_clear(&p->line);
+    if (p->format == FORMAT_JSON) {
+        if (p->rows++) (void)!buf_add_text(&p->line, ",\n ");
+        webhook_json(row, &p->line);
+    } else {
+        (void)buf_printf(&p->line,
+                         "%lld  %-4s  %.*s  delivered %lld, to be retried %lld, dead %lld",
+                         (long long)row->id, webhook_state_text(row->state), STR_ARG(row->url),
+                         (long long)row->delivered, (long long)row->retrying, (long long)row->dead);
+        if (row->missed_bytes)
+            (void)buf_printf(&p->line, ", missed %lld bytes of the journal",
+                             (long long)row->missed_bytes);
+        if (row->reason.n) (void)buf_printf(&p->line, " (%.*s)", STR_ARG(row->reason));
+        (void)!buf_add_char(&p->line, '\n');
+    }
+    output_str(p->out, buf_str(&p->line));
+    return p->line.failed;
+}
+
+static int print_secret(void *ctx, const struct webhook_row *row) {
+    struct printing *p = ctx;
+    if (p->format == FORMAT_JSON) return print_row(ctx, row);
+    output_printf(p->out, "webhook %lld, secret ", (long long)row->id);
+    output_str(p->out, row->secret);
+    output_char(p->out, '\n');
+    return 0;
+}
+
+static int print_letter(void *ctx, const struct webhook_letter *letter) {
+    struct printing *p = ctx;
+    char time[TIME_TEXT_MAX];
+    time[time_format(NULL, letter->dead_ms, time)] = 0;
+    buf_clear(&p->line);
+    if (p->format == FORMAT_JSON)
+        (void)buf_printf(&p->line, "{\"id\":%lld,\"event\":%.*s}\n", (long long)letter->id,
+                         STR_ARG(letter->body));
+    else
+        (void)buf_printf(&p->line, "%lld  %s  %lld tries, %.*s  %.*s\n", (long long)letter->id,
+                         time, (long long)letter->tries, STR_ARG(letter->error),
+                         STR_ARG(letter->body));
+    output_str(p->out, buf_str(&p->line));
+    return p->line.failed;
+}
+
+/* ---- verbs ---- */
+
+static int add(struct sql *desk, const char *what, const struct args *args, struct printing *p,
+               struct keel_error *err) {
+    int64_t id;
+    TRY(webhook_add(desk, str_from(what), str_from(args->events), now_ms(), &id, err));
+    TRY(webhook_list(desk, id, print_secret, p, err));
+    if (p->format == FORMAT_JSON) output_char(p->out, '\n');
+    return 0;
+}
+
+static int list(struct sql *desk, struct printing *p, struct keel_error *err) {
+    if (p->format == FORMAT_JSON) output_char(p->out, '[');
+    TRY(webhook_list(desk, 0, print_row, p, err));
+    if (p->format == FORMAT_JSON) output_text(p->out, "]\n");
+    return 0;
+}
+
+static int with_id(struct sql *desk, const char *verb, int64_t id, const struct args *args,
+                   struct printing *p, struct keel_error *err) {
+    if (strcmp(verb, "test") == 0) {
+        long status = 0;
+        TRY(webhook_test(desk, id, args->allow_private, &status, err));
+        output_printf(p->out, "answered %ld\n", status);
+        return 0;
+    }
+    if (strcmp(verb, "enable") == 0) return webhook_enable(desk, id, true, err);
+    if (strcmp(verb, "disable") == 0) return webhook_enable(desk, id, false, err);
+    if (strcmp(verb, "remove") == 0) return webhook_remove(desk, id, err);
+    if (strcmp(verb, "dead") == 0)
+        return webhook_dead(desk, id, args->after, args->limit, print_letter, p, err);
+    int64_t count;
+    TRY(webhook_replay(desk, id, args->letter, now_ms(), &count, err));
+    output_printf(p->out, "%lld dead letters are tried again\n", (long long)count);
+    return 0;
+}
+
+static int act(struct sql *desk, const struct operands *words, const struct args *args,
+               struct printing *p, struct keel_error *err) {
+    static const char *const verbs[] = {"test", "enable", "disable", "remove", "dead", "replay"};
+    const char *verb = words->word[0], *what = words->n > 1 ? words->word[1] : NULL;
+    int64_t id;
+    bool known = false;
+    if (strcmp(verb, "list") == 0) return list(desk, p, err);
+    if (strcmp(verb, "add") == 0) {
+        if (!what) FAIL(err, INVALID, "webhook add: say where to, as https://crm.example/in");
+        return add(desk, what, args, p, err);
+    }
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) known |= strcmp(verb, verbs[i]) == 0;
+    if (!known)
+        FAIL(err, INVALID, "webhook: unknown word \"%.100s\"; see: keel webhook --help", verb);
+    if (!what || !str_to_i64(str_from(what), &id) || id <= 0)
+        FAIL(err, INVALID, "webhook %s: say which one, by its number in keel webhook list", verb);
+    return with_id(desk, verb, id, args, p, err);
+}
+
+static int open_desk(const char *dir, struct sql **out, struct keel_error *err) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/keel.db", dir);
+    if (!file_exists(path))
+        FAIL(err, NOT_FOUND, "%s is no data directory (no keel.db); make one with 'keel init %s'",
+             dir, dir);
+    snprintf(path, sizeof path, "%s/desk.db", dir);
+    TRY(sql_open(path, SQL_CREATE, out, err));
+    int code = webhook_tables(*out, err);
+    if (code < 0) sql_close(*out);
+    return code;
+}
+
+static int run(int argc, char **argv, struct keel_error *err) {
+    struct args args = {.events = "", .limit = LETTERS};
+    struct operands words;
+    struct output out;
+    struct sql *desk;
+    TRY(options_parse(&cmd_webhook, argc, argv, &args, &words, err));
+    TRY(open_desk(args.data, &desk, err));
+    int code = output_open(&out, NULL, err);
+    if (code == 0) {
+        struct printing p = {.out = &out, .format = args.format};
+        buf_init(&p.line, EVENT_MAX_BYTES * 8);
+        code = act(desk, &words, &args, &p, err);
+        buf_release(&p.line);
+        int closed = output_close(&out, code < 0 ? NULL : err);
+        if (code == 0) code = closed;
+    }
+    sql_close(desk);
+    return code;
+}
