@@ -205,18 +205,37 @@ static uint32_t v4_at(const uint8_t *p) {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+/* The IPv4 address that an IPv6 one stands for: mapped, NAT64, 6to4. */
+static bool carried_v4(const uint8_t *p, uint32_t *out) {
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    static const uint8_t nat64[12] = {0, 0x64, 0xff, 0x9b};
+    bool six_to_four = p[0] == 0x20 && p[1] == 0x02;
+    if (!six_to_four && memcmp(p, mapped, sizeof mapped) && memcmp(p, nat64, sizeof nat64))
+        return false;
+    *out = v4_at(p + (six_to_four ? 2 : 12));
+    return true;
+}
+
 static bool private_v6(const uint8_t *p) {
-    static const uint8_t zeros[16];
-    if (memcmp(p, zeros, 10) == 0 && p[10] == 0xff && p[11] == 0xff)
-        return private_v4(v4_at(p + 12));
-    if (memcmp(p, zeros, 12) == 0) return true; /* ::, ::1, IPv4-compatible */
-    if (p[0] == 0 && p[1] == 0x64 && p[2] == 0xff && p[3] == 0x9b)
-        return p[4] || p[5] ? true : private_v4(v4_at(p + 12)); /* NAT64; 64:ff9b:1::/48 is local */
-    if (p[0] == 0x20 && p[1] == 0x02) return private_v4(v4_at(p + 2));             /* 6to4 */
-    if (p[0] == 0x20 && p[1] == 0x01 && p[2] == 0 && p[3] == 0) return true;       /* Teredo */
-    if (p[0] == 0x20 && p[1] == 0x01 && p[2] == 0x0d && p[3] == 0xb8) return true; /* examples */
-    return (p[0] & 0xfe) == 0xfc || (p[0] == 0xfe && p[1] >= 0x80) || p[0] == 0xff ||
-           (p[0] == 0x01 && p[1] == 0);
+    static const struct {
+        uint64_t net;
+        int bits;
+    } nets[] = {
+        {0, 64},                  /* ::, ::1, IPv4-compatible    */
+        {0x0064ff9b00000000, 32}, /* local NAT64                 */
+        {0x0100000000000000, 16}, /* discarded                   */
+        {0x2001000000000000, 32}, /* Teredo                      */
+        {0x20010db800000000, 32}, /* examples                    */
+        {0xfc00000000000000, 7},  /* unique local                */
+        {0xfe80000000000000, 9},  /* link-local, site-local      */
+        {0xff00000000000000, 8},  /* multicast                   */
+    };
+    uint32_t v4;
+    if (carried_v4(p, &v4)) return private_v4(v4);
+    uint64_t top = (uint64_t)v4_at(p) << 32 | v4_at(p + 4);
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++)
+        if ((top ^ nets[i].net) >> (64 - nets[i].bits) == 0) return true;
+    return false;
 }
 
 bool net_is_private(const struct sockaddr *address) {

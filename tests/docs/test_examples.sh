@@ -58,7 +58,8 @@ run_block() {
     fi
 }
 
-for document in README.md docs/import.md docs/query-language.md docs/collectors.md; do
+for document in README.md docs/import.md docs/query-language.md docs/collectors.md \
+    docs/backup.md docs/export.md docs/webhooks.md; do
     work=$dir/${document//\//_}
     mkdir -p "$work/blocks"
     cd "$work" || exit 1
