@@ -41,6 +41,8 @@ static void open_db(struct world *w, bool create) {
     struct keel_error err;
     char path[PATH_BYTES];
     struct db_options options = {
+        .time_zone = STR("UTC"),
+        .currency = STR("EUR"),
         .store = {.create = create, .head_rows = 400, .journal = {.file_bytes = 16384}}};
     must(db_open(w->dir, &options, &w->db, &err), &err);
     snprintf(path, sizeof path, "%s/desk.db", w->dir);
