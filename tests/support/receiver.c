@@ -27,7 +27,7 @@ struct receiver {
     bool up, stopping;
     char secret[128];
     struct seen *seen;
-    unsigned n, requests, open, most_open, bad_signatures;
+    unsigned n, requests, open, busy, most_busy, bad_signatures;
 };
 
 struct visit {
@@ -101,8 +101,13 @@ static void take(struct receiver *r, int fd, char *head, const char *body, size_
     header(head, "webhook-id: ", id, sizeof id);
     header(head, "webhook-timestamp: ", timestamp, sizeof timestamp);
     header(head, "webhook-signature: ", signature, sizeof signature);
+    pthread_mutex_lock(&r->lock);
+    r->busy++;
+    if (r->busy > r->most_busy) r->most_busy = r->busy;
+    pthread_mutex_unlock(&r->lock);
     if (strcmp(path, "/slow") == 0) usleep(SLOW_US);
     pthread_mutex_lock(&r->lock);
+    r->busy--;
     r->requests++;
     if (!signature_is_good(r, id, timestamp, signature, body, n)) r->bad_signatures++;
     struct seen *s = find_id(r, id);
@@ -164,7 +169,6 @@ static void *run(void *arg) {
         *v = (struct visit){r, fd};
         pthread_mutex_lock(&r->lock);
         r->open++;
-        if (r->open > r->most_open) r->most_open = r->open;
         pthread_mutex_unlock(&r->lock);
         if (pthread_create(&thread, NULL, visit, v)) abort();
         pthread_detach(thread);
@@ -231,7 +235,7 @@ static unsigned get(struct receiver *r, const unsigned *what) {
 }
 
 unsigned receiver_requests(struct receiver *r) { return get(r, &r->requests); }
-unsigned receiver_most_at_once(struct receiver *r) { return get(r, &r->most_open); }
+unsigned receiver_most_at_once(struct receiver *r) { return get(r, &r->most_busy); }
 unsigned receiver_bad_signatures(struct receiver *r) { return get(r, &r->bad_signatures); }
 
 void receiver_each(struct receiver *r, void (*each)(void *ctx, const char *body), void *ctx) {
