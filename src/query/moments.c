@@ -114,9 +114,13 @@ static int list_starts(struct periods *p, const struct time_zone *zone, struct s
 
 /* The slots' table, from the starts. */
 static int fill_table(struct periods *p, struct arena *arena, struct keel_error *err) {
-    int64_t shortest = INT64_MAX;
-    for (uint32_t k = 0; k < p->n; k++)
-        if (p->start[k + 1] - p->start[k] < shortest) shortest = p->start[k + 1] - p->start[k];
+    int64_t shortest = INT64_MAX, longest = 0;
+    for (uint32_t k = 0; k < p->n; k++) {
+        int64_t length = p->start[k + 1] - p->start[k];
+        if (length < shortest) shortest = length;
+        if (length > longest) longest = length;
+    }
+    p->length = shortest == longest ? shortest : 0;
     p->shift = 63 - (unsigned)__builtin_clzll((uint64_t)shortest);
     p->base = p->start[0];
     uint64_t slots = ((uint64_t)(p->start[p->n] - p->base) >> p->shift) + 1;

@@ -36,6 +36,7 @@ struct periods {
     unsigned shift;
     uint32_t slots;
     uint32_t *table; /* [slots] the period in which a slot begins                   */
+    int64_t length;  /* of each, in ms; 0: they differ                              */
 };
 
 /* The periods that touch [from_ms, to_ms), the first and last whole. Arena owns the table. An empty

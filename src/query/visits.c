@@ -16,7 +16,12 @@ void choose_rows(const struct feed *f, const uint64_t *bits, struct chosen_rows 
 }
 
 static void find_periods(const struct periods *p, const int64_t *time, uint32_t n, uint32_t *out) {
-    struct slot_table table = {p->base, p->shift, p->slots, p->table, p->start};
+    struct slot_table table = {.base = p->base,
+                               .shift = p->shift,
+                               .slots = p->slots,
+                               .first = p->table,
+                               .start = p->start};
+    if (p->length) slot_table_equal(&table, p->length, p->start[p->n] - p->base);
     if (p->n == 1)
         memset(out, 0, n * sizeof *out);
     else
@@ -55,16 +60,7 @@ static int find_among_all(const struct periods *p, struct splitter *splitter, st
         memcpy(out->first, out->row, out->n * sizeof *out->first);
         return 0;
     }
-    uint32_t before[BITS_WORDS]; /* matching rows before each word */
-    for (uint32_t w = 0, sum = 0; w < BITS_WORDS; w++) {
-        before[w] = sum;
-        sum += (uint32_t)__builtin_popcountll(match[w]);
-    }
-    for (uint32_t k = 0; k < out->n; k++) {
-        uint32_t w = out->row[k] / 64, bit = out->row[k] % 64;
-        uint64_t below = match[w] & (((uint64_t)1 << bit) - 1);
-        out->first[k] = (uint16_t)(before[w] + (uint32_t)__builtin_popcountll(below));
-    }
+    kernels->ranks(match, out->row, out->n, out->first);
     return 0;
 }
 

@@ -101,6 +101,21 @@ static uint32_t plain_index(const uint64_t *bits, uint16_t *out) {
     return n;
 }
 
+static uint32_t plain_count(const uint64_t *bits) {
+    uint32_t n = 0;
+    for (uint32_t w = 0; w < BITS_WORDS; w++) n += (uint32_t)__builtin_popcountll(bits[w]);
+    return n;
+}
+
+static void plain_ranks(const uint64_t *bits, const uint16_t *rows, uint32_t n, uint16_t *out) {
+    uint32_t before = 0, w = 0;
+    for (uint32_t k = 0; k < n; k++) {
+        for (; w < rows[k] / 64u; w++) before += (uint32_t)__builtin_popcountll(bits[w]);
+        uint64_t below = bits[w] & (((uint64_t)1 << rows[k] % 64) - 1);
+        out[k] = (uint16_t)(before + (uint32_t)__builtin_popcountll(below));
+    }
+}
+
 static uint32_t plain_pick_u32(const uint32_t *a, uint32_t n, const uint64_t *bits, uint32_t *out) {
     uint32_t found = 0;
     for (uint32_t w = 0; w * 64 < n; w++)
@@ -127,6 +142,8 @@ const struct spine_kernels SPINE_PLAIN = {
     .keep_span = plain_keep_span,
     .periods = plain_periods,
     .index = plain_index,
+    .count = plain_count,
+    .ranks = plain_ranks,
     .pick_u32 = plain_pick_u32,
     .pick_i64 = plain_pick_i64,
 };
@@ -151,6 +168,22 @@ const struct spine_kernels *spine_kernels(void) {
         atomic_store_explicit(&chosen, k, memory_order_relaxed);
     }
     return k;
+}
+
+uint32_t bits_count(const uint64_t *bits) { return spine_kernels()->count(bits); }
+
+/* Division by multiplication: with d = length >> low odd and of b bits, u < 2^31, the multiplier
+ * ceil(2^(31 + b) / d) has 32 bits and its excess, times u, stays below 2^(31 + b). */
+void slot_table_equal(struct slot_table *p, int64_t length, int64_t span) {
+    p->multiplier = 0;
+    if (length <= 0 || span < 0) return;
+    unsigned low = (unsigned)__builtin_ctzll((uint64_t)length);
+    uint64_t d = (uint64_t)length >> low;
+    if (d == 1 || d >> 31 || (uint64_t)span >> low >> 31) return;
+    unsigned high = 31 + 64 - (unsigned)__builtin_clzll(d);
+    p->low = low;
+    p->high = high;
+    p->multiplier = (uint32_t)((((uint64_t)1 << high) + d - 1) / d);
 }
 
 uint32_t bits_to_index(const uint64_t *bits, uint16_t *out) {

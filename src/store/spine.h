@@ -19,7 +19,12 @@ struct slot_table {
     uint32_t slots;        /* > 0 */
     const uint32_t *first; /* [slots] the period in which a slot begins         */
     const int64_t *start;  /* [first of the last slot + 2] where periods begin  */
+    /* If all are equally long: a period's number is ((t - base) >> low) * multiplier >> high. */
+    uint32_t multiplier; /* 0: they are not */
+    unsigned low, high;
 };
+/* Sets these three for periods of `length` from base on, if that can be exact up to base + span. */
+void slot_table_equal(struct slot_table *p, int64_t length, int64_t span);
 
 struct spine_kernels {
     /* Row i's customer: first plus the gaps of all runs up to its own. `gaps` has a readable word
@@ -46,6 +51,9 @@ struct spine_kernels {
     /* What stands at the set bits, side by side. All arrays have CHUNK_ROWS; what is behind the
      * last of `out` is unspecified. Bits from n on are clear. */
     uint32_t (*index)(const uint64_t *bits, uint16_t *out); /* the positions themselves */
+    uint32_t (*count)(const uint64_t *bits);                /* how many */
+    /* out[k] = how many bits are set before position rows[k], which ascend; n positions. */
+    void (*ranks)(const uint64_t *bits, const uint16_t *rows, uint32_t n, uint16_t *out);
     uint32_t (*pick_u32)(const uint32_t *a, uint32_t n, const uint64_t *bits, uint32_t *out);
     uint32_t (*pick_i64)(const int64_t *a, uint32_t n, const uint64_t *bits, int64_t *out);
 };

@@ -144,7 +144,23 @@ static void keep_span(const int64_t *t, uint32_t n, int64_t from, int64_t to, ui
     }
 }
 
+static void equal_periods(const struct slot_table *p, const int64_t *t, uint32_t n, uint32_t *out) {
+    const __m512i base = _mm512_set1_epi64(p->base);
+    const __m512i multiplier = _mm512_set1_epi64(p->multiplier);
+    const __m128i low = _mm_cvtsi32_si128((int)p->low), high = _mm_cvtsi32_si128((int)p->high);
+    for (uint32_t i = 0; i < n; i += 8) {
+        __mmask8 in = pairs(n - i);
+        __m512i at = _mm512_sub_epi64(_mm512_maskz_loadu_epi64(in, t + i), base);
+        at = _mm512_mul_epu32(_mm512_srl_epi64(at, low), multiplier);
+        _mm512_mask_cvtepi64_storeu_epi32(out + i, in, _mm512_srl_epi64(at, high));
+    }
+}
+
 static void periods(const struct slot_table *p, const int64_t *t, uint32_t n, uint32_t *out) {
+    if (p->multiplier) {
+        equal_periods(p, t, n, out);
+        return;
+    }
     const __m512i base = _mm512_set1_epi64(p->base), top = _mm512_set1_epi64(p->slots - 1);
     const __m128i shift = _mm_cvtsi32_si128((int)p->shift);
     for (uint32_t i = 0; i < n; i += 8) {
@@ -174,6 +190,24 @@ static uint32_t index_of(const uint64_t *bits, uint16_t *out) {
         found += (uint32_t)__builtin_popcount(m);
     }
     return found;
+}
+
+static uint32_t count(const uint64_t *bits) {
+    uint64_t n = 0;
+    for (uint32_t w = 0; w < BITS_WORDS; w++) n += (uint64_t)__builtin_popcountll(bits[w]);
+    return (uint32_t)n;
+}
+
+static void ranks(const uint64_t *bits, const uint16_t *rows, uint32_t n, uint16_t *out) {
+    uint32_t before[BITS_WORDS];
+    for (uint32_t w = 0, sum = 0; w < BITS_WORDS; w++) {
+        before[w] = sum;
+        sum += (uint32_t)__builtin_popcountll(bits[w]);
+    }
+    for (uint32_t k = 0; k < n; k++) {
+        uint64_t below = bits[rows[k] / 64] & (((uint64_t)1 << rows[k] % 64) - 1);
+        out[k] = (uint16_t)(before[rows[k] / 64] + (uint32_t)__builtin_popcountll(below));
+    }
 }
 
 static uint32_t pick_u32(const uint32_t *a, uint32_t n, const uint64_t *bits, uint32_t *out) {
@@ -208,6 +242,8 @@ const struct spine_kernels SPINE_AVX512 = {
     .keep_span = keep_span,
     .periods = periods,
     .index = index_of,
+    .count = count,
+    .ranks = ranks,
     .pick_u32 = pick_u32,
     .pick_i64 = pick_i64,
 };

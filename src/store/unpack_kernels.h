@@ -66,11 +66,11 @@ DEFINE_COLUMNS(narrow_columns, narrow_vector)
     }
 EACH_WIDTH(DEFINE_KERNELS)
 
-/* Any number of lanes: whole vectors of them, from a copy with room behind it. A row's store may
- * run into the next row, which is written later; the last rows stop where `out` ends. */
+/* Any number of lanes: whole vectors of them, from and to copies with room behind: a row's store
+ * runs into the next row, which is written later. */
 static void unpack_any(const uint8_t *in, size_t n, unsigned width, uint32_t base, uint32_t *out) {
     enum { V = sizeof(wide_vector) / 4 };
-    uint32_t words[PACK_MAX_VALUES + 32 + V];
+    uint32_t words[PACK_MAX_VALUES + 32 + V], values[PACK_MAX_VALUES + V];
     const size_t lanes = (n + 31) / 32, rows = (n + lanes - 1) / lanes, end = rows * lanes;
     const size_t bytes = (rows * width + 31) / 32 * lanes * 4;
     const uint32_t mask = width == 32 ? UINT32_MAX : (1u << width) - 1;
@@ -85,10 +85,10 @@ static void unpack_any(const uint8_t *in, size_t n, unsigned width, uint32_t bas
             memcpy(&high, from + lanes + lane, sizeof high);
             value = low >> shift | high << 1 << (31 - shift);
             value = (value & mask) + base;
-            size_t at = row + lane, room = (end - at) * 4;
-            memcpy(out + at, &value, room < sizeof value ? room : sizeof value);
+            memcpy(values + row + lane, &value, sizeof value);
         }
     }
+    memcpy(out, values, end * 4);
 }
 
 typedef uint32_t half_vector __attribute__((vector_size(UNPACK_VECTOR_BYTES / 2)));

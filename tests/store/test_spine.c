@@ -100,7 +100,8 @@ static void check_periods(const struct spine_kernels *k, const struct data *d, s
         time[i] = d->base + rand_below(r, (uint32_t)(start[PERIODS] - d->base));
     time[d->n / 2] = d->base - 5; /* of rows that do not count: anything, but no wild read */
     time[d->n / 3] = start[PERIODS] + 1000000;
-    struct slot_table table = {d->base, SHIFT, slots, first, start};
+    struct slot_table table = {
+        .base = d->base, .shift = SHIFT, .slots = slots, .first = first, .start = start};
     got[d->n] = 12345;
     k->periods(&table, time, d->n, got);
     assert_int_equal(got[d->n], 12345);
@@ -109,6 +110,28 @@ static void check_periods(const struct spine_kernels *k, const struct data *d, s
         while (want < PERIODS && time[i] >= start[want + 1]) want++;
         if (i != d->n / 2 && i != d->n / 3) assert_int_equal(got[i], want);
     }
+}
+
+/* Periods of one length: days, weeks, hours, and any odd number of milliseconds; up to their ends.
+ */
+static void check_equal(const struct spine_kernels *k, struct rand *r) {
+    static const int64_t lengths[] = {86400000, 604800000, 3600000, 3, 1000003, 999999937};
+    int64_t length = lengths[rand_below(r, 6)], time[64], start[4097];
+    uint32_t n = 1 + rand_below(r, 4096), got[64], first[2] = {0, 0};
+    for (uint32_t i = 0; i <= n; i++) start[i] = 1704067200000 + (int64_t)i * length;
+    struct slot_table table = {
+        .base = start[0], .shift = 62, .slots = 1, .first = first, .start = start};
+    slot_table_equal(&table, length, start[n] - start[0]);
+    if (!table.multiplier) return; /* too long a span: nothing is promised */
+    for (uint32_t i = 0; i < 64; i++) {
+        uint32_t period = rand_below(r, n);
+        time[i] = i % 3 == 0   ? start[period]
+                  : i % 3 == 1 ? start[period + 1] - 1
+                               : start[period] + length / 2;
+    }
+    if (k == &SPINE_PLAIN) return; /* it reads the table, which is none here */
+    k->periods(&table, time, 64, got);
+    for (uint32_t i = 0; i < 64; i++) assert_int_equal(got[i], (time[i] - start[0]) / length);
 }
 
 static void check_rows(const struct spine_kernels *k, const struct data *d) {
@@ -127,13 +150,21 @@ static void check_rows(const struct spine_kernels *k, const struct data *d) {
     assert_int_equal(k->index(d->starts, rows), d->runs);
     assert_int_equal(k->pick_u32(customer, d->n, d->starts, picked), d->runs);
     assert_int_equal(k->pick_i64(want_time, d->n, d->starts, times), d->runs);
+    uint16_t ranks[CHUNK_ROWS], at[CHUNK_ROWS];
+    uint32_t n = k->index(changes, at);
+    k->ranks(d->starts, at, n, ranks);
+    for (uint32_t i = 0, before = 0, c = 0; i < d->n; i++) {
+        if (c < n && at[c] == i) assert_int_equal(ranks[c++], before);
+        before += bit_get(d->starts, i);
+    }
+    assert_int_equal(k->count(d->starts), d->runs);
     for (uint32_t i = 0; i < CHUNK_ROWS; i++) {
         bool in = i < d->n;
         assert_int_equal(bit_get(changes, i), in && (i == 0 || d->values[i] != d->values[i - 1]));
         assert_int_equal(bit_get(pauses, i),
                          in && i > 0 && want_time[i] - want_time[i - 1] > 500 * d->unit);
-        assert_int_equal(bit_get(span, i), in && bit_get(d->starts, i) && want_time[i] >= from &&
-                                               want_time[i] < to);
+        assert_int_equal(bit_get(span, i),
+                         in && bit_get(d->starts, i) && want_time[i] >= from && want_time[i] < to);
         if (!in || !bit_get(d->starts, i)) continue;
         assert_int_equal(rows[found], i);
         assert_int_equal(picked[found], customer[i]);
@@ -153,6 +184,7 @@ static void run(const struct spine_kernels *k) {
         check(k, d);
         check_rows(k, d);
         if (i % 8 == 0) check_periods(k, d, &r);
+        if (i % 8 == 0) check_equal(k, &r);
     }
     free(d);
 }
