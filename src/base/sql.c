@@ -101,6 +101,7 @@ int sql_open(const char *path, unsigned flags, struct sql **out, struct keel_err
 
 void sql_close(struct sql *db) {
     if (!db) return;
+    while (db->depth) sql_rollback(db);
     for (unsigned i = 0; i < db->cached; i++) sqlite3_finalize(db->cache[i].st);
     sqlite3_close(db->db);
     pthread_mutex_destroy(&db->lock);

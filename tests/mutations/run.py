@@ -21,7 +21,8 @@ sys.dont_write_bytecode = True
 from seeded_bugs import MUTATIONS  # noqa: E402
 
 # The quick ones first: the first that fails is enough.
-TESTS = ["customer_db", "store_part", "customer_power", "customer_failing", "customer_crash"]
+TESTS = ["customer_db", "customer_background", "customer_ingest", "store_part",
+         "customer_concurrent", "customer_power", "customer_failing", "customer_crash"]
 SECONDS = 900
 ENVIRONMENT = {"KEEL_ROUNDS": "40"}
 

@@ -6,7 +6,10 @@ is not found means that the code has moved on: adapt the mutation, do not drop i
 
 PART_WRITE = "src/store/part_write.c"
 PART_READ = "src/store/part_read.c"
+CHANGE = "src/store/change.c"
+FLUSH = "src/store/flush.c"
 COMPACT = "src/store/compact.c"
+VERSION = "src/store/version.c"
 STORE = "src/store/store.c"
 IDENTITY = "src/customer/identity.c"
 DB = "src/customer/db.c"
@@ -14,31 +17,47 @@ DB = "src/customer/db.c"
 MUTATIONS = [
     ("a part is not synced", PART_WRITE,
      "if (code == 0) code = file_sync(w.fd, path, err);", ""),
-    ("the parts folder is not synced", COMPACT,
+    ("the parts folder is not synced", CHANGE,
      "    TRY(sync_parts_folder(s, err));\n", "    (void)sync_parts_folder;\n"),
-    ("the parts folder is synced behind the commit", COMPACT,
+    ("the parts folder is synced behind the commit", CHANGE,
      "    TRY(sync_parts_folder(s, err));\n", "",
-     "    if (c->unsure) fail_unsure(s, err);\n",
-     "    if (c->unsure) fail_unsure(s, err);\n    if (code == 0) code = sync_parts_folder(s, err);\n"),
-    ("a flush does not sync the journal", COMPACT,
-     "int code = journal_sync(s->journal, s->applied_position, err);", "int code = 0;"),
-    ("the journal is trimmed before the commit", COMPACT,
-     "    if (code == 0) code = record(c, NULL, 0, &flushed, err);\n",
-     "    (void)!journal_trim(s->journal, s->applied_position, NULL);\n"
-     "    if (code == 0) code = record(c, NULL, 0, &flushed, err);\n"),
-    ("the journal position is not moved", COMPACT,
-     "        s->manifest.journal_position = flushed->journal_position;\n", ""),
+     "    int code = record(c, gone, gone_count, flushed, err);\n",
+     "    int code = record(c, gone, gone_count, flushed, err);\n"
+     "    if (code == 0) code = sync_parts_folder(s, err);\n"),
+    ("a flush does not sync the journal", FLUSH,
+     "int code = journal_sync(s->journal, sealed.position, err);", "int code = 0;"),
+    ("the journal is trimmed before the commit", FLUSH,
+     "    if (code == 0) code = change_commit(c, NULL, 0, &sealed, err);\n",
+     "    (void)!journal_trim(s->journal, sealed.position, NULL);\n"
+     "    if (code == 0) code = change_commit(c, NULL, 0, &sealed, err);\n"),
+    ("the journal is trimmed to what came behind the head", FLUSH,
+     "code = journal_trim(s->journal, sealed.position, err);",
+     "code = journal_trim(s->journal, journal_position(s->journal), err);"),
+    ("the journal position is not moved", CHANGE,
+     "        s->manifest.journal_position = flushed->position;\n", ""),
+    ("the journal position is that of now", CHANGE,
+     "        s->manifest.journal_position = flushed->position;\n",
+     "        s->manifest.journal_position = s->applied_position;\n"),
     ("compaction places rows by redirects that only memory has", COMPACT,
      "    TRY(store_flush(s, err));\n    return compact(s, all, err);",
      "    return compact(s, all, err);",
      "    redirect_view_copy(&s->flushed, &redirects);\n",
      "    redirects_view(s->redirects, &redirects);\n"),
     ("merged parts are removed before the commit", COMPACT,
-     "    if (code == 0) code = record(c, gone, to - from, NULL, err);\n",
+     "    if (code == 0) code = change_commit(c, gone, to - from, NULL, err);\n",
      "    for (uint32_t i = from; i < to; i++)\n"
      "        (void)!file_remove(part_path(set->parts[i]->part), NULL);\n"
-     "    if (code == 0) code = record(c, gone, to - from, NULL, err);\n"),
-    ("an unsure commit removes its parts", COMPACT, "doomed = !c->unsure;", "doomed = true;"),
+     "    if (code == 0) code = change_commit(c, gone, to - from, NULL, err);\n"),
+    ("an unsure commit removes its parts", CHANGE, "doomed = !c->unsure;", "doomed = true;"),
+    ("a failed sync is tried again", CHANGE,
+     "    if (code == -KEEL_E_NOT_DURABLE) store_fail(s, why);\n", ""),
+    ("a failure in the background is kept from everybody", CHANGE,
+     "        trouble->failures++;\n", ""),
+    ("snapshots see the rows of a batch as they come", VERSION,
+     "i < s->older_count ? head_rows(head->head) : s->visible_rows;", "head_rows(head->head);",
+     "    s->version = v;\n", "    s->version = v;\n    head_publish(s->head->head);\n"),
+    ("parts stand beside the head that they stand in for", CHANGE,
+     "    s->older_count = 0;\n", ""),
     ("people are not saved", DB,
      "    TRY(identity_save(db->identity, path, &db->identity_bytes, err));\n", ""),
     ("identity.log is not synced", IDENTITY,
@@ -46,14 +65,24 @@ MUTATIONS = [
     ("the name of identity.log is not synced", IDENTITY,
      "    if (code == 0 && fresh) code = sync_folder(path, err); /* its name, too */\n", ""),
     ("the data folder's name is not synced", STORE, "    TRY(sync_parent(dir, err));\n", ""),
-    ("SQLite does not sync", "src/store/manifest.c", "PRAGMA synchronous=FULL", "PRAGMA synchronous=OFF"),
+    ("SQLite does not sync", "src/base/sql.c", "PRAGMA synchronous=FULL", "PRAGMA synchronous=OFF"),
+    ("a new directory's settings come behind its manifest", DB,
+     "    TRY(db_open(dir, &options, &db, err));\n    return db_close(db, err);",
+     "    TRY(db_open(dir, &options, &db, err));\n"
+     "    int code = store_set_setting(db->store, \"time_zone\", time_zone, err);\n"
+     "    int closed = db_close(db, NULL);\n    return code < 0 ? code : closed;",
+     "    TRY(store_set_setting(store, \"time_zone\", db->options->time_zone, err));\n", ""),
     ("ingest answers before the commit", DB,
-     "return code < 0 ? code : store_commit(db->store, position, err);", "return code;"),
+     "    return db_commit(db, position, err);\n", "    return 0;\n"),
+    ("batches are journalled as they come", DB, "    TRY(check_batch(batch, err));\n",
+     "    (void)check_batch;\n"),
     ("half a batch is no failure", DB, "if (code < 0) fail_store(db, code, err);", ""),
     ("keys of parts are not asked", STORE, "        if (found) return found;\n", "        (void)found;\n"),
-    ("each part is asked for its own times only", STORE,
-     "        const struct key_span *span = &set->key_spans[i];\n",
-     "        const struct source *span = part_source(set->parts[i]->part);\n"),
+    ("keys of a sealed head are not asked", STORE,
+     "    for (uint32_t i = 0; i < v->view_count; i++)\n        if (head_has_key",
+     "    for (uint32_t i = v->view_count - 1; i < v->view_count; i++)\n        if (head_has_key"),
+    ("repeats are told by days, not by months", STORE,
+     ".first_ms = bucket_start(first),", ".first_ms = time_ms - reach,"),
     ("checksums of chunks are not compared", PART_READ,
      "if (sum != (uint32_t)hash_str(*out)) {", "if (sum == 0 && out->n == 0) {"),
     ("the key table is not verified", PART_READ,
