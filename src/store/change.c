@@ -26,7 +26,8 @@ int change_write(struct change *c, struct source *const *sources, uint32_t count
     struct store *s = c->store;
     struct part_env env = store_part_env(s);
     struct part_merge *merge;
-    TRY(part_merge_open(sources, count, span, redirects, &env, s->options.part_rows, &merge, err));
+    struct part_limits limits = {s->options.part_rows, s->options.merge_rows};
+    TRY(part_merge_open(sources, count, span, redirects, &env, limits, &merge, err));
     int code = 1;
     while (code == 1) {
         char path[4096];

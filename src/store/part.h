@@ -96,12 +96,18 @@ struct part_span {
     int64_t from_ms, to_ms;
 };
 
-/* Merges the rows of a span of sources of one bucket (any order, any overlap) into parts of at most
- * max_rows rows, placed under today's roots; customers are not split. Use: open, then
- * part_merge_next until it returns 0, each writes one file, then close. */
+struct part_limits {
+    uint32_t part_rows;  /* of one file; a customer is not split */
+    uint32_t merge_rows; /* in memory at once: more are merged in ranges of customers */
+};
+
+/* Merges the rows of a span of sources of one bucket (any order, any overlap) into parts, placed
+ * under today's roots. Use: open, then part_merge_next until it returns 0, each writes one file,
+ * then close. */
 int part_merge_open(struct source *const *sources, uint32_t count, struct part_span span,
                     const struct redirect_view *redirects, const struct part_env *env,
-                    uint32_t max_rows, struct part_merge **out, struct keel_error *err) K_CHECKED;
+                    struct part_limits limits, struct part_merge **out,
+                    struct keel_error *err) K_CHECKED;
 /* 1: wrote a part to `path` (durable, but for its folder entry); 0: nothing left. */
 int part_merge_next(struct part_merge *m, const char *path, uint64_t part_id,
                     struct part_written *out, struct keel_error *err) K_CHECKED;

@@ -1,12 +1,11 @@
 /* Writing parts: sources of one bucket in, files out (part.h has the format).
  *
- * All rows of the sources are keyed (root, time, number, source, row) and sorted by a natural merge
- * sort: sources are sorted already but for customers that moved, so this is a merge. Then a file is
- * written region by region: the spine (runs, times, events, numbers), the postings, each column.
- * A column's value is fetched by (source, slot) through one decoded chunk a source, which a merge
- * walks in order.
+ * part_merge.c puts the rows of all sources in order. Then a file is written region by region: the
+ * spine (runs, times, events, numbers), the postings, each column. A column's value is fetched by
+ * (source, slot) through one decoded chunk a source, which a merge walks in order.
  *
- * Memory: 40 bytes a row of the bucket, 8 a line item, and one chunk a source.
+ * Memory: that of the merge, 8 bytes a line item of the file being written, 16 bytes a row of the
+ * largest source (its message keys), and one chunk a source.
  */
 #include <stdlib.h>
 #include <zstd.h>
@@ -15,159 +14,7 @@
 #include "base/time.h"
 #include "store/part_int.h"
 #include "store/part_keys.h"
-
-struct row {
-    uint32_t root, number;
-    int64_t time;
-    uint32_t source, slot;   /* row of the source            */
-    uint32_t event, ordinal; /* ordinal in the source's stream */
-};
-
-struct ref {
-    uint32_t source, slot;
-};
-
-struct part_merge {
-    struct source *const *sources; /* by first arrival */
-    uint32_t source_count;
-    const struct part_env *env;
-    uint32_t max_rows, identity_version;
-    struct row *rows;
-    uint32_t *order;
-    uint32_t total, next;       /* rows to write, and how many are written */
-    uint32_t source_rows;       /* of all sources, also those outside the span */
-    bool in_order;              /* one source, whose rows are written as they stand */
-    struct vec_buffer *fetched; /* [source_count] */
-    struct fetched_chunk {
-        uint32_t column, chunk;
-    } * fetched_what;
-    struct source **owned_sources;
-};
-
-/* ---- ordering ---- */
-
-static int compare(const struct row *a, const struct row *b) {
-    if (a->root != b->root) return a->root < b->root ? -1 : 1;
-    if (a->time != b->time) return a->time < b->time ? -1 : 1;
-    if (a->number != b->number) return a->number < b->number ? -1 : 1;
-    if (a->source != b->source) return a->source < b->source ? -1 : 1;
-    return a->slot < b->slot ? -1 : a->slot > b->slot;
-}
-
-/* Merges neighbouring ascending runs until one is left. */
-static void sort_rows(const struct row *rows, uint32_t *order, uint32_t n) {
-    uint32_t *ends = k_alloc_array((size_t)n + 1, sizeof *ends), runs = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        order[i] = i;
-        if (i + 1 == n || compare(&rows[i], &rows[i + 1]) > 0) ends[runs++] = i + 1;
-    }
-    uint32_t *other = runs > 1 ? k_alloc_array(n, sizeof *other) : NULL, *from = order, *to = other;
-    while (runs > 1) {
-        uint32_t merged = 0;
-        for (uint32_t r = 0; r < runs; r += 2) {
-            uint32_t a = r ? ends[r - 1] : 0, a_end = ends[r];
-            uint32_t b = a_end, b_end = r + 1 < runs ? ends[r + 1] : a_end;
-            for (uint32_t at = a; at < b_end; at++)
-                to[at] = b == b_end || (a < a_end && compare(&rows[from[a]], &rows[from[b]]) <= 0)
-                             ? from[a++]
-                             : from[b++];
-            ends[merged++] = b_end;
-        }
-        runs = merged;
-        uint32_t *swap = from;
-        from = to;
-        to = swap;
-    }
-    if (from != order) memcpy(order, from, n * sizeof *order);
-    k_free(other);
-    k_free(ends);
-}
-
-static int by_arrival(const void *a, const void *b) {
-    const struct source *x = *(struct source *const *)a, *y = *(struct source *const *)b;
-    return (x->first_arrival > y->first_arrival) - (x->first_arrival < y->first_arrival);
-}
-
-static int load_rows(struct part_merge *m, struct part_span span,
-                     const struct redirect_view *redirects, struct keel_error *err) {
-    uint32_t streams = schema_streams(m->env->schema);
-    uint32_t *ordinals = k_alloc_array(streams, sizeof *ordinals);
-    struct row_block *block = k_alloc(sizeof *block);
-    int code = 0;
-    uint32_t at = 0;
-    for (uint32_t s = 0; s < m->source_count && code == 0; s++) {
-        const struct source *source = m->sources[s];
-        memset(ordinals, 0, streams * sizeof *ordinals);
-        for (uint32_t b = 0; b < source->blocks && code == 0; b++) {
-            code = source->ops->rows(source, b, ROWS_ALL, block, err);
-            for (uint32_t i = 0; code == 0 && i < block->n; i++) {
-                uint32_t ordinal = ordinals[block->event[i]]++;
-                if (block->time[i] < span.from_ms || block->time[i] >= span.to_ms) continue;
-                m->rows[at++] = (struct row){.root = redirect_root(redirects, block->number[i]),
-                                             .number = block->number[i],
-                                             .time = block->time[i],
-                                             .source = s,
-                                             .slot = b * CHUNK_ROWS + i,
-                                             .event = block->event[i],
-                                             .ordinal = ordinal};
-            }
-        }
-    }
-    k_free(block);
-    k_free(ordinals);
-    m->total = at;
-    return code;
-}
-
-int part_merge_open(struct source *const *sources, uint32_t count, struct part_span span,
-                    const struct redirect_view *redirects, const struct part_env *env,
-                    uint32_t max_rows, struct part_merge **out, struct keel_error *err) {
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < count; i++) total += sources[i]->rows;
-    if (total > UINT32_MAX / 2)
-        FAIL(err, LIMIT, "a bucket of %llu rows", (unsigned long long)total);
-    struct part_merge *m = k_zalloc(sizeof *m);
-    m->owned_sources = k_alloc_array(count, sizeof *m->owned_sources);
-    memcpy(m->owned_sources, sources, count * sizeof *sources);
-    qsort(m->owned_sources, count, sizeof *sources, by_arrival);
-    m->sources = m->owned_sources;
-    m->source_count = count;
-    m->env = env;
-    m->max_rows = max_rows;
-    m->identity_version = redirects->version;
-    m->source_rows = (uint32_t)total;
-    m->fetched = k_alloc_array(count, sizeof *m->fetched);
-    m->fetched_what = k_alloc_array(count, sizeof *m->fetched_what);
-    for (uint32_t i = 0; i < count; i++) {
-        vec_buffer_init(&m->fetched[i]);
-        m->fetched_what[i] = (struct fetched_chunk){UINT32_MAX, UINT32_MAX};
-    }
-    m->rows = k_try_alloc_array(total, sizeof *m->rows);
-    m->order = k_try_alloc_array(total, sizeof *m->order);
-    int code = m->rows && m->order
-                   ? load_rows(m, span, redirects, err)
-                   : error_set(err, KEEL_E_NO_MEMORY, "no memory to merge %u rows", m->source_rows);
-    if (code < 0) {
-        part_merge_close(m);
-        return code;
-    }
-    sort_rows(m->rows, m->order, m->total);
-    m->in_order = count == 1 && m->total == m->source_rows;
-    for (uint32_t i = 0; i < m->total && m->in_order; i++) m->in_order = m->order[i] == i;
-    *out = m;
-    return 0;
-}
-
-void part_merge_close(struct part_merge *m) {
-    if (!m) return;
-    for (uint32_t i = 0; i < m->source_count; i++) vec_buffer_release(&m->fetched[i]);
-    k_free(m->fetched);
-    k_free(m->fetched_what);
-    k_free(m->owned_sources);
-    k_free(m->rows);
-    k_free(m->order);
-    k_free(m);
-}
+#include "store/part_merge.h"
 
 /* ---- one file ---- */
 
@@ -774,29 +621,46 @@ static int describe_blocks(struct writer *w) {
     return 0;
 }
 
-static int write_keys(struct writer *w) {
-    struct event_key *keys = k_try_alloc_array(w->m->source_rows, sizeof *keys);
-    struct event_key *own = k_try_alloc_array(w->rows, sizeof *own);
-    uint64_t *base = k_alloc_array(w->m->source_count, sizeof *base);
-    int code = keys && own ? 0 : error_set(w->err, KEEL_E_NO_MEMORY, "no memory for keys");
-    uint32_t n = 0;
+/* The part's rows by source: rows[starts[s] .. starts[s + 1]). */
+static void group_by_source(const struct writer *w, uint32_t *rows, uint32_t *starts) {
+    for (uint32_t i = 0; i < w->rows; i++) starts[row_at(w, i)->source + 1]++;
+    for (uint32_t s = 0; s < w->m->source_count; s++) starts[s + 1] += starts[s];
+    for (uint32_t i = w->rows; i-- > 0;) rows[--starts[row_at(w, i)->source + 1]] = i;
+    memmove(starts, starts + 1, w->m->source_count * sizeof *starts);
+    starts[w->m->source_count] = w->rows;
+}
+
+/* A source's keys have no order among its rows, so a split part takes a share of them: the parts of
+ * one bucket are always asked together. One source after the other, so that not all are in memory.
+ */
+static int gather_keys(struct writer *w, const uint32_t *rows, const uint32_t *starts,
+                       struct event_key *own) {
+    int code = 0;
     for (uint32_t s = 0; s < w->m->source_count && code == 0; s++) {
         const struct source *source = w->m->sources[s];
-        base[s] = n;
-        code = source->ops->keys(source, keys + n, w->err);
-        n += source->rows;
+        if (starts[s] == starts[s + 1]) continue;
+        struct event_key *keys = k_try_alloc_array(source->rows, sizeof *keys);
+        code = keys ? source->ops->keys(source, keys, w->err)
+                    : error_set(w->err, KEEL_E_NO_MEMORY, "no memory for keys");
+        for (uint32_t k = starts[s]; k < starts[s + 1] && code == 0; k++)
+            own[rows[k]] = keys[row_at(w, rows[k])->slot];
+        k_free(keys);
     }
-    /* A source's keys have no order among its rows, so a split part takes a share of them: the
-     * parts of one bucket are always asked together. */
-    for (uint32_t i = 0; i < w->rows && code == 0; i++) {
-        const struct row *row = row_at(w, i);
-        own[i] = keys[base[row->source] + row->slot];
-    }
+    return code;
+}
+
+static int write_keys(struct writer *w) {
+    struct event_key *own = k_try_alloc_array(w->rows, sizeof *own);
+    uint32_t *rows = k_try_alloc_array(w->rows, sizeof *rows);
+    uint32_t *starts = k_zalloc((w->m->source_count + 2) * sizeof *starts);
+    int code = own && rows ? 0 : error_set(w->err, KEEL_E_NO_MEMORY, "no memory for keys");
+    if (code == 0) group_by_source(w, rows, starts);
+    if (code == 0) code = gather_keys(w, rows, starts, own);
     if (code == 0 && part_keys_encode(own, w->rows, &w->chunk) < 0)
         code = error_set(w->err, KEEL_E_NO_MEMORY, "no memory for keys");
-    k_free(base);
+    k_free(starts);
+    k_free(rows);
     k_free(own);
-    k_free(keys);
     TRY(code);
     TRY(buf_add_u64(&w->directory, w->at));
     TRY(buf_add_varint(&w->directory, w->chunk.n));
@@ -912,7 +776,10 @@ static void writer_release(struct writer *w) {
 
 int part_merge_next(struct part_merge *m, const char *path, uint64_t part_id,
                     struct part_written *out, struct keel_error *err) {
-    if (m->next == m->total) return 0;
+    while (m->next == m->total) {
+        int got = part_merge_load(m, err);
+        if (got != 1) return got;
+    }
     uint32_t from = m->next, to = m->total - from <= m->max_rows ? m->total : from + m->max_rows;
     while (to < m->total && m->rows[m->order[to]].root == m->rows[m->order[to - 1]].root) to++;
     uint32_t streams = schema_streams(m->env->schema);

@@ -252,6 +252,7 @@ int store_open(const char *dir, const struct store_options *options,
     s->lock_fd = -1;
     if (!s->options.head_rows) s->options.head_rows = STORE_HEAD_ROWS;
     if (!s->options.part_rows) s->options.part_rows = STORE_PART_ROWS;
+    if (!s->options.merge_rows) s->options.merge_rows = STORE_MERGE_ROWS;
     pthread_mutex_init(&s->ingest, NULL);
     pthread_mutex_init(&s->compacting, NULL);
     pthread_mutex_init(&s->flushing, NULL);

@@ -18,7 +18,8 @@
  *
  * Limits: STORE_HEAD_ROWS rows in a head (more if one batch has more), two heads; opened for
  * reading only, as many heads as the journal fills, at most STORE_HEADS_MOST; a part at most
- * STORE_PART_ROWS rows and one customer's.
+ * STORE_PART_ROWS rows and one customer's; a merge of more than STORE_MERGE_ROWS rows goes by
+ * ranges of customers.
  */
 #pragma once
 
@@ -32,6 +33,7 @@ enum {
     STORE_HEAD_ROWS = 1 << 19,
     STORE_PART_ROWS = 1 << 22,
     STORE_CLOCK_MS = 1000, /* of ingest, at most, between two notes of the time in the journal */
+    STORE_MERGE_ROWS = 1 << 23, /* in memory: 0.4 GB */
     STORE_HEADS_MOST = 64,
     STORE_DEDUP_DAYS = 7, /* see store_seen */
 };
@@ -47,10 +49,11 @@ struct store;
 
 struct store_options {
     bool read_only;
-    bool create;        /* make the folder if it is absent or empty */
-    uint32_t head_rows; /* 0: STORE_HEAD_ROWS */
-    uint32_t part_rows; /* 0: STORE_PART_ROWS */
-    bool background;    /* threads of the store flush full heads, and compact after each flush */
+    bool create;         /* make the folder if it is absent or empty */
+    uint32_t head_rows;  /* 0: STORE_HEAD_ROWS */
+    uint32_t part_rows;  /* 0: STORE_PART_ROWS */
+    uint32_t merge_rows; /* 0: STORE_MERGE_ROWS */
+    bool background;     /* threads of the store flush full heads, and compact after each flush */
     struct journal_options journal;
 };
 

@@ -366,6 +366,7 @@ static void run(bool background) {
     char dir[TEMP_PATH_MAX], data[TEMP_PATH_MAX + 8];
     struct db_options options = {.store = {.head_rows = 200,
                                            .part_rows = 1500,
+                                           .merge_rows = 700,
                                            .background = background,
                                            .journal = {.file_bytes = 64 << 10}}};
     print_message("KEEL_SEED=%llu\n", (unsigned long long)seed_of_run());

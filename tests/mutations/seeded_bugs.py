@@ -90,8 +90,11 @@ MUTATIONS = [
     ("parts of a later identity are taken", PART_READ,
      "    if (p->base.identity_version > redirects->version)\n",
      "    if (p->base.identity_version == UINT32_MAX)\n"),
-    ("rows are merged under their own number", PART_WRITE,
-     ".root = redirect_root(redirects, block->number[i])", ".root = block->number[i]"),
+    ("rows are merged under their own number", "src/store/part_merge.c",
+     "uint32_t root = redirect_root(&m->redirects, block->number[i]);",
+     "uint32_t root = block->number[i];"),
+    ("a range of customers loses its last", "src/store/part_merge.c",
+     "root < from_root || root >= to_root", "root < from_root || root + 1 >= to_root"),
     ("identity.log is read beyond its end", IDENTITY,
      "    uint64_t at = g->saved_bytes;\n", "    uint64_t at = g->saved_bytes ? g->saved_bytes + 1 : 0;\n"),
 ]

@@ -139,7 +139,7 @@ static int merge(struct place *place, struct part *p, const struct part_env *env
     int code = named(place, part_bind(p, &view, err), err);
     if (code == 0) {
         code = part_merge_open(&source, 1, (struct part_span){INT64_MIN, INT64_MAX}, &view, env,
-                               1000, &m, err);
+                               (struct part_limits){1000, 700}, &m, err);
         uint64_t id = 1000;
         while (code == 0 && (code = part_merge_next(m, path, id++, &written, err)) == 1) {
             struct part *again;
