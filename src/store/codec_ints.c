@@ -4,8 +4,10 @@
  *   0 CONSTANT  z value                                            (0 for no values)
  *   1 FOR       u8 width | z base | packed low 32 bits | packed bits above 32
  *   2 PFOR      z base | per 128 values: u8 width (<= 32) | u8 exceptions
- *               | if any: u8 high width | u8 position × exceptions | high bits, one stream
+ *               | if any: u8 high width | positions | high bits, one stream
  *               | packed low bits
+ *               positions: a u8 each, or, if 128 is added to the width, a bit a value, lowest
+ *               first (not in format 1.0)
  *   3 RUNS      v runs | v bytes of the first chunk | chunk of run lengths - 1 | chunk of values
  *   4 DELTA     u8 flags (1: differences are zigzag, 2: they need more than 32 bits) | z first
  *               | chunk of n - 1 differences
@@ -28,6 +30,7 @@ _Static_assert((int)CHUNK_ROWS == (int)PACK_MAX_VALUES, "a full chunk has a kern
 
 /* Written to disk: never renumber. */
 enum layout { CONSTANT = 0, FOR = 1, PFOR = 2, RUNS = 3, DELTA = 4, ZSTD = 5 };
+enum { POSITION_BITS = 128 }; /* added to a block's width */
 enum delta_flags { DELTA_ZIGZAG = 1, DELTA_WIDE = 2 };
 
 enum {
@@ -83,6 +86,12 @@ static void plan_values(struct plan *p) {
     p->blocks = (p->n + PACK_BLOCK - 1) / PACK_BLOCK;
 }
 
+/* Of exceptions among n values, the shorter of two forms. */
+static size_t position_bytes(size_t exceptions, size_t n) {
+    size_t bits = (n + 7) / 8;
+    return exceptions < bits ? exceptions : bits;
+}
+
 static size_t high_bytes(size_t exceptions, unsigned high_width) {
     return (exceptions * high_width + 7) / 8;
 }
@@ -97,7 +106,7 @@ static size_t plan_block(struct block_plan *b, size_t n) {
         if (width > 32) continue;
         unsigned high = widest - width;
         size_t bytes = 2 + (rows * width + 31) / 32 * lanes * 4;
-        if (exceptions) bytes += 1 + exceptions + high_bytes(exceptions, high);
+        if (exceptions) bytes += 1 + position_bytes(exceptions, n) + high_bytes(exceptions, high);
         if (bytes < best) {
             best = bytes;
             b->width = (uint8_t)width;
@@ -176,22 +185,27 @@ static uint8_t *put_block(const struct plan *p, size_t k, uint8_t *to) {
     const struct block_plan *b = &p->block[k];
     const size_t n = block_values(p, k), first = k * PACK_BLOCK;
     uint32_t part[PACK_BLOCK];
+    const size_t positions = position_bytes(b->exceptions, n);
+    const bool as_bits = positions < b->exceptions;
     uint8_t *position = NULL, *high = NULL;
     size_t bit = 0;
-    *to++ = b->width;
+    *to++ = (uint8_t)(b->width + (as_bits ? POSITION_BITS : 0));
     *to++ = b->exceptions;
     if (b->exceptions) {
         *to++ = b->high_width;
         position = to;
-        high = position + b->exceptions;
+        high = position + positions;
         to = high + high_bytes(b->exceptions, b->high_width);
-        memset(high, 0, (size_t)(to - high));
+        memset(position, 0, (size_t)(to - position));
     }
     for (size_t i = 0; i < n; i++) {
         uint64_t v = offset(p, first + i);
         if (bits_of(v) > b->width) {
             K_ASSERT(position); /* the plan counted this one */
-            *position++ = (uint8_t)i;
+            if (as_bits)
+                position[i / 8] |= (uint8_t)(1u << i % 8);
+            else
+                *position++ = (uint8_t)i;
             put_bits(high, &bit, v >> b->width, b->high_width);
         }
         part[i] = (uint32_t)(v & ((UINT64_C(1) << b->width) - 1));
@@ -363,21 +377,40 @@ struct exceptions {
     size_t n;
     unsigned width, high_width;
     const uint8_t *position, *high;
+    uint8_t positions[PACK_BLOCK]; /* where they are written as bits */
     uint8_t copy[PACK_BLOCK * 8 + 9];
 };
+
+static int read_position_bits(struct reader *r, size_t block_n, struct exceptions *e) {
+    uint64_t words[PACK_BLOCK / 64] = {0};
+    const size_t bytes = (block_n + 7) / 8;
+    const uint8_t *bits = reader_take(r, bytes);
+    size_t found = 0;
+    if (!bits) return -KEEL_E_CORRUPT;
+    memcpy(words, bits, bytes);
+    for (size_t word = 0; word < PACK_BLOCK / 64; word++)
+        for (uint64_t left = words[word]; left; left &= left - 1)
+            e->positions[found++] = (uint8_t)(word * 64 + (size_t)__builtin_ctzll(left));
+    e->position = e->positions;
+    return found == e->n ? 0 : -KEEL_E_CORRUPT;
+}
 
 /* Afterwards 9 bytes can be read at any place in e->high: almost always the packed bits that follow
  * allow it; at the very end of the input the high bits are copied. (Copying always cost 4 ns an
  * exception: reads straddling the copy's stores wait for them.) */
 static int read_exceptions(struct reader *r, size_t block_n, struct exceptions *e) {
-    e->width = reader_u8(r);
+    const unsigned width = reader_u8(r);
+    e->width = width % POSITION_BITS;
     e->n = reader_u8(r);
     if (e->width > 32 || e->n > block_n) return -KEEL_E_CORRUPT;
     if (e->n == 0) return 0;
     e->high_width = reader_u8(r);
     if (e->high_width == 0 || e->high_width + e->width > 64) return -KEEL_E_CORRUPT;
     size_t bytes = high_bytes(e->n, e->high_width);
-    e->position = reader_take(r, e->n);
+    if (width < POSITION_BITS)
+        e->position = reader_take(r, e->n);
+    else
+        TRY(read_position_bits(r, block_n, e));
     e->high = reader_take(r, bytes);
     if (!e->high) return -KEEL_E_CORRUPT;
     if (reader_left(r) < 9) {
