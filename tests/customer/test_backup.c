@@ -32,6 +32,7 @@ struct world {
     struct db *db;
     uint8_t must[BATCHES];
     uint32_t head_rows; /* 0: that of OPTIONS */
+    bool quiet;         /* nothing is flushed or merged behind the test's back */
 };
 
 static void must(int code, const struct keel_error *err) {
@@ -61,6 +62,7 @@ static void open_data(struct world *w, bool create) {
     struct db_options options = {.store = OPTIONS, .time_zone = STR("UTC"), .currency = STR("USD")};
     options.store.create = create;
     if (w->head_rows) options.store.head_rows = w->head_rows;
+    if (w->quiet) options.store.background = false;
     must(db_open(w->data, &options, &w->db, &err), &err);
 }
 
@@ -111,6 +113,8 @@ static void test_generations(void **state) {
     uint8_t first[BATCHES], second[BATCHES];
     struct keel_error err;
     uint64_t faults = 1;
+    w->quiet = true;
+    w->head_rows = STORE_HEAD_ROWS;
     open_data(w, true);
     struct backup_made empty = take(w, 0); /* nothing but settings */
     assert_int_equal(empty.generation, 1);
