@@ -494,64 +494,43 @@ int fate_json(struct fate *f, const struct fate_ask *ask, struct buf *out, struc
 
 /* ---- metrics ---- */
 
-struct metrics {
+struct metrics_of {
     struct fate *f;
-    struct buf *out;
+    struct metric_text *text;
     bool reasons;
 };
 
-static void metric_label(struct buf *out, const char *name, struct str value) {
-    (void)!buf_printf(out, "%s=\"", name);
-    for (size_t i = 0; i < value.n; i++) {
-        char c = value.p[i];
-        if (c == '"' || c == '\\') (void)!buf_add_char(out, '\\');
-        (void)!buf_add_char(out, c == '\n' ? ' ' : c);
-    }
-    (void)!buf_add_char(out, '"');
-}
-
-static void metric_source(struct metrics *m, const struct counted *c) {
-    const struct event_source *source =
-        m->f->sources ? sources_by_id(m->f->sources, c->source) : NULL;
-    char number[24];
-    int n = snprintf(number, sizeof number, "%lld", (long long)c->source);
-    metric_label(m->out, "source",
-                 source           ? source->name
-                 : c->source == 0 ? STR("(unknown)")
-                                  : (struct str){number, (size_t)n});
-}
-
 static void metric_counts(void *ctx, struct counted *c) {
-    struct metrics *m = ctx;
+    struct metrics_of *m = ctx;
     uint64_t of[FATE_KINDS] = {0};
+    char source[SOURCE_MAX_NAME + 1];
+    const struct event_source *known =
+        m->f->sources ? sources_by_id(m->f->sources, c->source) : NULL;
+    if (known)
+        snprintf(source, sizeof source, "%.*s", STR_ARG(known->name));
+    else if (c->source == 0)
+        snprintf(source, sizeof source, "(unknown)");
+    else
+        snprintf(source, sizeof source, "%lld", (long long)c->source);
     pthread_mutex_lock(&c->lock);
     for (uint32_t i = 0; i < c->sums.n; i++) {
         const struct tally *t = &c->sums.p[i];
         of[t->kind] += t->n;
-        if (!m->reasons || t->reason == 0) continue;
-        (void)!buf_add_text(m->out, "keel_events_by_reason_total{");
-        metric_source(m, c);
-        (void)!buf_printf(m->out, ",fate=\"%s\",", FATE_NAMES[t->kind]);
-        metric_label(m->out, "reason", str_from(reason_text(m->f, t->reason)));
-        (void)!buf_printf(m->out, "} %llu\n", (unsigned long long)t->n);
+        if (m->reasons && t->reason)
+            metric(m->text, METRIC_COUNTER, "keel_events_by_reason_total",
+                   "Events by what became of them and why", (double)t->n, "source", source, "fate",
+                   FATE_NAMES[t->kind], "reason", reason_text(m->f, t->reason), NULL);
     }
     bool any = c->sums.n > 0;
     pthread_mutex_unlock(&c->lock);
-    for (int i = 0; any && !m->reasons && i < FATE_KINDS; i++) {
-        (void)!buf_add_text(m->out, "keel_events_total{");
-        metric_source(m, c);
-        (void)!buf_printf(m->out, ",fate=\"%s\"} %llu\n", FATE_NAMES[i], (unsigned long long)of[i]);
-    }
+    for (int i = 0; any && !m->reasons && i < FATE_KINDS; i++)
+        metric(m->text, METRIC_COUNTER, "keel_events_total", "Events by what became of them",
+               (double)of[i], "source", source, "fate", FATE_NAMES[i], NULL);
 }
 
-int fate_metrics(struct fate *f, struct buf *out) {
-    struct metrics m = {.f = f, .out = out};
-    (void)!buf_add_text(out, "# HELP keel_events_total Events by what became of them.\n"
-                             "# TYPE keel_events_total counter\n");
-    each_counted(f, metric_counts, &m);
+void fate_metrics(void *fate, struct metric_text *text) {
+    struct metrics_of m = {.f = fate, .text = text};
+    each_counted(fate, metric_counts, &m);
     m.reasons = true;
-    (void)!buf_add_text(out, "# HELP keel_events_by_reason_total The same by reason.\n"
-                             "# TYPE keel_events_by_reason_total counter\n");
-    each_counted(f, metric_counts, &m);
-    return out->failed;
+    each_counted(fate, metric_counts, &m);
 }

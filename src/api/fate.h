@@ -23,6 +23,7 @@
  */
 #pragma once
 
+#include "api/metrics.h"
 #include "api/source.h"
 #include "base/buf.h"
 
@@ -98,5 +99,6 @@ struct fate_ask {
 int fate_json(struct fate *f, const struct fate_ask *ask, struct buf *out,
               struct keel_error *err) K_CHECKED;
 
-/* Prometheus text: keel_events_total{source=,fate=}, keel_events_by_reason_total{…,reason=}. */
-int fate_metrics(struct fate *f, struct buf *out);
+/* A metrics_provider, its ctx the fate: keel_events_total by source and fate,
+ * keel_events_by_reason_total also by reason. */
+void fate_metrics(void *fate, struct metric_text *text);

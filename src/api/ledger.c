@@ -301,6 +301,10 @@ int ledger_open(struct app *app, const struct quarantine_limits *limits, struct 
     app->quarantine = l->quarantine;
     app->fate = l->fate;
     app->tail = l->tail;
+    if (app->metrics) {
+        metrics_add(app->metrics, fate_metrics, l->fate);
+        metrics_add(app->metrics, quarantine_metrics, l->quarantine);
+    }
     *out = l;
     return 0;
 }

@@ -166,16 +166,16 @@ int quarantine_stats(struct quarantine *q, struct quarantine_stats *out, struct 
     return total(q, &out->open, &out->open_bytes, err);
 }
 
-int quarantine_metrics(struct quarantine *q, struct buf *out) {
+void quarantine_metrics(void *quarantine, struct metric_text *text) {
     struct quarantine_stats s;
-    if (quarantine_stats(q, &s, NULL) < 0) return 0; /* unknown is not 0: no line */
-    return buf_printf(out,
-                      "# HELP keel_quarantine_events Events that wait for a decision.\n"
-                      "# TYPE keel_quarantine_events gauge\nkeel_quarantine_events %llu\n"
-                      "# HELP keel_quarantine_limit_events Beyond, events are answered 503.\n"
-                      "# TYPE keel_quarantine_limit_events gauge\n"
-                      "keel_quarantine_limit_events %llu\n",
-                      (unsigned long long)s.open, (unsigned long long)s.max_events);
+    if (quarantine_stats(quarantine, &s, NULL) < 0) return; /* unknown is not 0: no line */
+    metric(text, METRIC_GAUGE, "keel_quarantine_events", "Events that wait for a decision",
+           (double)s.open, NULL);
+    metric(text, METRIC_GAUGE, "keel_quarantine_bytes", "Their JSON", (double)s.open_bytes, NULL);
+    metric(text, METRIC_GAUGE, "keel_quarantine_max_events", "Beyond, events are answered 503",
+           (double)s.max_events, NULL);
+    metric(text, METRIC_GAUGE, "keel_quarantine_max_bytes", "Beyond, events are answered 503",
+           (double)s.max_bytes, NULL);
 }
 
 int quarantine_sweep(struct quarantine *q, int64_t now_ms, struct keel_error *err) {

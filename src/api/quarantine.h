@@ -24,6 +24,7 @@
 #pragma once
 
 #include "api/gist.h"
+#include "api/metrics.h"
 #include "base/sql.h"
 
 enum {
@@ -74,8 +75,8 @@ struct quarantine_stats {
 };
 int quarantine_stats(struct quarantine *q, struct quarantine_stats *out,
                      struct keel_error *err) K_CHECKED;
-/* Prometheus text. */
-int quarantine_metrics(struct quarantine *q, struct buf *out);
+/* A metrics_provider, its ctx the quarantine. */
+void quarantine_metrics(void *quarantine, struct metric_text *text);
 /* The code of the first of reasons as they are kept, or "". */
 struct str quarantine_code(struct str reasons);
 /* Forgets old stones. To be called now and then. */

@@ -353,8 +353,9 @@ static int infer(struct inferring *f) {
     f->form->private->events =
         arena_zalloc(f->arena, ((size_t)streams + 1) * sizeof(struct plan_event));
     f->form->events = f->form->private->events;
-    for (uint32_t i = 1; i < streams; i++) TRY(infer_stream(f, i));
-    if (streams) TRY(infer_stream(f, STREAM_ROWS));
+    bool any = f->customers > 0; /* else there is nothing to scan */
+    for (uint32_t i = 1; any && i < streams; i++) TRY(infer_stream(f, i));
+    if (any) TRY(infer_stream(f, STREAM_ROWS));
     return plan_form_finish(f->form, "the inferred plan", f->err);
 }
 

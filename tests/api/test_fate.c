@@ -175,7 +175,8 @@ static void test_many_reasons(void **state) {
         fate_add(f, i % 3, 1, &part, 1, hour0);
     }
     buf_init(&out, 1 << 20);
-    assert_int_equal(fate_metrics(f, &out), 0);
+    struct metric_text lines = {.out = &out};
+    fate_metrics(f, &lines);
     assert_int_equal(buf_add_char(&out, 0), 0);
     assert_non_null(
         strstr((char *)out.p, "keel_events_total{source=\"(unknown)\",fate=\"refused\"} 102\n"));
