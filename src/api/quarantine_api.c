@@ -3,6 +3,8 @@
  *
  * Layers: ledger.h, mask.h, server.h. Threads: the workers'. Limits: QUARANTINE_MAX_LIST rows an
  * answer; MOST_AT_ONCE events a replay or discard, which says where to go on. */
+#include <inttypes.h>
+
 #include "api/app.h"
 #include "api/ledger.h"
 #include "api/mask.h"
@@ -152,13 +154,9 @@ static int replay(struct request *r, void *ctx, struct keel_error *err) {
     TRY(read_filter(r, app, MOST_AT_ONCE, MOST_AT_ONCE, &f, err));
     TRY(plan_refresh(app->plan, err)); /* a change of a moment ago counts */
     int code = ledger_replay(app, &f, now_ms(), &counts, err);
-    if (code < 0)
-        return error_context(err, code, "after %llu events",
-                             (unsigned long long)(counts.of[QUARANTINE_TAKEN] +
-                                                  counts.of[QUARANTINE_DUPLICATE] +
-                                                  counts.of[QUARANTINE_STILL]));
     uint64_t all = 0;
     for (int i = 0; i < QUARANTINE_OUTCOMES; i++) all += counts.of[i];
+    if (code < 0) return error_context(err, code, "after %" PRIu64 " events", all);
     (void)!buf_printf(&r->reply.body, "{\"accepted\":%llu,\"duplicate\":%llu,\"quarantined\":%llu",
                       (unsigned long long)counts.of[QUARANTINE_TAKEN],
                       (unsigned long long)counts.of[QUARANTINE_DUPLICATE],

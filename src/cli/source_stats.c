@@ -39,7 +39,7 @@ static int print_source(void *ctx, const struct source_row *row) {
                                           "refused",  "repaired", "turned_away"};
     enum { MEMBERS = sizeof members / sizeof *members };
     struct stats *s = ctx;
-    struct json_value root, total;
+    struct json_value root = {NULL, 0}, total;
     struct cell cells[MEMBERS + 1] = {{.text = row->source.name}};
     struct buf reply;
     if (s->name && !str_is(row->source.name, s->name)) return 0;

@@ -92,12 +92,11 @@ const struct plan_node *plan_node_find(const struct plan_rules *rules, struct st
 static struct plan_node *node_add(struct plan_rules *rules, struct str name) {
     uint64_t hash = hash_str(name);
     struct plan_slot *slot = slot_of(rules, name, hash);
-    if (!slot->node) {
-        struct plan_node *node = &rules->nodes[rules->node_count];
-        *node = (struct plan_node){.name = name, .number = rules->node_count++};
-        *slot = (struct plan_slot){hash, node};
-    }
-    return &rules->nodes[slot->node->number];
+    if (slot->node) return &rules->nodes[slot->node->number];
+    struct plan_node *node = &rules->nodes[rules->node_count];
+    *node = (struct plan_node){.name = name, .number = rules->node_count++};
+    *slot = (struct plan_slot){hash, node};
+    return node;
 }
 
 static uint32_t dots_in(struct str name) {
@@ -293,12 +292,16 @@ const struct plan_form *plan_take(struct plan *plan) {
     return form;
 }
 
+/* Unless a newer one was faster. Takes the form. */
 static void put_in_force(struct plan *plan, const struct plan_form *form) {
     pthread_mutex_lock(&plan->lock);
-    const struct plan_form *old = plan->form;
-    plan->form = form;
+    const struct plan_form *out = form;
+    if (form->version >= plan->form->version) {
+        out = plan->form;
+        plan->form = form;
+    }
     pthread_mutex_unlock(&plan->lock);
-    plan_drop(old);
+    plan_drop(out);
 }
 
 int plan_read_version(struct plan *plan, int64_t version, const struct plan_form **out,
@@ -313,7 +316,7 @@ int plan_read_version(struct plan *plan, int64_t version, const struct plan_form
     else if (code == 1)
         code = plan_read(sql_str(&rows, 0), "desk.db: plan_version", &form, err);
     sql_done(&rows);
-    if (code < 0) return code;
+    if (code < 0 || !form) return code;
     ((struct plan_form *)form)->version = version; /* nobody else has it yet */
     *out = form;
     return 0;

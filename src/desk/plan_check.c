@@ -192,6 +192,7 @@ static const char *value_words(const struct field_view *f, enum plan_type wanted
 }
 
 static const char *type_words(enum plan_type type) {
+    K_ASSERT(type < PLAN_TYPES);
     static const char *const words[PLAN_TYPES] = {
         [PLAN_ANY] = "anything",      [PLAN_STRING] = "a string",
         [PLAN_NUMBER] = "a number",   [PLAN_INTEGER] = "an integer",

@@ -64,25 +64,25 @@ static void json_event(struct buf *b, const struct plan_event *e) {
 
 static const char *policy(bool strict) { return strict ? "quarantine" : "allow"; }
 
-int plan_write_json(const struct plan_form *form, struct buf *b) {
+int plan_write_json(const struct plan_form *form, struct buf *out) {
     bool first = true;
-    (void)!buf_printf(b, "{\"unplanned_events\":\"%s\",\"unplanned_properties\":\"%s\"",
+    (void)!buf_printf(out, "{\"unplanned_events\":\"%s\",\"unplanned_properties\":\"%s\"",
                       policy(form->strict_events), policy(form->strict_properties));
-    (void)!buf_add_text(b, ",\"event\":{");
+    (void)!buf_add_text(out, ",\"event\":{");
     for (uint32_t i = 0; i < form->event_count; i++) {
         if (form->events[i].kind != PLAN_EVENT) continue;
-        if (!first) (void)!buf_add_char(b, ',');
-        json_event(b, &form->events[i]);
+        if (!first) (void)!buf_add_char(out, ',');
+        json_event(out, &form->events[i]);
         first = false;
     }
-    (void)!buf_add_char(b, '}');
+    (void)!buf_add_char(out, '}');
     for (uint32_t i = 0; i < form->event_count; i++) {
         if (form->events[i].kind == PLAN_EVENT) continue;
-        (void)!buf_add_char(b, ',');
-        json_event(b, &form->events[i]);
+        (void)!buf_add_char(out, ',');
+        json_event(out, &form->events[i]);
     }
-    (void)!buf_add_char(b, '}');
-    return b->failed;
+    (void)!buf_add_char(out, '}');
+    return out->failed;
 }
 
 /* ---- TOML: its basic strings are JSON's, as long as nothing but \u escapes a control ---- */
@@ -147,20 +147,21 @@ static void toml_title(struct buf *b, const struct plan_event *e, const char *be
     (void)!buf_printf(b, "%s]\n", behind);
 }
 
-int plan_write_toml(const struct plan_form *form, struct buf *b) {
-    if (form->version) (void)!buf_printf(b, "# version %lld\n", (long long)form->version);
-    (void)!buf_printf(b, "unplanned_events = \"%s\"\nunplanned_properties = \"%s\"\n",
+int plan_write_toml(const struct plan_form *form, struct buf *out) {
+    if (form->version) (void)!buf_printf(out, "# version %lld\n", (long long)form->version);
+    (void)!buf_printf(out, "unplanned_events = \"%s\"\nunplanned_properties = \"%s\"\n",
                       policy(form->strict_events), policy(form->strict_properties));
     for (uint32_t i = 0; i < form->event_count; i++) {
         const struct plan_event *e = &form->events[i];
-        toml_title(b, e, "");
-        toml_member(b, "description", e->description);
-        toml_member(b, "owner_business", e->owner_business);
-        toml_member(b, "owner_technical", e->owner_technical);
-        if (e->kind == PLAN_EVENT) toml_member(b, "status", str_from(PLAN_STATUS_NAMES[e->status]));
+        toml_title(out, e, "");
+        toml_member(out, "description", e->description);
+        toml_member(out, "owner_business", e->owner_business);
+        toml_member(out, "owner_technical", e->owner_technical);
+        if (e->kind == PLAN_EVENT)
+            toml_member(out, "status", str_from(PLAN_STATUS_NAMES[e->status]));
         if (e->property_count == 0) continue;
-        toml_title(b, e, ".property");
-        for (uint32_t k = 0; k < e->property_count; k++) toml_property(b, &e->properties[k]);
+        toml_title(out, e, ".property");
+        for (uint32_t k = 0; k < e->property_count; k++) toml_property(out, &e->properties[k]);
     }
-    return b->failed;
+    return out->failed;
 }
