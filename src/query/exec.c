@@ -10,6 +10,7 @@
 
 #include "base/os.h"
 #include "query/form.h"
+#include "query/worker.h"
 
 enum {
     RANGE_LEAST = 1 << 12,
@@ -31,89 +32,6 @@ struct run {
     _Atomic bool failed;
 };
 
-/* ---- feeding ---- */
-
-struct scan_feed { /* ctx of a feed */
-    const struct batch *batch;
-    const struct pass *pass;
-};
-
-/* A column that the pass does not read has no values for its events. */
-static const struct vec ABSENT = {.kind = VEC_NUMBER, .n = CHUNK_ROWS};
-
-static int feed_column(const struct feed *f, uint32_t handle, const struct vec **out,
-                       struct keel_error *err) {
-    const struct scan_feed *from = f->ctx;
-    int32_t slot = from->pass->slot_of[handle];
-    if (slot >= 0) return batch_column(from->batch, (uint32_t)slot, out, err);
-    *out = &ABSENT;
-    return 0;
-}
-
-static int feed_items(const struct feed *f, uint32_t handle, struct batch_items *out,
-                      struct keel_error *err) {
-    static const uint32_t none[CHUNK_ROWS];
-    const struct scan_feed *from = f->ctx;
-    int32_t slot = from->pass->slot_of[handle];
-    if (slot >= 0) return batch_item_column(from->batch, (uint32_t)slot, out, err);
-    *out = (struct batch_items){.first = none, .count = none};
-    return 0;
-}
-
-static void keep_members(struct feed *f, const uint64_t *members) {
-    for (uint32_t w = 0; w * 64 < f->n; w++)
-        for (uint64_t m = f->live[w]; m; m &= m - 1) {
-            unsigned j = (unsigned)__builtin_ctzll(m);
-            uint64_t keep = bit_get(members, f->customer[w * 64 + j] - f->first);
-            f->live[w] &= ~((keep ^ 1) << j);
-        }
-}
-
-static int run_pass(const struct run *run, struct worker *w, uint32_t index,
-                    struct keel_error *err) {
-    const struct pass *pass = &run->plan->passes[index];
-    struct scan *scan = w->scans[index];
-    TRY(scan_range(scan, w->range.first, w->range.count, err));
-    for (;;) {
-        struct batch batch;
-        int more = scan_next(scan, &batch, err);
-        if (more <= 0) return more;
-        if (run->cancel && atomic_load_explicit(run->cancel, memory_order_relaxed))
-            FAIL(err, CANCELLED, "the query was cancelled");
-        struct scan_feed from = {.batch = &batch, .pass = pass};
-        struct feed f = {.n = batch.n,
-                         .first = w->range.first,
-                         .customer = batch.customer,
-                         .time = batch.time,
-                         .event = pass->blind ? NULL : batch.event,
-                         .serial = ++w->batches,
-                         .span = pass->span,
-                         .column = feed_column,
-                         .items = feed_items,
-                         .ctx = &from};
-        memcpy(f.live, batch.live, sizeof f.live);
-        if (pass->stage == 1 && w->members) keep_members(&f, w->members);
-        for (uint32_t i = 0; i < pass->n_machines; i++) {
-            const struct machine *m = pass->machines[i];
-            TRY(m->ops->feed(w->states[m->index], &f, err));
-        }
-    }
-}
-
-static int run_stage(const struct run *run, struct worker *w, unsigned stage,
-                     struct keel_error *err) {
-    const struct plan *p = run->plan;
-    for (uint32_t i = 0; i < p->n_machines; i++)
-        if (p->machines[i]->stage == stage)
-            TRY(p->machines[i]->ops->begin(w->states[i], w->range, err));
-    for (uint32_t i = 0; i < p->n_passes; i++)
-        if (p->passes[i].stage == stage) TRY(run_pass(run, w, i, err));
-    for (uint32_t i = 0; i < p->n_machines; i++)
-        if (p->machines[i]->stage == stage)
-            TRY(p->machines[i]->ops->end(w->states[i], w->range, err));
-    return 0;
-}
-
 static bool nobody(const uint64_t *bits, uint32_t count) {
     uint64_t any = 0;
     for (uint32_t i = 0; i * 64 < count; i++) any |= bits[i];
@@ -121,60 +39,34 @@ static bool nobody(const uint64_t *bits, uint32_t count) {
 }
 
 static int run_range(const struct run *run, struct worker *w, struct keel_error *err) {
-    TRY(run_stage(run, w, 0, err));
+    TRY(worker_run(w, 0, run->cancel, err));
     if (run->need_members) {
         TRY(customers_eval(&run->customers, w, w->range, w->members, err));
         if (nobody(w->members, w->range.count)) return 0;
     }
-    TRY(run_stage(run, w, 1, err));
+    TRY(worker_run(w, 1, run->cancel, err));
     return run->form->ops->fold ? run->form->ops->fold(w->form, w->range, err) : 0;
 }
 
 /* ---- workers ---- */
 
-static int worker_open(struct run *run, struct worker *w, unsigned index, struct keel_error *err) {
-    const struct plan *p = run->plan;
-    *w = (struct worker){.plan = p, .index = index};
-    w->caches = k_zalloc((p->n_caches + 1) * sizeof *w->caches);
+static int open_worker(struct run *run, struct worker *w, unsigned index, struct keel_error *err) {
+    TRY(worker_open(w, run->plan, index, err));
     if (run->need_members) {
-        w->members = k_try_alloc_array(p->range_size / 64 + 1, sizeof *w->members);
+        w->members = k_try_alloc_array(run->plan->range_size / 64 + 1, sizeof *w->members);
         if (!w->members) FAIL(err, NO_MEMORY, "too little memory for a worker");
     }
-    for (uint32_t i = 0; i < p->n_machines; i++)
-        w->states[i] = k_zalloc(p->machines[i]->ops->state_bytes);
     w->form = k_zalloc(run->form->ops->state_bytes + 1);
-    for (uint32_t i = 0; i < p->n_machines; i++)
-        TRY(p->machines[i]->ops->open(p->machines[i], w, w->states[i], err));
     if (run->form->ops->open) TRY(run->form->ops->open(run->form, w, w->form, err));
-    for (uint32_t i = 0; i < p->n_passes; i++) {
-        const struct pass *pass = &p->passes[i];
-        struct scan_spec spec = {.events = pass->all_events ? NULL : pass->events,
-                                 .event_count = pass->all_events ? 0 : pass->n_events,
-                                 .columns = pass->columns,
-                                 .column_count = pass->n_columns,
-                                 .from_ms = pass->span.from_ms,
-                                 .to_ms = pass->span.to_ms,
-                                 .ordered = pass->ordered,
-                                 .blind = pass->blind};
-        TRY(scan_open(p->snap, &spec, &w->scans[i], err));
-    }
-    return 0;
+    return worker_read(w, run->plan->snap, err);
 }
 
-static void worker_close(struct run *run, struct worker *w) {
-    const struct plan *p = run->plan;
+static void close_worker(struct run *run, struct worker *w) {
     if (!w->plan) return;
-    if (run->form->ops->close) run->form->ops->close(w->form);
+    if (w->form && run->form->ops->close) run->form->ops->close(w->form);
     k_free(w->form);
-    for (uint32_t i = 0; i < p->n_passes; i++) scan_close(w->scans[i]);
-    for (uint32_t i = 0; i < p->n_machines; i++) {
-        if (w->states[i]) p->machines[i]->ops->close(w->states[i]);
-        k_free(w->states[i]);
-    }
-    for (uint32_t i = 0; i < p->n_caches; i++) k_free(w->caches[i].known);
-    k_free(w->caches);
     k_free(w->members);
-    test_scratch_release(&w->scratch);
+    worker_close(w);
 }
 
 static double thread_cpu_ms(void) { return (double)thread_cpu_us() / 1e3; }
@@ -186,7 +78,7 @@ static void run_piece(void *ctx, size_t piece, unsigned worker) {
     double start = thread_cpu_ms();
     uint32_t size = run->plan->range_size, numbers = run->plan->snap->redirects.numbers;
     uint32_t first = (uint32_t)piece * size;
-    int code = w->plan ? 0 : worker_open(run, w, worker, &w->error); /* by its own thread */
+    int code = w->plan ? 0 : open_worker(run, w, worker, &w->error); /* by its own thread */
     w->range = (struct range){first, numbers - first < size ? numbers - first : size};
     if (code == 0) code = run_range(run, w, &w->error);
     if (code < 0) {
@@ -277,7 +169,7 @@ static int run_all(struct run *run, struct pool *pool, struct result *result,
     k_free(workers);
     if (code == 0) code = result_finish(result, p->zone, err);
     add_cost(run, &result->cost);
-    for (uint32_t i = 0; i < run->n_workers; i++) worker_close(run, &run->workers[i]);
+    for (uint32_t i = 0; i < run->n_workers; i++) close_worker(run, &run->workers[i]);
     k_free(run->workers);
     k_free(run->cpu_ms);
     return code;
