@@ -71,9 +71,9 @@ void head_prefetch_key(const struct head *h, struct event_key key); /* it will b
 bool head_has_key(const struct head *h, struct event_key key, int64_t from_ms, int64_t to_ms);
 
 struct head_view;
-/* The first `rows` rows, which are published, placed under their roots as of `redirects`. Never
+/* The rows [first, rows), which are published, placed under their roots as of `redirects`. Never
  * fails; zero rows give zero sources. The head must outlive the view. */
-struct head_view *head_view_new(struct head *h, uint32_t rows,
+struct head_view *head_view_new(struct head *h, uint32_t first, uint32_t rows,
                                 const struct redirect_view *redirects);
 void head_view_free(struct head_view *v);
 uint32_t head_view_sources(const struct head_view *v, struct source ***out); /* borrowed */

@@ -377,13 +377,14 @@ static struct source *build_source(const struct head_view *view, const struct he
  * ends[] where each bucket of the table ends. */
 enum { FIRST_BUCKET = 0, BUCKETS = (2200 - 1970) * 12 + 2 };
 
-static void deal_buckets(const struct head *h, uint32_t n, uint32_t *order, uint32_t *ends) {
+static void deal_buckets(const struct head *h, uint32_t first, uint32_t n, uint32_t *order,
+                         uint32_t *ends) {
     uint16_t *bucket = k_alloc_array(n, sizeof *bucket);
     int64_t from = 0, to = 0; /* the last row's bucket, as a span: rows come nearly in time order */
     int32_t last = 0;
     memset(ends, 0, BUCKETS * sizeof *ends);
     for (uint32_t i = 0; i < n; i++) {
-        int64_t time = h->time[i];
+        int64_t time = h->time[first + i];
         if (time < from || time >= to) {
             last = bucket_of(time);
             from = bucket_start(last);
@@ -399,15 +400,16 @@ static void deal_buckets(const struct head *h, uint32_t n, uint32_t *order, uint
         ends[b] = sum;
         sum += count;
     }
-    for (uint32_t i = 0; i < n; i++) order[ends[bucket[i]]++] = i;
+    for (uint32_t i = 0; i < n; i++) order[ends[bucket[i]]++] = first + i;
     k_free(bucket);
 }
 
-struct head_view *head_view_new(struct head *h, uint32_t rows,
+struct head_view *head_view_new(struct head *h, uint32_t first, uint32_t rows,
                                 const struct redirect_view *redirects) {
     struct head_view *view = k_zalloc(sizeof *view);
-    uint32_t n = rows;
-    K_ASSERT_OP(n, <=, head_rows(h));
+    K_ASSERT_OP(first, <=, rows);
+    K_ASSERT_OP(rows, <=, head_rows(h));
+    uint32_t n = rows - first;
     pthread_mutex_lock(&h->tables);
     view->column_capacity = h->column_capacity;
     view->columns = k_alloc_array(h->column_capacity, sizeof *view->columns);
@@ -421,7 +423,7 @@ struct head_view *head_view_new(struct head *h, uint32_t rows,
     if (n == 0) return view;
     uint32_t *order = k_alloc_array(n, sizeof *order);
     uint32_t *ends = k_alloc_array(BUCKETS, sizeof *ends);
-    deal_buckets(h, n, order, ends);
+    deal_buckets(h, first, n, order, ends);
     uint32_t buckets = 0;
     for (int b = 0; b < BUCKETS; b++) buckets += ends[b] > (b ? ends[b - 1] : 0);
     view->sources = k_alloc_array(buckets, sizeof *view->sources);
@@ -429,7 +431,7 @@ struct head_view *head_view_new(struct head *h, uint32_t rows,
         uint32_t start = b ? ends[b - 1] : 0;
         if (ends[b] > start)
             view->sources[view->count++] =
-                build_source(view, h, redirects, b, order + start, ends[b] - start, n);
+                build_source(view, h, redirects, b, order + start, ends[b] - start, rows);
     }
     k_free(order);
     k_free(ends);

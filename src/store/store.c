@@ -432,6 +432,7 @@ static void replace_head(struct store *s, uint32_t events) {
     struct held_head *small = s->head;
     struct held_head *large = held_head_new(s, head_first_arrival(small->head), events);
     pthread_mutex_lock(&s->state);
+    held_head_follow(s->head, large);
     s->head = large;
     struct store_version *old = version_publish(s, NULL, NULL);
     pthread_mutex_unlock(&s->state);
@@ -449,6 +450,7 @@ static int add_head(struct store *s, uint32_t events, struct keel_error *err) {
              s->dir, STORE_HEADS_MOST, s->options.head_rows);
     struct held_head *fresh = held_head_new(s, head_first_arrival(full) + head_rows(full), events);
     pthread_mutex_lock(&s->state);
+    held_head_follow(s->head, fresh);
     s->older[s->older_count++] = s->head;
     s->head = fresh;
     struct store_version *old = version_publish(s, NULL, NULL);

@@ -144,6 +144,19 @@ struct snapshot {
  * memory (about 10 ns a row). */
 int snapshot_open(struct store *s, struct snapshot **out, struct keel_error *err) K_CHECKED;
 void snapshot_close(struct snapshot *snap);
+
+/* ---- following: what came between two moments ----
+ * A version is what a snapshot sees, before anything is sorted for it: cheap to take and to hold.
+ * Holding one keeps its parts, and in memory all rows that have come since. */
+struct store_version *store_version_hold(struct store *s);
+void store_version_release(struct store_version *v); /* NULL is fine */
+const struct redirect_view *store_version_redirects(const struct store_version *v);
+struct snapshot *snapshot_of(struct store *s, struct store_version *v);
+/* The rows that `after` has and `before` has not, under the redirects of `after`. Costs what these
+ * rows cost, wherever they are by now. */
+struct snapshot *snapshot_between(struct store *s, const struct store_version *before,
+                                  const struct store_version *after);
+
 /* The customer that a number's rows are read under now; UINT32_MAX if snapshots do not know it yet.
  * Any thread. */
 uint32_t store_root(struct store *s, uint32_t number);

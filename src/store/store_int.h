@@ -25,17 +25,19 @@ struct part_set {
     struct held_part *parts[];
 };
 
-/* A head, kept alive by versions. */
+/* A head, kept alive by versions. It keeps the ones behind it alive: whoever holds a version can
+ * follow what came after it, wherever that has been flushed to meanwhile. */
 struct held_head {
     _Atomic uint32_t refs;
     struct head *head;
+    struct held_head *next; /* held; state: set once, when the next head takes rows */
 };
 
-/* The first `rows` rows of a head under one version of the redirects. */
+/* Rows [first, rows) of a head under one version of the redirects. */
 struct held_view {
     _Atomic uint32_t refs;
     struct held_head *head;
-    uint32_t rows, version;
+    uint32_t first, rows, version;
     pthread_mutex_t lock;   /* the making */
     struct head_view *view; /* NULL until a snapshot asks for it */
 };
@@ -144,6 +146,8 @@ struct part_set *part_set_change(const struct part_set *from, const uint64_t *wi
 struct held_part *held_part_new(uint64_t id, struct part *part);
 struct held_head *held_head_new(struct store *s, uint64_t first_arrival, uint32_t events);
 void held_head_unref(struct held_head *h);
+/* `state` held: `next` takes the rows from now on. */
+void held_head_follow(struct held_head *head, struct held_head *next);
 
 /* `state` held. Makes the next version: of these parts (NULL: as before) and redirects (NULL: as
  * before), and of the heads as they stand. Returns the one before: version_unref without the lock.

@@ -94,9 +94,17 @@ struct held_head *held_head_new(struct store *s, uint64_t first_arrival, uint32_
 }
 
 void held_head_unref(struct held_head *h) {
-    if (!h || atomic_fetch_sub(&h->refs, 1) != 1) return;
-    head_free(h->head);
-    k_free(h);
+    while (h && atomic_fetch_sub(&h->refs, 1) == 1) {
+        struct held_head *next = h->next;
+        head_free(h->head);
+        k_free(h);
+        h = next;
+    }
+}
+
+void held_head_follow(struct held_head *head, struct held_head *next) {
+    atomic_fetch_add(&next->refs, 1);
+    head->next = next;
 }
 
 static void held_view_unref(struct held_view *v) {
@@ -105,6 +113,19 @@ static void held_view_unref(struct held_view *v) {
     held_head_unref(v->head);
     pthread_mutex_destroy(&v->lock);
     k_free(v);
+}
+
+static struct held_view *held_view_new(struct held_head *head, uint32_t first, uint32_t rows,
+                                       uint32_t version) {
+    struct held_view *v = k_zalloc(sizeof *v);
+    atomic_fetch_add(&head->refs, 1);
+    v->refs = 1;
+    v->head = head;
+    v->first = first;
+    v->rows = rows;
+    v->version = version;
+    pthread_mutex_init(&v->lock, NULL);
+    return v;
 }
 
 /* That of the version before, if nothing has changed in it. */
@@ -116,20 +137,13 @@ static struct held_view *view_of(const struct store_version *before, struct held
         atomic_fetch_add(&v->refs, 1);
         return v;
     }
-    struct held_view *v = k_zalloc(sizeof *v);
-    atomic_fetch_add(&head->refs, 1);
-    v->refs = 1;
-    v->head = head;
-    v->rows = rows;
-    v->version = version;
-    pthread_mutex_init(&v->lock, NULL);
-    return v;
+    return held_view_new(head, 0, rows, version);
 }
 
 static uint32_t view_sources(struct held_view *v, const struct redirect_view *redirects,
                              struct source ***out) {
     pthread_mutex_lock(&v->lock);
-    if (!v->view) v->view = head_view_new(v->head->head, v->rows, redirects);
+    if (!v->view) v->view = head_view_new(v->head->head, v->first, v->rows, redirects);
     pthread_mutex_unlock(&v->lock);
     return head_view_sources(v->view, out);
 }
@@ -225,11 +239,11 @@ static void gather_sources(struct snapshot *snap) {
         qsort(snap->sources, snap->source_count, sizeof *snap->sources, order_sources);
 }
 
-int snapshot_open(struct store *s, struct snapshot **out, struct keel_error *err) {
-    (void)err;
+/* Takes the reference to the version. */
+static struct snapshot *snapshot_new(struct store *s, struct store_version *version) {
     struct snapshot *snap = k_zalloc(sizeof *snap);
     snap->store = s;
-    snap->version = version_ref(s);
+    snap->version = version;
     snap->redirects = snap->version->redirects;
     gather_sources(snap);
     snap->min_time = INT64_MAX;
@@ -240,7 +254,12 @@ int snapshot_open(struct store *s, struct snapshot **out, struct keel_error *err
         if (source->min_time < snap->min_time) snap->min_time = source->min_time;
         if (source->max_time > snap->max_time) snap->max_time = source->max_time;
     }
-    *out = snap;
+    return snap;
+}
+
+int snapshot_open(struct store *s, struct snapshot **out, struct keel_error *err) {
+    (void)err;
+    *out = snapshot_new(s, version_ref(s));
     return 0;
 }
 
@@ -249,6 +268,60 @@ void snapshot_close(struct snapshot *snap) {
     version_unref(snap->version);
     k_free(snap->sources);
     k_free(snap);
+}
+
+/* ---- following ---- */
+
+struct store_version *store_version_hold(struct store *s) {
+    return version_ref(s);
+}
+void store_version_release(struct store_version *v) { version_unref(v); }
+const struct redirect_view *store_version_redirects(const struct store_version *v) {
+    return &v->redirects;
+}
+
+struct snapshot *snapshot_of(struct store *s, struct store_version *v) {
+    atomic_fetch_add(&v->refs, 1);
+    return snapshot_new(s, v);
+}
+
+/* Heads from that of `before` on, up to that of `after`: links are set under `state`, and the last
+ * head of a version has been linked to before the version was made. */
+static uint32_t heads_between(struct store *s, const struct held_view *last,
+                              const struct held_head *end, struct held_head **out) {
+    uint32_t n = 0;
+    pthread_mutex_lock(&s->state);
+    struct held_head *head = last->head;
+    for (; head != end; head = head->next)
+        if (out)
+            out[n++] = head;
+        else
+            n++;
+    if (out) out[n] = head;
+    pthread_mutex_unlock(&s->state);
+    return n + 1;
+}
+
+struct snapshot *snapshot_between(struct store *s, const struct store_version *before,
+                                  const struct store_version *after) {
+    const struct held_view *last = before->views[before->view_count - 1];
+    const struct held_view *newest = after->views[after->view_count - 1];
+    uint32_t count = heads_between(s, last, newest->head, NULL);
+    struct held_head **heads = k_alloc_array(count, sizeof(struct held_head *));
+    (void)heads_between(s, last, newest->head, heads);
+    struct store_version *v = k_zalloc(sizeof *v + count * sizeof v->views[0]);
+    v->refs = 1;
+    v->set = part_set_change(NULL, NULL, 0, NULL, 0);
+    redirect_view_copy(&after->redirects, &v->redirects);
+    v->moves = moves_of(NULL, v->set, v->redirects.version);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t first = i == 0 ? last->rows : 0;
+        uint32_t rows = i == count - 1 ? newest->rows : head_rows(heads[i]->head);
+        if (first < rows)
+            v->views[v->view_count++] = held_view_new(heads[i], first, rows, v->redirects.version);
+    }
+    k_free(heads);
+    return snapshot_new(s, v);
 }
 
 uint32_t store_root(struct store *s, uint32_t number) {
