@@ -62,7 +62,11 @@ static int add_property(struct found *f, uint32_t event, struct str path, uint32
         f->field->items = true;
         return add_columns(f, (uint32_t)list, event, rest, added, err);
     }
-    return add_columns(f, event, event, path, added, err);
+    uint32_t before = *added;
+    TRY(add_columns(f, event, event, path, added, err));
+    if (*added > before && memchr(path.p, '.', path.n))
+        f->p->provisional = hash_mix(f->p->provisional + 2 + event); /* until it is a list */
+    return 0;
 }
 
 int field_resolve(struct plan *p, const struct query_prop *prop, const struct event_set *of,
@@ -88,8 +92,10 @@ int field_resolve(struct plan *p, const struct query_prop *prop, const struct ev
                 TRY(add_property(&f, info.id, prop->path, &added, err));
         }
     }
-    if (prop->scope == QUERY_SCOPE_CONTEXT || (prop->scope == QUERY_SCOPE_AUTO && added == 0))
+    bool instead = prop->scope == QUERY_SCOPE_AUTO && added == 0;
+    if (prop->scope == QUERY_SCOPE_CONTEXT || instead)
         TRY(add_columns(&f, STREAM_ROWS, STREAM_ROWS, prop->path, &added, err));
+    if (instead && added > 0) p->provisional = hash_mix(p->provisional + 1);
     if (added == 0 && !is_label) {
         out->kind = FIELD_NONE;
         struct str event = of->n == 1 ? schema_stream(p->schema, of->events[0]).name : STR("");

@@ -83,6 +83,77 @@ struct span range_span(const struct time_zone *zone, const struct query_range *r
     return s;
 }
 
+static bool range_has(const struct time_zone *zone, const struct query_range *r, int64_t t,
+                      int64_t at_ms) {
+    struct span s = range_span(zone, r, at_ms);
+    return t >= s.from_ms && t < s.to_ms;
+}
+
+/* n units are at least and at most so many days long. */
+static int64_t shortest_ms(const struct query_range *r) {
+    static const int days[QUERY_UNITS] = {0, 0, 0, 1, 7, 28, 89, 365};
+    return ((int64_t)r->n * days[r->unit] - 2) * MS_PER_DAY;
+}
+static int64_t longest_ms(const struct query_range *r) {
+    static const int days[QUERY_UNITS] = {0, 0, 0, 1, 7, 31, 92, 366};
+    return ((int64_t)r->n * days[r->unit] + 4) * MS_PER_DAY;
+}
+
+static int64_t range_from(const struct time_zone *zone, const struct query_range *r, int64_t at) {
+    return range_span(zone, r, at).from_ms;
+}
+
+/* Along a stretch of moments the range's start moves on evenly, or stands still: where clocks were
+ * put forward there, an hour of wall time is one moment. Ends with the local day at the latest. */
+static int64_t stretch_end(const struct time_zone *zone, const struct query_range *r, int64_t at,
+                           int64_t *out_step) {
+    int64_t from = range_from(zone, r, at), step = range_from(zone, r, at + 1) == from ? 0 : 1;
+    int64_t good = at, bad = time_day_start(zone, time_day(zone, at) + 1);
+    for (int64_t look = bad - 1; bad - good > 1; look = good + (bad - good) / 2) {
+        if (range_from(zone, r, look) - from == (look - at) * step)
+            good = look;
+        else
+            bad = look;
+    }
+    *out_step = step;
+    return bad;
+}
+
+int64_t range_stretch_end(const struct time_zone *zone, const struct query_range *r,
+                          int64_t at_ms) {
+    int64_t step;
+    return stretch_end(zone, r, at_ms, &step);
+}
+
+struct span range_margin(const struct time_zone *zone, const struct query_range *r, int64_t at_ms) {
+    if (r->kind != QUERY_RANGE_LAST || r->unit <= QUERY_HOUR) return (struct span){0, 0};
+    return (struct span){at_ms - longest_ms(r), range_span(zone, r, at_ms).from_ms};
+}
+
+static int64_t calendar_turn(const struct time_zone *zone, const struct query_range *r, int64_t t,
+                             int64_t at_ms) {
+    bool in = range_has(zone, r, t, at_ms);
+    int64_t from = t + shortest_ms(r), last = t + longest_ms(r);
+    int64_t at = in && from > at_ms ? from : at_ms + 1;
+    while (at <= last) {
+        if (range_has(zone, r, t, at) != in) return at;
+        int64_t step, stop = stretch_end(zone, r, at, &step);
+        int64_t leaves = at + (t - range_from(zone, r, at)) + 1;
+        if (in && step == 1 && leaves < stop) return leaves;
+        at = stop;
+    }
+    return INT64_MAX;
+}
+
+int64_t range_turn(const struct time_zone *zone, const struct query_range *r, int64_t t,
+                   int64_t at_ms) {
+    if (t >= at_ms) return range_has(zone, r, t, t + 1) ? t + 1 : INT64_MAX; /* not seen yet */
+    if (r->kind != QUERY_RANGE_LAST) return INT64_MAX;
+    if (r->unit > QUERY_HOUR) return calendar_turn(zone, r, t, at_ms);
+    int64_t leaves = t + (int64_t)r->n * unit_ms(r->unit) + 1;
+    return leaves > at_ms ? leaves : INT64_MAX;
+}
+
 static int32_t period_start_day(enum query_unit unit, int32_t day) {
     switch (unit) {
     case QUERY_WEEK: return day_week_start(day);

@@ -25,6 +25,17 @@ int64_t moment_ms(const struct time_zone *zone, const struct query_time *t);
 int64_t duration_ms(struct query_duration d); /* n == 0: INT64_MAX, no limit */
 /* Not cut at `at_ms` for the upper side alone: [from, min(to, at_ms)). No bound: INT64_MIN. */
 struct span range_span(const struct time_zone *zone, const struct query_range *r, int64_t at_ms);
+/* The first moment behind at_ms at which an event of the time t enters or leaves the range, as the
+ * moment of asking moves on; INT64_MAX: never. A calendar range may have several: the same wall
+ * time a month before 30 and 31 March is in February twice. */
+int64_t range_turn(const struct time_zone *zone, const struct query_range *r, int64_t t,
+                   int64_t at_ms);
+
+/* Of a calendar range: the moments just before it from which an event may come back into it (see
+ * range_turn); empty for other ranges. It can only come back where a stretch ends, along which the
+ * range's start moves on evenly with the moment of asking. */
+struct span range_margin(const struct time_zone *zone, const struct query_range *r, int64_t at_ms);
+int64_t range_stretch_end(const struct time_zone *zone, const struct query_range *r, int64_t at_ms);
 
 enum { PERIODS_MAX = 1 << 20, PERIODS_MAX_SLOTS = 1 << 24 };
 

@@ -61,6 +61,9 @@ struct plan {
     uint32_t n_tests, tests_cap;
     struct pass passes[PLAN_MAX_PASSES];
     uint32_t n_passes;
+    /* Changes when a property that is read from one place now (the context, for want of a property
+     * of that name) is read from another one once the store knows more: for who compiles again. */
+    uint64_t provisional;
     struct str notes[PLAN_MAX_NOTES];
     uint32_t n_notes;
 };
