@@ -84,6 +84,7 @@ struct tail {
 /* ---- rings ---- */
 
 static void ring_put(struct ring *r, uint64_t at, const void *p, size_t n) {
+    if (n == 0) return; /* of an empty text p may be NULL */
     size_t from = at & (TAIL_RING_BYTES - 1);
     size_t head = n < TAIL_RING_BYTES - from ? n : TAIL_RING_BYTES - from;
     memcpy(r->bytes + from, p, head);
