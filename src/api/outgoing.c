@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "api/app.h"
+#include "api/metrics.h"
 #include "base/os.h"
 #include "customer/backup.h"
 #include "reach/webhook.h"
@@ -166,6 +167,41 @@ void outgoing_export_end(struct outgoing *o) {
 
 const _Atomic bool *outgoing_stopping(const struct outgoing *o) { return &o->stopping; }
 
+/* ---- metrics ---- */
+
+static void webhook_metrics(const struct outgoing *o, struct metric_text *t) {
+    static const char NAME[] = "keel_webhook_deliveries_total";
+    static const char HELP[] =
+        "Tries of webhooks by outcome; dead: given up, counted as failed, too";
+    struct webhooks_stats s;
+    webhooks_stats(o->app->webhooks, &s);
+    metric(t, METRIC_COUNTER, NAME, HELP, (double)s.delivered, "outcome", "delivered", NULL);
+    metric(t, METRIC_COUNTER, NAME, HELP, (double)s.failed, "outcome", "failed", NULL);
+    metric(t, METRIC_COUNTER, NAME, HELP, (double)s.dead, "outcome", "dead", NULL);
+    metric(t, METRIC_GAUGE, "keel_webhook_in_flight", "Requests of webhooks under way",
+           (double)s.in_flight, NULL);
+    metric(t, METRIC_GAUGE, "keel_webhook_waiting", "Events read for webhooks and not yet sent",
+           (double)s.waiting, NULL);
+    metric(t, METRIC_GAUGE, "keel_webhook_paused", "Webhooks that are left alone for a while",
+           (double)s.paused_endpoints, NULL);
+    metric(t, METRIC_GAUGE, "keel_webhook_engine_failed",
+           "1: the engine met an error of the journal or of desk.db", s.last_error.code != 0, NULL);
+}
+
+static void add_metrics(void *ctx, struct metric_text *t) {
+    const struct outgoing *o = ctx;
+    struct archive_stats s;
+    webhook_metrics(o, t);
+    archive_stats(o->archive, &s);
+    metric(t, METRIC_COUNTER, "keel_archive_events_total", "Events written to the raw archive",
+           (double)s.events, NULL);
+    metric(t, METRIC_COUNTER, "keel_archive_bytes_total", "Bytes of JSON written to it",
+           (double)s.bytes, NULL);
+    metric(t, METRIC_COUNTER, "keel_archive_dropped_requests_total",
+           "Requests that it lost: the disk refused, or was too slow", (double)s.dropped_lines,
+           NULL);
+}
+
 /* ---- life ---- */
 
 static int open_all(struct outgoing *o, struct keel_error *err) {
@@ -188,6 +224,7 @@ int outgoing_open(struct app *app, struct outgoing **out, struct keel_error *err
         outgoing_close(o);
         return code;
     }
+    if (app->metrics) metrics_add(app->metrics, add_metrics, o);
     app->outgoing = *out = o;
     return 0;
 }

@@ -88,7 +88,7 @@ static uint64_t member(struct json_value body, const char *name) {
 /* 1: it is done, *made says what; 0: it goes on. */
 static int ask_state(struct remote *server, struct json_parser *parser, struct progress *progress,
                      struct backup_made *made, struct keel_error *err) {
-    struct json_value body;
+    struct json_value body = {0};
     struct buf reply;
     struct str state, error;
     buf_init(&reply, REPLY_BYTES);

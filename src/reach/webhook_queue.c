@@ -99,7 +99,7 @@ static bool was_seen(struct endpoint *e, struct event_key key) {
 
 static int add_event(struct webhooks *w, struct endpoint *e, const struct event_view *view,
                      uint32_t index, struct keel_error *err) {
-    struct str body;
+    struct str body = {"", 0};
     struct delivery *d = k_zalloc(sizeof *d);
     d->endpoint = e;
     d->position = e->record_position;

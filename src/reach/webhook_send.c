@@ -43,7 +43,7 @@ static int sign(const char *secret, const char *id, long long timestamp, struct 
     return 0;
 }
 
-static size_t drop_answer(char *p, size_t size, size_t n, void *ctx) {
+static size_t drop_answer(const char *p, size_t size, size_t n, void *ctx) {
     struct webhook_request *q = ctx;
     (void)p;
     q->answered += size * n;

@@ -71,6 +71,13 @@ class Outgoing(unittest.TestCase):
         with urllib.request.urlopen(request) as reply:
             self.assertEqual(reply.status, 200)
 
+    def metrics(self):
+        with open(self.server.dir + "/admin.token", encoding="utf-8") as text:
+            request = urllib.request.Request(f"http://127.0.0.1:{self.server.port}/metrics", headers={
+                "Authorization": f"Bearer {text.read().strip()}"})
+        with urllib.request.urlopen(request) as reply:
+            return reply.read().decode()
+
     def exported(self, data):
         lines = keel("export", "--data", data, "--quiet").splitlines()
         return sorted(json.loads(line)["properties"]["id"] for line in lines)
@@ -96,6 +103,7 @@ class Outgoing(unittest.TestCase):
         wait_for(lambda: not missing())
         self.assertEqual(missing(), set(), keel("webhook", "list", "--data", self.server.dir))
         self.assertEqual(Receiver.bad, 0)
+        self.assertIn('keel_webhook_deliveries_total{outcome="delivered"}', self.metrics())
         event = next(e for e in Receiver.events.values() if e["properties"]["id"] == first + 1)
         self.assertEqual(event["event"], "Order Completed")
         self.assertEqual(event["properties"]["products"], [{"sku": "a"}, {"sku": "b"}])
