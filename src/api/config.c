@@ -185,26 +185,26 @@ static int read_option(struct config *c, const struct toml_doc *doc, const struc
                      describe(o, text, sizeof text));
 }
 
-static int read_file(struct config *c, const char *path, struct keel_error *err) {
-    struct toml_doc *doc;
-    TRY(toml_load(path, &doc, err));
+static int read_document(struct config *c, const struct toml_doc *doc, struct keel_error *err) {
     int code = 0;
     for (const struct toml_node *t = toml_root(doc)->first; t && code == 0; t = t->next) {
         char text[128];
+        struct str key = {t->key.p, t->key.n < 60 ? t->key.n : 60};
         if (!is_section(t->key)) {
             advise(t->key, STR(""), text, sizeof text);
-            code = toml_fail(doc, t, err, "there is no section [%.*s]%s",
-                             (int)(t->key.n < 60 ? t->key.n : 60), t->key.p, text);
+            code = toml_fail(doc, t, err, "there is no section [%.*s]%s", STR_ARG(key), text);
         } else if (t->type != TOML_TABLE) {
-            code = toml_fail(doc, t, err, "\"%.*s\" is a section: write [%.*s]", STR_ARG(t->key),
-                             STR_ARG(t->key));
+            code = toml_fail(doc, t, err, "\"%.*s\" is a section: write [%.*s]", STR_ARG(key),
+                             STR_ARG(key));
         } else {
             for (const struct toml_node *n = t->first; n && code == 0; n = n->next)
                 code = read_option(c, doc, t, n, err);
         }
     }
-    toml_free(doc);
-    if (code == 0) c->file = arena_strndup(&c->arena, path, strlen(path));
+    if (code == 0) {
+        const char *name = toml_name(doc);
+        c->file = arena_strndup(&c->arena, name, strlen(name));
+    }
     return code;
 }
 
@@ -256,19 +256,39 @@ static int check(const struct config *c, struct keel_error *err) {
     return 0;
 }
 
-int config_load(const char *path, struct config **out, struct keel_error *err) {
+static struct config *config_new(void) {
     struct config *c = k_zalloc(sizeof *c);
     arena_init(&c->arena, CONFIG_ARENA_BYTES);
     for (const struct config_option *o = CONFIG_OPTIONS; o->name; o++)
         if (!set_text(c, o, str_from(o->preset))) K_ASSERT(!"a default that fits its option");
-    int code = path ? read_file(c, path, err) : 0;
-    if (code == 0) code = read_environment(c, err);
+    return c;
+}
+
+/* Takes doc, which may be NULL. */
+static int make(struct toml_doc *doc, bool environment, struct config **out,
+                struct keel_error *err) {
+    struct config *c = config_new();
+    int code = doc ? read_document(c, doc, err) : 0;
+    toml_free(doc);
+    if (code == 0 && environment) code = read_environment(c, err);
     if (code == 0) code = check(c, err);
     if (code == 0)
         *out = c;
     else
         config_free(c);
     return code;
+}
+
+int config_load(const char *path, struct config **out, struct keel_error *err) {
+    struct toml_doc *doc = NULL;
+    if (path) TRY(toml_load(path, &doc, err));
+    return make(doc, true, out, err);
+}
+
+int config_parse(struct str text, const char *name, struct config **out, struct keel_error *err) {
+    struct toml_doc *doc;
+    TRY(toml_parse(text, name, &doc, err));
+    return make(doc, false, out, err);
 }
 
 void config_free(struct config *c) {

@@ -72,6 +72,9 @@ extern const struct config_option CONFIG_OPTIONS[]; /* ends with an entry withou
 /* Defaults, then the file (NULL: none), then the environment. Unknown names and values out of range
  * are KEEL_E_SYNTAX with file, line and column, or KEEL_E_INVALID for the environment. */
 int config_load(const char *path, struct config **out, struct keel_error *err) K_CHECKED;
+/* The same from the text of a file, whose name is `name` in messages; without the environment. */
+int config_parse(struct str text, const char *name, struct config **out,
+                 struct keel_error *err) K_CHECKED;
 void config_free(struct config *config); /* NULL is fine */
 
 /* The whole configuration as a file that config_load reads, each option with its documentation. */

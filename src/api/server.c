@@ -1,8 +1,8 @@
 /* The HTTP server: listeners, connections, deadlines, start and stop.
  *
- * Two daemons of libmicrohttpd, each with epoll: TCP with a thread a core, and DIR/keel.sock with
- * one. A connection beyond max_connections is still taken, up to an eighth more, so that it can be
- * told 503; what comes then waits in the system's queue.
+ * TCP has a thread a core, DIR/keel.sock has one (server_loop.c). A connection beyond
+ * max_connections is still taken, up to an eighth more, so that it can be told 503; what comes then
+ * waits in the system's queue.
  *
  * libmicrohttpd forgets a connection that is silent for idle_seconds, but one that sends a byte now
  * and then could stay for ever. So every connection has a deadline for what it is doing now:
@@ -37,7 +37,6 @@ enum {
     CONNECTION_MEMORY_EXTRA = 4 << 10, /* libmicrohttpd's own, beside the head */
     PEM_BYTES = 1 << 20,
     LATE_MS = 1000, /* a request past its time is cut only if 408 was not possible */
-    STACK_BYTES = 1 << 20,
 };
 
 static int64_t monotonic_ms(void) { return monotonic_us() / 1000; }
@@ -71,15 +70,16 @@ static bool too_many(const struct server *s, const struct connection *c) {
     return s->options.max_per_address && same > s->options.max_per_address;
 }
 
-static void connection_open(struct listener *listener, struct MHD_Connection *mhd, void **out) {
-    struct server *s = listener->server;
+static void connection_open(struct loop *loop, struct MHD_Connection *mhd, void **out) {
+    struct server *s = loop->server;
     struct connection *c = k_zalloc(sizeof *c);
     const union MHD_ConnectionInfo *fd =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
     c->server = s;
     c->fd = fd ? fd->connect_fd : -1;
-    c->local = listener->local;
-    c->tls = listener->tls;
+    c->loop = loop;
+    c->local = loop->listener->local;
+    c->tls = loop->listener->tls;
     c->deadline_ms = monotonic_ms() + 2000 * (int64_t)s->options.idle_seconds;
     name_peer(c, mhd);
     atomic_fetch_add(&s->n_connections, 1);
@@ -224,39 +224,46 @@ static int read_pem(const char *path, char **out, struct keel_error *err) {
     return code;
 }
 
-static int start_listener(struct server *s, struct listener *l, struct keel_error *err) {
-    const struct server_options *o = &s->options;
-    unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET;
-    unsigned threads = l->local ? 1 : o->threads;
-    unsigned most = server_most(s) * threads; /* each thread may have them all: ours is the limit */
-    struct MHD_OptionItem more[8];
+static struct MHD_Daemon *daemon_new(struct loop *loop) {
+    const struct server_options *o = &loop->server->options;
+    const struct listener *l = loop->listener;
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET;
+    struct MHD_OptionItem more[3];
     int n = 0;
-    if (threads > 1)
-        more[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, threads, NULL};
     if (l->tls) {
         flags |= MHD_USE_TLS;
-        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, s->cert};
-        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, s->key};
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, loop->server->cert};
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, loop->server->key};
     }
     more[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
-    l->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_step, l,               /**/
-                                 MHD_OPTION_CONNECTION_LIMIT, most,              /**/
-                                 MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds, /**/
-                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                 o->max_header_bytes + CONNECTION_MEMORY_EXTRA,
-                                 MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES, /**/
-                                 MHD_OPTION_URI_LOG_CALLBACK, on_target, l,         /**/
-                                 MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, NULL, /**/
-                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, l,      /**/
-                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, l,    /**/
-                                 MHD_OPTION_ARRAY, more,                            /**/
-                                 MHD_OPTION_END);
-    if (l->daemon) return accept_start(l, err);
-    if (l->tls)
-        FAIL(err, INVALID, "cannot serve TLS with %s and %s; are they a certificate and its key?",
-             o->cert_path, o->key_path);
-    FAIL(err, IO, "the HTTP server does not start");
+    return MHD_start_daemon(flags, 0, NULL, NULL, on_step, loop,                    /**/
+                            MHD_OPTION_CONNECTION_LIMIT, server_most(loop->server), /**/
+                            MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds,         /**/
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            o->max_header_bytes + CONNECTION_MEMORY_EXTRA,     /**/
+                            MHD_OPTION_URI_LOG_CALLBACK, on_target, loop,      /**/
+                            MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, NULL, /**/
+                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, loop,   /**/
+                            MHD_OPTION_NOTIFY_CONNECTION, on_connection, loop, /**/
+                            MHD_OPTION_ARRAY, more, MHD_OPTION_END);
+}
+
+static int start_listener(struct server *s, struct listener *l, struct keel_error *err) {
+    unsigned threads = l->local ? 1 : s->options.threads;
+    l->loops = k_zalloc(threads * sizeof *l->loops);
+    for (; l->n_loops < threads; l->n_loops++) {
+        struct loop *loop = &l->loops[l->n_loops];
+        loop->server = s;
+        loop->listener = l;
+        loop->daemon = daemon_new(loop);
+        if (!loop->daemon && l->tls)
+            FAIL(err, INVALID,
+                 "cannot serve TLS with %s and %s; are they a certificate and its key?",
+                 s->options.cert_path, s->options.key_path);
+        if (!loop->daemon) FAIL(err, IO, "the HTTP server does not start");
+        TRY(loop_start(loop, err));
+    }
+    return accept_start(l, err);
 }
 
 static int start_listeners(struct server *s, struct keel_error *err) {
@@ -279,8 +286,8 @@ static void stop_listeners(struct server *s) {
     for (int i = 0; i < LISTENERS; i++) {
         struct listener *l = &s->listeners[i];
         accept_stop(l);
-        if (l->daemon) MHD_stop_daemon(l->daemon);
-        l->daemon = NULL;
+        while (l->n_loops > 0) loop_stop(&l->loops[--l->n_loops]);
+        k_free(l->loops);
         file_close(l->fd);
         l->fd = -1;
     }

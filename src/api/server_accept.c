@@ -1,9 +1,8 @@
-/* Takes connections and hands them to libmicrohttpd's threads, one thread a listening socket.
+/* Takes connections and hands them to the loops in turn, one thread a listening socket.
  *
  * libmicrohttpd could do so itself; but its way to stop listening, MHD_quiesce_daemon, races with
  * its own threads and then ends the process (seen in one of some twenty stops under load, "Failed
- * to remove listen FD from epoll set"), a pool's threads share one socket unevenly, and a limit
- * that is reached could not be answered.
+ * to remove listen FD from epoll set"), and a limit that is reached could not be answered.
  *
  * Beyond the limit and an eighth, and when descriptors run out, connections wait in the system's
  * queue until others end.
@@ -22,12 +21,11 @@ unsigned server_most(const struct server *s) {
     return s->options.max_connections + s->options.max_connections / 8 + 16;
 }
 
-/* Counted here, not where libmicrohttpd begins with it: a burst must not pass the limit. */
+/* Counted here, not where its loop begins with it: a burst must not pass the limit. */
 static void hand_over(struct listener *l, int fd, const struct net_peer *peer) {
     atomic_fetch_add(&l->server->n_open, 1);
-    /* the socket is libmicrohttpd's from here on, also when it fails */
-    if (MHD_add_connection(l->daemon, fd, (const void *)peer->address, peer->n) != MHD_YES)
-        atomic_fetch_sub(&l->server->n_open, 1);
+    loop_hand_over(&l->loops[l->next], fd, peer);
+    l->next = (l->next + 1) % l->n_loops;
 }
 
 static void *accept_main(void *arg) {

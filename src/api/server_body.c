@@ -398,8 +398,9 @@ void exchange_run(struct exchange *e) {
 void request_finish(struct request *r) {
     struct exchange *e = exchange_of(r);
     struct MHD_Connection *mhd = e->mhd;
+    struct loop *loop = e->connection->loop;
     /* From the exchange on, e belongs to the server's thread unless it sleeps. */
-    if (atomic_exchange(&e->turn, TURN_DONE) == TURN_SUSPENDED) MHD_resume_connection(mhd);
+    if (atomic_exchange(&e->turn, TURN_DONE) == TURN_SUSPENDED) connection_resume(loop, mhd);
 }
 
 static enum MHD_Result dispatch(struct exchange *e) {
@@ -421,7 +422,7 @@ static enum MHD_Result dispatch(struct exchange *e) {
     MHD_suspend_connection(e->mhd);
     int was = TURN_HANDLER;
     if (!atomic_compare_exchange_strong(&e->turn, &was, TURN_SUSPENDED))
-        MHD_resume_connection(e->mhd);
+        connection_resume(e->connection->loop, e->mhd);
     return MHD_YES;
 }
 

@@ -1,7 +1,8 @@
 /* What the files of the HTTP server share:
  *
  *   server.c         start and stop, listeners, connections, deadlines
- *   server_accept.c  connections taken and handed to libmicrohttpd
+ *   server_accept.c  connections taken and handed to a loop
+ *   server_loop.c    the threads that serve connections
  *   server_body.c    a request on its way in: head, body, decoding, dispatch
  *   server_reply.c   a reply on its way out; the problem documents
  *   server_stream.c  replies without an end
@@ -25,6 +26,7 @@
 #include <stdatomic.h>
 
 #include "api/server.h"
+#include "base/net.h"
 
 enum {
     ADDRESS_TEXT_MAX = 64,
@@ -33,6 +35,7 @@ enum {
     HEARTBEAT_MS = 15000,
     TICK_MS = 250,
     WORK_QUEUE = 1024, /* requests that wait for a worker */
+    LOOP_HANDED = 64,  /* connections that wait for their loop */
 };
 
 enum turn { TURN_SERVER, TURN_HANDLER, TURN_SUSPENDED, TURN_DONE };
@@ -41,6 +44,7 @@ enum coding { CODING_NONE, CODING_GZIP, CODING_DEFLATE };
 
 struct connection {
     struct server *server;
+    struct loop *loop;
     struct connection *before, *after; /* server.lock */
     int fd;
     bool local, tls;
@@ -78,12 +82,31 @@ static inline const struct exchange *exchange_of_const(const struct request *r) 
     return (const struct exchange *)r;
 }
 
+struct handed {
+    int fd;
+    struct net_peer peer;
+};
+
+/* A thread that serves connections; see server_loop.c. */
+struct loop {
+    struct server *server;
+    struct listener *listener;
+    struct MHD_Daemon *daemon;
+    pthread_t thread;
+    int waker;
+    _Atomic bool rung, stops;
+    pthread_mutex_t lock;
+    struct handed handed[LOOP_HANDED]; /* lock */
+    unsigned n_handed;
+};
+
 struct listener {
     struct server *server;
-    struct MHD_Daemon *daemon;
     int fd; /* listening */
     bool local, tls, accepts;
     pthread_t thread; /* that takes connections, if `accepts` */
+    struct loop *loops;
+    unsigned n_loops, next; /* next: whose turn it is to get a connection */
 };
 
 enum { LISTENER_TCP, LISTENER_UNIX, LISTENERS };
@@ -132,6 +155,14 @@ void methods_text(unsigned methods, char out[64]); /* "GET, HEAD, POST" */
 unsigned server_most(const struct server *s); /* connections, those included that get a 503 */
 int accept_start(struct listener *l, struct keel_error *err) K_CHECKED;
 void accept_stop(struct listener *l); /* needs `draining`, or a listener that never accepted */
+
+/* ---- server_loop.c ---- */
+
+int loop_start(struct loop *loop, struct keel_error *err) K_CHECKED; /* owns the daemon */
+void loop_stop(struct loop *loop);
+void loop_wake(struct loop *loop);
+void loop_hand_over(struct loop *loop, int fd, const struct net_peer *peer);
+void connection_resume(struct loop *loop, struct MHD_Connection *mhd); /* from any thread */
 
 /* ---- server_body.c ---- */
 

@@ -16,6 +16,7 @@ struct reply_stream {
     pthread_cond_t drained;
     struct server *server; /* NULL once the connection is gone */
     struct MHD_Connection *mhd;
+    struct loop *loop;
     struct reply_stream *before, *after; /* server.lock */
     struct buf waiting;
     size_t sent; /* of `waiting` */
@@ -34,6 +35,7 @@ struct reply_stream *request_stream(struct request *r, size_t max_waiting_bytes)
     buf_init(&s->waiting, max_waiting_bytes);
     s->server = server;
     s->mhd = e->mhd;
+    s->loop = e->connection->loop;
     s->holders = 2;
     s->touched_us = monotonic_us();
     r->reply.stream = s;
@@ -60,7 +62,7 @@ static void let_go(struct reply_stream *s) {
 static void wake(struct reply_stream *s) {
     if (!s->asleep) return;
     s->asleep = false;
-    MHD_resume_connection(s->mhd);
+    connection_resume(s->loop, s->mhd);
 }
 
 int stream_push(struct reply_stream *s, struct str text) {

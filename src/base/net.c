@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -164,6 +165,23 @@ int net_accept(int listening, int wait_ms, int *out_fd, struct net_peer *peer,
     default: return 0; /* that connection is gone already, or another thread took it */
     }
 }
+
+int net_waker(int *out_waker, struct keel_error *err) {
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0) return error_errno(err, errno, "cannot make a waker");
+    *out_waker = fd;
+    return 0;
+}
+
+void net_ring(int waker) { (void)!eventfd_write(waker, 1); }
+
+void net_wait(int fd, int waker, int ms) {
+    struct pollfd both[] = {{.fd = waker, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+    eventfd_t count;
+    if (poll(both, 2, ms) > 0 && both[0].revents) (void)!eventfd_read(waker, &count);
+}
+
+void net_close(int fd) { file_close(fd); }
 
 void net_say(int fd, struct str text) {
     (void)!send(fd, text.p, text.n, MSG_NOSIGNAL | MSG_DONTWAIT);

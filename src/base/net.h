@@ -28,6 +28,13 @@ struct net_peer {
 };
 int net_accept(int listening, int wait_ms, int *out_fd, struct net_peer *peer,
                struct keel_error *err) K_CHECKED;
+/* A bell for a thread that waits: net_ring from any thread, net_wait hears it. */
+int net_waker(int *out_waker, struct keel_error *err) K_CHECKED;
+void net_ring(int waker);
+/* Waits until fd can be read or the bell was rung (which it silences), at most ms. */
+void net_wait(int fd, int waker, int ms);
+void net_close(int fd);
+
 /* Sends what fits at once, without waiting: for last words. */
 void net_say(int fd, struct str text);
 

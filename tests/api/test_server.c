@@ -95,6 +95,18 @@ static int events(struct request *r, void *ctx, struct keel_error *err) {
     return 0;
 }
 
+/* Holds its thread up until the test lets go. */
+static int block(struct request *r, void *ctx, struct keel_error *err) {
+    struct bench *b = ctx;
+    (void)r, (void)err;
+    pthread_mutex_lock(&b->lock);
+    b->hold = true;
+    pthread_cond_broadcast(&b->wake);
+    while (!b->stop) pthread_cond_wait(&b->wake, &b->lock);
+    pthread_mutex_unlock(&b->lock);
+    return 0;
+}
+
 static void own_problem(struct request *r, int code, const struct keel_error *err) {
     (void)!buf_printf(&r->reply.body, "{\"success\":false,\"code\":%d,\"message\":\"%s\"}", code,
                       err->message);
@@ -119,6 +131,7 @@ static const struct route TABLE[] = {
      .flags = ROUTE_PUBLIC | ROUTE_WORKER},
     {.methods = HTTP_GET, .pattern = "/events", .handle = events, .flags = ROUTE_PUBLIC},
     {.methods = HTTP_GET, .pattern = "/private", .handle = headers},
+    {.methods = HTTP_GET, .pattern = "/block", .handle = block, .flags = ROUTE_PUBLIC},
     {0},
 };
 static const struct route *const TABLES[] = {TABLE, NULL};
@@ -532,6 +545,42 @@ static void many_connections(void **state) {
     free(c);
 }
 
+/* As many are ready at once as libmicrohttpd asks the kernel for, or one less, or one more. */
+static void ready_at_once(void **state) {
+    (void)state;
+    enum { BATCH = 128 };
+    struct http_client *c = malloc((BATCH + 2) * sizeof *c);
+    struct http_reply r;
+    for (unsigned n = BATCH - 1; n <= BATCH + 1; n++) {
+        struct bench b;
+        start(&b, (struct server_options){.threads = 1});
+        for (unsigned i = 0; i <= n; i++) { /* all known to the thread */
+            http_open(&c[i], server_port(b.server));
+            http_say(&c[i], "GET /a/1/b/2 HTTP/1.1\r\nHost: x\r\n\r\n");
+            http_receive(&c[i], &r, false);
+            http_reply_free(&r);
+        }
+        http_say(&c[n], "GET /block HTTP/1.1\r\nHost: x\r\n\r\n");
+        pthread_mutex_lock(&b.lock);
+        while (!b.hold) pthread_cond_wait(&b.wake, &b.lock);
+        pthread_mutex_unlock(&b.lock);
+        for (unsigned i = 0; i < n; i++)
+            http_say(&c[i], "GET /a/1/b/2 HTTP/1.1\r\nHost: x\r\n\r\n");
+        pthread_mutex_lock(&b.lock);
+        b.stop = true;
+        pthread_cond_broadcast(&b.wake);
+        pthread_mutex_unlock(&b.lock);
+        for (unsigned i = 0; i <= n; i++) { /* within the client's patience, 30 s: idle is 60 s */
+            http_receive(&c[i], &r, false);
+            assert_int_equal(r.status, 200);
+            http_reply_free(&r);
+            http_close(&c[i]);
+        }
+        finish(&b, 1000);
+    }
+    free(c);
+}
+
 /* ---- later, from other threads ---- */
 
 static void *finisher(void *arg) {
@@ -786,6 +835,7 @@ int main(void) {
         cmocka_unit_test(half_close),
         cmocka_unit_test(slow_clients),
         cmocka_unit_test(many_connections),
+        cmocka_unit_test(ready_at_once),
         cmocka_unit_test(finished_later),
         cmocka_unit_test(stop_under_load),
         cmocka_unit_test(stop_with_a_straggler),
