@@ -9,7 +9,7 @@ struct app {
     const char *dir;
     const struct config *config;
     struct log *log;
-    struct metrics *metrics;       /* who counts something registers here (metrics.h)      */
+    struct metrics *metrics; /* who counts something registers here (metrics.h)      */
     struct db *db;
     struct sql *desk;
     struct server *server;

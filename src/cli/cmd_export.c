@@ -1,7 +1,7 @@
 /* `keel export`: the events of a data directory as NDJSON or CSV.
  * Layers: customer/export.h, query/chosen.h, options.h. Threads: main only. */
+#include "base/output.h"
 #include "cli/options.h"
-#include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/remote.h"
 #include "customer/export.h"

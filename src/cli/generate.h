@@ -2,7 +2,7 @@
  * Layers: output.h. Threads: none. */
 #pragma once
 
-#include "cli/output.h"
+#include "base/output.h"
 
 void generate_completion(struct output *o); /* to be sourced */
 /* roff; `errors` prints the exit statuses, as text. */

@@ -32,7 +32,7 @@ void http_close(struct http_client *c);
 bool http_send(struct http_client *c, const void *p, size_t n);
 bool http_say(struct http_client *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool http_waits(const struct http_client *c); /* something was received */
-void http_shut(struct http_client *c); /* half-close: nothing more will be sent */
+void http_shut(struct http_client *c);        /* half-close: nothing more will be sent */
 
 /* The next reply; `head_only` for HEAD. */
 void http_receive(struct http_client *c, struct http_reply *r, bool head_only);

@@ -1,3 +1,0 @@
-/* Moved: base/output.h. */
-#pragma once
-#include "base/output.h"

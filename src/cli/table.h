@@ -1,3 +1,0 @@
-/* Moved: base/table.h. */
-#pragma once
-#include "base/table.h"
