@@ -60,7 +60,7 @@ void reply_problem(struct request *r, int code, const struct keel_error *err) {
     char lower[32];
     const char *name = code_name(code);
     size_t n = 0;
-    for (; name[n] && n < sizeof lower - 1; n++)
+    for (; n < sizeof lower - 1 && name[n]; n++)
         lower[n] = (char)(name[n] == '_' ? '_' : name[n] | 0x20);
     if (!reply->status) reply->status = error_http_status(code);
     reply->content_type = "application/problem+json";
