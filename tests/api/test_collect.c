@@ -162,6 +162,8 @@ static void test_again(void **state) {
 
 /* ---- back-pressure ---- */
 
+enum { PATIENCE_US = 20000000 };
+
 static void *post_held(void *ctx) {
     struct world *w = ctx;
     struct str body = STR("{\"batch\":[" EVENT("Bad", "1") "]}");
@@ -177,8 +179,10 @@ static void test_full(void **state) {
     rig_start(&w->rig);
     pthread_mutex_lock(&w->seen.gate);
     assert_int_equal(pthread_create(&first, NULL, post_held, w), 0);
+    int64_t end = monotonic_us() + PATIENCE_US;
     do collector_stats(w->rig.app.collector, &stats);
-    while (stats.waiting_requests == 0);
+    while (stats.waiting_requests == 0 && monotonic_us() < end);
+    assert_int_equal(stats.waiting_requests, 1);
     assert_int_equal(post(w, "{\"batch\":[" EVENT("Good", "2") "]}"), 503);
     assert_non_null(strstr((char *)w->reply.p, "Retry-After: 2"));
     assert_non_null(strstr((char *)w->reply.p, "X-RateLimit-Reset: 2"));

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Proves that the tests of the store notice bugs: builds it with each of seeded_bugs.py in turn,
+"""Proves that the tests of the store and of the collectors notice bugs: builds it with each of seeded_bugs.py in turn,
 in a copy, and requires that a test fails.
 
     tests/mutations/run.py             all of them
@@ -21,6 +21,7 @@ sys.dont_write_bytecode = True
 from seeded_bugs import MUTATIONS  # noqa: E402
 
 # The quick ones first: the first that fails is enough.
+API_TESTS = ["api_source", "api_collect"]  # for mutations of src/api
 TESTS = ["customer_db", "customer_background", "customer_ingest", "store_part",
          "customer_concurrent", "customer_power", "customer_failing", "customer_crash"]
 SECONDS = 900
@@ -38,13 +39,17 @@ def copy_sources(to):
 
 
 def build(to):
-    targets = [f"test_{test}" for test in TESTS]
+    targets = [f"test_{test}" for test in TESTS + API_TESTS]
     return subprocess.run(["cmake", "--build", str(to / "build"), "--target", *targets],
                           capture_output=True, text=True)
 
 
-def first_failure(to):
-    for test in TESTS:
+def tests_of(file):
+    return API_TESTS if file.startswith("src/api/") else TESTS
+
+
+def first_failure(to, tests):
+    for test in tests:
         program = to / "build" / "tests" / f"test_{test}"
         environment = {**os.environ, **ENVIRONMENT, "KEEL_SOURCE": str(to)}
         try:
@@ -83,7 +88,7 @@ def main():
         built = build(to)
         if built.returncode:
             sys.exit(f"the sources do not build:\n{built.stdout[-3000:]}")
-        failure = first_failure(to)
+        failure = first_failure(to, sorted({t for m in chosen for t in tests_of(m[1])}))
         if failure:
             sys.exit(f"a test fails without a mutation: {failure}")
         for name, file, *pairs in chosen:
@@ -94,7 +99,7 @@ def main():
                 bad += 1
                 continue
             built = build(to)
-            failure = first_failure(to) if built.returncode == 0 else None
+            failure = first_failure(to, tests_of(file)) if built.returncode == 0 else None
             if built.returncode:
                 verdict = f"BROKEN   {name}: does not build\n{built.stdout[-1500:]}"
             elif failure:

@@ -13,6 +13,9 @@ VERSION = "src/store/version.c"
 STORE = "src/store/store.c"
 IDENTITY = "src/customer/identity.c"
 DB = "src/customer/db.c"
+COLLECT = "src/api/collect.c"
+COLLECT_READ = "src/api/collect_read.c"
+SOURCE = "src/api/source.c"
 
 MUTATIONS = [
     ("a part is not synced", PART_WRITE,
@@ -97,4 +100,28 @@ MUTATIONS = [
      "root < from_root || root >= to_root", "root < from_root || root + 1 >= to_root"),
     ("identity.log is read beyond its end", IDENTITY,
      "    uint64_t at = g->saved_bytes;\n", "    uint64_t at = g->saved_bytes ? g->saved_bytes + 1 : 0;\n"),
+    ("collectors: the reply does not wait for the commit", COLLECT,
+     "    int code = db_commit(c->db, position, &err);\n", "    int code = 0;\n"),
+    ("collectors: what is held aside is not kept", COLLECT,
+     "    int code = c->hooks.keep(c->hooks.ctx, outcomes, n, &err);\n",
+     "    int code = outcomes[0] ? 0 : err.code;\n"),
+    ("collectors: a quarantine that failed is thanked for", COLLECT,
+     "    for (uint32_t i = 0; code < 0 && i < n; i++) jobs[i]->code = code;\n", "    (void)code;\n"),
+    ("collectors: fates are taken by place", COLLECT,
+     "        if (item->fate != COLLECT_ACCEPTED) continue;\n", ""),
+    ("collectors: the queue has no bound", COLLECT,
+     "    if (requests <= c->options.max_queue_requests &&\n"
+     "        (bytes <= c->options.max_queue_bytes || requests == 1))\n", "    if (requests || bytes)\n",
+     "    if (atomic_load(&c->waiting_requests) >= c->options.max_queue_requests) {\n", "    if (false) {\n"),
+    ("collectors: half an applied batch is no failure", COLLECT,
+     "if (job->code < 0 && (position || job->code != -KEEL_E_NO_MEMORY))",
+     "if (job->code < 0 && job->code != -KEEL_E_NO_MEMORY)"),
+    ("collectors: what the plan refuses stays in the batch", COLLECT_READ,
+     "            job->stored--;\n", "            to += b.r.p - from;\n"),
+    ("collectors: a source may always overdraw", SOURCE, "        if (wait) return wait;\n", "        (void)wait;\n"),
+    ("collectors: a rotated key works for ever", SOURCE,
+     "return k->text.p && now_ms < k->until_ms ? k->source : NULL;",
+     "return k->text.p && now_ms ? k->source : NULL;"),
+    ("collectors: a changed source forgets what it has sent", SOURCE,
+     "old ? old->meter : arena_zalloc", "false ? old->meter : arena_zalloc"),
 ]
