@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -35,7 +36,14 @@
 #include "history.h"
 #include "sqlite_os.h"
 
-enum { ROUNDS = 120, BATCHES_MOST = 20000, LIFE_BATCHES = 60, AGAIN_EVERY = 10 };
+enum {
+    ROUNDS = 120,
+    BATCHES_MOST = 20000,
+    LIFE_BATCHES = 60,
+    AGAIN_EVERY = 10,
+    BURST_BATCHES = 20,
+    BURST_THREADS = 4
+};
 
 static uint64_t number_from(const char *variable, uint64_t otherwise) {
     const char *set = getenv(variable);
@@ -157,7 +165,44 @@ static void child_change(struct db **db, const char *dir, uint32_t what) {
     *db = child_open(dir, what % 2);
 }
 
-/* Recovers, then ingests new batches, flushing, compacting and reopening at random. */
+/* Threads that append and commit at once, as a server's do. */
+struct burst {
+    const struct life *life;
+    struct db *db;
+    int fd;
+    _Atomic uint32_t next;
+};
+
+static void *child_bursts(void *ctx) {
+    struct burst *b = ctx;
+    struct keel_error err;
+    struct buf batch;
+    buf_init(&batch, BATCH_MAX_BYTES + 64);
+    for (uint32_t k; (k = atomic_fetch_add(&b->next, 1)) < b->life->next + BURST_BATCHES;) {
+        struct ingest_counts counts = {0};
+        uint64_t position;
+        buf_clear(&batch);
+        history_batch(b->life->history, k, &batch);
+        tell(b->fd, k, false);
+        int code = db_append(b->db, buf_str(&batch), &counts, NULL, &position, &err);
+        if (code == 0) code = db_commit(b->db, position, &err);
+        if (code < 0) child_fails("append or commit", &err);
+        tell(b->fd, k, true);
+    }
+    buf_release(&batch);
+    return NULL;
+}
+
+static void child_burst(const struct life *life, struct db *db, int fd) {
+    struct burst burst = {.life = life, .db = db, .fd = fd, .next = life->next};
+    pthread_t threads[BURST_THREADS];
+    for (int i = 0; i < BURST_THREADS; i++)
+        if (pthread_create(&threads[i], NULL, child_bursts, &burst) != 0) _exit(4);
+    for (int i = 0; i < BURST_THREADS; i++) pthread_join(threads[i], NULL);
+}
+
+/* Recovers, then ingests new batches, by several threads at first, flushing, compacting and
+ * reopening at random. */
 static _Noreturn void child_lives(const struct life *life, uint64_t seed, bool ingests, int fd) {
     struct rand rand;
     struct keel_error err;
@@ -165,7 +210,8 @@ static _Noreturn void child_lives(const struct life *life, uint64_t seed, bool i
     rand_init(&rand, seed);
     buf_init(&batch, BATCH_MAX_BYTES + 64);
     struct db *db = child_open(life->dir, rand_below(&rand, 2));
-    for (uint32_t k = life->next; ingests && k < life->next + LIFE_BATCHES; k++) {
+    if (ingests) child_burst(life, db, fd);
+    for (uint32_t k = life->next + BURST_BATCHES; ingests && k < life->next + LIFE_BATCHES; k++) {
         struct ingest_counts counts = {0};
         buf_clear(&batch);
         history_batch(life->history, k, &batch);
