@@ -237,11 +237,13 @@ class Fates(unittest.TestCase):
         for sender in senders:
             sender.start()
         kills = 0
-        while any(sender.is_alive() for sender in senders):
+        while any(sender.is_alive() for sender in senders) and kills < 20:
             time.sleep(rand.uniform(0.05, 0.3))
             self.server.kill()
             self.server.start()
             kills += 1
+        for sender in senders:
+            sender.join()
         self.assertGreaterEqual(kills, 3)
         self.assertEqual(len(said), 1200)
         held = self.quarantined()
