@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "api/routes.h"
@@ -58,6 +59,8 @@ static int connect_to(const struct rig *rig) {
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     K_ASSERT(fd >= 0);
+    struct timeval patience = {.tv_sec = 30}; /* a reply that never comes fails the test */
+    K_ASSERT(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
     K_ASSERT(connect(fd, (struct sockaddr *)&to, sizeof to) == 0);
     return fd;
 }
