@@ -71,7 +71,7 @@ void change_abandon(struct change *c) {
  * must stay, and nothing may build on either. */
 static void fail_unsure(struct store *s, const struct keel_error *why) {
     struct keel_error unknown = {.code = -KEEL_E_IO, .message = "keel.db could not be written"};
-    store_fail(s, why ? why : &unknown);
+    store_stop(s, why ? why : &unknown);
 }
 
 static int sync_parts_folder(struct store *s, struct keel_error *err) {
@@ -177,7 +177,7 @@ static void note_trouble(struct store *s, const char *text) {
 int change_result(struct store *s, struct trouble *trouble, const char *what, int code,
                   const struct keel_error *why) {
     char text[KEEL_ERROR_MAX + 64] = "";
-    if (code == -KEEL_E_NOT_DURABLE) store_fail(s, why);
+    if (code == -KEEL_E_NOT_DURABLE) store_stop(s, why);
     pthread_mutex_lock(&s->state);
     if (code >= 0) {
         trouble->failures = 0;

@@ -339,14 +339,20 @@ void store_ingest_begin(struct store *s) {
 }
 
 void store_ingest_end(struct store *s) {
-    if (store_usable(s, NULL) == 0) publish_rows(s);
+    if (!s->torn) publish_rows(s);
     version_unref(s->seen); /* or it would keep files that nobody reads */
     s->seen = NULL;
     pthread_mutex_unlock(&s->ingest);
 }
 
-/* By any thread that changes the store. */
 void store_fail(struct store *s, const struct keel_error *why) {
+    s->torn = true;
+    store_stop(s, why);
+}
+
+/* By any thread that changes the store. What has been applied is seen all the same: it is in the
+ * journal, and was or will be acknowledged. */
+void store_stop(struct store *s, const struct keel_error *why) {
     pthread_mutex_lock(&s->state);
     if (!s->failed) s->failure = *why;
     s->failed = true;

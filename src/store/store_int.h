@@ -97,6 +97,7 @@ struct store {
     struct journal *journal;
 
     pthread_mutex_t ingest;
+    bool torn;                  /* ingest: a batch was applied in part; see store_fail */
     uint64_t applied_position;  /* ingest: end of the last applied journal record */
     int64_t clock_ms;           /* ingest: of the last clock record */
     struct store_version *seen; /* ingest: whose parts and heads store_seen asks, held */
@@ -132,6 +133,8 @@ struct store {
 struct part_env store_part_env(struct store *s);
 void store_part_path(const struct store *s, uint64_t id, char *out, size_t size);
 
+/* Ends all changes, until the store is opened again. */
+void store_stop(struct store *s, const struct keel_error *why);
 /* 0, or the failure that ended all changes. */
 int store_usable(struct store *s, struct keel_error *err) K_CHECKED;
 

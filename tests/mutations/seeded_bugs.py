@@ -53,7 +53,7 @@ MUTATIONS = [
      "    if (code == 0) code = change_commit(c, gone, to - from, NULL, err);\n"),
     ("an unsure commit removes its parts", CHANGE, "doomed = !c->unsure;", "doomed = true;"),
     ("a failed sync is tried again", CHANGE,
-     "    if (code == -KEEL_E_NOT_DURABLE) store_fail(s, why);\n", ""),
+     "    if (code == -KEEL_E_NOT_DURABLE) store_stop(s, why);\n", ""),
     ("a failure in the background is kept from everybody", CHANGE,
      "        trouble->failures++;\n", ""),
     ("snapshots see the rows of a batch as they come", VERSION,
