@@ -58,6 +58,7 @@ struct collector {
     struct queue to_apply, to_commit;
     pthread_t applier, committer;
     bool has_applier, has_committer;
+    _Atomic uint64_t nonce; /* of the last request: microseconds, and never the same one twice */
     _Atomic uint64_t waiting_requests, waiting_bytes, requests, events, commits;
     pthread_mutex_t lock; /* tools, failure */
     struct desk_tools *tools;

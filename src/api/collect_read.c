@@ -137,6 +137,15 @@ static bool is_document(struct str body) {
     return body.n && (body.p[0] == '{' || body.p[0] == '[');
 }
 
+/* Differs for each request, also of one microsecond: what says neither its id nor its time is an
+ * event of its own, however often the same is sent. */
+static uint64_t next_nonce(struct collector *c) {
+    uint64_t last = atomic_load(&c->nonce), next, now = (uint64_t)now_us();
+    do next = now > last ? now : last + 1;
+    while (!atomic_compare_exchange_weak(&c->nonce, &last, next));
+    return next;
+}
+
 static bool read_events(struct collector *c, struct desk_tools *t, const struct reading *reading,
                         struct refusal *why) {
     struct collect_outcome *o = &t->job->outcome;
@@ -145,6 +154,7 @@ static bool read_events(struct collector *c, struct desk_tools *t, const struct 
                                             .now_ms = o->received_ms,
                                             .received_ms = o->received_ms,
                                             .client = &reading->client,
+                                            .nonce = reading->again ? 0 : next_nonce(c),
                                             .max_event_bytes = c->options.max_event_bytes};
     const struct segment_sink sink = {.writer = &t->writer,
                                       .counts = &counts,

@@ -279,6 +279,8 @@ static bool find_time(struct json_cursor *c, const struct document *d,
     else
         out->ms = options->now_ms;
     out->stated = client.known ? client.ms : sent.known ? sent.ms : received.ms;
+    if (!client.known && options->nonce)
+        out->stated = (int64_t)hash_mix(options->nonce + d->sink->writer->event_count);
     int64_t bound = received.known ? received.ms : options->now_ms;
     if (bound && out->ms > bound + FUTURE_MS) {
         out->ms = bound + FUTURE_MS;

@@ -20,7 +20,8 @@
  * be read is passed over, and refused if there is no other.
  *
  * Key. From messageId; without one, from the content and the stated time: the same line is the same
- * event whenever it is read. Requests that state neither are told apart by received_ms.
+ * event whenever it is read. An event of a request that states neither is an event of its own
+ * (options->nonce); read again later, they are told apart by received_ms.
  *
  * Fields. properties (track, page, screen) and traits (identify, group) are properties; context is
  * context; so are top-level channel, unknown top-level keys, and traits or properties where they do
@@ -61,6 +62,7 @@ struct segment_options {
     int64_t now_ms;      /* for events without any time, and to bound future ones; 0: unknown   */
     int64_t received_ms; /* when the request came in; 0: unknown, the line's own receivedAt holds */
     const struct client *client; /* who sent the request; NULL for files                        */
+    uint64_t nonce; /* of a request: another one each; 0: what is read was taken in before      */
     uint32_t max_event_bytes;    /* of its JSON; 0: only the limits of event.h                  */
 };
 

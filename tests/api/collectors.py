@@ -168,6 +168,14 @@ class Collectors(unittest.TestCase):
         self.assertEqual(rudder["context"]["userAgent"], CHROME)
         self.assertEqual(sorted(e.get("event", e["type"]) for e in events), ["B>>?"] * 3 + ["C", "page"])
 
+    def test_same_content_without_id_or_time(self):
+        """Nobody said that they are one event, so none may vanish."""
+        event = {"type": "track", "userId": "u", "event": "Again"}
+        for _ in range(20):
+            self.ok(self.server.request("POST", "/v1/track", {**event, "writeKey": KEY}))
+        self.ok(self.server.request("POST", "/v1/batch", {"writeKey": KEY, "batch": [event] * 30}))
+        self.assertEqual(len(self.stored()), 50)
+
     # ---- browsers ----
 
     def test_preflight(self):
