@@ -63,7 +63,7 @@ struct segment_options {
     int64_t received_ms; /* when the request came in; 0: unknown, the line's own receivedAt holds */
     const struct client *client; /* who sent the request; NULL for files                        */
     uint64_t nonce; /* of a request: another one each; 0: what is read was taken in before      */
-    uint32_t max_event_bytes;    /* of its JSON; 0: only the limits of event.h                  */
+    uint32_t max_event_bytes; /* of its JSON; 0: only the limits of event.h                  */
 };
 
 struct segment_counts {
