@@ -75,9 +75,21 @@ static int cannot_open(struct sql *db, struct keel_error *err) {
     return number ? error_errno(err, number, "cannot open %s", db->path) : fail(db, err);
 }
 
+/* SQLite would make it readable for everybody. The files that it puts beside it get the same mode.
+ */
+static int make_private(const char *path, struct keel_error *err) {
+    int fd;
+    TRY(file_open(path, FILE_WRITE | FILE_CREATE | FILE_PRIVATE, &fd, err));
+    file_close(fd);
+    return 0;
+}
+
 int sql_open(const char *path, unsigned flags, struct sql **out, struct keel_error *err) {
     bool read_only = flags & SQL_READ_ONLY;
-    if (!(flags & SQL_CREATE) && !file_exists(path)) FAIL(err, NOT_FOUND, "%s: no such file", path);
+    if (!file_exists(path)) {
+        if (!(flags & SQL_CREATE)) FAIL(err, NOT_FOUND, "%s: no such file", path);
+        TRY(make_private(path, err));
+    }
     struct sql *db = k_zalloc(sizeof *db);
     pthread_mutexattr_t recursive;
     pthread_mutexattr_init(&recursive);

@@ -32,8 +32,8 @@ struct sqlite3_stmt;
 
 enum sql_open_flags { SQL_READ_ONLY = 1, SQL_CREATE = 2 };
 
-/* KEEL_E_NOT_FOUND without SQL_CREATE if there is no such file. A writer sets WAL and
- * synchronous=FULL: what is committed is on disk. */
+/* KEEL_E_NOT_FOUND without SQL_CREATE if there is no such file; one that is made has mode 0600. A
+ * writer sets WAL and synchronous=FULL: what is committed is on disk. */
 int sql_open(const char *path, unsigned flags, struct sql **out, struct keel_error *err) K_CHECKED;
 void sql_close(struct sql *db);             /* NULL is fine; an open transaction is rolled back */
 struct sqlite3 *sql_handle(struct sql *db); /* for SQLite's backup interface */

@@ -347,6 +347,13 @@ class Process(unittest.TestCase):
             finally:
                 del os.environ["KEEL_SERVER_CERT"], os.environ["KEEL_SERVER_KEY"]
 
+    def test_databases_are_private(self):
+        with Server() as server:
+            server.stop()
+            for name in ("keel.db", "desk.db", "admin.token"):
+                mode = stat.S_IMODE(os.stat(f"{server.dir}/{name}").st_mode)
+                self.assertEqual(mode, 0o600, name)
+
     def test_descriptors_run_out(self):
         """Who has a connection goes on; who comes waits, and is served when others leave."""
         request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
