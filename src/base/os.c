@@ -219,8 +219,19 @@ int file_make_dir(const char *path, struct keel_error *err) {
     return 0;
 }
 
+enum { LOCK_TRIES = 200, LOCK_PAUSE_US = 10000 };
+
 int file_lock(int fd, bool shared, const char *path, struct keel_error *err) {
-    if (os->flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0) return 0;
+    for (int tries = 0; tries < LOCK_TRIES; tries++) {
+        if (os->flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0) return 0;
+        if (errno != EWOULDBLOCK || shared) break;
+        /* Who could share it waits for readers. The lock is held for a moment, which hinders none
+         * of them. */
+        if (os->flock(fd, LOCK_SH | LOCK_NB) < 0) break;
+        os->flock(fd, LOCK_UN);
+        usleep(LOCK_PAUSE_US);
+        errno = EWOULDBLOCK;
+    }
     if (errno == EWOULDBLOCK)
         FAIL(err, BUSY, "%s is in use by another keel process; stop it or wait", path);
     return error_errno(err, errno, "cannot lock %s", path);

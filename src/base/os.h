@@ -91,7 +91,8 @@ int file_list_dir(const char *path, int (*each)(void *ctx, const char *name), vo
                   struct keel_error *err) K_CHECKED;
 int file_sync_dir(const char *path, struct keel_error *err) K_CHECKED;
 
-/* Advisory whole-file lock held until close: KEEL_E_BUSY if somebody else has it. */
+/* Advisory whole-file lock held until close: KEEL_E_BUSY if somebody else has it. Who wants it
+ * alone waits up to 2 s for those that share it; not for one that has it alone. */
 int file_lock(int fd, bool shared, const char *path, struct keel_error *err) K_CHECKED;
 
 /* Read-only mapping of a whole file. size 0 maps to NULL. Bytes that cannot be read (the disk

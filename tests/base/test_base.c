@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -418,6 +419,26 @@ static void str_numbers(void **state) {
 
 /* ---- files ---- */
 
+static void *read_for_a_while(void *arg) {
+    const int *reader = arg;
+    usleep(100000);
+    file_close(*reader);
+    return NULL;
+}
+
+/* Who wants the lock alone gets it when the readers are gone, and not before. */
+static void wait_for_readers(const char *path, int writer) {
+    pthread_t thread;
+    int reader;
+    int64_t begun = monotonic_us();
+    assert_int_equal(file_open(path, FILE_READ, &reader, NULL), 0);
+    assert_int_equal(file_lock(reader, true, path, NULL), 0);
+    assert_int_equal(pthread_create(&thread, NULL, read_for_a_while, &reader), 0);
+    assert_int_equal(file_lock(writer, false, path, NULL), 0);
+    assert_true(monotonic_us() - begun >= 100000);
+    pthread_join(thread, NULL);
+}
+
 static void files(void **state) {
     (void)state;
     struct keel_error err;
@@ -450,8 +471,12 @@ static void files(void **state) {
     int other;
     assert_int_equal(file_open(path, FILE_READ, &other, &err), 0);
     assert_int_equal(file_lock(other, true, path, &err), -KEEL_E_BUSY);
-    file_close(other);
+    int64_t begun = monotonic_us();
+    assert_int_equal(file_lock(other, false, path, &err), -KEEL_E_BUSY); /* at once: a writer */
+    assert_true(monotonic_us() - begun < 1000000);
     file_close(fd);
+    wait_for_readers(path, other);
+    file_close(other);
     file_close(-1);
     struct file_map map;
     assert_int_equal(file_map_open(path, &map, &err), 0);

@@ -205,7 +205,8 @@ chmod 000 shut/data
 expect 74 "data/lock: Permission denied" "${as_nobody[@]}" shut/keel doctor shut/data
 chmod 700 shut/data
 
-# One process at a time: this one waits for its input while others are refused.
+# One process at a time: this one waits for its input while others are refused. It must get through
+# between the queries that look whether it has begun.
 mkfifo pipe
 "$KEEL" import --data data --segment --quiet - <pipe >report 2>&1 &
 importer=$!
