@@ -17,6 +17,7 @@
 #include "api/app.h"
 #include "api/collect_int.h"
 #include "api/credentials.h"
+#include "api/log.h"
 #include "base/os.h"
 
 enum {
@@ -169,11 +170,43 @@ static void answer(struct collector *c, struct job *job) {
 
 static void note_failure(struct collector *c, const struct keel_error *err) {
     pthread_mutex_lock(&c->lock);
-    if (!atomic_load(&c->failed)) {
+    bool first = !atomic_load(&c->failed);
+    if (first) {
         c->failure = *err;
         atomic_store(&c->failed, true);
     }
     pthread_mutex_unlock(&c->lock);
+    if (first)
+        log_say(c->options.log, LOG_ERROR, "no events are taken until the server is restarted", "z",
+                "error", err->message);
+}
+
+static void note_blocked(struct collector *c, bool blocked, const struct keel_error *why) {
+    if (atomic_load_explicit(&c->blocked, memory_order_relaxed) == blocked) return;
+    atomic_store(&c->blocked, blocked);
+    if (blocked)
+        log_say(c->options.log, LOG_ERROR, "no events are taken until a flush succeeds", "z",
+                "error", why->message);
+    else
+        log_say(c->options.log, LOG_INFO, "events are taken again", "");
+}
+
+/* Of a batch that is not in the journal nothing was done. Without memory, or while there is no room
+ * because flushes fail, the next one may succeed. Any other failure is the journal's or the
+ * store's, and so is one behind the journal: the record is there and was not applied. */
+static void note_append(struct collector *c, int code, uint64_t position,
+                        const struct keel_error *err) {
+    struct keel_error why;
+    if (code == 0)
+        note_blocked(c, false, NULL);
+    else if (position)
+        note_failure(c, err);
+    else if (code == -KEEL_E_NO_MEMORY)
+        return;
+    else if (store_blocked(db_store(c->db), &why) < 0)
+        note_blocked(c, true, &why);
+    else
+        note_failure(c, err);
 }
 
 static uint64_t apply(struct collector *c, struct job *job) {
@@ -182,9 +215,7 @@ static uint64_t apply(struct collector *c, struct job *job) {
     uint64_t position = 0;
     if (job->batch.n == 0) return 0;
     job->code = db_append(c->db, buf_str(&job->batch), &counts, job->fates, &position, &err);
-    /* Without memory it was not appended, and may be later. Any other failure is the store's, and
-     * so is one behind the journal: the record is there and was not applied. */
-    if (job->code < 0 && (position || job->code != -KEEL_E_NO_MEMORY)) note_failure(c, &err);
+    note_append(c, job->code, position, &err);
     if (job->code < 0) return 0;
     const uint8_t *fate = job->fates;
     for (uint32_t i = 0; i < job->outcome.n; i++) {
@@ -278,7 +309,7 @@ static struct refusal unavailable(const struct collector *c, const char *message
 static bool send_on(struct collector *c, struct job *job, struct reading *reading,
                     struct refusal *why) {
     if (atomic_load_explicit(&c->failed, memory_order_acquire)) {
-        *why = unavailable(c, "the store has failed; the operator must look at it");
+        *why = unavailable(c, "the store has failed; its operator must restart the server");
         return false;
     }
     /* Before the body is read: what will be turned away should cost little. */
@@ -438,11 +469,13 @@ void collector_close(struct collector *c) {
 }
 
 int collector_ready(struct collector *c, struct keel_error *err) {
-    if (!atomic_load(&c->failed)) return 0;
-    pthread_mutex_lock(&c->lock);
-    int code = error_set(err, KEEL_E_BUSY, "no events are taken: %s", c->failure.message);
-    pthread_mutex_unlock(&c->lock);
-    return code;
+    struct keel_error why;
+    if (atomic_load(&c->failed))
+        FAIL(err, BUSY, "no events are taken until the server is restarted: %s",
+             c->failure.message);
+    if (atomic_load(&c->blocked) && store_blocked(db_store(c->db), &why) < 0)
+        FAIL(err, BUSY, "no events are taken until a flush succeeds: %s", why.message);
+    return 0;
 }
 
 void collector_stats(struct collector *c, struct collect_stats *out) {

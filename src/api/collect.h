@@ -20,8 +20,10 @@
  * So whatever was answered 200 is found again, in the store or in the quarantine.
  *
  * Back-pressure: the queue is bounded in requests and in bytes; beyond it the answer is 503 with
- * Retry-After. When the store has failed (a sync that failed is never repeated as if nothing were
- * lost), everything is 503 and collector_ready says so.
+ * Retry-After. While the heads are full and no flush succeeds (a full disk), events are answered
+ * 503, and taken again when one does. When the store has failed (its journal cannot be written; a
+ * sync that failed is never repeated as if nothing were lost), everything is 503 until a restart.
+ * collector_ready and the log say which of the two it is, and why.
  *
  * Layers: segment.h, source.h, server.h, customer/db.h. Threads: collect() in those of the
  * connections; two of its own. Limits: struct collect_options.
@@ -35,6 +37,7 @@
 
 struct app;
 struct collector;
+struct log;
 
 struct collect_options {
     uint32_t max_queue_requests; /* 0: 16,384                                            */
@@ -42,6 +45,7 @@ struct collect_options {
     uint32_t max_event_bytes;    /* of JSON; 0: 1 MiB (Segment: 32 KB)                   */
     uint32_t max_events;         /* of a request; 0: 50,000 (Segment: 2,500)             */
     unsigned retry_seconds;      /* what 503 asks for; 0: 2                              */
+    struct log *log;             /* told when events are no longer taken; NULL: nobody   */
 };
 
 /* ---- what became of the events ---- */

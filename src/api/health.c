@@ -1,7 +1,8 @@
 /* GET /healthz, GET /readyz: is the process alive, can it take events.
  *
  * /healthz answers 200 as long as the server answers at all: a manager restarts the process when it
- * does not. /readyz answers 503 while the server stops: a balancer sends its requests elsewhere.
+ * does not. /readyz answers 503 while the server stops or can take no events, and says why: a
+ * balancer sends its requests elsewhere.
  *
  * Layers: server.h, app.h. Threads: those of the server. */
 #include "api/app.h"

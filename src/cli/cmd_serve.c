@@ -116,6 +116,7 @@ static int open_collector(struct serve *s, struct keel_error *err) {
         .max_event_bytes = (uint32_t)c->collect.event_bytes,
         .max_events = (uint32_t)c->collect.events,
         .retry_seconds = (unsigned)(c->collect.retry_ms / 1000),
+        .log = s->app.log,
     };
     struct collect_hooks inner = ledger_hooks(s->ledger);
     struct collect_hooks hooks = outgoing_hooks(s->outgoing, &inner);

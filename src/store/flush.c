@@ -129,6 +129,16 @@ int store_flush(struct store *s, struct keel_error *err) {
     return code;
 }
 
+int store_blocked(struct store *s, struct keel_error *err) {
+    if (journal_failed(s->journal)) return 0;
+    pthread_mutex_lock(&s->state);
+    const struct trouble *t = &s->flush_trouble;
+    int code = !s->failed && t->failures ? t->err.code : 0;
+    if (code < 0 && err) *err = t->err;
+    pthread_mutex_unlock(&s->state);
+    return code;
+}
+
 /* ---- in the background ---- */
 
 /* `state` held. When to look again: 0 at once, INT64_MAX when something changes. */

@@ -171,3 +171,7 @@ struct store_stats {
     struct keel_error failure; /* code 0: none */
 };
 void store_stats(struct store *s, struct store_stats *out);
+/* Flushes fail (a full disk, no descriptors) and are tried again: ingest goes on while there is
+ * room in memory, then waits for them. Their error, or 0: they do not fail, or the store or its
+ * journal has failed for good, and trying again does not help. Any thread. */
+int store_blocked(struct store *s, struct keel_error *err) K_CHECKED;

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -277,6 +278,40 @@ static void test_failed_sync(void **state) {
     rig_stop(&w->rig);
 }
 
+/* No part can be made: events are taken while there is room in memory, then refused, and taken
+ * again by itself when flushes succeed. */
+static void test_full_disk(void **state) {
+    struct world *w = *state;
+    struct keel_error err;
+    char body[200];
+    unsigned sent = 0;
+    w->rig.head_rows = 2;
+    fault_start();
+    rig_start(&w->rig);
+    fault_fail(FAULT_OPEN, 1, ENOSPC, FAULT_FOR_EVER);
+    int status = 200;
+    while (status == 200 && sent < 100) {
+        assert_int_equal(collector_ready(w->rig.app.collector, &err), 0);
+        snprintf(body, sizeof body, "[" EVENT("Good", "f%u") "]", ++sent);
+        status = post(w, body);
+    }
+    assert_int_equal(status, 503);
+    assert_in_range(sent, 5, 20); /* two heads */
+    assert_non_null(strstr((char *)w->reply.p, "Retry-After: "));
+    assert_int_equal(collector_ready(w->rig.app.collector, &err), -KEEL_E_BUSY);
+    assert_non_null(strstr(err.message, "until a flush succeeds"));
+    assert_non_null(strstr(err.message, "No space left"));
+    assert_int_equal(rows(w), sent - 1);
+    fault_none();
+    int64_t end = monotonic_us() + 60000000;
+    while (collector_ready(w->rig.app.collector, NULL) < 0 && monotonic_us() < end) usleep(5000);
+    assert_int_equal(post(w, body), 200);
+    assert_int_equal(w->seen.fates[COLLECT_DUPLICATE], 0);
+    assert_int_equal(rows(w), sent);
+    rig_stop(&w->rig);
+    fault_stop();
+}
+
 /* Whatever allocation fails, the answer is one that an SDK understands, and 200 is true. */
 static void test_no_memory(void **state) {
     struct world *w = *state;
@@ -319,6 +354,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_load, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_failed_sync, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@ in a copy, and requires that a test fails.
 
     tests/mutations/run.py             all of them
     tests/mutations/run.py WORD ...    those whose name contains a word
+    tests/mutations/run.py --check     builds nothing: does each of them still apply?
 Exit status 1: a bug went unnoticed, or a mutation does not apply any more.
 """
 import os
@@ -64,20 +65,42 @@ def first_failure(to, tests):
     return None
 
 
+def mutated(text, pairs):
+    """None if it does not apply."""
+    for old, new in zip(pairs[::2], pairs[1::2]):
+        if text.count(old) != 1:
+            return None
+        text = text.replace(old, new)
+    return text
+
+
 def mutate(to, file, pairs):
     """Writes the mutated file; returns the original text, or None if it does not apply."""
     path = to / file
-    text = changed = path.read_text()
-    for old, new in zip(pairs[::2], pairs[1::2]):
-        if changed.count(old) != 1:
-            return None
-        changed = changed.replace(old, new)
+    text = path.read_text()
+    changed = mutated(text, pairs)
+    if changed is None:
+        return None
     path.write_text(changed)
     return text
 
 
+def check():
+    stale = 0
+    for name, file, *pairs in MUTATIONS:
+        path = SOURCE / file
+        text = path.read_text() if path.is_file() else ""
+        if len(pairs) % 2 or mutated(text, pairs) in (None, text):
+            print(f"STALE    {name}: its text is not in {file} once")
+            stale += 1
+    print(f"{len(MUTATIONS)} mutations, {len(MUTATIONS) - stale} apply")
+    sys.exit(1 if stale else 0)
+
+
 def main():
     words = sys.argv[1:]
+    if words == ["--check"]:
+        check()
     chosen = [m for m in MUTATIONS if not words or any(word in m[0] for word in words)]
     bad = 0
     with tempfile.TemporaryDirectory(prefix="keel-mutations-") as folder:

@@ -32,7 +32,7 @@ void rig_make(struct rig *rig) {
 
 void rig_start(struct rig *rig) {
     struct keel_error err = {0};
-    struct db_options options = {.store = {.background = true}};
+    struct db_options options = {.store = {.background = true, .head_rows = rig->head_rows}};
     struct app *app = &rig->app;
     must(db_open(rig->dir, &options, &app->db, &err), &err);
     must(sources_open(rig->dir, &app->sources, &err), &err);

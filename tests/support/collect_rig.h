@@ -15,9 +15,10 @@ struct rig {
     struct collect_options options;
     struct collect_hooks hooks;
     struct server_options server;
+    uint32_t head_rows; /* 0: the store's */
 };
 
-/* hooks, options and server may be set between the two. */
+/* hooks, options, server and head_rows may be set between the two. */
 void rig_make(struct rig *rig); /* a new data directory with a source */
 void rig_start(struct rig *rig);
 void rig_stop(struct rig *rig); /* what is stored stays */
