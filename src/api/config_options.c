@@ -27,7 +27,9 @@ const struct config_option CONFIG_OPTIONS[] = {
     {"server", "workers", CONFIG_INTEGER, FIELD(server, workers), "4", 1, 256, NULL,
      "Threads for requests that compute, such as questions; more of them wait."},
     {"server", "max_connections", CONFIG_INTEGER, FIELD(server, connections), "1024", 1, 100000,
-     NULL, "Open connections; the next ones are answered 503. Each takes a file descriptor."},
+     NULL,
+     "Open connections; the next ones are answered 503. Each takes a file descriptor; where the "
+     "process may open too few, fewer connections are taken."},
     {"server", "max_connections_per_address", CONFIG_INTEGER,
      FIELD(server, connections_per_address), "0", 0, 100000, NULL,
      "Open connections of one address. 0: no limit. Keep 0 behind a proxy."},

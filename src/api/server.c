@@ -2,7 +2,12 @@
  *
  * TCP has a thread a core, DIR/keel.sock has one (server_loop.c). A connection beyond
  * max_connections is still taken, up to an eighth more, so that it can be told 503; what comes then
- * waits in the system's queue.
+ * waits in the system's queue. Where the process may open too few descriptors for them, fewer
+ * connections are taken, so that the store never lacks one for its files.
+ *
+ * A sender that shuts down its side behind a request may be cut without the reply: libmicrohttpd
+ * reads when a connection is resumed, and takes the end of input for an abort. What it sent is
+ * taken; sent again, it is a duplicate.
  *
  * libmicrohttpd forgets a connection that is silent for idle_seconds, but one that sends a byte now
  * and then could stay for ever. So every connection has a deadline for what it is doing now:
@@ -36,6 +41,10 @@ enum {
     DEFAULT_MEMORY_BYTES = 256 << 20,
     CONNECTION_MEMORY_EXTRA = 4 << 10, /* libmicrohttpd's own, beside the head */
     PEM_BYTES = 1 << 20,
+    KEPT_DESCRIPTORS = 64, /* for all but connections */
+    LOOP_DESCRIPTORS = 4,  /* epoll, wakers           */
+    SURPLUS_LEAST = 16,    /* server_most             */
+    CONNECTIONS_LEAST = 18,
     LATE_MS = 1000, /* a request past its time is cut only if 408 was not possible */
 };
 
@@ -214,6 +223,21 @@ static void fill_defaults(struct server_options *o) {
     if (!o->max_memory_bytes) o->max_memory_bytes = DEFAULT_MEMORY_BYTES;
 }
 
+/* Descriptors that connections must not take: parts being written, queries, webhooks, backups. */
+static int leave_descriptors(struct server_options *o, struct keel_error *err) {
+    const unsigned own = KEPT_DESCRIPTORS + LOOP_DESCRIPTORS * (o->threads + 1);
+    unsigned left;
+    TRY(net_descriptors_left(&left, err));
+    if (left < own + SURPLUS_LEAST + CONNECTIONS_LEAST)
+        FAIL(err, LIMIT,
+             "only %u more file descriptors may be opened, a server needs %u; raise the limit: "
+             "ulimit -n, or LimitNOFILE of its unit",
+             left, own + SURPLUS_LEAST + CONNECTIONS_LEAST);
+    unsigned most = (left - own - SURPLUS_LEAST) / 9 * 8; /* server_most() adds an eighth */
+    if (o->max_connections > most) o->max_connections = most;
+    return 0;
+}
+
 static int read_pem(const char *path, char **out, struct keel_error *err) {
     struct buf text;
     buf_init(&text, PEM_BYTES);
@@ -322,7 +346,8 @@ int server_start(const struct server_options *options, const struct route *const
         s->listeners[i].server = s;
         s->listeners[i].fd = -1;
     }
-    int code = work_start(s, err);
+    int code = leave_descriptors(&s->options, err);
+    if (code == 0) code = work_start(s, err);
     if (code < 0) {
         k_free(s);
         return code;

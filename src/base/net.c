@@ -5,12 +5,14 @@
 #include "base/net.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -164,6 +166,22 @@ int net_accept(int listening, int wait_ms, int *out_fd, struct net_peer *peer,
     case EBADF: FAIL(err, CANCELLED, "no longer listening");
     default: return 0; /* that connection is gone already, or another thread took it */
     }
+}
+
+int net_descriptors_left(unsigned *out, struct keel_error *err) {
+    struct rlimit limit;
+    int lowest; /* the kernel gives the lowest one that is free */
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return error_errno(err, errno, "cannot ask for the limit of file descriptors");
+    if (limit.rlim_cur < limit.rlim_max) {
+        struct rlimit raised = {limit.rlim_max, limit.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+    }
+    TRY(file_open("/", FILE_READ, &lowest, err));
+    file_close(lowest);
+    rlim_t used = (rlim_t)lowest, left = limit.rlim_cur > used ? limit.rlim_cur - used : 0;
+    *out = left < INT_MAX ? (unsigned)left : INT_MAX;
+    return 0;
 }
 
 int net_waker(int *out_waker, struct keel_error *err) {

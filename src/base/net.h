@@ -28,6 +28,9 @@ struct net_peer {
 };
 int net_accept(int listening, int wait_ms, int *out_fd, struct net_peer *peer,
                struct keel_error *err) K_CHECKED;
+/* How many descriptors the process may still open. Raises its own limit as far as it is allowed to:
+ * the usual 1,024 are a default for programs that use select(). */
+int net_descriptors_left(unsigned *out, struct keel_error *err) K_CHECKED;
 /* A bell for a thread that waits: net_ring from any thread, net_wait hears it. */
 int net_waker(int *out_waker, struct keel_error *err) K_CHECKED;
 void net_ring(int waker);
