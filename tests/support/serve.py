@@ -50,11 +50,12 @@ class Server:
         keel("init", self.dir)
         keel("source", "add", "web", "--data", self.dir, "--key", KEY)
 
-    def start(self):
-        """On the port it had before, if it had one: SDKs come back to it."""
+    def start(self, limit=None):
+        """On the port it had before, if it had one: SDKs come back to it. limit: of descriptors."""
+        under = ["prlimit", f"--nofile={limit}:{limit}"] if limit else []
         with open(self.dir + ".log", "wb") as log:
             self.process = subprocess.Popen(
-                [KEEL, "serve", "--data", self.dir, "--listen", f"127.0.0.1:{self.port}", *self.options],
+                [*under, KEEL, "serve", "--data", self.dir, "--listen", f"127.0.0.1:{self.port}", *self.options],
                 stderr=log)
         end = time.monotonic() + 60
         while time.monotonic() < end:
