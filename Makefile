@@ -8,7 +8,7 @@ build_preset = cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log;
 	cmake --build build/$(1)
 test_preset = ctest --preset $(1)
 
-.PHONY: all demo test check format dev asan tsan cov fuzz faults bench clean help packages dev-packages
+.PHONY: all demo test check format dev asan tsan cov fuzz faults bench bench-ingest clean help packages dev-packages
 
 all: packages ## build/keel, optimised
 	@$(call build_preset,release)
@@ -52,11 +52,14 @@ faults: packages ## 1,000 kills of a loaded server; prove that the tests notice 
 bench: all ## benchmarks against the peers
 	@bench/run
 
+bench-ingest: all ## durable events a second over HTTP, beside bare HTTP (five minutes)
+	@bench/ingest
+
 clean: ## remove everything that was built
 	rm -rf build
 
 help: ## this list
-	@sed -n 's/^\([a-z][a-z ]*\):[^#]*## /\1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z][a-z -]*\):[^#]*## /\1\t/p' Makefile | expand -t 20
 
 packages:
 	@tools/install-packages

@@ -40,7 +40,9 @@ export class ClickHouseServer {
       <errorlog>${this.dir}/errors</errorlog></logger><http_port>${this.port}</http_port><tcp_port>${tcp}</tcp_port>
       <listen_host>127.0.0.1</listen_host><path>${this.dir}/data/</path><tmp_path>${this.dir}/tmp/</tmp_path>
       <users_config>users.xml</users_config><default_profile>default</default_profile>
-      <default_database>default</default_database><mark_cache_size>1073741824</mark_cache_size></yandex>`);
+      <default_database>default</default_database><mark_cache_size>1073741824</mark_cache_size>
+      <max_connections>1024</max_connections><max_concurrent_queries>1024</max_concurrent_queries>
+      <keep_alive_timeout>60</keep_alive_timeout></yandex>`);
     writeFileSync(join(this.dir, 'users.xml'), `<yandex><profiles><default><max_threads>${this.threads}</max_threads>
       <max_memory_usage>16000000000</max_memory_usage></default></profiles><users><default><password></password>
       <networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></default></users>

@@ -20,6 +20,7 @@
 
 struct bench {
     _Atomic unsigned calls, finished;
+    _Atomic unsigned connected; /* clients of ask_much */
     struct server *server;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -624,6 +625,7 @@ static void *ask_much(void *arg) {
     struct http_reply r;
     char body[32];
     http_open(c, load->port);
+    atomic_fetch_add(&load->b->connected, 1);
     for (unsigned i = 0; i < load->requests; i++) {
         snprintf(body, sizeof body, "%06u", i);
         if (!http_say(c, "POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n%s", body))
@@ -676,7 +678,8 @@ static void stop_under_load(void **state) {
             load[i] = (struct load){&b, server_port(b.server), 1000000, 0};
             pthread_create(&clients[i], NULL, ask_much, &load[i]);
         }
-        while (atomic_load(&b.finished) < 100 * (round + 1)) {
+        while (atomic_load(&b.connected) < CLIENTS ||
+               atomic_load(&b.finished) < 100 * (round + 1)) {
         }
         server_stop(b.server, 20000);
         for (int i = 0; i < CLIENTS; i++) pthread_join(clients[i], NULL);
