@@ -191,22 +191,21 @@ static void note_blocked(struct collector *c, bool blocked, const struct keel_er
         log_say(c->options.log, LOG_INFO, "events are taken again", "");
 }
 
-/* Of a batch that is not in the journal nothing was done. Without memory, or while there is no room
- * because flushes fail, the next one may succeed. Any other failure is the journal's or the
- * store's, and so is one behind the journal: the record is there and was not applied. */
+/* Of a batch that is not in the journal nothing was done: without memory, or while there is no room
+ * because flushes fail, the next one may succeed. Unless store and journal have failed for good. A
+ * failure behind the journal is final: the record is there and was not applied. */
 static void note_append(struct collector *c, int code, uint64_t position,
                         const struct keel_error *err) {
-    struct keel_error why;
     if (code == 0)
         note_blocked(c, false, NULL);
     else if (position)
         note_failure(c, err);
     else if (code == -KEEL_E_NO_MEMORY)
         return;
-    else if (store_blocked(db_store(c->db), &why) < 0)
-        note_blocked(c, true, &why);
-    else
+    else if (store_failed(db_store(c->db)))
         note_failure(c, err);
+    else
+        note_blocked(c, true, err);
 }
 
 static uint64_t apply(struct collector *c, struct job *job) {

@@ -129,11 +129,18 @@ int store_flush(struct store *s, struct keel_error *err) {
     return code;
 }
 
+bool store_failed(struct store *s) {
+    pthread_mutex_lock(&s->state);
+    bool failed = s->failed;
+    pthread_mutex_unlock(&s->state);
+    return failed || journal_failed(s->journal);
+}
+
 int store_blocked(struct store *s, struct keel_error *err) {
-    if (journal_failed(s->journal)) return 0;
+    if (store_failed(s)) return 0;
     pthread_mutex_lock(&s->state);
     const struct trouble *t = &s->flush_trouble;
-    int code = !s->failed && t->failures ? t->err.code : 0;
+    int code = t->failures ? t->err.code : 0;
     if (code < 0 && err) *err = t->err;
     pthread_mutex_unlock(&s->state);
     return code;

@@ -171,7 +171,9 @@ struct store_stats {
     struct keel_error failure; /* code 0: none */
 };
 void store_stats(struct store *s, struct store_stats *out);
+/* It or its journal takes no changes until it is opened again. Any thread. */
+bool store_failed(struct store *s);
 /* Flushes fail (a full disk, no descriptors) and are tried again: ingest goes on while there is
- * room in memory, then waits for them. Their error, or 0: they do not fail, or the store or its
- * journal has failed for good, and trying again does not help. Any thread. */
+ * room in memory, then gets their error. That, or 0: they do not fail, or store_failed. Any thread.
+ */
 int store_blocked(struct store *s, struct keel_error *err) K_CHECKED;

@@ -116,7 +116,7 @@ MUTATIONS = [
     ("collectors: half an applied batch is no failure", COLLECT,
      "    else if (position)\n        note_failure(c, err);\n", ""),
     ("collectors: who found no room is never let in again", COLLECT,
-     "    else if (store_blocked(db_store(c->db), &why) < 0)\n        note_blocked(c, true, &why);\n", ""),
+     "    else if (store_failed(db_store(c->db)))\n", "    else if (code < 0)\n"),
     ("collectors: what the plan refuses stays in the batch", COLLECT_READ,
      "            job->stored--;\n", "            to += b.r.p - from;\n"),
     ("collectors: a source may always overdraw", SOURCE, "        if (wait) return wait;\n", "        (void)wait;\n"),
