@@ -52,7 +52,7 @@ faults: packages ## 1,000 kills of a loaded server; prove that the tests notice 
 bench: all ## benchmarks against the peers
 	@bench/run
 
-bench-ingest: all ## durable events a second over HTTP, beside bare HTTP (five minutes)
+bench-ingest: all ## durable events a second over HTTP, beside bare HTTP (two minutes)
 	@bench/ingest
 
 clean: ## remove everything that was built
