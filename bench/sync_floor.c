@@ -2,8 +2,8 @@
  *
  * Appends 4 KiB to FILE and calls fdatasync, again and again, and prints
  *     {"syncs_per_s":…,"p50_us":…,"p99_us":…}
- * A server that acknowledges each request by itself cannot answer a connection faster. The file is
- * removed. Limits: SYNCS of them. */
+ * A measure, no bound: the file grows with each, which a journal may avoid. It is removed. Limits:
+ * SYNCS of them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
