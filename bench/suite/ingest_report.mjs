@@ -75,7 +75,7 @@ export function report(path, { root, began, loadBefore, loadAfter, figures, rate
   const bytes = (batch) => figures.find((f) => f.batch === batch)?.request_bytes;
   writeFileSync(path, `# Events a second over HTTP
 
-Written by \`make bench-ingest\`; what is measured and how: [README.md](README.md#events-over-http).
+Written by \`bench/ingest ${process.argv.slice(2).join(" ")}\`; what is measured and how: [README.md](README.md#events-over-http).
 
 ${began.toISOString().slice(0, 16).replace('T', ' ')} UTC, revision ${revision}. ${cpus().length} × ${processor()}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Linux ${release()};
 the load generator runs on the same processors. Load average ${loadBefore.map((v) => v.toFixed(2)).join(', ')} before, ${loadAfter.map((v) => v.toFixed(2)).join(', ')} after,

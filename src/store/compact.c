@@ -13,7 +13,6 @@
  * Locks: a compaction holds `compacting` throughout; then as change.c.
  */
 #include "base/os.h"
-#include "base/thread.h"
 #include "store/store_int.h"
 
 enum { TIER_PARTS = 4, TIER_GROWTH = 2 };
@@ -125,43 +124,15 @@ int store_compact(struct store *s, bool all, struct keel_error *err) {
 
 /* ---- in the background ---- */
 
-/* `state` held. When to look again: 0 at once, INT64_MAX when something changes. */
-static int64_t next_try(const struct store *s) {
+int64_t compact_due(const struct store *s) {
     if (s->failed) return INT64_MAX;
     if (s->compact_trouble.failures) return s->compact_trouble.retry_us;
     return s->wake ? 0 : INT64_MAX;
 }
 
-static void *run_compactor(void *arg) {
-    struct store *s = arg;
+void compact_work(struct store *s) {
     pthread_mutex_lock(&s->state);
-    while (!s->stopping) {
-        int64_t next = next_try(s);
-        if (next == INT64_MAX) {
-            pthread_cond_wait(&s->work, &s->state);
-        } else if (next > monotonic_us()) {
-            (void)cond_wait_until(&s->work, &s->state, next);
-        } else {
-            s->wake = false;
-            pthread_mutex_unlock(&s->state);
-            (void)!compact(s, false, NULL); /* kept: change_result */
-            pthread_mutex_lock(&s->state);
-        }
-    }
+    s->wake = false; /* whatever asked is part of what comes now */
     pthread_mutex_unlock(&s->state);
-    return NULL;
-}
-
-void compactor_start(struct store *s) {
-    s->has_compactor = pthread_create(&s->compactor, NULL, run_compactor, s) == 0;
-}
-
-void compactor_stop(struct store *s) {
-    if (!s->has_compactor) return;
-    pthread_mutex_lock(&s->state);
-    s->stopping = true;
-    pthread_cond_broadcast(&s->work);
-    pthread_mutex_unlock(&s->state);
-    pthread_join(s->compactor, NULL);
-    s->has_compactor = false;
+    (void)!compact(s, false, NULL);
 }

@@ -17,7 +17,6 @@
  * Locks: `flushing` throughout; then as change.c.
  */
 #include "base/os.h"
-#include "base/thread.h"
 #include "store/store_int.h"
 
 static const struct part_span ALWAYS = {INT64_MIN, INT64_MAX};
@@ -148,41 +147,9 @@ int store_blocked(struct store *s, struct keel_error *err) {
 
 /* ---- in the background ---- */
 
-/* `state` held. When to look again: 0 at once, INT64_MAX when something changes. */
-static int64_t next_try(const struct store *s) {
+int64_t flush_due(const struct store *s) {
     if (!s->sealed.head || s->failed) return INT64_MAX;
     return s->flush_trouble.failures ? s->flush_trouble.retry_us : 0;
 }
 
-static void *run_flusher(void *arg) {
-    struct store *s = arg;
-    pthread_mutex_lock(&s->state);
-    while (!s->stopping) {
-        int64_t next = next_try(s);
-        if (next == INT64_MAX) {
-            pthread_cond_wait(&s->work, &s->state);
-        } else if (next > monotonic_us()) {
-            (void)cond_wait_until(&s->work, &s->state, next);
-        } else {
-            pthread_mutex_unlock(&s->state);
-            (void)!store_flush_sealed(s, NULL); /* kept: change_result */
-            pthread_mutex_lock(&s->state);
-        }
-    }
-    pthread_mutex_unlock(&s->state);
-    return NULL;
-}
-
-void flusher_start(struct store *s) {
-    s->has_flusher = pthread_create(&s->flusher, NULL, run_flusher, s) == 0;
-}
-
-void flusher_stop(struct store *s) {
-    if (!s->has_flusher) return;
-    pthread_mutex_lock(&s->state);
-    s->stopping = true;
-    pthread_cond_broadcast(&s->work);
-    pthread_mutex_unlock(&s->state);
-    pthread_join(s->flusher, NULL);
-    s->has_flusher = false;
-}
+void flush_work(struct store *s) { (void)!store_flush_sealed(s, NULL); }

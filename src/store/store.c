@@ -237,8 +237,8 @@ static int open_all(struct store *s, struct keel_error *err) {
     TRY(recover(s, err));
     if (s->options.create) TRY(manifest_made(&s->manifest, err));
     if (s->options.background && !s->options.read_only) {
-        flusher_start(s);
-        compactor_start(s);
+        background_start(&s->flusher, s, flush_due, flush_work);
+        background_start(&s->compactor, s, compact_due, compact_work);
     }
     return 0;
 }
@@ -273,8 +273,8 @@ int store_open(const char *dir, const struct store_options *options,
 
 int store_close(struct store *s, struct keel_error *err) {
     if (!s) return 0;
-    flusher_stop(s);
-    compactor_stop(s);
+    background_stop(&s->flusher);
+    background_stop(&s->compactor);
     int code = journal_close(s->journal, err);
     version_unref(s->seen);
     version_unref(s->version);
@@ -470,7 +470,7 @@ static int add_head(struct store *s, uint32_t events, struct keel_error *err) {
 static int wait_for_flush(struct store *s, struct keel_error *err) {
     pthread_mutex_lock(&s->state);
     const struct trouble *t = &s->flush_trouble;
-    bool pause = s->has_flusher && t->failures && t->retry_us > monotonic_us();
+    bool pause = s->flusher.running && t->failures && t->retry_us > monotonic_us();
     int code = pause ? t->err.code : 0;
     if (pause && err) *err = t->err;
     pthread_mutex_unlock(&s->state);
@@ -482,7 +482,7 @@ static int turn_over(struct store *s, uint32_t events, struct keel_error *err) {
     TRY(store_usable(s, err));
     TRY(wait_for_flush(s, err));
     store_seal(s, events);
-    return s->has_flusher ? 0 : store_flush(s, err);
+    return s->flusher.running ? 0 : store_flush(s, err);
 }
 
 int store_make_room(struct store *s, uint32_t events, struct keel_error *err) {

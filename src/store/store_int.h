@@ -1,5 +1,5 @@
 /* Private state of the store, shared by store.c (open, ingest), version.c (what snapshots see),
- * change.c (parts appear and disappear), flush.c and compact.c. */
+ * change.c (parts appear and disappear), flush.c, compact.c, background.c (their threads). */
 #pragma once
 
 #include <pthread.h>
@@ -86,6 +86,16 @@ struct near {
 
 void moves_free(struct moves *m);
 
+/* A thread of the store's own: see background.c. */
+struct background {
+    struct store *store;
+    int64_t (*due)(const struct store *s); /* `state` held. Monotonic; 0: at once; INT64_MAX: when
+                                              something changes */
+    void (*work)(struct store *s);         /* what fails is kept: change_result */
+    pthread_t thread;
+    bool running;
+};
+
 struct store {
     char *dir;
     struct store_options options;
@@ -122,8 +132,7 @@ struct store {
     bool wake, stopping;
     pthread_cond_t work; /* for the two threads: sealed, wake or stopping changed */
 
-    pthread_t flusher, compactor; /* with options.background */
-    bool has_flusher, has_compactor;
+    struct background flusher, compactor; /* with options.background */
 
     pthread_mutex_t lexicons_lock;
     struct lexicon **lexicons; /* by column id */
@@ -197,9 +206,13 @@ int change_result(struct store *s, struct trouble *trouble, const char *what, in
 void store_seal(struct store *s, uint32_t events);
 /* Writes the sealed head into parts, or waits until the other thread has. Nothing sealed: 0. */
 int store_flush_sealed(struct store *s, struct keel_error *err) K_CHECKED;
-void flusher_start(struct store *s);
-void flusher_stop(struct store *s);
-void compactor_start(struct store *s);
-void compactor_stop(struct store *s);
+int64_t flush_due(const struct store *s);
+void flush_work(struct store *s);
+int64_t compact_due(const struct store *s);
+void compact_work(struct store *s);
+/* The functions above, in a thread; one that cannot be made leaves the work to whoever ingests. */
+void background_start(struct background *b, struct store *s, int64_t (*due)(const struct store *s),
+                      void (*work)(struct store *s));
+void background_stop(struct background *b);
 /* Lets store_seen ask the parts and heads of now. The ingesting thread. */
 void store_refresh_seen(struct store *s);
