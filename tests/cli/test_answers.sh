@@ -5,26 +5,7 @@ set -u
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
-failures=0
-
-fail() {
-    echo "FAILED: $1"
-    failures=$((failures + 1))
-}
-
-# expect STATUS TEXT COMMAND...: exit status, and a text in what it prints (either stream)
-expect() {
-    local status=$1 text=$2 out code
-    shift 2
-    out=$("$@" 2>&1)
-    code=$?
-    if [ "$code" != "$status" ] || [[ $out != *"$text"* ]]; then
-        fail "$* gave $code, expected $status and \"$text\":"$'\n'"$out"
-    fi
-}
-
-# same WHAT EXPECTED ACTUAL
-same() { [ "$2" = "$3" ] || fail "$1 is"$'\n'"$3"$'\n'"expected"$'\n'"$2"; }
+. "$KEEL_SOURCE/tests/support/expect.sh"
 
 ask() { "$KEEL" query --data data --format csv "$1" 2>/dev/null; }
 notes() { "$KEEL" query --data data "$1" 2>&1 >/dev/null | sed -n 's/^note: //p'; }

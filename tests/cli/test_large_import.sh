@@ -5,12 +5,7 @@ set -u
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
-failures=0
-
-fail() {
-    echo "FAILED: $1"
-    failures=$((failures + 1))
-}
+. "$KEEL_SOURCE/tests/support/expect.sh"
 
 # events FROM TO: one event a number, of 5,000 people over three months
 events() {
