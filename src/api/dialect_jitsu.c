@@ -78,7 +78,7 @@ static int take_pixel(struct request *r, void *ctx, struct keel_error *err) {
 #define ROUTE(method, path, handler)                                                               \
     {                                                                                              \
         .methods = (method) | HTTP_OPTIONS, .pattern = path, .handle = handler,                    \
-        .flags = ROUTE_PUBLIC | ROUTE_HIDDEN, .tag = "collect", .problem = problem                 \
+        .right = RIGHT_WRITE_KEY, .flags = ROUTE_HIDDEN, .tag = "collect", .problem = problem      \
     }
 
 const struct route routes_dialect_jitsu[] = {

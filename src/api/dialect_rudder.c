@@ -43,7 +43,8 @@ static int take_pixel(struct request *r, void *ctx, struct keel_error *err) {
 #define ROUTE(method, path, handler)                                                               \
     {                                                                                              \
         .methods = (method) | HTTP_OPTIONS, .pattern = path, .handle = handler,                    \
-        .flags = ROUTE_PUBLIC | ROUTE_HIDDEN, .tag = "collect", .problem = segment_problem         \
+        .right = RIGHT_WRITE_KEY, .flags = ROUTE_HIDDEN, .tag = "collect",                         \
+        .problem = segment_problem                                                                 \
     }
 
 const struct route routes_dialect_rudder[] = {

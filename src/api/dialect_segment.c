@@ -142,15 +142,16 @@ static int settings(struct request *r, void *ctx, struct keel_error *err) {
 #define ROUTE(path, what, schema, more)                                                            \
     {                                                                                              \
         .methods = HTTP_POST | HTTP_OPTIONS, .pattern = path, .handle = take,                      \
-        .flags = ROUTE_PUBLIC | (more), .tag = "collect", .summary = what, .body = schema,         \
-        .answer = ANSWER, .problem = segment_problem                                               \
+        .right = RIGHT_WRITE_KEY, .flags = (more), .tag = "collect", .summary = what,              \
+        .body = schema, .answer = ANSWER, .problem = segment_problem                               \
     }
 #define EVENTS(path, what) ROUTE(path, what, EVENT_BODY, 0)
 #define HIDDEN(path) ROUTE(path, "", NULL, ROUTE_HIDDEN)
 #define PIXEL(path)                                                                                \
     {                                                                                              \
         .methods = HTTP_GET | HTTP_OPTIONS, .pattern = path, .handle = take_pixel,                 \
-        .flags = ROUTE_PUBLIC | ROUTE_HIDDEN, .tag = "collect", .problem = segment_problem         \
+        .right = RIGHT_WRITE_KEY, .flags = ROUTE_HIDDEN, .tag = "collect",                         \
+        .problem = segment_problem                                                                 \
     }
 
 const struct route routes_dialect_segment[] = {
@@ -173,7 +174,8 @@ const struct route routes_dialect_segment[] = {
     {.methods = HTTP_POST | HTTP_OPTIONS,
      .pattern = "/v1/m",
      .handle = take_telemetry,
-     .flags = ROUTE_PUBLIC | ROUTE_HIDDEN,
+     .right = RIGHT_WRITE_KEY,
+     .flags = ROUTE_HIDDEN,
      .tag = "collect",
      .problem = segment_problem},
     PIXEL("/v1/pixel/track"),
@@ -185,7 +187,7 @@ const struct route routes_dialect_segment[] = {
     {.methods = HTTP_GET | HTTP_OPTIONS,
      .pattern = "/v1/projects/{key}/settings",
      .handle = settings,
-     .flags = ROUTE_PUBLIC,
+     .right = RIGHT_WRITE_KEY,
      .tag = "collect",
      .summary = "What analytics.js and the mobile SDKs ask before they send",
      .answer = "{\"type\":\"object\"}",

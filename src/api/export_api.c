@@ -143,6 +143,7 @@ const struct route routes_export_api[] = {
     {.methods = HTTP_GET,
      .pattern = "/api/v1/export",
      .handle = export_handler,
+     .right = RIGHT_EXPORT,
      .flags = ROUTE_WORKER,
      .tag = "events",
      .summary = "Events as NDJSON that can be imported again, or as CSV",

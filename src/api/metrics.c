@@ -202,6 +202,7 @@ const struct route routes_metrics[] = {
     {.methods = HTTP_GET,
      .pattern = "/metrics",
      .handle = scrape,
+     .right = RIGHT_METRICS,
      .flags = ROUTE_WORKER,
      .tag = "server",
      .summary = "Counters and gauges for Prometheus (text, not JSON)"},

@@ -122,7 +122,8 @@ static void operation(struct buf *b, const struct route *r, const char *method) 
         text(b, "}}");
     }
     text(b, "},\"default\":{\"$ref\":\"#/components/responses/problem\"}},\"security\":[");
-    text(b, r->flags & ROUTE_PUBLIC ? "]}" : "{\"token\":[]}]}");
+    text(b, right_is_open(r->right) ? "]" : "{\"token\":[]}]");
+    (void)!buf_printf(b, ",\"x-keel-right\":\"%s\"}", right_text(r->right));
 }
 
 /* Is this the first route of its path? All of a path are written together. */
@@ -178,7 +179,8 @@ const struct route routes_openapi[] = {
     {.methods = HTTP_GET,
      .pattern = "/openapi.json",
      .handle = document,
-     .flags = ROUTE_PUBLIC | ROUTE_WORKER | ROUTE_ETAG,
+     .right = RIGHT_PUBLIC,
+     .flags = ROUTE_WORKER | ROUTE_ETAG,
      .tag = "server",
      .summary = "This document",
      .answer = "{\"type\":\"object\"}"},

@@ -51,6 +51,7 @@ const struct route routes_profile[] = {
     {.methods = HTTP_GET,
      .pattern = "/api/v1/profiles/{id}",
      .handle = profile,
+     .right = RIGHT_PROFILE_READ,
      .flags = ROUTE_WORKER,
      .tag = "customers",
      .summary = "One customer: identifiers, traits, totals, newest events",

@@ -157,6 +157,7 @@ const struct route routes_query[] = {
     {.methods = HTTP_POST,
      .pattern = "/api/v1/query",
      .handle = ask,
+     .right = RIGHT_QUERY,
      .flags = ROUTE_WORKER,
      .tag = "questions",
      .summary = "Ask a question about customers and their events",

@@ -11,15 +11,16 @@
  * or computes has ROUTE_WORKER and runs in a pool of its own; what waits for the disk is handed to
  * somebody (REQUEST_LATER).
  *
- * Layers: base; above it, one file per resource. Threads: a request belongs to one thread at a
- * time. Limits: struct server_options; what goes beyond is answered 413, 414, 431, 408 or 503 with
- * Retry-After, never dropped silently.
+ * Layers: base, guard/right.h; above it, one file per resource. Threads: a request belongs to one
+ * thread at a time. Limits: struct server_options; what goes beyond is answered 413, 414, 431, 408
+ * or 503 with Retry-After, never dropped silently.
  */
 #pragma once
 
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/str.h"
+#include "guard/right.h"
 
 enum http_method {
     HTTP_GET = 1 << 0, /* also answers HEAD */
@@ -92,16 +93,16 @@ void stream_close(struct reply_stream *s);
 /* ---- routes ---- */
 
 enum route_flags {
-    ROUTE_PUBLIC = 1 << 0, /* no token: collectors, health                                  */
-    ROUTE_WORKER = 1 << 1, /* may compute or wait                                           */
-    ROUTE_HIDDEN = 1 << 2, /* not in the OpenAPI document: aliases                          */
-    ROUTE_ETAG = 1 << 3,   /* GET: an ETag of the body; 304 for who has it                  */
+    ROUTE_WORKER = 1 << 0, /* may compute or wait                                           */
+    ROUTE_HIDDEN = 1 << 1, /* not in the OpenAPI document: aliases                          */
+    ROUTE_ETAG = 1 << 2,   /* GET: an ETag of the body; 304 for who has it                  */
 };
 
 struct route {
     unsigned methods;    /* enum http_method                                                */
     const char *pattern; /* "/api/v1/profiles/{id}"; a last part {name...} takes the rest   */
     request_handler *handle;
+    enum right right; /* what its caller needs; undeclared: nobody may call it               */
     unsigned flags;
     const char *tag, *summary; /* of the OpenAPI document                                    */
     const char *params; /* query parameters, one a line: "limit integer how many rows; …"  */
@@ -128,7 +129,8 @@ struct server_options {
     size_t max_header_bytes;  /* 0: 32 KiB                                                 */
     size_t max_memory_bytes;  /* of bodies and replies in flight; 0: 256 MiB               */
     bool trust_proxy;         /* take peer and secure from X-Forwarded-For and -Proto      */
-    /* Who may call a route that is not public: 0, or an error. */
+    /* May this one call this route? 0, or an error. Not asked for routes that are public or ask
+     * for a write key. NULL: nobody may. */
     int (*authorise)(void *ctx, struct request *r, struct keel_error *err);
     /* For requests with an Idempotency-Key that change something, in a worker: recall before the
      * handler (1: it filled the reply, nothing is done), keep after it. Both or none. */

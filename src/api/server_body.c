@@ -185,6 +185,14 @@ static int check_coding(struct exchange *e, struct str coding, struct keel_error
     return 0;
 }
 
+static int may_call(struct exchange *e, struct keel_error *err) {
+    const struct server_options *options = &e->server->options;
+    if (e->r.route->right == RIGHT_NONE)
+        FAIL(err, FORBIDDEN, "nobody may call %s: it declares no right", e->r.route->pattern);
+    if (!options->authorise) FAIL(err, UNAUTHORISED, "this server lets nobody in");
+    return options->authorise(options->ctx, &e->r, err);
+}
+
 static int check_head(struct exchange *e, const char *method, const struct head *h,
                       struct keel_error *err) {
     struct server *s = e->server;
@@ -216,8 +224,8 @@ static int check_head(struct exchange *e, const char *method, const struct head 
     }
     TRY(check_length(e, h, err));
     TRY(check_coding(e, h->coding, err));
-    if (!(e->r.route->flags & ROUTE_PUBLIC) && s->options.authorise) {
-        int code = s->options.authorise(s->options.ctx, &e->r, err);
+    if (!right_is_open(e->r.route->right)) {
+        int code = may_call(e, err);
         if (code < 0) {
             reply_error(e, 0, code, err);
             return code;
@@ -365,7 +373,7 @@ static void finish_body(struct exchange *e) {
  * keys, and strangers shall not fill the desk's database. */
 static bool is_keyed(const struct exchange *e) {
     const struct route *route = e->r.route;
-    if (!e->server->options.recall || route->flags & ROUTE_PUBLIC || e->r.method == HTTP_GET)
+    if (!e->server->options.recall || right_is_open(route->right) || e->r.method == HTTP_GET)
         return false;
     return request_header(&e->r, "Idempotency-Key").p != NULL;
 }

@@ -176,14 +176,16 @@ static int switch_off(struct request *r, void *ctx, struct keel_error *err) {
 
 #define ROUTE(method, path, handler, what, in)                                                     \
     {                                                                                              \
-        .methods = method, .pattern = path, .handle = handler, .flags = ROUTE_WORKER,              \
-        .tag = "sources", .summary = what, .body = in, .answer = SOURCE_ANSWER                     \
+        .methods = method, .pattern = path, .handle = handler, .right = RIGHT_SOURCE_ADMIN,        \
+        .flags = ROUTE_WORKER, .tag = "sources", .summary = what, .body = in,                      \
+        .answer = SOURCE_ANSWER                                                                    \
     }
 
 const struct route routes_source_api[] = {
     {.methods = HTTP_GET,
      .pattern = "/api/v1/sources",
      .handle = list,
+     .right = RIGHT_SOURCE_ADMIN,
      .flags = ROUTE_WORKER,
      .tag = "sources",
      .summary = "All sources with their write keys",

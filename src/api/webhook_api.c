@@ -173,8 +173,8 @@ static int replay(struct request *r, void *ctx, struct keel_error *err) {
 #define ROUTE(method, path, handler, what, in, with)                                               \
     {                                                                                              \
         .methods = method, .pattern = "/api/v1/webhooks" path, .handle = handler,                  \
-        .flags = ROUTE_WORKER, .tag = "webhooks", .summary = what, .body = in, .params = with,     \
-        .answer = WEBHOOK_ANSWER                                                                   \
+        .right = RIGHT_WEBHOOK_ADMIN, .flags = ROUTE_WORKER, .tag = "webhooks", .summary = what,   \
+        .body = in, .params = with, .answer = WEBHOOK_ANSWER                                       \
     }
 
 const struct route routes_webhook_api[] = {

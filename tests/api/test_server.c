@@ -114,25 +114,27 @@ static void own_problem(struct request *r, int code, const struct keel_error *er
 }
 
 static const struct route TABLE[] = {
-    {.methods = HTTP_POST | HTTP_PUT, .pattern = "/echo", .handle = echo, .flags = ROUTE_PUBLIC},
+    {.methods = HTTP_POST | HTTP_PUT, .pattern = "/echo", .handle = echo, .right = RIGHT_PUBLIC},
     {.methods = HTTP_POST,
      .pattern = "/sdk",
      .handle = echo,
-     .flags = ROUTE_PUBLIC,
+     .right = RIGHT_PUBLIC,
      .problem = own_problem,
      .max_body_bytes = 100},
-    {.methods = HTTP_GET, .pattern = "/a/{x}/b/{y}", .handle = parts, .flags = ROUTE_PUBLIC},
-    {.methods = HTTP_GET, .pattern = "/a/{x}/b/fixed", .handle = headers, .flags = ROUTE_PUBLIC},
-    {.methods = HTTP_GET, .pattern = "/files/{rest...}", .handle = parts, .flags = ROUTE_PUBLIC},
-    {.methods = HTTP_GET, .pattern = "/fails", .handle = fails, .flags = ROUTE_PUBLIC},
-    {.methods = HTTP_POST, .pattern = "/later", .handle = later, .flags = ROUTE_PUBLIC},
+    {.methods = HTTP_GET, .pattern = "/a/{x}/b/{y}", .handle = parts, .right = RIGHT_PUBLIC},
+    {.methods = HTTP_GET, .pattern = "/a/{x}/b/fixed", .handle = headers, .right = RIGHT_PUBLIC},
+    {.methods = HTTP_GET, .pattern = "/files/{rest...}", .handle = parts, .right = RIGHT_PUBLIC},
+    {.methods = HTTP_GET, .pattern = "/fails", .handle = fails, .right = RIGHT_PUBLIC},
+    {.methods = HTTP_POST, .pattern = "/later", .handle = later, .right = RIGHT_PUBLIC},
     {.methods = HTTP_POST,
      .pattern = "/worker",
      .handle = worker,
-     .flags = ROUTE_PUBLIC | ROUTE_WORKER},
-    {.methods = HTTP_GET, .pattern = "/events", .handle = events, .flags = ROUTE_PUBLIC},
-    {.methods = HTTP_GET, .pattern = "/private", .handle = headers},
-    {.methods = HTTP_GET, .pattern = "/block", .handle = block, .flags = ROUTE_PUBLIC},
+     .right = RIGHT_PUBLIC,
+     .flags = ROUTE_WORKER},
+    {.methods = HTTP_GET, .pattern = "/events", .handle = events, .right = RIGHT_PUBLIC},
+    {.methods = HTTP_GET, .pattern = "/private", .handle = headers, .right = RIGHT_QUERY},
+    {.methods = HTTP_GET, .pattern = "/undeclared", .handle = headers},
+    {.methods = HTTP_GET, .pattern = "/block", .handle = block, .right = RIGHT_PUBLIC},
     {0},
 };
 static const struct route *const TABLES[] = {TABLE, NULL};
@@ -189,6 +191,7 @@ static void routes(void **state) {
     expect(&b, 404, NULL, "GET", "/a//b/2", NULL, NULL, 0);
     expect(&b, 404, NULL, "GET", "/a/1/b", NULL, NULL, 0);
     expect(&b, 401, "who are you?", "GET", "/private", NULL, NULL, 0);
+    expect(&b, 403, "declares no right", "GET", "/undeclared", NULL, NULL, 0);
     expect(&b, 501, NULL, "BREW", "/echo", NULL, NULL, 0);
     expect(&b, 500, "its log says why", "GET", "/fails", NULL, NULL, 0);
     http_ask(port, &r, "GET", "/echo", NULL, NULL, 0);

@@ -35,7 +35,7 @@ static int follow(struct request *r, void *ctx, struct keel_error *err) {
 }
 
 static const struct route ROUTES_HERE[] = {
-    {.methods = HTTP_GET, .pattern = "/tail", .handle = follow, .flags = ROUTE_PUBLIC},
+    {.methods = HTTP_GET, .pattern = "/tail", .handle = follow, .right = RIGHT_PUBLIC},
     {0},
 };
 
