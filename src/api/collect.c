@@ -6,8 +6,9 @@
  * and syncing go on side by side. Rejected: one thread that does both. The processor then waits for
  * the disk.
  *
- * Once a commit has failed, what was appended is unknown: it may be there after a restart. Its
- * senders are answered 503 and send it again; what was there already is then a duplicate.
+ * Once a commit has failed, what was appended is unknown: it may be there after a restart, or when
+ * the journal finds room again. Its senders are answered 503 and send it again; what was there
+ * already is then a duplicate, and acknowledged when the journal has got past it.
  *
  * Layers: collect_int.h. Threads and locks: each queue has its own, held for moments; `lock` guards
  * the tools. No lock is held during a call of a hook, of the database or of the server.
@@ -183,17 +184,18 @@ static void note_failure(struct collector *c, const struct keel_error *err) {
 
 static void note_blocked(struct collector *c, bool blocked, const struct keel_error *why) {
     if (atomic_load_explicit(&c->blocked, memory_order_relaxed) == blocked) return;
-    atomic_store(&c->blocked, blocked);
+    if (atomic_exchange(&c->blocked, blocked) == blocked) return;
     if (blocked)
-        log_say(c->options.log, LOG_ERROR, "no events are taken until a flush succeeds", "z",
+        log_say(c->options.log, LOG_ERROR, "no events are taken for now; it is tried again", "z",
                 "error", why->message);
     else
         log_say(c->options.log, LOG_INFO, "events are taken again", "");
 }
 
 /* Of a batch that is not in the journal nothing was done: without memory, or while there is no room
- * because flushes fail, the next one may succeed. Unless store and journal have failed for good. A
- * failure behind the journal is final: the record is there and was not applied. */
+ * on the disk or because flushes fail, the next one may succeed. Unless store and journal have
+ * failed for good. A failure behind the journal is final: the record is there and was not applied.
+ */
 static void note_append(struct collector *c, int code, uint64_t position,
                         const struct keel_error *err) {
     if (code == 0)
@@ -253,7 +255,10 @@ static void commit(struct collector *c, struct job *jobs) {
     int code = db_commit(c->db, position, &err);
     atomic_fetch_add_explicit(&c->commits, 1, memory_order_relaxed);
     if (code == 0) return;
-    note_failure(c, &err);
+    if (store_failed(db_store(c->db)))
+        note_failure(c, &err);
+    else
+        note_blocked(c, true, &err);
     for (struct job *job = jobs; job; job = job->next)
         if (job->position) job->code = code;
 }
@@ -473,7 +478,7 @@ int collector_ready(struct collector *c, struct keel_error *err) {
         FAIL(err, BUSY, "no events are taken until the server is restarted: %s",
              c->failure.message);
     if (atomic_load(&c->blocked) && store_blocked(db_store(c->db), &why) < 0)
-        FAIL(err, BUSY, "no events are taken until a flush succeeds: %s", why.message);
+        FAIL(err, BUSY, "no events are taken for now, it is tried again: %s", why.message);
     return 0;
 }
 

@@ -64,7 +64,7 @@ struct collector {
     struct desk_tools *tools;
     _Atomic bool failed;
     struct keel_error failure; /* written once, before `failed` */
-    _Atomic bool blocked;      /* the last batch found no room, and a flush is tried again */
+    _Atomic bool blocked;      /* the last batch found no room, which is tried again      */
 };
 
 enum { DETAILS_BYTES = 64 << 10, JOB_ARENA_BYTES = 256 << 20 };

@@ -38,7 +38,7 @@ static enum keel_code code_of(int sqlite) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED: return KEEL_E_BUSY;
     case SQLITE_NOMEM: return KEEL_E_NO_MEMORY;
-    case SQLITE_FULL:
+    case SQLITE_FULL: return KEEL_E_NO_SPACE;
     case SQLITE_TOOBIG: return KEEL_E_LIMIT;
     case SQLITE_CONSTRAINT:
         return sqlite == SQLITE_CONSTRAINT_UNIQUE || sqlite == SQLITE_CONSTRAINT_PRIMARYKEY

@@ -137,6 +137,7 @@ bool store_failed(struct store *s) {
 
 int store_blocked(struct store *s, struct keel_error *err) {
     if (store_failed(s)) return 0;
+    TRY(journal_stalled(s->journal, err));
     pthread_mutex_lock(&s->state);
     const struct trouble *t = &s->flush_trouble;
     int code = t->failures ? t->err.code : 0;

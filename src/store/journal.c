@@ -43,11 +43,20 @@
  * A crash in 1 .. 3 leaves no valid record at e, and before it the same bytes as before: recovery
  * is idempotent. Step 2 covers the last mark, too: what is appended behind it will vouch for it.
  *
+ * FULL DISK. A write or a new file that finds no room (ENOSPC, EDQUOT) has lost nothing: what could
+ * not be written is still in `out`, and no sync has failed. The journal is *stalled*: who waits gets
+ * the error and so acknowledges nothing, appends are refused, and the same bytes are written to the
+ * same positions when it is tried again: by the timer, or by whoever commits. What a short write
+ * left in the file is overwritten with what it was. A new file that was not finished had no name and
+ * is made from the start. A failed sync, whatever its reason, fails the journal for ever: the kernel
+ * may have dropped what it could not write.
+ *
  * All of this takes for granted that a disk writes sectors of 512 bytes whole: the first sector of
  * a group also holds the end of the group before it.
  *
- * THREADS. `mutex` guards the fields that say so. The leader owns, without the lock, `out` and the
- * current file (fd, path, file_first, file_bytes, synced); `leading` is the baton. `trim_mutex`
+ * THREADS. `mutex` guards the fields that say so. The leader owns, without the lock, `out` and what
+ * is written of it, and the current file (fd, path, file_first, file_bytes, synced); `leading` is
+ * the baton. `trim_mutex`
  * keeps two trims apart and is taken before `mutex`. A committing thread waits on turn[group of its
  * record & 1]: the end of a group wakes all of its own and one of the next, who leads. One
  * condition for all would wake 64 threads for each group.
@@ -65,7 +74,11 @@
 #include "base/thread.h"
 #include "store/journal_file.h"
 
-enum { FILE_BYTES_LEAST = 4096, INTERVAL_MS_DEFAULT = 1000 };
+enum {
+    FILE_BYTES_LEAST = 4096,
+    INTERVAL_MS_DEFAULT = 1000,
+    STALL_MS = 500, /* between two looks for room on a full disk */
+};
 
 _Static_assert(JOURNAL_MAX_PENDING >= JOURNAL_RECORD_BYTES + JOURNAL_MAX_PAYLOAD,
                "any record fits");
@@ -190,13 +203,18 @@ struct journal {
     uint64_t flight_end;       /* mutex: end of the group that a leader has taken last      */
     uint64_t group;            /* mutex: its number                                         */
     bool leading;              /* mutex: somebody owns the fields of the leader             */
-    bool failed;               /* mutex                                                     */
-    struct keel_error failure; /* mutex: why                                                */
+    bool failed;               /* mutex: for ever                                           */
+    bool stalled;              /* mutex: the disk is full; `out` still waits to be written  */
+    uint64_t stalls;           /* mutex: how often a write found no room                    */
+    struct keel_error failure; /* mutex: why failed, or stalled                             */
     struct journal_list files; /* mutex                                                     */
     uint64_t holds[JOURNAL_FOLLOWERS]; /* mutex: where followers stand                      */
     uint64_t noted_hold;               /* trim_mutex: what DIR/journal/hold says            */
 
     struct buf out;      /* leader: the group being written                                  */
+    size_t out_done;     /* leader: so many bytes of it are with the kernel                  */
+    size_t out_stamped;  /* leader: so many behind them are stamped for this file            */
+    uint64_t out_at;     /* leader: position of the first that is not with the kernel        */
     int fd;              /* leader: the last file, -1 if read only                           */
     uint64_t file_first; /* leader: its first position                                       */
     uint64_t file_bytes; /* leader: its preallocated size                                    */
@@ -205,7 +223,7 @@ struct journal {
     char path[JOURNAL_PATH_BYTES];
 
     pthread_mutex_t trim_mutex; /* one trim at a time                                        */
-    pthread_t timer;            /* JOURNAL_DURABLE_INTERVAL                                  */
+    pthread_t timer;            /* see run_timer                                             */
     pthread_cond_t timer_wake;
     bool timer_runs;
     bool timer_stop; /* mutex                                                                */
@@ -252,19 +270,22 @@ static int roll(struct journal *j, uint64_t position, struct keel_error *err) {
     return 0;
 }
 
-/* Writes j->out, whose first record has `position`. */
-static int write_group(struct journal *j, uint64_t position, struct keel_error *err) {
-    size_t done = 0;
-    while (done < j->out.n) {
-        size_t n = stamp_records(j, j->out.p + done, j->out.n - done, position);
+/* Writes what is left of j->out. Where there is no room it can be called again: see FULL DISK. */
+static int write_group(struct journal *j, struct keel_error *err) {
+    while (j->out_done < j->out.n) {
+        uint8_t *p = j->out.p + j->out_done;
+        if (!j->out_stamped)
+            j->out_stamped = stamp_records(j, p, j->out.n - j->out_done, j->out_at);
+        size_t n = j->out_stamped;
         if (n == 0) {
-            TRY(roll(j, position, err));
+            TRY(roll(j, j->out_at, err));
             continue;
         }
-        uint64_t offset = JOURNAL_HEADER_BYTES + (position - j->file_first);
-        TRY(file_pwrite_all(j->fd, j->out.p + done, n, offset, j->path, err));
-        done += n;
-        position += n;
+        uint64_t offset = JOURNAL_HEADER_BYTES + (j->out_at - j->file_first);
+        TRY(file_pwrite_all(j->fd, p, n, offset, j->path, err));
+        j->out_done += n;
+        j->out_at += n;
+        j->out_stamped = 0;
     }
     return 0;
 }
@@ -281,20 +302,42 @@ static int write_mark(struct journal *j, uint64_t position, struct keel_error *e
     return 0;
 }
 
-/* mutex held, nobody leads, not failed. Writes all that is pending as one group, and syncs. */
-static void lead(struct journal *j, bool sync) {
+/* mutex held, nothing is stalled. */
+static void take_group(struct journal *j) {
     struct buf taken = j->fill;
     j->fill = j->out;
     buf_clear(&j->fill);
     j->out = taken;
-    j->leading = true;
-    uint64_t group = ++j->group, end = j->end, start = end - taken.n;
-    j->flight_end = end;
+    j->out_done = j->out_stamped = 0;
+    j->out_at = j->end - taken.n;
+    j->group++;
+    j->flight_end = j->end;
     pthread_cond_broadcast(&j->room);
+}
+
+/* mutex held. Everybody who waits gets the error. */
+static void end_group_badly(struct journal *j, const struct keel_error *why) {
+    j->failure = *why;
+    if (why->code == -KEEL_E_NO_SPACE) {
+        j->stalled = true;
+        j->stalls++;
+        pthread_cond_signal(&j->timer_wake);
+    } else {
+        j->failed = true;
+    }
+    pthread_cond_broadcast(&j->turn[(j->group + 1) & 1]);
+}
+
+/* mutex held, nobody leads, not failed. Writes all that is pending as one group, and syncs; or what
+ * a full disk has left of the last one. */
+static void lead(struct journal *j, bool sync) {
+    if (!j->stalled) take_group(j);
+    uint64_t end = j->flight_end;
+    j->leading = true;
     pthread_mutex_unlock(&j->mutex);
 
     struct keel_error why = {0};
-    int code = write_group(j, start, &why);
+    int code = write_group(j, &why);
     if (code == 0 && sync && j->synced < end) {
         code = file_sync_data(j->fd, j->path, &why);
         if (code == 0) j->synced = end;
@@ -305,13 +348,12 @@ static void lead(struct journal *j, bool sync) {
     j->durable = j->synced;
     if (code == 0) {
         j->written = end;
-        pthread_cond_signal(&j->turn[(group + 1) & 1]);
+        j->stalled = false;
+        pthread_cond_signal(&j->turn[(j->group + 1) & 1]);
     } else {
-        j->failed = true;
-        j->failure = why;
-        pthread_cond_broadcast(&j->turn[(group + 1) & 1]);
+        end_group_badly(j, &why);
     }
-    pthread_cond_broadcast(&j->turn[group & 1]);
+    pthread_cond_broadcast(&j->turn[j->group & 1]);
     pthread_cond_broadcast(&j->room);
 }
 
@@ -321,11 +363,12 @@ static int return_failure(const struct journal *j, struct keel_error *err) {
 }
 
 /* mutex held. Waits until everything below `end` is written (and synced), leading where nobody
- * does. */
+ * does. Where there is no room, each call tries once. */
 static int reach(struct journal *j, uint64_t end, bool sync, struct keel_error *err) {
+    uint64_t stalls = j->stalls;
     K_ASSERT_OP(end, <=, j->end);
     while ((sync ? j->durable : j->written) < end) {
-        if (j->failed) return return_failure(j, err);
+        if (j->failed || j->stalls != stalls) return return_failure(j, err);
         if (!j->leading)
             lead(j, sync);
         else
@@ -356,13 +399,13 @@ int journal_sync(struct journal *j, uint64_t end_position, struct keel_error *er
 
 /* mutex held. Room for `bytes` more in fill. */
 static int make_room(struct journal *j, size_t bytes, struct keel_error *err) {
-    while (!j->failed && j->fill.n + bytes > JOURNAL_MAX_PENDING) {
+    while (!j->failed && !j->stalled && j->fill.n + bytes > JOURNAL_MAX_PENDING) {
         if (j->leading)
             pthread_cond_wait(&j->room, &j->mutex);
         else
             lead(j, syncs_commits(j));
     }
-    if (j->failed) return return_failure(j, err);
+    if (j->failed || j->stalled) return return_failure(j, err);
     if (buf_reserve(&j->fill, bytes) < 0) {
         j->fill.failed = 0;
         FAIL(err, NO_MEMORY, "no memory for a journal record of %zu bytes", bytes);
@@ -398,15 +441,27 @@ int journal_append(struct journal *j, unsigned kind, struct str payload, uint64_
     return code;
 }
 
-/* Syncs what "interval" commits left behind. A failure waits in j->failure for the next caller. */
+/* mutex held. True: its time has come. False: look again. */
+static bool timer_waits(struct journal *j) {
+    bool stalled = j->stalled, signalled = true;
+    int64_t pause_ms = stalled ? STALL_MS : (int64_t)j->options.interval_ms;
+    int64_t until_us = monotonic_us() + pause_ms * 1000;
+    while (!j->timer_stop && j->stalled == stalled && signalled) {
+        if (!stalled && syncs_commits(j))
+            pthread_cond_wait(&j->timer_wake, &j->mutex);
+        else
+            signalled = cond_wait_until(&j->timer_wake, &j->mutex, until_us);
+    }
+    return !signalled;
+}
+
+/* Syncs what "interval" commits left behind, and tries again where there was no room: who is to
+ * send again may wait for us to be ready. A failure waits in j->failure for the next caller. */
 static void *run_timer(void *arg) {
     struct journal *j = arg;
     pthread_mutex_lock(&j->mutex);
-    while (!j->timer_stop) {
-        int64_t until_us = monotonic_us() + (int64_t)j->options.interval_ms * 1000;
-        while (!j->timer_stop && cond_wait_until(&j->timer_wake, &j->mutex, until_us)) continue;
-        if (!j->timer_stop && !j->failed) (void)reach(j, j->end, true, NULL);
-    }
+    while (!j->timer_stop)
+        if (timer_waits(j) && !j->timer_stop && !j->failed) (void)reach(j, j->end, true, NULL);
     pthread_mutex_unlock(&j->mutex);
     return NULL;
 }
@@ -519,6 +574,13 @@ uint64_t journal_first(struct journal *j) {
     uint64_t first = j->files.first[0];
     pthread_mutex_unlock(&j->mutex);
     return first;
+}
+
+int journal_stalled(struct journal *j, struct keel_error *err) {
+    pthread_mutex_lock(&j->mutex);
+    int code = j->stalled && !j->failed ? return_failure(j, err) : 0;
+    pthread_mutex_unlock(&j->mutex);
+    return code;
 }
 
 bool journal_failed(struct journal *j) {
@@ -687,7 +749,7 @@ int journal_open(const char *dir, const uint8_t store_id[JOURNAL_ID_BYTES], uint
     int code = pass(j, recover, from_position, NULL, NULL, err);
     *out_journal = j;
     if (code == 0 && replay) code = pass(j, hand_over, from_position, replay, ctx, err);
-    if (code == 0 && !checked.read_only && !syncs_commits(j)) code = start_timer(j, err);
+    if (code == 0 && !checked.read_only) code = start_timer(j, err);
     if (code < 0) {
         free_journal(j);
         *out_journal = NULL;

@@ -94,9 +94,13 @@ int journal_append(struct journal *j, unsigned kind, struct str payload, uint64_
 /* Returns when everything below end_position is durable (or with the kernel, see durability).
  * Concurrent commits share one write and one fdatasync.
  *
- * A failed write or sync makes the journal failed for ever: every later append, and every commit
- * and sync of what was not reached by then, returns the first error. What was not acknowledged is
- * unknown until the journal is opened again. */
+ * A full disk stalls the journal: KEEL_E_NO_SPACE. What was appended waits in memory and is written
+ * when there is room again, which is tried twice a second and by each commit; appends are refused
+ * until then. A commit that failed so may be made again.
+ *
+ * Any other failed write, and any failed sync, makes the journal failed for ever: every later
+ * append, and every commit and sync of what was not reached by then, returns the first error. What
+ * was not acknowledged is unknown until the journal is opened again. */
 int journal_commit(struct journal *j, uint64_t end_position, struct keel_error *err) K_CHECKED;
 
 /* As journal_commit, and on disk whatever the durability: to be called before a position is written
@@ -117,6 +121,8 @@ uint64_t journal_position(struct journal *j); /* behind the last appended record
 uint64_t journal_durable(struct journal *j);  /* everything below is on disk                */
 uint64_t journal_first(struct journal *j);    /* of the oldest file: what is kept           */
 bool journal_failed(struct journal *j);
+/* KEEL_E_NO_SPACE: stalled, and why; or 0. */
+int journal_stalled(struct journal *j, struct keel_error *err) K_CHECKED;
 
 /* ---- keel doctor ---- */
 

@@ -180,6 +180,21 @@ static bool life_fail(struct life *life, enum fault_call call, enum fault_mode m
     return true;
 }
 
+/* The disk is full in a commit: nothing is acknowledged, nothing is lost, and with room again the
+ * same journal goes on. False if the commit made no such call. */
+static bool life_stall(struct life *life, enum fault_call call, enum fault_mode mode) {
+    uint64_t end = life_append(life, 1 + (unsigned)life->next % 7);
+    fault_fail(call, 1, ENOSPC, mode);
+    int code = journal_commit(life->journal, end, NULL);
+    bool fired = fault_fired();
+    fault_fail(call, 0, 0, FAULT_ONCE);
+    if (fired) assert_int_equal(code, -KEEL_E_NO_SPACE);
+    assert_int_equal(journal_commit(life->journal, end, NULL), 0);
+    life->now.acknowledged = life->next;
+    promise(life);
+    return fired;
+}
+
 static void life_reopen(struct life *life) {
     assert_int_equal(journal_close(life->journal, NULL), 0);
     life_open(life);
@@ -373,15 +388,16 @@ static void live(struct life *life, unsigned steps) {
         {FAULT_RENAME, 1},
         {FAULT_FALLOCATE, 1},
     };
+    static const enum fault_call STALLS[] = {FAULT_FALLOCATE, FAULT_PWRITE};
     enum { N_FAILURES = sizeof FAILURES / sizeof *FAILURES };
-    unsigned failures = 0;
+    unsigned failures = 0, stalls = 0;
     struct rand rand;
     rand_init(&rand, seed_of_run());
     life_open(life);
     for (unsigned step = 0; step < steps; step++) {
         unsigned n = 1 + rand_below(&rand, rand_below(&rand, 3) ? 4 : 16);
         enum fault_mode mode = rand_below(&rand, 2) ? FAULT_ONCE : FAULT_PARTLY;
-        switch (rand_below(&rand, 14)) {
+        switch (rand_below(&rand, 15)) {
         case 0: life_trim(life, rand_below(&rand, 8)); break;
         case 1:
             life_append(life, n);
@@ -392,9 +408,14 @@ static void live(struct life *life, unsigned steps) {
             while (!life_fail(life, FAILURES[which].call, mode, FAILURES[which].nth)) continue;
             break;
         }
+        case 3:
+            while (!life_stall(life, STALLS[stalls % 2], mode)) continue;
+            stalls++;
+            break;
         default: life_commit(life, n);
         }
     }
+    assert_true(stalls >= 2);
     assert_true(failures >= N_FAILURES);
 }
 
