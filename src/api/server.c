@@ -5,9 +5,7 @@
  * waits in the system's queue. Where the process may open too few descriptors for them, fewer
  * connections are taken, so that the store never lacks one for its files.
  *
- * A sender that shuts down its side behind a request may be cut without the reply: libmicrohttpd
- * reads when a connection is resumed, and takes the end of input for an abort. What it sent is
- * taken; sent again, it is a duplicate.
+ * A sender that shuts down its side behind a request gets the reply; server_int.h says how.
  *
  * libmicrohttpd forgets a connection that is silent for idle_seconds, but one that sends a byte now
  * and then could stay for ever. So every connection has a deadline for what it is doing now:

@@ -426,7 +426,13 @@ static enum MHD_Result dispatch(struct exchange *e) {
     } else if (call(e)) {
         return reply_send(e);
     }
+    return atomic_load(&e->turn) == TURN_DONE ? reply_send(e) : MHD_YES;
+}
+
+/* libmicrohttpd comes again, and reads no more; see server_int.h. */
+static enum MHD_Result wait_for_handler(struct exchange *e) {
     if (atomic_load(&e->turn) == TURN_DONE) return reply_send(e);
+    e->stage = STAGE_WAITING;
     MHD_suspend_connection(e->mhd);
     int was = TURN_HANDLER;
     if (!atomic_compare_exchange_strong(&e->turn, &was, TURN_SUSPENDED))
@@ -440,7 +446,8 @@ enum MHD_Result exchange_step(struct exchange *e, const char *method, const char
     case STAGE_HEAD: return begin(e, method);
     case STAGE_BODY: return *data_bytes ? more(e, data, data_bytes) : dispatch(e);
     case STAGE_DISCARD: return *data_bytes ? more(e, data, data_bytes) : reply_send(e);
-    case STAGE_HANDLED: return reply_send(e);
+    case STAGE_HANDLED: return wait_for_handler(e);
+    case STAGE_WAITING: return reply_send(e);
     case STAGE_QUEUED: break;
     }
     *data_bytes = 0;

@@ -11,7 +11,11 @@
  *
  * Whose turn it is. A request is worked on by one thread at a time. libmicrohttpd's thread has it
  * until the handler runs elsewhere or later; then the connection is suspended: libmicrohttpd does
- * not look at its socket. `turn` decides the race between the suspension and request_finish:
+ * not look at its socket. Not at once, but when libmicrohttpd asks for the reply once more: only
+ * then it has noted that it has nothing to read. A connection that is suspended while it reads does
+ * so first when it is resumed, and takes the end of input, of a sender that has shut down its side
+ * behind the request, for an abort. `turn` decides the race between the suspension and
+ * request_finish:
  *
  *   TURN_SERVER -> TURN_HANDLER -> TURN_SUSPENDED -> TURN_DONE    finish resumes the connection
  *                              \-> TURN_DONE                      finished before the suspension
@@ -39,7 +43,7 @@ enum {
 };
 
 enum turn { TURN_SERVER, TURN_HANDLER, TURN_SUSPENDED, TURN_DONE };
-enum stage { STAGE_HEAD, STAGE_BODY, STAGE_DISCARD, STAGE_HANDLED, STAGE_QUEUED };
+enum stage { STAGE_HEAD, STAGE_BODY, STAGE_DISCARD, STAGE_HANDLED, STAGE_WAITING, STAGE_QUEUED };
 enum coding { CODING_NONE, CODING_GZIP, CODING_DEFLATE };
 
 struct connection {

@@ -479,6 +479,41 @@ static void half_close(void **state) {
     finish(&b, 1000);
 }
 
+/* All have shut down their side before any reply is made, and some want much: each gets it. */
+static void half_closed_crowd(void **state) {
+    (void)state;
+    enum { CROWD = 64, LARGE = 3 << 20 };
+    struct bench b;
+    struct http_client *c = test_calloc(CROWD, sizeof *c);
+    char *large = test_malloc(LARGE);
+    memset(large, 'x', LARGE);
+    start(&b, (struct server_options){.idle_seconds = 5});
+    b.hold = true;
+    for (unsigned i = 0; i < CROWD; i++) {
+        int n = i % 16 == 15 ? LARGE : 1 + (int)i;
+        http_open(&c[i], server_port(b.server));
+        http_say(&c[i], "POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", n);
+        http_send(&c[i], large, (size_t)n);
+        http_shut(&c[i]);
+    }
+    pthread_mutex_lock(&b.lock);
+    while (b.n_waiting < CROWD) pthread_cond_wait(&b.wake, &b.lock);
+    pthread_mutex_unlock(&b.lock);
+    for (unsigned i = 0; i < CROWD; i++) request_finish(b.waiting[i]);
+    for (unsigned i = 0; i < CROWD; i++) {
+        struct http_reply r;
+        http_receive(&c[i], &r, false);
+        assert_int_equal(r.status, 200);
+        assert_int_equal(r.n, i % 16 == 15 ? LARGE : 1 + i);
+        assert_true(http_ends(&c[i]));
+        http_reply_free(&r);
+        http_close(&c[i]);
+    }
+    finish(&b, 1000);
+    test_free(large);
+    test_free(c);
+}
+
 static void slow_clients(void **state) {
     (void)state;
     struct bench b;
@@ -839,6 +874,7 @@ int main(void) {
         cmocka_unit_test(memory_is_bounded),
         cmocka_unit_test(pipelining),
         cmocka_unit_test(half_close),
+        cmocka_unit_test(half_closed_crowd),
         cmocka_unit_test(slow_clients),
         cmocka_unit_test(many_connections),
         cmocka_unit_test(ready_at_once),
