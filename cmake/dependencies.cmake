@@ -25,3 +25,6 @@ target_link_libraries(keel_deps INTERFACE
 # Generators of the grammar and the lexers.
 find_program(LEMON lemon REQUIRED)
 find_program(RE2C re2c REQUIRED)
+
+# Packs the screens (tools/build-web), which Node.js builds where it is there.
+find_program(PYTHON3 python3 REQUIRED)

@@ -17,7 +17,8 @@
     T(profile)                                                                                     \
     T(export_api)                                                                                  \
     T(webhook_api)                                                                                 \
-    T(backup_api)
+    T(backup_api)                                                                                  \
+    T(static)
 
 #define DECLARE(name) extern const struct route routes_##name[];
 #define ENTRY(name) routes_##name,

@@ -1,0 +1,58 @@
+/* Which page is shown, inside the shell; signing in first. */
+import { useEffect, useState } from 'preact/hooks';
+import { useSession } from './api/session';
+import { Login } from './pages/login';
+import { PAGES, type PageComponent } from './pages';
+import { Problem } from './api/client';
+import { usePlace, type Place } from './router';
+import { t } from './texts';
+import { Empty, Failure, Waiting } from './ui/parts';
+import { Shell } from './ui/shell';
+
+type Loaded = PageComponent | Problem | 'none';
+const loaded = new Map<string, PageComponent>();
+
+async function load(name: string): Promise<Loaded> {
+  const entry = PAGES.find((page) => page.name === name);
+  if (!entry) return 'none';
+  try {
+    const component = (await entry.load()).default;
+    loaded.set(name, component);
+    return component;
+  } catch {
+    return new Problem(0, 'unreachable', 'The page could not be loaded. Load it again; if the server was updated, that helps.');
+  }
+}
+
+function Page({ place }: { place: Place }) {
+  const [late, setLate] = useState<{ name: string; is: Loaded } | null>(null);
+  const ready = loaded.get(place.page);
+  useEffect(() => {
+    let current = true;
+    if (!ready) void load(place.page).then((is) => current && setLate({ name: place.page, is }));
+    return () => void (current = false);
+  }, [place.page, ready]);
+  const is: Loaded | undefined = ready ?? (late?.name === place.page ? late.is : undefined);
+  if (!is) return <Waiting />;
+  if (is === 'none')
+    return (
+      <Empty icon="search" title={t.common.notFound}>
+        <p>{t.common.notFoundWhy}</p>
+      </Empty>
+    );
+  if (is instanceof Problem) return <Failure problem={is} again={() => location.reload()} />;
+  const Component = is;
+  return <Component place={place} />;
+}
+
+export function App() {
+  const session = useSession();
+  const place = usePlace();
+  if (session.state === 'asking') return null;
+  if (session.state === 'out') return <Login accounts={session.accounts} />;
+  return (
+    <Shell page={place.page} user={session.user}>
+      <Page place={place} />
+    </Shell>
+  );
+}

@@ -1,0 +1,86 @@
+/* Numbers, money, dates: by the reader's locale; days by the company's time zone. */
+const locale = navigator.languages?.[0] ?? 'en';
+let zone = 'UTC';
+let currency: string | undefined;
+
+export function setCompany(timeZone: string, money: string | undefined): void {
+  zone = timeZone;
+  currency = money;
+  cache.clear();
+}
+
+const cache = new Map<string, Intl.NumberFormat | Intl.DateTimeFormat>();
+
+function numbers(key: string, options: Intl.NumberFormatOptions): Intl.NumberFormat {
+  let format = cache.get(key);
+  if (!format) cache.set(key, (format = new Intl.NumberFormat(locale, options)));
+  return format as Intl.NumberFormat;
+}
+
+function dates(key: string, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  let format = cache.get(key);
+  if (!format) cache.set(key, (format = new Intl.DateTimeFormat(locale, { timeZone: zone, ...options })));
+  return format as Intl.DateTimeFormat;
+}
+
+export const NONE = '–';
+
+export const count = (n: number): string => numbers('n', { maximumFractionDigits: 2 }).format(n);
+export const compact = (n: number): string => numbers('c', { notation: 'compact', maximumFractionDigits: 1 }).format(n);
+export const percent = (share: number): string =>
+  numbers(share < 0.1 ? 'p1' : 'p0', { style: 'percent', maximumFractionDigits: share < 0.1 ? 1 : 0 }).format(share);
+export const money = (n: number): string =>
+  currency ? numbers('m', { style: 'currency', currency }).format(n) : count(n);
+
+export function duration(seconds: number): string {
+  const unit = (n: number, name: string): string =>
+    numbers(`u${name}`, { style: 'unit', unit: name, unitDisplay: 'short', maximumFractionDigits: 1 }).format(n);
+  if (seconds < 90) return unit(Math.round(seconds * 10) / 10, 'second');
+  if (seconds < 5400) return unit(seconds / 60, 'minute');
+  if (seconds < 129600) return unit(seconds / 3600, 'hour');
+  return unit(seconds / 86400, 'day');
+}
+
+export function bytes(n: number): string {
+  const names = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'];
+  let i = 0;
+  while (n >= 1000 && i < names.length - 1) {
+    n /= 1000;
+    i++;
+  }
+  const unit = names[i] ?? 'byte';
+  return numbers(`b${i}`, { style: 'unit', unit, maximumFractionDigits: n < 10 && i ? 1 : 0 }).format(n);
+}
+
+type When = string | number | Date;
+export const day = (at: When): string => dates('day', { dateStyle: 'medium' }).format(new Date(at));
+export const longDay = (at: When): string =>
+  dates('long', { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' }).format(new Date(at));
+export const clock = (at: When): string => dates('clock', { timeStyle: 'medium' }).format(new Date(at));
+export const moment = (at: When): string => dates('moment', { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(at));
+/* A date of an answer (2026-01-31) names a day, wherever one is. */
+export const plainDay = (date: string): string => dates('plain', { dateStyle: 'medium', timeZone: 'UTC' }).format(new Date(`${date}T00:00:00Z`));
+/* The day of a moment in the company's zone, for grouping. */
+export const dayKey = (at: When): string => new Intl.DateTimeFormat('en-CA', { timeZone: zone }).format(new Date(at));
+
+export function ago(at: When): string {
+  const format = new Intl.RelativeTimeFormat(locale, { numeric: 'auto' });
+  const seconds = (new Date(at).getTime() - Date.now()) / 1000;
+  const steps: [number, Intl.RelativeTimeFormatUnit][] = [
+    [60, 'second'],
+    [3600, 'minute'],
+    [86400, 'hour'],
+    [86400 * 45, 'day'],
+    [86400 * 545, 'month'],
+    [Infinity, 'year'],
+  ];
+  const sizes: Record<string, number> = { second: 1, minute: 60, hour: 3600, day: 86400, month: 2629800, year: 31557600 };
+  for (const [limit, unit] of steps)
+    if (Math.abs(seconds) < limit) return format.format(Math.round(seconds / (sizes[unit] ?? 1)), unit);
+  return day(at);
+}
+
+/* "customer" or "customers": the form that the number asks for. */
+export function plural(n: number, one: string, other: string): string {
+  return `${count(n)} ${new Intl.PluralRules('en').select(n) === 'one' ? one : other}`;
+}

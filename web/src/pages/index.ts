@@ -1,0 +1,23 @@
+/* The pages, in the order of the navigation. A page is a folder with an index.tsx that exports a
+ * component of Place by default; it is loaded when it is first opened. src/api/static.c has the
+ * same names. */
+import type { ComponentType } from 'preact';
+import type { Place } from '../router';
+import { t } from '../texts';
+import type { IconName } from '../ui/icons';
+
+export type PageComponent = ComponentType<{ place: Place }>;
+
+export interface PageEntry {
+  name: IconName & keyof typeof t.common.pages;
+  key: string; // behind g
+  load: () => Promise<{ default: PageComponent }>;
+}
+
+export const PAGES: PageEntry[] = [
+  { name: 'today', key: 't', load: () => import('./today') },
+  { name: 'customers', key: 'c', load: () => import('./customers') },
+  { name: 'explore', key: 'e', load: () => import('./explore') },
+  { name: 'sources', key: 's', load: () => import('./sources') },
+  { name: 'setup', key: 'u', load: () => import('./setup') },
+];

@@ -1,0 +1,7 @@
+import type { Place } from '../../router';
+import { t } from '../../texts';
+import { PageHead } from '../../ui/parts';
+
+export default function Sources(_: { place: Place }) {
+  return <PageHead title={t.sources.title} />;
+}

@@ -1,0 +1,3 @@
+export const audiences = {
+  title: 'Audiences',
+};

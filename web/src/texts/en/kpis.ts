@@ -1,0 +1,3 @@
+export const kpis = {
+  title: 'Kpis',
+};

@@ -1,0 +1,121 @@
+/* A chart over time by uPlot. The same numbers are there as a table, for who reads or hears them. */
+import { useEffect, useRef, useState } from 'preact/hooks';
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import { compact, count, day, moment, NONE } from '../format';
+import { t } from '../texts';
+import { Table, type Column } from './table';
+import { onTheme } from './theme';
+
+export interface Series {
+  name: string;
+  values: (number | null)[];
+  color?: number; // 1 to 8; by default its place
+  format?: (n: number) => string;
+}
+
+interface ChartProps {
+  label: string;
+  times: number[]; // seconds since 1970
+  series: Series[];
+  hours?: boolean; // the times are hours, not days
+  height?: number;
+  stacked?: boolean;
+}
+
+const css = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const colorOf = (series: Series, index: number): string => css(`--series-${series.color ?? (index % 8) + 1}`);
+
+/* Stacked: each series stands on those before it, so the last is drawn first. */
+function stack(series: Series[]): (number | null)[][] {
+  const sums: number[] = [];
+  return series.map((one) => one.values.map((value, i) => (sums[i] = (sums[i] ?? 0) + (value ?? 0))));
+}
+
+function options(props: ChartProps, width: number): uPlot.Options {
+  const grid = { stroke: css('--line'), width: 1 };
+  const text = { stroke: css('--text-3'), font: `12px ${css('--font')}`, ticks: { show: false }, grid };
+  return {
+    width,
+    height: props.height ?? 240,
+    padding: [8, 8, 0, 0],
+    legend: { show: false },
+    cursor: { points: { size: 7 }, y: false, drag: { x: false, y: false } },
+    scales: { x: { time: true }, y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.08 : 1] } },
+    axes: [
+      { ...text, grid: { show: false }, space: 72 },
+      { ...text, size: 52, values: (_u, values) => values.map((v) => compact(v)) },
+    ],
+    series: [
+      {},
+      ...props.series.map((one, i): uPlot.Series => {
+        const color = colorOf(one, i);
+        const filled = props.stacked || props.series.length === 1;
+        return { label: one.name, stroke: color, width: props.stacked ? 1 : 2, points: { show: props.times.length < 2 }, ...(filled ? { fill: `${color}${props.stacked ? 'cc' : '22'}` } : {}) };
+      }),
+    ],
+  };
+}
+
+function data(props: ChartProps): uPlot.AlignedData {
+  const rows = props.stacked ? stack(props.series) : props.series.map((one) => one.values);
+  return [props.times, ...rows];
+}
+
+export function Chart(props: ChartProps) {
+  const place = useRef<HTMLDivElement>(null);
+  const [at, setAt] = useState<number | null>(null);
+  const [asTable, showTable] = useState(false);
+  useEffect(() => {
+    const box = place.current;
+    if (!box || asTable) return;
+    let plot: uPlot | undefined;
+    const draw = () => {
+      plot?.destroy();
+      const shown = props.stacked ? { ...props, series: [...props.series] } : props;
+      const made = options(shown, box.clientWidth);
+      made.hooks = { setCursor: [(u) => setAt(u.cursor.idx ?? null)] };
+      if (props.stacked) made.bands = props.series.slice(1).map((_, i) => ({ series: [i + 2, i + 1] as [number, number] }));
+      plot = new uPlot(made, data(props), box);
+    };
+    draw();
+    const sized = new ResizeObserver(() => plot?.setSize({ width: box.clientWidth, height: props.height ?? 240 }));
+    sized.observe(box);
+    const stop = onTheme(draw);
+    return () => {
+      stop();
+      sized.disconnect();
+      plot?.destroy();
+    };
+  }, [props.times, props.series, props.stacked, props.height, asTable]);
+
+  const when = (seconds: number): string => (props.hours ? moment(seconds * 1000) : day(seconds * 1000));
+  const shownAt = at !== null && props.times[at] !== undefined ? at : null;
+  const columns: Column<number>[] = [
+    { title: t.common.when, cell: (i) => when(props.times[i] ?? 0) },
+    ...props.series.map((one): Column<number> => ({ title: one.name, number: true, cell: (i) => shown(one, i) })),
+  ];
+  return (
+    <figure class="chart" aria-label={props.label}>
+      <div class="chart-legend">
+        {props.series.map((one, i) => (
+          <span key={one.name}>
+            <i class={`dot series-${one.color ?? (i % 8) + 1}`} />
+            {one.name}
+            {shownAt !== null && <strong>{shown(one, shownAt)}</strong>}
+          </span>
+        ))}
+        <span class="when">{shownAt !== null ? when(props.times[shownAt] ?? 0) : ''}</span>
+        <button type="button" class="button plain small no-print" aria-pressed={asTable} onClick={() => showTable(!asTable)}>
+          {asTable ? t.common.asChart : t.common.asTable}
+        </button>
+      </div>
+      {asTable ? <Table caption={props.label} columns={columns} rows={props.times.map((_, i) => i)} rowKey={(i) => i} /> : <div ref={place} class="chart-place" role="img" aria-label={props.label} />}
+    </figure>
+  );
+}
+
+function shown(series: Series, index: number): string {
+  const value = series.values[index];
+  return value === null || value === undefined ? NONE : (series.format ?? count)(value);
+}
