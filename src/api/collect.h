@@ -20,9 +20,9 @@
  * So whatever was answered 200 is found again, in the store or in the quarantine.
  *
  * Back-pressure: the queue is bounded in requests and in bytes; beyond it the answer is 503 with
- * Retry-After. While the disk is full (the journal finds no room, or the heads are full and no flush
- * succeeds), events are answered 503, and taken again when there is room. When the store has failed
- * (a write failed otherwise; a sync that failed is never repeated as if nothing were lost),
+ * Retry-After. While the disk is full (the journal finds no room, or the heads are full and no
+ * flush succeeds), events are answered 503, and taken again when there is room. When the store has
+ * failed (a write failed otherwise; a sync that failed is never repeated as if nothing were lost),
  * everything is 503 until a restart. collector_ready and the log say which of the two it is, and
  * why.
  *

@@ -45,9 +45,9 @@ int error_set(struct keel_error *err, enum keel_code code, const char *format, .
 }
 
 int error_errno(struct keel_error *err, int errno_value, const char *format, ...) {
-    enum keel_code code = errno_value == ENOENT   ? KEEL_E_NOT_FOUND
-                          : errno_value == EEXIST ? KEEL_E_EXISTS
-                          : errno_value == ENOMEM ? KEEL_E_NO_MEMORY
+    enum keel_code code = errno_value == ENOENT                            ? KEEL_E_NOT_FOUND
+                          : errno_value == EEXIST                          ? KEEL_E_EXISTS
+                          : errno_value == ENOMEM                          ? KEEL_E_NO_MEMORY
                           : errno_value == ENOSPC || errno_value == EDQUOT ? KEEL_E_NO_SPACE
                                                                            : KEEL_E_IO;
     if (err) {

@@ -44,12 +44,12 @@
  * is idempotent. Step 2 covers the last mark, too: what is appended behind it will vouch for it.
  *
  * FULL DISK. A write or a new file that finds no room (ENOSPC, EDQUOT) has lost nothing: what could
- * not be written is still in `out`, and no sync has failed. The journal is *stalled*: who waits gets
- * the error and so acknowledges nothing, appends are refused, and the same bytes are written to the
- * same positions when it is tried again: by the timer, or by whoever commits. What a short write
- * left in the file is overwritten with what it was. A new file that was not finished had no name and
- * is made from the start. A failed sync, whatever its reason, fails the journal for ever: the kernel
- * may have dropped what it could not write.
+ * not be written is still in `out`, and no sync has failed. The journal is *stalled*: who waits
+ * gets the error and so acknowledges nothing, appends are refused, and the same bytes are written
+ * to the same positions when it is tried again: by the timer, or by whoever commits. What a short
+ * write left in the file is overwritten with what it was. A new file that was not finished had no
+ * name and is made from the start. A failed sync, whatever its reason, fails the journal for ever:
+ * the kernel may have dropped what it could not write.
  *
  * All of this takes for granted that a disk writes sectors of 512 bytes whole: the first sector of
  * a group also holds the end of the group before it.

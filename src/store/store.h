@@ -173,7 +173,7 @@ struct store_stats {
 void store_stats(struct store *s, struct store_stats *out);
 /* It or its journal takes no changes until it is opened again. Any thread. */
 bool store_failed(struct store *s);
-/* The journal finds no room on the disk, or flushes fail (a full disk, no descriptors), and both are
- * tried again. Ingest gets the journal's error at once, that of flushes when memory is full. That
- * error, or 0: there is none, or store_failed. Any thread. */
+/* The journal finds no room on the disk, or flushes fail (a full disk, no descriptors), and both
+ * are tried again. Ingest gets the journal's error at once, that of flushes when memory is full.
+ * That error, or 0: there is none, or store_failed. Any thread. */
 int store_blocked(struct store *s, struct keel_error *err) K_CHECKED;

@@ -23,6 +23,8 @@ from seeded_bugs import MUTATIONS  # noqa: E402
 
 # The quick ones first: the first that fails is enough.
 API_TESTS = ["api_source", "api_collect"]  # for mutations of src/api
+SERVER_TESTS = ["api_server"]  # of src/api/server*
+JOURNAL_TESTS = ["store_journal", "store_journal_full", "store_journal_crash"]  # of src/store/journal*
 TESTS = ["customer_db", "customer_background", "customer_ingest", "store_part",
          "customer_concurrent", "customer_power", "customer_failing", "customer_crash"]
 SECONDS = 900
@@ -40,13 +42,15 @@ def copy_sources(to):
 
 
 def build(to):
-    targets = [f"test_{test}" for test in TESTS + API_TESTS]
+    targets = [f"test_{test}" for test in TESTS + API_TESTS + SERVER_TESTS + JOURNAL_TESTS]
     return subprocess.run(["cmake", "--build", str(to / "build"), "--target", *targets],
                           capture_output=True, text=True)
 
 
 def tests_of(file):
-    return API_TESTS if file.startswith("src/api/") else TESTS
+    if file.startswith("src/api/"):
+        return SERVER_TESTS if "/server" in file else API_TESTS
+    return JOURNAL_TESTS if "/journal" in file else TESTS
 
 
 def first_failure(to, tests):

@@ -11,6 +11,8 @@ FLUSH = "src/store/flush.c"
 COMPACT = "src/store/compact.c"
 VERSION = "src/store/version.c"
 STORE = "src/store/store.c"
+JOURNAL = "src/store/journal.c"
+SERVER_BODY = "src/api/server_body.c"
 IDENTITY = "src/customer/identity.c"
 DB = "src/customer/db.c"
 COLLECT = "src/api/collect.c"
@@ -18,6 +20,20 @@ COLLECT_READ = "src/api/collect_read.c"
 SOURCE = "src/api/source.c"
 
 MUTATIONS = [
+    ("a failed sync of the journal is tried again", JOURNAL,
+     "if (why->code == -KEEL_E_NO_SPACE) {", "if (why->code < 0) {"),
+    ("what a full disk left is dropped", JOURNAL,
+     "    if (!j->stalled) take_group(j);\n", "    take_group(j);\n"),
+    ("what a full disk left is stamped twice", JOURNAL,
+     "        if (!j->out_stamped)\n", ""),
+    ("nobody looks for room", JOURNAL,
+     "        pthread_cond_signal(&j->timer_wake);\n    } else {", "    } else {"),
+    ("a connection is suspended while it reads", SERVER_BODY,
+     "    return atomic_load(&e->turn) == TURN_DONE ? reply_send(e) : MHD_YES;\n",
+     "    if (atomic_load(&e->turn) == TURN_DONE) return reply_send(e);\n"
+     "    e->stage = STAGE_WAITING;\n    MHD_suspend_connection(e->mhd);\n    int was = TURN_HANDLER;\n"
+     "    if (!atomic_compare_exchange_strong(&e->turn, &was, TURN_SUSPENDED))\n"
+     "        connection_resume(e->connection->loop, e->mhd);\n    return MHD_YES;\n"),
     ("a part is not synced", PART_WRITE,
      "if (code == 0) code = file_sync(w.fd, path, err);", ""),
     ("the parts folder is not synced", CHANGE,

@@ -928,126 +928,6 @@ static void test_failed_sync_stops_everybody(void **state) {
     must_close(b);
 }
 
-/* Appends and commits until the disk is full. */
-static void fill_up(struct bench *b, enum fault_call call, enum fault_mode mode) {
-    fault_fail(call, 1, ENOSPC, mode);
-    for (int i = 0; i < 200; i++)
-        if (try_append(b, 3) < 0 || try_commit(b) < 0) break;
-    assert_true(fault_fired());
-}
-
-static void wait_for_room(struct bench *b) {
-    int64_t end_us = monotonic_us() + 60000000;
-    while (journal_stalled(b->j, NULL) < 0 && monotonic_us() < end_us) usleep(1000);
-    assert_int_equal(journal_stalled(b->j, &b->err), 0);
-}
-
-/* Whichever call finds no room: nobody is told that it is on disk, nothing is lost, and it goes on
- * by itself when there is room. */
-static void test_full_disk_stalls(void **state) {
-    static const enum fault_call CALLS[] = {FAULT_FALLOCATE, FAULT_PWRITE, FAULT_OPEN,
-                                            FAULT_RENAME};
-    struct bench *b = *state;
-    uint64_t end;
-    b->options.file_bytes = SMALL_FILE;
-    for (size_t i = 0; i < sizeof CALLS / sizeof *CALLS; i++) {
-        open_at(b, b->dir, 0, false);
-        fill_up(b, CALLS[i], FAULT_FOR_EVER);
-        assert_refused(b, try_commit(b), KEEL_E_NO_SPACE, "No space left");
-        assert_refused(b, journal_append(b->j, 1, STR("x"), &end, &b->err), KEEL_E_NO_SPACE,
-                       "No space left");
-        assert_refused(b, journal_stalled(b->j, &b->err), KEEL_E_NO_SPACE, "No space left");
-        assert_false(journal_failed(b->j));
-        assert_true(journal_durable(b->j) < journal_position(b->j));
-        fault_fail(FAULT_ANY, 0, 0, FAULT_ONCE);
-        wait_for_room(b); /* nobody commits */
-        assert_int_equal(journal_durable(b->j), journal_position(b->j));
-        append(b, 5);
-        assert_int_equal(try_commit(b), 0);
-        must_close(b);
-        open_at(b, b->dir, 0, false);
-        assert_ids(b, 0, b->next);
-        must_close(b);
-    }
-}
-
-/* Half of a group is in the file when there is no more room; a commit tries again at once. */
-static void test_full_disk_in_the_middle_of_a_write(void **state) {
-    struct bench *b = *state;
-    open_at(b, b->dir, 0, false);
-    append(b, 4);
-    fill_up(b, FAULT_PWRITE, FAULT_PARTLY);
-    uint64_t appended = b->next;
-    assert_int_equal(try_commit(b), 0);
-    assert_int_equal(journal_stalled(b->j, NULL), 0);
-    must_close(b);
-    open_at(b, b->dir, 0, false);
-    assert_ids(b, 0, appended);
-    must_close(b);
-}
-
-/* A disk may say that it is full when it is asked to sync: what it had taken may be gone. */
-static void test_full_disk_at_a_sync_is_final(void **state) {
-    struct bench *b = *state;
-    open_at(b, b->dir, 0, false);
-    fill_up(b, FAULT_FDATASYNC, FAULT_ONCE);
-    assert_true(journal_failed(b->j));
-    assert_int_equal(journal_stalled(b->j, NULL), 0);
-    assert_refused(b, try_commit(b), KEEL_E_NOT_DURABLE, "fdatasync");
-    assert_refused(b, journal_close(b->j, &b->err), KEEL_E_NOT_DURABLE, "fdatasync");
-}
-
-enum { CROWD_EACH = IDS_MAX / THREADS_MAX };
-
-static void *commit_through_full_disk(void *arg) {
-    struct crowd_member *m = arg;
-    uint8_t payload[PAYLOAD_MAX];
-    for (uint64_t id = m->first; id < m->first + CROWD_EACH; id++) {
-        uint64_t end;
-        int code;
-        while ((code = journal_append(m->b->j, kind_of(id), payload_of(id, payload), &end, NULL)) ==
-               -KEEL_E_NO_SPACE)
-            usleep(1000);
-        while (code == 0 && (code = journal_commit(m->b->j, end, NULL)) == -KEEL_E_NO_SPACE)
-            usleep(1000), code = 0;
-        if (code < 0) return arg;
-    }
-    return NULL;
-}
-
-/* Many commit while the disk is full time and again: nobody hangs, each record is there once. */
-static void test_crowd_on_a_full_disk(void **state) {
-    struct bench *b = *state;
-    struct crowd_member members[THREADS_MAX];
-    pthread_t thread[THREADS_MAX];
-    uint64_t next[THREADS_MAX] = {0};
-    b->options.file_bytes = SMALL_FILE;
-    open_at(b, b->dir, 0, false);
-    fault_fail(FAULT_FALLOCATE, 1, ENOSPC, FAULT_FOR_EVER);
-    for (unsigned i = 0; i < THREADS_MAX; i++) {
-        members[i] = (struct crowd_member){b, i * CROWD_EACH};
-        assert_int_equal(
-            pthread_create(&thread[i], NULL, commit_through_full_disk, &members[i]), 0);
-    }
-    for (int i = 0; i < 3; i++) {
-        while (!fault_fired()) usleep(500);
-        fault_fail(FAULT_FALLOCATE, 3, ENOSPC, FAULT_FOR_EVER); /* room for two files more */
-    }
-    while (!fault_fired()) usleep(500);
-    fault_fail(FAULT_ANY, 0, 0, FAULT_ONCE);
-    for (unsigned i = 0; i < THREADS_MAX; i++) {
-        void *wrong;
-        assert_int_equal(pthread_join(thread[i], &wrong), 0);
-        assert_null(wrong);
-    }
-    must_close(b);
-    open_at(b, b->dir, 0, false);
-    assert_int_equal(b->ids.n, THREADS_MAX * CROWD_EACH);
-    for (size_t i = 0; i < b->ids.n; i++)
-        assert_int_equal(b->ids.id[i] % CROWD_EACH, next[b->ids.id[i] / CROWD_EACH]++);
-    must_close(b);
-}
-
 /* File systems without fallocate: a sparse file of the same size. */
 static void test_without_fallocate(void **state) {
     struct bench *b = *state;
@@ -1089,10 +969,6 @@ int main(void) {
         CASE(test_each_allocation_fails),
         CASE(test_short_and_interrupted_calls),
         CASE(test_failed_sync_stops_everybody),
-        CASE(test_full_disk_stalls),
-        CASE(test_full_disk_in_the_middle_of_a_write),
-        CASE(test_full_disk_at_a_sync_is_final),
-        CASE(test_crowd_on_a_full_disk),
         CASE(test_without_fallocate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
