@@ -13,6 +13,7 @@
     T(plan_api)                                                                                    \
     T(quarantine_api)                                                                              \
     T(fate_api)                                                                                    \
+    T(kpi_api)                                                                                     \
     T(query)                                                                                       \
     T(profile)                                                                                     \
     T(export_api)                                                                                  \

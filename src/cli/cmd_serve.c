@@ -30,6 +30,7 @@
 #include "cli/remote.h"
 #include "cli/serve/manager.h"
 #include "customer/db.h"
+#include "desk/kpi.h"
 #include "guard/token.h"
 
 struct args {
@@ -134,6 +135,7 @@ static int open_rooms(struct serve *s, struct keel_error *err) {
     TRY(db_open(app->dir, &options, &app->db, err));
     TRY(sql_open(desk, SQL_CREATE, &app->desk, err));
     TRY(idempotency_open(app->desk, err));
+    TRY(kpi_tables(app->desk, err));
     TRY(token_open(app->dir, &s->token, &made, err));
     if (made) log_say(app->log, LOG_INFO, "the admin token was made", "z", "file", "admin.token");
     TRY(sources_open(app->dir, &app->sources, err));
