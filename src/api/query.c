@@ -1,4 +1,4 @@
-/* POST /api/v1/query: one question, answered.
+/* POST /api/v1/query: one question, answered. POST /api/v1/query/parse: translated only.
  *
  * The body is the question: its text, its JSON form, or an object with "query" (either of the two)
  * and "at", "format", "explain", "threads". The reply is what `keel query` prints, as JSON unless
@@ -14,6 +14,7 @@
 #include "query/ask.h"
 #include "query/parse.h"
 #include "query/query_json.h"
+#include "query/query_print.h"
 
 enum { REPLY_BYTES = 256 << 20, MOST_THREADS = 64 };
 
@@ -153,6 +154,24 @@ static int ask(struct request *r, void *ctx, struct keel_error *err) {
     return code;
 }
 
+/* The same question as text and as JSON; nothing is asked. */
+static int translate(struct request *r, void *ctx, struct keel_error *err) {
+    struct question q = {.format = {.style = TABLE_JSON}};
+    struct buf text, *out = &r->reply.body;
+    (void)ctx;
+    TRY(read_question(r, &q, err));
+    buf_init(&text, REPLY_BYTES);
+    int code = query_print(q.query, &text);
+    (void)!buf_add_text(out, "{\"text\":");
+    (void)!buf_add_json_str(out, buf_str(&text));
+    buf_release(&text);
+    (void)!buf_add_text(out, ",\"json\":");
+    if (code == 0) code = query_json_print(q.query, out);
+    (void)!buf_add_text(out, "}\n");
+    if (code) return error_set(err, code, "the question is too long to be written");
+    return 0;
+}
+
 const struct route routes_query[] = {
     {.methods = HTTP_POST,
      .pattern = "/api/v1/query",
@@ -176,6 +195,17 @@ const struct route routes_query[] = {
                "\"cut\":{\"type\":\"boolean\"},"
                "\"notes\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},"
                "\"cost\":{\"type\":\"object\"}}}",
+     .max_body_bytes = 2 * QUERY_JSON_MAX_BYTES},
+    {.methods = HTTP_POST,
+     .pattern = "/api/v1/query/parse",
+     .handle = translate,
+     .flags = ROUTE_WORKER,
+     .right = RIGHT_QUERY,
+     .tag = "questions",
+     .summary = "A question in both of its forms, canonical text and JSON; nothing is asked",
+     .body = "{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"object\"}]}",
+     .answer = "{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"},"
+               "\"json\":{\"type\":\"object\"}}}",
      .max_body_bytes = 2 * QUERY_JSON_MAX_BYTES},
     {0},
 };

@@ -15,6 +15,7 @@
     T(fate_api)                                                                                    \
     T(kpi_api)                                                                                     \
     T(query)                                                                                       \
+    T(schema_api)                                                                                  \
     T(profile)                                                                                     \
     T(export_api)                                                                                  \
     T(webhook_api)                                                                                 \
