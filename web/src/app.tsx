@@ -1,5 +1,7 @@
 /* Which page is shown, inside the shell; signing in first. */
 import { useEffect, useState } from 'preact/hooks';
+import { useAsk } from './api/ask';
+import { loadCompany } from './api/company';
 import { useSession } from './api/session';
 import { Login } from './pages/login';
 import { PAGES, type PageComponent } from './pages';
@@ -25,6 +27,7 @@ async function load(name: string): Promise<Loaded> {
 }
 
 function Page({ place }: { place: Place }) {
+  const company = useAsk('company', loadCompany); // numbers and days are written by it
   const [late, setLate] = useState<{ name: string; is: Loaded } | null>(null);
   const ready = loaded.get(place.page);
   useEffect(() => {
@@ -33,7 +36,8 @@ function Page({ place }: { place: Place }) {
     return () => void (current = false);
   }, [place.page, ready]);
   const is: Loaded | undefined = ready ?? (late?.name === place.page ? late.is : undefined);
-  if (!is) return <Waiting />;
+  if (company.problem) return <Failure problem={company.problem} again={company.again} />;
+  if (!is || !company.data) return <Waiting />;
   if (is === 'none')
     return (
       <Empty icon="search" title={t.common.notFound}>

@@ -9,6 +9,8 @@ export function setCompany(timeZone: string, money: string | undefined): void {
   cache.clear();
 }
 
+export const companyZone = (): string => zone;
+
 const cache = new Map<string, Intl.NumberFormat | Intl.DateTimeFormat>();
 
 function numbers(key: string, options: Intl.NumberFormatOptions): Intl.NumberFormat {
@@ -60,6 +62,14 @@ export const clock = (at: When): string => dates('clock', { timeStyle: 'medium' 
 export const moment = (at: When): string => dates('moment', { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(at));
 /* A date of an answer (2026-01-31) names a day, wherever one is. */
 export const plainDay = (date: string): string => dates('plain', { dateStyle: 'medium', timeZone: 'UTC' }).format(new Date(`${date}T00:00:00Z`));
+/* A mark of a time axis whose marks are `step` seconds apart. */
+export function tick(seconds: number, step: number, hours: boolean): string {
+  const at = new Date(seconds * 1000);
+  const timeZone = hours ? zone : 'UTC';
+  if (step >= 86400 * 28) return dates('tick-month', { month: 'short', year: '2-digit', timeZone: 'UTC' }).format(at);
+  if (step >= 86400 || !hours) return dates(`tick-day-${timeZone}`, { day: 'numeric', month: 'short', timeZone }).format(at);
+  return dates('tick-clock', { hour: 'numeric', minute: '2-digit' }).format(at);
+}
 /* The day of a moment in the company's zone, for grouping. */
 export const dayKey = (at: When): string => new Intl.DateTimeFormat('en-CA', { timeZone: zone }).format(new Date(at));
 

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { compact, count, day, moment, NONE } from '../format';
+import { companyZone, compact, count, moment, NONE, plainDay, tick } from '../format';
 import { t } from '../texts';
 import { Table, type Column } from './table';
 import { onTheme } from './theme';
@@ -16,10 +16,11 @@ export interface Series {
 
 interface ChartProps {
   label: string;
-  times: number[]; // seconds since 1970
+  times: number[]; // seconds since 1970; days: their midnight in UTC
   series: Series[];
   hours?: boolean; // the times are hours, not days
   height?: number;
+  tableElsewhere?: boolean; // the page shows the numbers by itself
   stacked?: boolean;
 }
 
@@ -39,11 +40,12 @@ function options(props: ChartProps, width: number): uPlot.Options {
     width,
     height: props.height ?? 240,
     padding: [8, 8, 0, 0],
+    tzDate: (at) => uPlot.tzDate(new Date(at * 1000), props.hours ? companyZone() : 'UTC'),
     legend: { show: false },
     cursor: { points: { size: 7 }, y: false, drag: { x: false, y: false } },
     scales: { x: { time: true }, y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.08 : 1] } },
     axes: [
-      { ...text, grid: { show: false }, space: 72 },
+      { ...text, grid: { show: false }, space: 72, values: (_u, splits, _axis, _space, step) => splits.map((at) => tick(at, step, !!props.hours)) },
       { ...text, size: 52, values: (_u, values) => values.map((v) => compact(v)) },
     ],
     series: [
@@ -89,7 +91,7 @@ export function Chart(props: ChartProps) {
     };
   }, [props.times, props.series, props.stacked, props.height, asTable]);
 
-  const when = (seconds: number): string => (props.hours ? moment(seconds * 1000) : day(seconds * 1000));
+  const when = (seconds: number): string => (props.hours ? moment(seconds * 1000) : plainDay(new Date(seconds * 1000).toISOString().slice(0, 10)));
   const shownAt = at !== null && props.times[at] !== undefined ? at : null;
   const columns: Column<number>[] = [
     { title: t.common.when, cell: (i) => when(props.times[i] ?? 0) },
@@ -106,9 +108,11 @@ export function Chart(props: ChartProps) {
           </span>
         ))}
         <span class="when">{shownAt !== null ? when(props.times[shownAt] ?? 0) : ''}</span>
-        <button type="button" class="button plain small no-print" aria-pressed={asTable} onClick={() => showTable(!asTable)}>
-          {asTable ? t.common.asChart : t.common.asTable}
-        </button>
+        {!props.tableElsewhere && (
+          <button type="button" class="button plain small no-print" aria-pressed={asTable} onClick={() => showTable(!asTable)}>
+            {asTable ? t.common.asChart : t.common.asTable}
+          </button>
+        )}
       </div>
       {asTable ? <Table caption={props.label} columns={columns} rows={props.times.map((_, i) => i)} rowKey={(i) => i} /> : <div ref={place} class="chart-place" role="img" aria-label={props.label} />}
     </figure>

@@ -1,7 +1,202 @@
-import type { Place } from '../../router';
+/* Explore: the question at the left, its picture at the right, the canonical question and its cost
+ * below. The question is in the address (q), so going back is undo and the link is the share. */
+import { useEffect, useState } from 'preact/hooks';
+import { useAsk } from '../../api/ask';
+import { loadSchema } from '../../api/company';
+import { ask, parse, type Answer, type QueryJson } from '../../api/query';
+import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
-import { PageHead } from '../../ui/parts';
+import { Copy, copy, saveAs } from '../../ui/copy';
+import { Icon } from '../../ui/icons';
+import { Card, Empty, Failure, PageHead, Waiting } from '../../ui/parts';
+import { Editor } from './editor';
+import './explore.css';
+import { forgetPast, past, remember } from './history';
+import { examples } from './language';
+import { AnswerTable, hasPicture, Picture } from './pictures';
+import { asCsv } from './pictures/cells';
 
-export default function Explore(_: { place: Place }) {
-  return <PageHead title={t.explore.title} />;
+interface Told {
+  answer: Answer;
+  json: QueryJson;
+}
+
+async function tell(question: string, signal: AbortSignal): Promise<Told> {
+  const [answer, both] = await Promise.all([ask(question, signal), parse(question, signal)]);
+  remember(answer.query);
+  return { answer, json: both.json };
+}
+
+const to = (question: string, view?: string): string => href('explore', [], { q: question, view });
+
+function Starts({ question }: { question: string }) {
+  const schema = useAsk('schema', loadSchema);
+  const [before, setBefore] = useState(past());
+  useEffect(() => setBefore(past()), [question]);
+  return (
+    <>
+      <Card title={t.explore.starts} flush>
+        {!schema.data && <Waiting lines={5} />}
+        <nav class="starts" aria-label={t.explore.starts}>
+          {schema.data &&
+            examples(schema.data).map((example) => (
+              <a key={example.key} href={to(example.text)} aria-current={example.text === question ? 'true' : undefined}>
+                {t.explore.examples[example.key]}
+                <code class="clip">{example.text}</code>
+              </a>
+            ))}
+        </nav>
+      </Card>
+      {before.length > 0 && (
+        <Card
+          title={t.explore.past}
+          flush
+          actions={
+            <button
+              type="button"
+              class="button small plain"
+              onClick={() => {
+                forgetPast();
+                setBefore([]);
+              }}
+            >
+              {t.explore.forget}
+            </button>
+          }
+        >
+          <nav class="starts" aria-label={t.explore.past}>
+            {before.slice(0, 8).map((text) => (
+              <a key={text} href={to(text)} aria-current={text === question ? 'true' : undefined}>
+                <code class="clip">{text}</code>
+              </a>
+            ))}
+          </nav>
+        </Card>
+      )}
+    </>
+  );
+}
+
+function Result({ told, question, view }: { told: Told; question: string; view: string }) {
+  const { answer, json } = told;
+  const drawn = hasPicture(answer, json.form);
+  const table = view === 'table' || !drawn;
+  const cost = answer.cost;
+  return (
+    <>
+      <Card
+        title={t.explore.forms[json.form as keyof typeof t.explore.forms] ?? json.form}
+        actions={
+          <>
+            {drawn && (
+              <button type="button" class="button small" aria-pressed={table} onClick={() => go(to(question, table ? undefined : 'table'), 'replace')}>
+                <Icon name={table ? 'explore' : 'table'} size={16} />
+                {table ? t.explore.picture : t.explore.table}
+              </button>
+            )}
+            <button type="button" class="button small" onClick={() => saveAs('answer.csv', 'text/csv', asCsv(answer))}>
+              {t.explore.csv}
+            </button>
+            <button type="button" class="button small" onClick={() => void copy(location.href)}>
+              <Icon name="link" size={16} />
+              {t.explore.link}
+            </button>
+          </>
+        }
+        flush={table && answer.rows.length > 0}
+      >
+        {answer.rows.length === 0 ? (
+          <Empty icon="search" title={t.explore.nobody}>
+            <p>{t.explore.nobodyWhy}</p>
+          </Empty>
+        ) : table ? (
+          <AnswerTable answer={answer} />
+        ) : (
+          <Picture answer={answer} json={json} />
+        )}
+      </Card>
+      {answer.cut && <p class="notice">{t.explore.cut}</p>}
+      {answer.notes?.map((note) => (
+        <p key={note} class="notice">
+          {note}
+        </p>
+      ))}
+      <Card title={t.explore.canonical} actions={<Copy text={answer.query} />}>
+        <div class="stack">
+          <code class="code wrap">{answer.query}</code>
+          <p class="cost">{t.explore.cost(cost.rows, cost.bytes, cost.ms, cost.cpu_ms)}</p>
+        </div>
+      </Card>
+    </>
+  );
+}
+
+export default function Explore({ place }: { place: Place }) {
+  const question = place.query.get('q') ?? '';
+  const [typed, setTyped] = useState(question);
+  const schema = useAsk('schema', loadSchema);
+  const result = useAsk(question || null, (signal) => tell(question, signal));
+  useEffect(() => setTyped(question), [question]);
+  const submit = () => {
+    const text = typed.trim();
+    if (text === question) result.again();
+    else if (text) go(to(text));
+  };
+  return (
+    <>
+      <PageHead title={t.explore.title} lead={t.explore.lead} />
+      <div class="explore">
+        <div class="stack">
+          <Card title={t.explore.question}>
+            <div class="stack">
+              <Editor value={typed} schema={schema.data} onChange={setTyped} onAsk={submit} />
+              <div class="row">
+                <button type="button" class="button primary" onClick={submit} disabled={!typed.trim()}>
+                  {result.busy && question ? t.explore.asking : t.explore.ask}
+                </button>
+                <kbd>Ctrl ⏎</kbd>
+                <span style={{ flex: 1 }} />
+                <button type="button" class="button plain icon" aria-label={t.explore.undo} title={t.explore.undo} onClick={() => history.back()}>
+                  <Icon name="undo" />
+                </button>
+                <button type="button" class="button plain icon" aria-label={t.explore.redo} title={t.explore.redo} onClick={() => history.forward()}>
+                  <Icon name="redo" />
+                </button>
+              </div>
+              <details>
+                <summary>{t.explore.language}</summary>
+                <dl class="language-rows">
+                  {t.explore.languageRows.map(([words, what]) => (
+                    <>
+                      <dt>
+                        <code>{words}</code>
+                      </dt>
+                      <dd>{what}</dd>
+                    </>
+                  ))}
+                </dl>
+              </details>
+            </div>
+          </Card>
+          <Starts question={question} />
+        </div>
+        <div class={result.busy && result.data ? 'stack busy' : 'stack'} aria-live="polite" aria-busy={result.busy}>
+          {!question && (
+            <Card>
+              <Empty icon="explore" title={t.explore.emptyTitle}>
+                <p>{t.explore.emptyWhy}</p>
+              </Empty>
+            </Card>
+          )}
+          {result.problem && <Failure problem={result.problem} />}
+          {question && result.data && <Result told={result.data} question={question} view={place.query.get('view') ?? ''} />}
+          {question && !result.data && !result.problem && (
+            <Card>
+              <Waiting lines={8} />
+            </Card>
+          )}
+        </div>
+      </div>
+    </>
+  );
 }

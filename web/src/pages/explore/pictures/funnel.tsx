@@ -1,0 +1,103 @@
+/* A funnel: a bar a step, a group a colour; what was lost between them can be clicked to the people. */
+import { at, parse, type Answer, type Cell, type QueryJson } from '../../../api/query';
+import { count, duration, percent } from '../../../format';
+import { go, href } from '../../../router';
+import { t } from '../../../texts';
+import { say } from '../../../ui/toast';
+import { groupName } from './cells';
+
+interface Step {
+  event: string;
+  customers: number;
+  rate: number | null;
+  seconds: number | null;
+}
+
+const MOST_GROUPS = 8;
+
+function groups(answer: Answer): { name: string; steps: Step[] }[] {
+  const first = at(answer, 'step');
+  const found = new Map<string, Step[]>();
+  for (const row of answer.rows) {
+    const name = groupName(row.slice(0, first), answer.columns);
+    const steps = found.get(name) ?? [];
+    steps.push({ event: String(row[first + 1]), customers: Number(row[first + 2]), rate: row[first + 3] as number | null, seconds: row[first + 4] as number | null });
+    found.set(name, steps);
+  }
+  return [...found].map(([name, steps]) => ({ name, steps })).sort((a, b) => (b.steps[0]?.customers ?? 0) - (a.steps[0]?.customers ?? 0));
+}
+
+/* The people who stopped at a step, or came to it, as a question of their own. */
+async function open(query: string, how: 'reached' | 'stopped_at', step: number): Promise<void> {
+  try {
+    const { json } = await parse(query);
+    const { steps, within, without, same, range, among } = json as Record<string, Cell & QueryJson>;
+    const condition = { funnel: { steps, within, without, same }, [how]: step, range };
+    const where = among ? { and: [condition, among] } : condition;
+    const list = JSON.parse(JSON.stringify({ form: 'list', where, limit: 200 })) as QueryJson; // drops what is undefined
+    go(href('explore', [], { q: (await parse(list)).text }));
+  } catch (error) {
+    say((error as Error).message, { bad: true });
+  }
+}
+
+export function Funnel({ answer }: { answer: Answer }) {
+  const all = groups(answer);
+  const shown = all.slice(0, MOST_GROUPS);
+  const events = all[0]?.steps.map((step) => step.event) ?? [];
+  const most = Math.max(1, ...shown.map((group) => group.steps[0]?.customers ?? 0));
+  const split = shown.length > 1 || shown[0]?.name;
+  return (
+    <div class="stack">
+      {split && (
+        <div class="chart-legend">
+          {shown.map((group, i) => (
+            <span key={group.name}>
+              <i class={`dot series-${i + 1}`} />
+              {group.name}
+            </span>
+          ))}
+        </div>
+      )}
+      <ol class={split ? 'funnel split' : 'funnel'}>
+        {events.map((event, s) => (
+          <li key={s}>
+            <div class="funnel-head">
+              <span class="badge accent">{t.explore.step(s + 1)}</span>
+              <strong>{event}</strong>
+              {!split && s > 0 && (
+                <button type="button" class="button small plain no-print" onClick={() => void open(answer.query, 'stopped_at', s)}>
+                  {t.explore.lost(count((shown[0]?.steps[s - 1]?.customers ?? 0) - (shown[0]?.steps[s]?.customers ?? 0)))}
+                </button>
+              )}
+              <button type="button" class="button small plain no-print" onClick={() => void open(answer.query, 'reached', s + 1)}>
+                {t.explore.people}
+              </button>
+            </div>
+            {shown.map((group, g) => {
+              const step = group.steps[s];
+              const before = s > 0 ? group.steps[s - 1] : undefined;
+              if (!step) return null;
+              return (
+                <div key={group.name} class="funnel-row" title={group.name}>
+                  <span class="funnel-bar">
+                    <i class={`series-${g + 1}`} style={{ width: `${(step.customers / most) * 100}%` }} />
+                  </span>
+                  <span class="funnel-what">
+                    {split && <span class="hidden-text">{group.name}: </span>}
+                    <strong>{count(step.customers)}</strong>
+                    {step.rate !== null && s > 0 && <span>{` · ${percent(step.rate)} ${t.explore.ofFirst}`}</span>}
+                    {before && before.customers > 0 && s > 1 && <span>{` · ${percent(step.customers / before.customers)} ${t.explore.ofBefore}`}</span>}
+                    {step.seconds !== null && <span class="muted">{` · ${t.explore.takes(duration(step.seconds))}`}</span>}
+                  </span>
+                </div>
+              );
+            })}
+          </li>
+        ))}
+      </ol>
+      {all.length > shown.length && <p class="notice">{t.explore.groupsCut(shown.length, all.length)}</p>}
+    </div>
+  );
+}
+

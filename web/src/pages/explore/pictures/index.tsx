@@ -1,0 +1,54 @@
+/* Which picture an answer gets: by the form of its question. */
+import { at, type Answer, type QueryJson } from '../../../api/query';
+import { Stat } from '../../../ui/parts';
+import { Bars } from './bars';
+import { AnswerTable, text } from './cells';
+import { Funnel } from './funnel';
+import { Paths } from './paths';
+import { Retention } from './retention';
+import { PERIODS, Trend } from './trend';
+
+/* How many of the last columns are numbers over time: measures; of sessions and repeat, those behind the splits. */
+function measuresOf(answer: Answer, json: QueryJson): number {
+  if (Array.isArray(json['measures'])) return json['measures'].length;
+  return answer.columns.filter((column) => column.type === 'integer' || column.type === 'number').length;
+}
+
+export function hasPicture(answer: Answer, form: string): boolean {
+  return answer.rows.length > 0 && !['list', 'rfm'].includes(form);
+}
+
+/* One row of numbers, large. */
+function Numbers({ answer }: { answer: Answer }) {
+  const row = answer.rows[0] ?? [];
+  return (
+    <div class="grid stats">
+      {answer.columns.map((column, i) => (
+        <Stat key={column.name} what={column.name} value={text(row[i] ?? null, column)} />
+      ))}
+    </div>
+  );
+}
+
+export function Picture({ answer, json }: { answer: Answer; json: QueryJson }) {
+  const first = answer.columns[0];
+  switch (json.form) {
+    case 'funnel':
+      return <Funnel answer={answer} />;
+    case 'retention':
+      return <Retention answer={answer} unit={String(json['period'] ?? '')} />;
+    case 'paths':
+      return <Paths answer={answer} />;
+    case 'attribute':
+      return <Bars answer={answer} value={1} />;
+    case 'top':
+      return <Bars answer={answer} value={1} />;
+    case 'count':
+      return answer.columns.length > 1 ? <Bars answer={answer} value={at(answer, 'customers')} /> : <Numbers answer={answer} />;
+    default:
+      if (first && PERIODS.includes(first.name) && answer.rows.length > 1) return <Trend answer={answer} measures={measuresOf(answer, json)} />;
+      return answer.rows.length === 1 ? <Numbers answer={answer} /> : <AnswerTable answer={answer} />;
+  }
+}
+
+export { AnswerTable };

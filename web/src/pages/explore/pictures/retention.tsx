@@ -1,0 +1,101 @@
+/* Retention: a row a cohort, a column a period, the darker the more came back. */
+import { useState } from 'preact/hooks';
+import { at, type Answer } from '../../../api/query';
+import { count, NONE, percent, plainDay } from '../../../format';
+import { t } from '../../../texts';
+import { groupName } from './cells';
+
+interface Cohort {
+  name: string;
+  size: number;
+  rates: (number | undefined)[];
+  people: (number | undefined)[];
+}
+
+function cohorts(answer: Answer, group: string): Cohort[] {
+  const first = at(answer, 'cohort');
+  const found = new Map<string, Cohort>();
+  for (const row of answer.rows) {
+    if (groupName(row.slice(0, first), answer.columns) !== group) continue;
+    const [name, period, size, customers, rate] = row.slice(first) as [string, number, number, number, number | null];
+    const cohort = found.get(name) ?? { name, size, rates: [], people: [] };
+    cohort.rates[period] = rate ?? undefined;
+    cohort.people[period] = customers;
+    found.set(name, cohort);
+  }
+  return [...found.values()];
+}
+
+/* The weighted mean of each period, over the cohorts for which it is known. */
+function mean(all: Cohort[], period: number): number | undefined {
+  const known = all.filter((cohort) => cohort.rates[period] !== undefined);
+  const size = known.reduce((sum, cohort) => sum + cohort.size, 0);
+  return size ? known.reduce((sum, cohort) => sum + (cohort.people[period] ?? 0), 0) / size : undefined;
+}
+
+export function Retention({ answer, unit }: { answer: Answer; unit: string }) {
+  const first = at(answer, 'cohort');
+  const groups = [...new Set(answer.rows.map((row) => groupName(row.slice(0, first), answer.columns)))];
+  const [chosen, choose] = useState(groups[0] ?? '');
+  const group = groups.includes(chosen) ? chosen : (groups[0] ?? '');
+  const all = cohorts(answer, group);
+  const periods = Math.max(0, ...all.map((cohort) => cohort.rates.length));
+  const strongest = Math.max(0.0001, ...all.flatMap((cohort) => cohort.rates.slice(1).map((rate) => rate ?? 0)));
+  const cell = (rate: number | undefined, period: number, people?: number) => {
+    if (rate === undefined) return <td key={period} />;
+    const strength = period === 0 ? 0 : Math.min(1, rate / strongest);
+    return (
+      <td key={period} class="heat" style={{ '--part': strength.toFixed(3) }} title={people === undefined ? undefined : count(people)}>
+        {percent(rate)}
+      </td>
+    );
+  };
+  return (
+    <div class="stack">
+      {groups.length > 1 && (
+        <label class="row">
+          <span class="muted">{t.explore.group}</span>
+          <select class="input" value={group} onChange={(event) => choose(event.currentTarget.value)}>
+            {groups.map((name) => (
+              <option key={name}>{name}</option>
+            ))}
+          </select>
+        </label>
+      )}
+      <div class="scroll-x" tabIndex={0} role="region" aria-label={t.explore.retentionLabel}>
+        <table class="triangle">
+          <caption class="hidden-text">{t.explore.retentionLabel}</caption>
+          <thead>
+            <tr>
+              <th scope="col">{t.explore.cohort}</th>
+              <th scope="col" class="num">
+                {t.explore.size}
+              </th>
+              {Array.from({ length: periods }, (_, i) => (
+                <th key={i} scope="col">
+                  {t.explore.period(unit, i)}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {all.map((cohort) => (
+              <tr key={cohort.name}>
+                <th scope="row">{plainDay(cohort.name)}</th>
+                <td class="num">{count(cohort.size)}</td>
+                {Array.from({ length: periods }, (_, i) => cell(cohort.rates[i], i, cohort.people[i]))}
+              </tr>
+            ))}
+          </tbody>
+          <tfoot>
+            <tr>
+              <th scope="row">{t.explore.all}</th>
+              <td class="num">{all.length ? count(all.reduce((sum, cohort) => sum + cohort.size, 0)) : NONE}</td>
+              {Array.from({ length: periods }, (_, i) => cell(mean(all, i), i))}
+            </tr>
+          </tfoot>
+        </table>
+      </div>
+    </div>
+  );
+}
