@@ -3,15 +3,38 @@
  * Layers: desk/kpi_report.h, desk/touchpoint.h, server.h. Threads: the workers'.
  * Limits: KPI_MAX_BYTES of a body, REPLY_BYTES.
  */
+#include "api/kpi_api.h"
+
 #include "api/app.h"
+#include "api/metrics.h"
 #include "api/routes.h"
 #include "base/os.h"
 #include "base/sql.h"
 #include "base/time.h"
+#include "desk/kpi_clock.h"
 #include "desk/kpi_report.h"
 #include "desk/touchpoint.h"
 
 enum { MOST_DEPTH = KPI_MAX_DEPTH, TOUCHPOINT_DAYS = 28 };
+
+static void add_metrics(void *ctx, struct metric_text *t) {
+    struct kpi_clock_stats s;
+    kpi_clock_stats(ctx, &s);
+    metric(t, METRIC_COUNTER, "keel_kpi_computed_total", "KPIs brought up to date by the clock",
+           (double)s.computed, NULL);
+    metric(t, METRIC_COUNTER, "keel_kpi_failed_total", "KPIs that could not be", (double)s.failed,
+           NULL);
+    metric(t, METRIC_GAUGE, "keel_kpi_turn_seconds", "How long the clock's last turn took",
+           (double)s.took_ms / 1000, NULL);
+}
+
+int kpi_clock_start(struct app *app, struct keel_error *err) {
+    const struct kpi_clock_options options = {.db = app->db, .desk = app->desk};
+    TRY(kpi_tables(app->desk, err));
+    TRY(kpi_clock_open(&options, &app->kpi_clock, err));
+    if (app->metrics) metrics_add(app->metrics, add_metrics, app->kpi_clock);
+    return 0;
+}
 
 static struct kpi_ask ask_of(const struct app *app) {
     return (struct kpi_ask){.now_ms = now_ms(), .cancel = server_cutting(app->server)};
@@ -23,10 +46,33 @@ static struct str param(struct request *r, const char *name) {
     return text;
 }
 
+/* ,"clock":{"last_at":…,"computed":…,"failed":…,"error":…} */
+static void put_clock(struct kpi_clock *clock, struct buf *b) {
+    struct kpi_clock_stats s;
+    char at[TIME_TEXT_MAX];
+    kpi_clock_stats(clock, &s);
+    int n = (int)time_format(NULL, s.last_ms, at);
+    (void)!buf_add_text(b, ",\"clock\":{\"last_at\":");
+    if (s.last_ms)
+        (void)buf_printf(b, "\"%.*s\"", n, at);
+    else
+        (void)!buf_add_text(b, "null");
+    (void)buf_printf(b, ",\"computed\":%llu,\"failed\":%llu", (unsigned long long)s.computed,
+                     (unsigned long long)s.failed);
+    if (s.error.code) {
+        (void)!buf_add_text(b, ",\"error\":");
+        (void)!buf_add_json_str(b, str_from(s.error.message));
+    }
+    (void)!buf_add_char(b, '}');
+}
+
 static int list(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
     struct kpi_ask ask = ask_of(app);
-    return kpi_report_list(app->db, app->desk, &ask, &r->reply.body, err);
+    TRY(kpi_report_list(app->db, app->desk, &ask, &r->reply.body, err));
+    put_clock(app->kpi_clock, &r->reply.body);
+    (void)!buf_add_text(&r->reply.body, "}\n");
+    return 0;
 }
 
 static int tree(struct request *r, void *ctx, struct keel_error *err) {
@@ -174,7 +220,8 @@ static int touchpoints(struct request *r, void *ctx, struct keel_error *err) {
 #define ROUTE(method, path, handler, what, with, in, out)                                          \
     {                                                                                              \
         .methods = method, .pattern = path, .handle = handler, .flags = ROUTE_WORKER,              \
-        .tag = "kpis", .summary = what, .params = with, .body = in, .answer = out,                 \
+        .right = method == HTTP_GET ? RIGHT_KPI_READ : RIGHT_KPI_WRITE, .tag = "kpis",             \
+        .summary = what, .params = with, .body = in, .answer = out,                                \
         .max_body_bytes = KPI_MAX_BYTES                                                            \
     }
 

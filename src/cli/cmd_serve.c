@@ -19,6 +19,7 @@
 #include "api/collect.h"
 #include "api/config.h"
 #include "api/idempotency.h"
+#include "api/kpi_api.h"
 #include "api/ledger.h"
 #include "api/log.h"
 #include "api/metrics.h"
@@ -30,7 +31,7 @@
 #include "cli/remote.h"
 #include "cli/serve/manager.h"
 #include "customer/db.h"
-#include "desk/kpi.h"
+#include "desk/kpi_clock.h"
 #include "guard/token.h"
 
 struct args {
@@ -135,18 +136,19 @@ static int open_rooms(struct serve *s, struct keel_error *err) {
     TRY(db_open(app->dir, &options, &app->db, err));
     TRY(sql_open(desk, SQL_CREATE, &app->desk, err));
     TRY(idempotency_open(app->desk, err));
-    TRY(kpi_tables(app->desk, err));
     TRY(token_open(app->dir, &s->token, &made, err));
     if (made) log_say(app->log, LOG_INFO, "the admin token was made", "z", "file", "admin.token");
     TRY(sources_open(app->dir, &app->sources, err));
     TRY(ledger_open(app, NULL, &s->ledger, err));
     TRY(outgoing_open(app, &s->outgoing, err));
+    TRY(kpi_clock_start(app, err));
     return open_collector(s, err);
 }
 
 static int close_rooms(struct serve *s, int code, struct keel_error *err) {
     struct app *app = &s->app;
     collector_close(app->collector);
+    kpi_clock_close(app->kpi_clock);
     outgoing_close(s->outgoing);
     int saved = ledger_close(s->ledger, code < 0 ? NULL : err);
     if (code == 0) code = saved;

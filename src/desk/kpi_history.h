@@ -80,5 +80,8 @@ int kpi_series(struct kpi_run *run, struct sql *desk, const struct kpi_set *set,
 int kpi_stored(struct sql *desk, struct str id, enum kpi_grain grain, int32_t start, uint32_t n,
                int64_t as_of_ms, struct kpi_point *out, struct keel_error *err) K_CHECKED;
 
+/* What is usually looked at of a grain: so many periods, the running one included. */
+int kpi_usual_periods(enum kpi_grain grain);
+
 /* Thins what is older than KPI_KEEP_DAYS. */
 int kpi_history_thin(struct sql *desk, int64_t now_ms, struct keel_error *err) K_CHECKED;

@@ -7,8 +7,9 @@
 /* What the tables keep apart: kpi_edit.kind; written to disk, never renumber. */
 enum kpi_kind { KPI_KIND_KPI = 1, KPI_KIND_TOUCHPOINT = 2 };
 
-#define KPI_ARENA_BYTES ((size_t)256 << 20) /* room for the parser; a definition takes a few KiB   \
-                                             */
+#define KPI_ARENA_BYTES                                                                            \
+    ((size_t)256 << 20) /* room for the parser; a definition takes a few KiB                       \
+                         */
 
 /* A definition from its table; fills all but version, who, changed_ms, query_hash and the parts'
  * places. The id is the reader's `within`. */

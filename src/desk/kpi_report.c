@@ -68,9 +68,10 @@ static void put_point(struct buf *b, const struct kpi *k, const struct kpi_point
     put_time(b, "computed_at", p->computed_ms);
     put_time(b, "checked_at", p->checked_ms);
     put_time(b, "asked_at", p->asked_ms);
+    double judged = p->complete ? p->value : NAN; /* half a day's sales are below every guardrail */
     (void)buf_printf(b, ",\"version\":%lld,\"query_hash\":\"%s\",\"guardrail\":\"%s\"",
-                     (long long)p->version, p->query_hash, guardrail(k, p->value));
-    (void)buf_printf(b, ",\"target_met\":%s", target_met(k, p->value));
+                     (long long)p->version, p->query_hash, guardrail(k, judged));
+    (void)buf_printf(b, ",\"target_met\":%s", target_met(k, judged));
 }
 
 /* ---- latest ---- */
@@ -115,7 +116,7 @@ static int list_set(struct db *db, struct sql *desk, const struct kpi_set *set,
         TRY(put_kpi(desk, db, &set->kpi[i], ask->now_ms, b, err));
         (void)!buf_add_char(b, '}');
     }
-    (void)!buf_add_text(b, "]}\n");
+    (void)!buf_add_char(b, ']');
     return 0;
 }
 
@@ -210,7 +211,6 @@ int kpi_report_tree(struct db *db, struct sql *desk, const struct kpi_ask *ask, 
 
 static int read_words(const struct kpi_series_words *words, const struct kpi *k, struct db *db,
                       int64_t now_ms, struct kpi_series_ask *out, struct keel_error *err) {
-    static const int USUAL[KPI_GRAINS] = {35, 13, 13};
     const struct time_zone *zone = db_zone(db);
     *out =
         (struct kpi_series_ask){.grain = k->grain, .as_of_ms = KPI_NOW, .refresh = words->refresh};
@@ -234,7 +234,7 @@ static int read_words(const struct kpi_series_words *words, const struct kpi *k,
     out->to = time_day(zone, seen_ms) + 1;
     if (words->to.n) TRY(kpi_read_day(words->to, "to", &out->to, err));
     out->from = kpi_period_add(out->grain, kpi_period_start(out->grain, out->to - 1),
-                               1 - USUAL[out->grain]);
+                               1 - kpi_usual_periods(out->grain));
     if (words->from.n) TRY(kpi_read_day(words->from, "from", &out->from, err));
     return 0;
 }

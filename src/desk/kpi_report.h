@@ -13,8 +13,8 @@ struct kpi_ask {
     const _Atomic bool *cancel;
 };
 
-/* {"kpis":[{…,"latest":{…},"running":{…}}]}: definitions and what is kept of them; computes
- * nothing. */
+/* {"kpis":[{…,"latest":{…},"running":{…}}] without the closing brace: definitions and what is kept
+ * of them; computes nothing. */
 int kpi_report_list(struct db *db, struct sql *desk, const struct kpi_ask *ask, struct buf *out,
                     struct keel_error *err) K_CHECKED;
 /* One of them, with its versions. */
