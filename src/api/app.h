@@ -14,6 +14,8 @@ struct app {
     struct sql *desk;
     struct server *server;
     const struct token *token;     /* of the administrator (guard/token.h)                 */
+    struct guard *guard;           /* accounts, sessions, keys (guard/guard.h)             */
+    struct audit *audit;           /* who did what (guard/audit.h)                         */
     struct sources *sources;       /* write keys and what each may do (source.h)           */
     struct plan *plan;             /* the tracking plan in force (desk/plan.h)             */
     struct quarantine *quarantine; /* what broke it (quarantine.h)                         */

@@ -43,6 +43,9 @@ struct config {
         bool allow_private;
     } webhooks;
     struct {
+        int addresses; /* enum client_ip, in the audit log */
+    } guard;
+    struct {
         int format, level; /* enum log_format, log_level */
         bool requests;
     } log;

@@ -79,6 +79,10 @@ const struct config_option CONFIG_OPTIONS[] = {
     {"webhooks", "allow_private", CONFIG_FLAG, FIELD(webhooks, allow_private), "false", 0, 0, NULL,
      "Send webhooks to addresses of this machine and of private networks, too."},
 
+    {"guard", "addresses", CONFIG_CHOICE, FIELD(guard, addresses), "truncate", 0, 0,
+     "keep|truncate|drop",
+     "Addresses of callers in the audit log: as they are, without their last part, or not at all."},
+
     {"log", "format", CONFIG_CHOICE, FIELD(log, format), "auto", 0, 0, "auto|text|json",
      "auto: text on a terminal, JSON elsewhere. Logs go to standard error and hold no personal "
      "data, no secrets and no queries of addresses."},

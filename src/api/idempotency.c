@@ -1,5 +1,5 @@
 /* Implementation of idempotency.h. The key is stored as it is; requests are compared by a hash of
- * method, path, query and body. */
+ * who asks, method, path, query and body. */
 #include "api/idempotency.h"
 
 #include "base/hash.h"
@@ -24,6 +24,7 @@ static struct hash128 fingerprint(const struct request *r) {
     struct buf b;
     struct hash128 body = hash128(r->body.p, r->body.n);
     buf_init(&b, 1 << 20);
+    actor_text(&r->actor, &b); /* nobody gets the reply that was made for another one's rights */
     add_part(&b, str_from(request_method_text(r)));
     add_part(&b, r->path);
     add_part(&b, r->query);

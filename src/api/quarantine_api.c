@@ -8,8 +8,8 @@
 #include "api/app.h"
 #include "api/ledger.h"
 #include "api/mask.h"
+#include "api/member.h"
 #include "base/os.h"
-#include "base/time.h"
 
 enum { DEFAULT_LIST = 100, MOST_AT_ONCE = 10000 };
 
@@ -74,12 +74,6 @@ static void put_text(struct buf *out, const char *name, struct str text) {
     (void)!mask_text(text, out);
 }
 
-static void put_time(struct buf *out, const char *name, int64_t ms) {
-    char text[TIME_TEXT_MAX];
-    struct str at = {text, time_format(NULL, ms, text)};
-    (void)!buf_printf(out, ",\"%s\":\"%.*s\"", name, STR_ARG(at));
-}
-
 static int put_row(void *ctx, const struct quarantine_row *row) {
     struct listing *l = ctx;
     struct buf *out = l->out;
@@ -92,8 +86,8 @@ static int put_row(void *ctx, const struct quarantine_row *row) {
     else
         (void)!buf_printf(out, "\"%lld\"", (long long)row->source);
     (void)!buf_printf(out, ",\"state\":\"%s\"", QUARANTINE_STATE_NAMES[row->state]);
-    put_time(out, "received_at", row->received_ms);
-    put_time(out, "changed_at", row->changed_ms);
+    member_time(out, "received_at", row->received_ms);
+    member_time(out, "changed_at", row->changed_ms);
     put_text(out, "event", row->name);
     put_text(out, "user", row->user);
     (void)!buf_add_text(out, ",\"reasons\":");

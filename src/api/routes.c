@@ -20,6 +20,10 @@
     T(export_api)                                                                                  \
     T(webhook_api)                                                                                 \
     T(backup_api)                                                                                  \
+    T(session_api)                                                                                 \
+    T(user_api)                                                                                    \
+    T(key_api)                                                                                     \
+    T(audit_api)                                                                                   \
     T(static)
 
 #define DECLARE(name) extern const struct route routes_##name[];

@@ -11,7 +11,7 @@
  * or computes has ROUTE_WORKER and runs in a pool of its own; what waits for the disk is handed to
  * somebody (REQUEST_LATER).
  *
- * Layers: base, guard/right.h; above it, one file per resource. Threads: a request belongs to one
+ * Layers: base, guard/actor.h; above it, one file per resource. Threads: a request belongs to one
  * thread at a time. Limits: struct server_options; what goes beyond is answered 413, 414, 431, 408
  * or 503 with Retry-After, never dropped silently.
  */
@@ -20,7 +20,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/str.h"
-#include "guard/right.h"
+#include "guard/actor.h"
 
 enum http_method {
     HTTP_GET = 1 << 0, /* also answers HEAD */
@@ -58,6 +58,9 @@ struct request {
     bool secure;     /* TLS                                               */
     int64_t received_ms;
     const struct route *route;
+    struct actor actor; /* who asks; nobody where the route asks nobody       */
+    bool disclosed;     /* set by the handler: the reply shows personal data  */
+    struct str object;  /* set by the handler: what it was about, for the audit; else the path */
     struct arena arena; /* until the reply is sent                           */
     struct reply reply;
     struct str error; /* what an error said, for the log                   */
@@ -96,6 +99,8 @@ enum route_flags {
     ROUTE_WORKER = 1 << 0, /* may compute or wait                                           */
     ROUTE_HIDDEN = 1 << 1, /* not in the OpenAPI document: aliases                          */
     ROUTE_ETAG = 1 << 2,   /* GET: an ETag of the body; 304 for who has it                  */
+    ROUTE_READS = 1 << 3,  /* changes nothing, although its method may                      */
+    ROUTE_SECRET = 1 << 4, /* the reply holds a secret: not kept for Idempotency-Key        */
 };
 
 struct route {
@@ -136,6 +141,9 @@ struct server_options {
      * handler (1: it filled the reply, nothing is done), keep after it. Both or none. */
     int (*recall)(void *ctx, struct request *r, struct keel_error *err);
     void (*keep)(void *ctx, struct request *r);
+    /* Behind the handler of a worker, before the reply leaves: notes what was done. An error takes
+     * the place of the reply. */
+    int (*audit)(void *ctx, struct request *r, struct keel_error *err);
     /* After the reply; status 0: the client never sent a whole request; negative: it left before it
      * had the whole reply. */
     void (*log)(void *ctx, const struct request *r, int status, uint64_t bytes, int64_t us);

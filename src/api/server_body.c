@@ -373,7 +373,8 @@ static void finish_body(struct exchange *e) {
  * keys, and strangers shall not fill the desk's database. */
 static bool is_keyed(const struct exchange *e) {
     const struct route *route = e->r.route;
-    if (!e->server->options.recall || right_is_open(route->right) || e->r.method == HTTP_GET)
+    if (!e->server->options.recall || right_is_open(route->right) || route->flags & ROUTE_SECRET ||
+        e->r.method == HTTP_GET)
         return false;
     return request_header(&e->r, "Idempotency-Key").p != NULL;
 }
@@ -395,9 +396,21 @@ static bool call(struct exchange *e) {
     return true;
 }
 
+/* What cannot be noted is not answered, so that nobody builds on it. */
+static void audit(struct exchange *e) {
+    const struct server_options *options = &e->server->options;
+    struct keel_error err = {0};
+    int code = options->audit ? options->audit(options->ctx, &e->r, &err) : 0;
+    if (code >= 0) return;
+    if (e->r.reply.stream) stream_detach(e->r.reply.stream);
+    e->r.reply.stream = NULL;
+    reply_error(e, error_http_status(code), code, &err);
+}
+
 void exchange_run(struct exchange *e) {
     if (!e->keyed || !recall(e)) {
         if (!call(e)) return;
+        audit(e);
         if (e->keyed) e->server->options.keep(e->server->options.ctx, &e->r);
     }
     request_finish(&e->r);

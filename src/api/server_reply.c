@@ -111,6 +111,23 @@ static void add_etag(struct exchange *e) {
     buf_clear(&reply->body);
 }
 
+/* What came in from anywhere goes out as what it is: a browser does not guess a type, and runs,
+ * frames and keeps nothing of what is not for everybody. */
+static void add_protection(const struct exchange *e, struct MHD_Response *response) {
+    static const struct header PRIVATE[] = {
+        {"Cache-Control", "no-store"},
+        {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
+        {"Cross-Origin-Resource-Policy", "same-origin"},
+        {"Referrer-Policy", "no-referrer"},
+    };
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (e->r.route && e->r.route->right == RIGHT_WRITE_KEY) return;
+    if (e->r.route && e->r.route->right == RIGHT_PUBLIC && e->r.method == HTTP_GET) return;
+    for (size_t i = 0; i < sizeof PRIVATE / sizeof *PRIVATE; i++)
+        if (!has_header(e, PRIVATE[i].name))
+            MHD_add_response_header(response, PRIVATE[i].name, PRIVATE[i].value);
+}
+
 enum MHD_Result reply_send(struct exchange *e) {
     struct reply *reply = &e->r.reply;
     struct MHD_Response *response;
@@ -141,6 +158,7 @@ enum MHD_Result reply_send(struct exchange *e) {
     if (reply->body.n || reply->stream) MHD_add_response_header(response, "Content-Type", type);
     for (unsigned i = 0; i < e->n_headers; i++)
         MHD_add_response_header(response, e->headers[i].name, e->headers[i].value);
+    add_protection(e, response);
     if (e->close || atomic_load_explicit(&e->server->draining, memory_order_relaxed))
         MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result queued = MHD_queue_response(e->mhd, (unsigned)reply->status, response);

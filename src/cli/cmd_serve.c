@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/access.h"
 #include "api/app.h"
 #include "api/collect.h"
 #include "api/config.h"
@@ -27,11 +28,14 @@
 #include "api/routes.h"
 #include "base/os.h"
 #include "base/sql.h"
+#include "cli/link.h"
 #include "cli/options.h"
 #include "cli/remote.h"
 #include "cli/serve/manager.h"
 #include "customer/db.h"
 #include "desk/kpi_clock.h"
+#include "guard/audit.h"
+#include "guard/guard.h"
 #include "guard/token.h"
 
 struct args {
@@ -78,14 +82,14 @@ struct serve {
 
 /* ---- what the server asks ---- */
 
-/* Who may open DIR/keel.sock owns the data; others show the token. */
 static int authorise(void *ctx, struct request *r, struct keel_error *err) {
-    const struct serve *s = ctx;
-    if (s->config->server.public_metrics && strcmp(r->route->pattern, "/metrics") == 0) return 0;
-    if (r->local || token_bears(&s->token, request_header(r, "Authorization"))) return 0;
-    FAIL(err, UNAUTHORISED,
-         "this needs the header \"Authorization: Bearer TOKEN\", with the token of admin.token in "
-         "the data directory");
+    struct serve *s = ctx;
+    return access_authorise(&s->app, r, err);
+}
+
+static int audit(void *ctx, struct request *r, struct keel_error *err) {
+    struct serve *s = ctx;
+    return access_audit(&s->app, r, err);
 }
 
 static int recall(void *ctx, struct request *r, struct keel_error *err) {
@@ -138,6 +142,8 @@ static int open_rooms(struct serve *s, struct keel_error *err) {
     TRY(idempotency_open(app->desk, err));
     TRY(token_open(app->dir, &s->token, &made, err));
     if (made) log_say(app->log, LOG_INFO, "the admin token was made", "z", "file", "admin.token");
+    TRY(guard_open(app->dir, true, &app->guard, err));
+    TRY(audit_open(app->dir, &app->audit, err));
     TRY(sources_open(app->dir, &app->sources, err));
     TRY(ledger_open(app, NULL, &s->ledger, err));
     TRY(outgoing_open(app, &s->outgoing, err));
@@ -153,6 +159,8 @@ static int close_rooms(struct serve *s, int code, struct keel_error *err) {
     int saved = ledger_close(s->ledger, code < 0 ? NULL : err);
     if (code == 0) code = saved;
     sources_close(app->sources);
+    audit_close(app->audit);
+    guard_close(app->guard);
     sql_close(app->desk);
     if (!app->db) return code;
     if (code == 0) code = db_flush(app->db, err); /* the next start has no journal to replay */
@@ -181,6 +189,7 @@ static int start(struct serve *s, struct keel_error *err) {
         .authorise = authorise,
         .recall = recall,
         .keep = keep,
+        .audit = audit,
         .log = log_request,
         .ctx = s,
     };
@@ -205,18 +214,42 @@ static void wait_for_signal(const struct serve *s) {
     }
 }
 
+/* Nobody has an account: the way in for the first one, printed and not logged. */
+static int invite(struct serve *s, struct keel_error *err) {
+    const struct config *c = s->config;
+    char secret[SECRET_TEXT + 1];
+    struct output o;
+    int64_t n;
+    TRY(account_count(s->app.guard, &n, err));
+    if (n > 0) return 0;
+    TRY(ticket_make(s->app.guard, 0, secret, err));
+    struct str address = str_from(s->listen ? s->listen : c->server.listen);
+    while (address.n && address.p[address.n - 1] != ':') address.n--; /* port 0: the one in use */
+    address = str_from(
+        arena_printf(&s->config->arena, "%.*s%u", STR_ARG(address), server_port(s->app.server)));
+    TRY(output_open(&o, NULL, err));
+    output_printf(&o, "There is no account yet. Make the first one within %d hours:\n\n    ",
+                  SETUP_MS / MS_PER_HOUR);
+    link_print(&o, address, *c->server.cert != 0, "setup", secret);
+    output_text(&o, "\n");
+    return output_close(&o, err);
+}
+
 static int serve(struct serve *s, struct keel_error *err) {
     TRY(start(s, err));
     log_say(s->app.log, LOG_INFO, "the server listens", "ziz", "data", s->app.dir, "port",
             (int64_t)server_port(s->app.server), "address",
             s->listen ? s->listen : s->config->server.listen);
-    manager_ready(&s->manager);
-    wait_for_signal(s);
+    int code = invite(s, err);
+    if (code == 0) {
+        manager_ready(&s->manager);
+        wait_for_signal(s);
+    }
     manager_stopping(&s->manager);
     log_say(s->app.log, LOG_INFO, "the server stops; another signal ends it at once", "");
     pthread_sigmask(SIG_UNBLOCK, &s->signals, NULL); /* with their default action: the end */
     server_stop(s->app.server, (unsigned)s->config->server.stop_ms);
-    return 0;
+    return code;
 }
 
 static int load_config(struct serve *s, const struct args *args, struct keel_error *err) {

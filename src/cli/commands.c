@@ -8,6 +8,9 @@
     C(init)                                                                                        \
     C(source)                                                                                      \
     C(config)                                                                                      \
+    C(user)                                                                                        \
+    C(key)                                                                                         \
+    C(audit)                                                                                       \
     C(serve)                                                                                       \
     C(plan)                                                                                        \
     C(quarantine)                                                                                  \

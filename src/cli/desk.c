@@ -5,12 +5,18 @@
 
 #include "base/os.h"
 
-int desk_open(const char *dir, struct sql **out, struct keel_error *err) {
+int desk_check(const char *dir, struct keel_error *err) {
     char path[4096];
     if (snprintf(path, sizeof path, "%s/keel.db", dir) >= (int)sizeof path)
         FAIL(err, INVALID, "the path of %.100s… is too long", dir);
     if (!file_exists(path))
         FAIL(err, NOT_FOUND, "%s is no data directory; make one: keel init %s", dir, dir);
-    snprintf(path, sizeof path, "%s/desk.db", dir);
+    return 0;
+}
+
+int desk_open(const char *dir, struct sql **out, struct keel_error *err) {
+    char path[4096];
+    TRY(desk_check(dir, err));
+    snprintf(path, sizeof path, "%s/desk.db", dir); /* as long as what was checked */
     return sql_open(path, SQL_CREATE, out, err);
 }

@@ -53,10 +53,10 @@ class Server:
     def start(self, limit=None):
         """On the port it had before, if it had one: SDKs come back to it. limit: of descriptors."""
         under = ["prlimit", f"--nofile={limit}:{limit}"] if limit else []
-        with open(self.dir + ".log", "wb") as log:
+        with open(self.dir + ".log", "wb") as log, open(self.dir + ".out", "wb") as out:
             self.process = subprocess.Popen(
                 [*under, KEEL, "serve", "--data", self.dir, "--listen", f"127.0.0.1:{self.port}", *self.options],
-                stderr=log)
+                stdout=out, stderr=log)
         end = time.monotonic() + 60
         while time.monotonic() < end:
             found = re.search(r'"the server listens".*"port":(\d+)', self.log())
@@ -71,6 +71,11 @@ class Server:
     def log(self):
         with open(self.dir + ".log", encoding="utf-8") as log:
             return log.read()
+
+    def said(self):
+        """What it printed: the link to set it up."""
+        with open(self.dir + ".out", encoding="utf-8") as out:
+            return out.read()
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
