@@ -43,6 +43,7 @@ int bits_decode(struct str bytes, size_t n, uint64_t *out) K_CHECKED; /* room fo
  * an integer chunk of m; otherwise raw f64, byte-transposed and zstd'd where that is smaller. -0,
  * NaN and infinities take the raw layout. */
 int numbers_encode(const double *v, size_t n, struct buf *out) K_CHECKED;
+/* `out` has room for CHUNK_ROWS values whatever n is. */
 int numbers_decode(struct str bytes, size_t n, double *out) K_CHECKED;
 
 /* ---- texts ---- lengths as an integer chunk, then the bytes, zstd where that is smaller. Also

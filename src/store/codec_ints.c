@@ -6,8 +6,8 @@
  *   2 PFOR      z base | per 128 values: u8 width (<= 32) | u8 exceptions
  *               | if any: u8 high width | positions | high bits, one stream
  *               | packed low bits
- *               positions: a u8 each, or, if 128 is added to the width, a bit a value, lowest
- *               first (not in format 1.0)
+ *               positions: a u8 each, ascending, or, if 128 is added to the width, a bit a
+ *               value, lowest first (not in format 1.0)
  *   3 RUNS      v runs | v bytes of the first chunk | chunk of run lengths - 1 | chunk of values
  *   4 DELTA     u8 flags (1: differences are zigzag, 2: they need more than 32 bits) | z first
  *               | chunk of n - 1 differences
@@ -374,49 +374,59 @@ static int finish(const struct reader *r) { return r->bad || reader_left(r) ? -K
 #define LARGE_FRAME __attribute__((noinline))
 
 struct exceptions {
-    size_t n;
-    unsigned width, high_width;
-    const uint8_t *position, *high;
-    uint8_t positions[PACK_BLOCK]; /* where they are written as bits */
+    unsigned width; /* of the packed low bits */
+    struct patches patches;
     uint8_t copy[PACK_BLOCK * 8 + 9];
 };
 
-static int read_position_bits(struct reader *r, size_t block_n, struct exceptions *e) {
-    uint64_t words[PACK_BLOCK / 64] = {0};
-    const size_t bytes = (block_n + 7) / 8;
-    const uint8_t *bits = reader_take(r, bytes);
-    size_t found = 0;
-    if (!bits) return -KEEL_E_CORRUPT;
-    memcpy(words, bits, bytes);
-    for (size_t word = 0; word < PACK_BLOCK / 64; word++)
-        for (uint64_t left = words[word]; left; left &= left - 1)
-            e->positions[found++] = (uint8_t)(word * 64 + (size_t)__builtin_ctzll(left));
-    e->position = e->positions;
-    return found == e->n ? 0 : -KEEL_E_CORRUPT;
+/* Positions ascend; two words of their own, as single bits set in memory would wait for each other.
+ */
+static bool read_position_list(const uint8_t *position, size_t block_n, struct exceptions *e) {
+    uint64_t low = 0, high = 0;
+    unsigned wrong = 0, least = 0;
+    for (size_t k = 0; k < e->patches.n; k++) {
+        unsigned at = position[k];
+        wrong |= at < least;
+        least = at + 1;
+        low |= (uint64_t)(at < 64) << at % 64;
+        high |= (uint64_t)(at >= 64) << at % 64;
+    }
+    e->patches.at[0] = low;
+    e->patches.at[1] = high;
+    return !wrong && least <= block_n;
 }
 
-/* Afterwards 9 bytes can be read at any place in e->high: almost always the packed bits that follow
- * allow it; at the very end of the input the high bits are copied. (Copying always cost 4 ns an
- * exception: reads straddling the copy's stores wait for them.) */
+static bool read_position_bits(const uint8_t *bits, size_t block_n, struct exceptions *e) {
+    memset(e->patches.at, 0, sizeof e->patches.at);
+    memcpy(e->patches.at, bits, (block_n + 7) / 8);
+    uint64_t last = block_n % 64 ? (UINT64_C(1) << block_n % 64) - 1 : UINT64_MAX;
+    bool inside = (e->patches.at[(block_n - 1) / 64] & ~last) == 0;
+    int found = __builtin_popcountll(e->patches.at[0]) + __builtin_popcountll(e->patches.at[1]);
+    return inside && (size_t)found == e->patches.n;
+}
+
+/* Afterwards 9 bytes can be read at any place in e->patches.high: almost always the packed bits
+ * that follow allow it; at the very end of the input the high bits are copied. (Copying always cost
+ * 4 ns an exception: reads straddling the copy's stores wait for them.) */
 static int read_exceptions(struct reader *r, size_t block_n, struct exceptions *e) {
     const unsigned width = reader_u8(r);
     e->width = width % POSITION_BITS;
-    e->n = reader_u8(r);
-    if (e->width > 32 || e->n > block_n) return -KEEL_E_CORRUPT;
-    if (e->n == 0) return 0;
-    e->high_width = reader_u8(r);
-    if (e->high_width == 0 || e->high_width + e->width > 64) return -KEEL_E_CORRUPT;
-    size_t bytes = high_bytes(e->n, e->high_width);
-    if (width < POSITION_BITS)
-        e->position = reader_take(r, e->n);
-    else
-        TRY(read_position_bits(r, block_n, e));
-    e->high = reader_take(r, bytes);
-    if (!e->high) return -KEEL_E_CORRUPT;
+    e->patches.n = reader_u8(r);
+    if (e->width > 32 || e->patches.n > block_n) return -KEEL_E_CORRUPT;
+    if (e->patches.n == 0) return 0;
+    e->patches.width = reader_u8(r);
+    if (e->patches.width == 0 || e->patches.width + e->width > 64) return -KEEL_E_CORRUPT;
+    const bool as_bits = width >= POSITION_BITS;
+    const uint8_t *positions = reader_take(r, as_bits ? (block_n + 7) / 8 : e->patches.n);
+    size_t bytes = high_bytes(e->patches.n, e->patches.width);
+    e->patches.high = reader_take(r, bytes);
+    if (!e->patches.high || !(as_bits ? read_position_bits(positions, block_n, e)
+                                      : read_position_list(positions, block_n, e)))
+        return -KEEL_E_CORRUPT;
     if (reader_left(r) < 9) {
-        memcpy(e->copy, e->high, bytes);
+        memcpy(e->copy, e->patches.high, bytes);
         memset(e->copy + bytes, 0, 9);
-        e->high = e->copy;
+        e->patches.high = e->copy;
     }
     return 0;
 }
@@ -430,10 +440,11 @@ static uint64_t bits_at(const uint8_t *p, size_t bit) {
 
 /* Exception k's high bits, shifted to their place. */
 static uint64_t exception_high(const struct exceptions *e, size_t k) {
-    size_t bit = k * e->high_width;
-    uint64_t word = bits_at(e->high, bit);
-    if (bit % 8 + e->high_width > 64) word |= (uint64_t)e->high[bit / 8 + 8] << (64 - bit % 8);
-    return (word & (UINT64_MAX >> (64 - e->high_width))) << e->width;
+    size_t bit = k * e->patches.width;
+    uint64_t word = bits_at(e->patches.high, bit);
+    if (bit % 8 + e->patches.width > 64)
+        word |= (uint64_t)e->patches.high[bit / 8 + 8] << (64 - bit % 8);
+    return (word & (UINT64_MAX >> (64 - e->patches.width))) << e->width;
 }
 
 static int decode_u32(struct str bytes, size_t n, unsigned depth, uint32_t *out);
@@ -494,24 +505,14 @@ static int pfor_block_u32(struct reader *r, size_t n, uint32_t base, uint32_t *o
     TRY(read_exceptions(r, n, &e));
     const uint8_t *packed = take_packed(r, n, e.width);
     if (!packed) return -KEEL_E_CORRUPT;
-    unpack(packed, n, e.width, base, out);
-    if (base + ((UINT64_C(1) << e.width) - 1) > UINT32_MAX)
+    const bool may_wrap = base + ((UINT64_C(1) << e.width) - 1) > UINT32_MAX;
+    if (may_wrap || e.patches.n == 0) unpack(packed, n, e.width, base, out);
+    if (may_wrap)
         for (size_t i = 0; i < n; i++)
             if (out[i] < base) return -KEEL_E_CORRUPT;
-    if (e.n == 0) return 0;
-    /* The loop has no branches: what is wrong is gathered and told at the end. */
-    if (e.high_width + e.width > 32) return -KEEL_E_CORRUPT;
-    const uint64_t mask = (UINT64_C(1) << e.high_width) - 1;
-    uint64_t wrong = 0;
-    for (size_t k = 0, bit = 0; k < e.n; k++, bit += e.high_width) {
-        size_t at = e.position[k];
-        wrong |= at >= n;
-        at %= PACK_BLOCK;
-        uint64_t v = out[at] + ((bits_at(e.high, bit) & mask) << e.width);
-        wrong |= v >> 32;
-        out[at] = (uint32_t)v;
-    }
-    return wrong ? -KEEL_E_CORRUPT : 0;
+    if (e.patches.n == 0) return 0;
+    if (e.patches.width + e.width > 32) return -KEEL_E_CORRUPT;
+    return unpack_patched(packed, n, e.width, base, &e.patches, out) ? 0 : -KEEL_E_CORRUPT;
 }
 
 static int pfor_u32(struct reader *r, size_t n, uint32_t *out) {
@@ -530,11 +531,12 @@ static int pfor_block_i64(struct reader *r, size_t n, uint64_t base, int64_t *ou
     if (!packed) return -KEEL_E_CORRUPT;
     unpack(packed, n, e.width, 0, part);
     widen(part, n, base, out);
-    for (size_t k = 0; k < e.n; k++) {
-        if (e.position[k] >= n) return -KEEL_E_CORRUPT;
-        int64_t *at = &out[e.position[k]];
-        *at = (int64_t)((uint64_t)*at + exception_high(&e, k));
-    }
+    size_t k = 0;
+    for (size_t word = 0; word < PACK_BLOCK / 64 && e.patches.n; word++)
+        for (uint64_t left = e.patches.at[word]; left; left &= left - 1) {
+            int64_t *at = &out[word * 64 + (size_t)__builtin_ctzll(left)];
+            *at = (int64_t)((uint64_t)*at + exception_high(&e, k++));
+        }
     return 0;
 }
 
@@ -577,7 +579,7 @@ static LARGE_FRAME int runs_u32(struct reader *r, size_t n, unsigned depth, uint
     uint32_t value[CHUNK_ROWS];
     TRY(read_runs(r, n, depth, &runs));
     TRY(decode_u32(runs.values, runs.n, depth + 1, value));
-    EXPAND_RUNS(&runs, value, out)
+    repeat(runs.length, value, runs.n, out);
     return 0;
 }
 

@@ -15,6 +15,7 @@
 #include <math.h>
 
 #include "store/codec_int.h"
+#include "store/unpack.h"
 
 _Static_assert(sizeof(double) == 8, "doubles are written as they are in memory");
 
@@ -79,11 +80,7 @@ static int decode_decimal(struct reader *r, size_t n, double *out) {
     unsigned scale = reader_u8(r);
     if (r->bad || scale > SCALE_MAX) return -KEEL_E_CORRUPT;
     TRY(ints_decode((struct str){(const char *)r->p, reader_left(r)}, n, m));
-    const double power = POWER[scale];
-    if (scale == 0)
-        for (size_t i = 0; i < n; i++) out[i] = (double)m[i];
-    else
-        for (size_t i = 0; i < n; i++) out[i] = (double)m[i] / power;
+    divide(m, n, POWER[scale], out);
     return 0;
 }
 

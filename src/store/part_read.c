@@ -468,14 +468,11 @@ static int read_customers(const struct part *p, uint32_t block, struct row_block
     uint32_t gaps[CHUNK_ROWS + 1], runs;
     TRY(read_starts(p, block, out->starts, gaps, &runs, err));
     gaps[runs] = 0;
-    /* Wide, because the sum of wild gaps must not come round; no two runs are of one customer. */
-    uint64_t last = p->block_first[block];
-    uint32_t bad = gaps[0];
-    for (uint32_t k = 0; k < runs; k++) last += gaps[k];
-    for (uint32_t k = 1; k < runs; k++) bad |= gaps[k] == 0;
-    if (last != p->block_last[block] || bad) return corrupt(p, "customers", err);
-    spine_kernels()->customers(out->starts, out->n, p->block_first[block], gaps, out->customer);
-    return 0;
+    bool good =
+        spine_kernels()->customers(out->starts, out->n, p->block_first[block], gaps, out->customer);
+    return good && gaps[0] == 0 && out->customer[out->n - 1] == p->block_last[block]
+               ? 0
+               : corrupt(p, "customers", err);
 }
 
 /* Bounded so that (base + any u32) * unit does not overflow. */
@@ -523,10 +520,10 @@ static int part_rows(const struct source *s, uint32_t block, unsigned parts, str
     if (parts & ROWS_EVENT) {
         TRY(chunk_bytes(p, &p->events, block, "events", &bytes, err));
         if (ints_decode_u32(bytes, out->n, out->event) < 0) return corrupt(p, "events", err);
-        spine_kernels()->look_up(p->event_ids, p->stream_count, out->n, out->event);
-        uint32_t bad = 0;
-        for (uint32_t i = 0; i < out->n; i++) bad |= out->event[i] == NOT_AN_EVENT;
-        if (bad) return corrupt(p, "events", err);
+        bool good = spine_kernels()->look_up(p->event_ids, p->stream_count, out->n, out->event);
+        uint64_t bad[BITS_WORDS] = {0};
+        spine_kernels()->equal(out->event, out->n, NOT_AN_EVENT, bad);
+        if (!good || bits_any(bad)) return corrupt(p, "events", err);
     }
     if (parts & ROWS_NUMBER) {
         TRY(chunk_bytes(p, &p->numbers, block, "numbers", &bytes, err));
@@ -583,6 +580,7 @@ static int build_codes(const struct part *p, struct part_column *c, uint32_t **o
                    ? error_set(err, KEEL_E_NO_MEMORY, "no memory for a dictionary of %s", p->path)
                : texts_decode(bytes, c->entries, &text, entries) < 0 ? corrupt(p, "dictionary", err)
                                                                      : 0;
+    if (code == 0) codes[c->entries] = 0;
     for (uint32_t i = 0; i < c->entries && code == 0; i++) {
         codes[i] = lexicon_add(lexicon, entries[i]);
         if (codes[i] == UINT32_MAX)
@@ -615,14 +613,12 @@ static int codes_of(const struct part *p, struct part_column *c, const uint32_t 
     return 0;
 }
 
-/* Packed present values move to their slots, from the back, in place; from where there is no gap
- * before them they stay. */
-#define SPREAD(values)                                                                             \
-    {                                                                                              \
-        uint16_t at_[CHUNK_ROWS];                                                                  \
-        uint32_t k_ = bits_to_index(vec->present, at_);                                            \
-        while (k_-- > 0 && at_[k_] != k_) (values)[at_[k_]] = (values)[k_];                        \
-    }
+/* The same for texts as spine_kernels' spread. */
+static void spread_texts(const uint64_t *present, struct str *texts) {
+    uint16_t at[CHUNK_ROWS];
+    uint32_t k = bits_to_index(present, at);
+    while (k-- > 0 && at[k] != k) texts[at[k]] = texts[k];
+}
 
 static int decode_values(const struct part *p, struct part_column *c, struct str bytes,
                          uint32_t present, struct vec_buffer *out, struct keel_error *err) {
@@ -634,13 +630,13 @@ static int decode_values(const struct part *p, struct part_column *c, struct str
     case VEC_NUMBER:
         vec->num = out->num;
         code = numbers_decode(bytes, present, out->num);
-        if (code == 0 && present < vec->n) SPREAD(out->num);
+        if (code == 0 && present < vec->n) spine_kernels()->spread_f64(vec->present, out->num);
         return code;
     case VEC_TEXT:
         vec->text = out->text;
         buf_clear(&out->bytes);
         code = texts_decode(bytes, present, &out->bytes, out->text);
-        if (code == 0 && present < vec->n) SPREAD(out->text);
+        if (code == 0 && present < vec->n) spread_texts(vec->present, out->text);
         return code;
     case VEC_BOOL:
         vec->code = out->code;
@@ -651,13 +647,11 @@ static int decode_values(const struct part *p, struct part_column *c, struct str
         vec->code = out->code;
         TRY(codes_of(p, c, &codes, err));
         TRY(ints_decode_u32(bytes, present, out->code));
-        for (uint32_t i = 0; i < present; i++) {
-            if (out->code[i] >= c->entries) return -KEEL_E_CORRUPT;
-            out->code[i] = codes[out->code[i]];
-        }
+        if (!spine_kernels()->look_up(codes, c->entries, present, out->code))
+            return -KEEL_E_CORRUPT;
         break;
     }
-    if (present < vec->n) SPREAD(out->code);
+    if (present < vec->n) spine_kernels()->spread_u32(vec->present, out->code);
     return 0;
 }
 

@@ -4,19 +4,27 @@
 
 #include <stdatomic.h>
 
-static void plain_customers(const uint64_t *starts, uint32_t n, uint32_t first,
+static bool plain_customers(const uint64_t *starts, uint32_t n, uint32_t first,
                             const uint32_t *gaps, uint32_t *out) {
-    uint32_t customer = first;
+    uint32_t customer = first + *gaps, wrong = customer < first;
+    out[0] = customer;
+    gaps++;
     for (uint32_t w = 0; w * 64 < n; w++) {
         uint64_t word = starts[w];
-        uint32_t end = n - w * 64 < 64 ? n : w * 64 + 64;
-        for (uint32_t i = w * 64; i < end; i++, word >>= 1) {
-            uint32_t start = (uint32_t)word & 1;
-            customer += *gaps & (0 - start);
+        uint32_t i = w * 64, end = n - i < 64 ? n : i + 64;
+        if (w == 0) {
+            word >>= 1;
+            i++;
+        }
+        for (; i < end; i++, word >>= 1) {
+            uint32_t start = (uint32_t)word & 1, next = customer + (*gaps & (0 - start));
+            wrong |= start & (next <= customer);
+            customer = next;
             gaps += start;
             out[i] = customer;
         }
     }
+    return wrong == 0;
 }
 
 static void plain_times(const uint64_t *starts, uint32_t n, const uint32_t *firsts,
@@ -35,8 +43,13 @@ static void plain_times(const uint64_t *starts, uint32_t n, const uint32_t *firs
     }
 }
 
-static void plain_look_up(const uint32_t *table, uint32_t entries, uint32_t n, uint32_t *out) {
-    for (uint32_t i = 0; i < n; i++) out[i] = table[out[i] < entries ? out[i] : 0];
+static bool plain_look_up(const uint32_t *table, uint32_t entries, uint32_t n, uint32_t *out) {
+    uint32_t wrong = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        wrong |= out[i] >= entries;
+        out[i] = table[out[i] < entries ? out[i] : 0];
+    }
+    return wrong == 0;
 }
 
 /* One byte per comparison, which vectorises, then eight bytes to eight bits by a multiplication. */
@@ -132,6 +145,17 @@ static uint32_t plain_pick_i64(const int64_t *a, uint32_t n, const uint64_t *bit
     return found;
 }
 
+/* From the back; what has nothing absent before it stays where it is. */
+#define SPREAD(bits, a)                                                                            \
+    {                                                                                              \
+        uint16_t at_[CHUNK_ROWS];                                                                  \
+        uint32_t k_ = plain_index((bits), at_);                                                    \
+        while (k_-- > 0 && at_[k_] != k_) (a)[at_[k_]] = (a)[k_];                                  \
+    }
+
+static void plain_spread_u32(const uint64_t *bits, uint32_t *a) { SPREAD(bits, a) }
+static void plain_spread_f64(const uint64_t *bits, double *a) { SPREAD(bits, a) }
+
 const struct spine_kernels SPINE_PLAIN = {
     .customers = plain_customers,
     .times = plain_times,
@@ -146,6 +170,8 @@ const struct spine_kernels SPINE_PLAIN = {
     .ranks = plain_ranks,
     .pick_u32 = plain_pick_u32,
     .pick_i64 = plain_pick_i64,
+    .spread_u32 = plain_spread_u32,
+    .spread_f64 = plain_spread_f64,
 };
 
 static const struct spine_kernels *best(void) {

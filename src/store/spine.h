@@ -28,16 +28,18 @@ void slot_table_equal(struct slot_table *p, int64_t length, int64_t span);
 
 struct spine_kernels {
     /* Row i's customer: first plus the gaps of all runs up to its own. `gaps` has a readable word
-     * behind its last. */
-    void (*customers)(const uint64_t *starts, uint32_t n, uint32_t first, const uint32_t *gaps,
+     * behind its last. False unless customers ascend from run to run, within u32. Row 0 is a start.
+     */
+    bool (*customers)(const uint64_t *starts, uint32_t n, uint32_t first, const uint32_t *gaps,
                       uint32_t *out);
     /* Row i's moment: (base + t) * unit, t being the next of `firsts` at a start, else the t before
      * plus the next of `gaps` (modulo 2^32). Both have a readable word behind their last. Row 0 is
      * a start. */
     void (*times)(const uint64_t *starts, uint32_t n, const uint32_t *firsts, const uint32_t *gaps,
                   int64_t base, int64_t unit, int64_t *out);
-    /* out[i] = table[out[i]], or table[0] for what is not below `entries`. */
-    void (*look_up)(const uint32_t *table, uint32_t entries, uint32_t n, uint32_t *out);
+    /* out[i] = table[out[i]], or table[0] and false for what is not below `entries`. `table` has a
+     * readable first word even if there are none. */
+    bool (*look_up)(const uint32_t *table, uint32_t entries, uint32_t n, uint32_t *out);
     /* Sets bit i where a[i] == v; other bits stay. */
     void (*equal)(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits);
     /* Sets bit 0, and bit i where a[i] != a[i - 1]; other bits stay. n > 0. */
@@ -56,6 +58,10 @@ struct spine_kernels {
     void (*ranks)(const uint64_t *bits, const uint16_t *rows, uint32_t n, uint16_t *out);
     uint32_t (*pick_u32)(const uint32_t *a, uint32_t n, const uint64_t *bits, uint32_t *out);
     uint32_t (*pick_i64)(const int64_t *a, uint32_t n, const uint64_t *bits, int64_t *out);
+    /* The reverse, in place: the first values of a[] go to the set bits. All of a[] has CHUNK_ROWS;
+     * at clear bits it is unspecified afterwards. */
+    void (*spread_u32)(const uint64_t *bits, uint32_t *a);
+    void (*spread_f64)(const uint64_t *bits, double *a);
 };
 
 const struct spine_kernels *spine_kernels(void); /* the best of this CPU */

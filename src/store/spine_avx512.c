@@ -30,18 +30,24 @@ static __mmask16 lanes(uint32_t left) {
     return (__mmask16)(left >= 16 ? 0xffffu : (1u << left) - 1);
 }
 
-static void customers(const uint64_t *starts, uint32_t n, uint32_t first, const uint32_t *gaps,
+static bool customers(const uint64_t *starts, uint32_t n, uint32_t first, const uint32_t *gaps,
                       uint32_t *out) {
     __m512i carry = _mm512_set1_epi32((int)first);
     const __m512i last = _mm512_set1_epi32(15);
+    const bool wraps = first + gaps[0] < first;
+    unsigned wrong = 0;
     for (uint32_t i = 0; i < n; i += 16) {
         __mmask16 in = lanes(n - i), m = (__mmask16)(starts_at(starts, i) & in);
         __m512i sum = prefix_sum(_mm512_maskz_expandloadu_epi32(m, gaps));
         __m512i customer = _mm512_add_epi32(sum, carry);
+        __m512i before = _mm512_alignr_epi32(customer, carry, 15);
+        unsigned again = _mm512_mask_cmple_epu32_mask(m, customer, before);
+        wrong |= i ? again : again & ~1u; /* row 0 has none before it */
         gaps += __builtin_popcount(m);
         _mm512_mask_storeu_epi32(out + i, in, customer);
         carry = _mm512_permutexvar_epi32(last, customer);
     }
+    return !wraps && wrong == 0;
 }
 
 /* A unit is at most a day of milliseconds: 32 bits. The full product of 64 bits takes three times
@@ -83,7 +89,8 @@ static void times(const uint64_t *starts, uint32_t n, const uint32_t *firsts, co
 }
 
 /* Up to 32 entries stay in two registers; more are gathered from the cache. */
-static void look_up(const uint32_t *table, uint32_t entries, uint32_t n, uint32_t *out) {
+static bool look_up(const uint32_t *table, uint32_t entries, uint32_t n, uint32_t *out) {
+    unsigned wrong = 0;
     const __m512i most = _mm512_set1_epi32((int)entries);
     const __m512i low = _mm512_maskz_loadu_epi32(lanes(entries), table);
     const __m512i high = _mm512_maskz_loadu_epi32(entries > 16 ? lanes(entries - 16) : 0,
@@ -92,11 +99,13 @@ static void look_up(const uint32_t *table, uint32_t entries, uint32_t n, uint32_
         __mmask16 in = lanes(n - i);
         __m512i at = _mm512_maskz_loadu_epi32(in, out + i);
         __mmask16 good = _mm512_cmplt_epu32_mask(at, most);
+        wrong |= (unsigned)(in & ~good);
         at = _mm512_maskz_mov_epi32(good, at);
         at = entries <= 32 ? _mm512_permutex2var_epi32(low, at, high)
                            : _mm512_i32gather_epi32(at, table, 4);
         _mm512_mask_storeu_epi32(out + i, in, at);
     }
+    return wrong == 0;
 }
 
 static void equal(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits) {
@@ -232,6 +241,27 @@ static uint32_t pick_i64(const int64_t *a, uint32_t n, const uint64_t *bits, int
     return found;
 }
 
+/* From the back: what a register takes lies before what it is stored over, or within it. */
+static void spread_u32(const uint64_t *bits, uint32_t *a) {
+    uint32_t before = count(bits);
+    for (uint32_t i = CHUNK_ROWS; i > 0 && before < i;) {
+        i -= 16;
+        __mmask16 m = (__mmask16)(bits[i >> 6] >> (i & 63));
+        before -= (uint32_t)__builtin_popcount(m);
+        _mm512_storeu_si512(a + i, _mm512_maskz_expandloadu_epi32(m, a + before));
+    }
+}
+
+static void spread_f64(const uint64_t *bits, double *a) {
+    uint32_t before = count(bits);
+    for (uint32_t i = CHUNK_ROWS; i > 0 && before < i;) {
+        i -= 8;
+        __mmask8 m = (__mmask8)(bits[i >> 6] >> (i & 63));
+        before -= (uint32_t)__builtin_popcount(m);
+        _mm512_storeu_pd(a + i, _mm512_maskz_expandloadu_pd(m, a + before));
+    }
+}
+
 const struct spine_kernels SPINE_AVX512 = {
     .customers = customers,
     .times = times,
@@ -246,6 +276,8 @@ const struct spine_kernels SPINE_AVX512 = {
     .ranks = ranks,
     .pick_u32 = pick_u32,
     .pick_i64 = pick_i64,
+    .spread_u32 = spread_u32,
+    .spread_f64 = spread_f64,
 };
 
 #endif

@@ -72,3 +72,36 @@ void widen(const uint32_t *v, size_t n, uint64_t base, int64_t *out) {
 bool sum_up(const uint32_t *difference, size_t n, bool zigzag, uint32_t first, uint32_t *out) {
     return kernels()->sum_up(difference, n, zigzag, first, out);
 }
+
+static bool patch(uint32_t *block, const struct patches *p, unsigned width) {
+    const uint64_t mask = (UINT64_C(1) << p->width) - 1;
+    uint64_t wrong = 0;
+    size_t bit = 0;
+    for (size_t word = 0; word < PACK_BLOCK / 64; word++)
+        for (uint64_t left = p->at[word]; left; left &= left - 1, bit += p->width) {
+            uint32_t *value = &block[word * 64 + (size_t)__builtin_ctzll(left)];
+            uint64_t bits;
+            memcpy(&bits, p->high + bit / 8, sizeof bits);
+            uint64_t sum = *value + ((bits >> bit % 8 & mask) << width);
+            wrong |= sum >> 32;
+            *value = (uint32_t)sum;
+        }
+    return wrong == 0;
+}
+
+bool unpack_patched(const uint8_t *in, size_t n, unsigned width, uint32_t base,
+                    const struct patches *patches, uint32_t *out) {
+    const struct unpack_kernels *k = kernels();
+    if (k->patched && n > PACK_BLOCK - 4 && width <= k->patched_most)
+        return k->patched(in, width, base, patches, out);
+    unpack(in, n, width, base, out);
+    return patch(out, patches, width);
+}
+
+void repeat(const uint32_t *less_1, const uint32_t *value, size_t runs, uint32_t *out) {
+    kernels()->repeat(less_1, value, runs, out);
+}
+
+void divide(const int64_t *v, size_t n, double power, double *out) {
+    kernels()->divide(v, n, power, out);
+}

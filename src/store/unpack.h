@@ -42,6 +42,29 @@ void widen(const uint32_t *v, size_t n, uint64_t base, int64_t *out);
  * (0, -1, 1, -2 …), else unsigned. False if a sum leaves u32; out[] is then of no use. */
 bool sum_up(const uint32_t *difference, size_t n, bool zigzag, uint32_t first, uint32_t *out);
 
+/* What is to be added to the values of a block that `at` marks: to the k-th of them the k-th of n
+ * numbers of `width` bits each of the stream `high`. 8 bytes can be read from wherever a number
+ * begins. */
+struct patches {
+    size_t n;
+    unsigned width; /* > 0 */
+    uint64_t at[PACK_BLOCK / 64];
+    const uint8_t *high;
+};
+
+/* As unpack, n <= PACK_BLOCK and room for PACK_BLOCK; then adds the patches, shifted up by `width`:
+ * both widths together are at most 32. False if such a sum leaves u32. */
+bool unpack_patched(const uint8_t *in, size_t n, unsigned width, uint32_t base,
+                    const struct patches *patches, uint32_t *out);
+
+/* Runs: value[k] less_1[k] + 1 times, one after the other. The lengths have been checked: `out` has
+ * room for PACK_MAX_VALUES, and all fit; what is behind them is unspecified. */
+void repeat(const uint32_t *less_1, const uint32_t *value, size_t runs, uint32_t *out);
+
+/* out[i] = v[i] / power, as one division of doubles. Both have room for n rounded up to a multiple
+ * of 8. */
+void divide(const int64_t *v, size_t n, double power, double *out);
+
 /* The two shapes that most data has, unrolled for each width: 1,024 values (32 lanes) and
  * 128 values (4 lanes). One set for each instruction set, from unpack_kernels.h. */
 typedef void unpack_kernel(const uint8_t *restrict in, uint32_t base, uint32_t *restrict out);
@@ -52,6 +75,12 @@ struct unpack_kernels {
     void (*widen)(const uint32_t *v, size_t n, uint64_t base, int64_t *out);
     bool (*sum_up)(const uint32_t *difference, size_t n, bool zigzag, uint32_t first,
                    uint32_t *out);
+    void (*repeat)(const uint32_t *less_1, const uint32_t *value, size_t runs, uint32_t *out);
+    void (*divide)(const int64_t *v, size_t n, double power, double *out);
+    /* Of a full block, up to a width of patched_most. */
+    bool (*patched)(const uint8_t *in, unsigned width, uint32_t base, const struct patches *patches,
+                    uint32_t *out);
+    unsigned patched_most;
 };
 
 extern const struct unpack_kernels UNPACK_PLAIN;

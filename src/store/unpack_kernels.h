@@ -1,6 +1,7 @@
 /* The body of unpack_plain.c, unpack_avx2.c and unpack_avx512.c: see unpack.h.
  *
- * Needs UNPACK_SET (the name of the table to define) and UNPACK_VECTOR_BYTES (16, 32 or 64).
+ * Needs UNPACK_SET (the name of the table to define) and UNPACK_VECTOR_BYTES (16, 32 or 64). A set
+ * with an unpack_any and an unpack_patched_block of its own defines UNPACK_OWN_KERNELS.
  * Written with the vector extension of gcc and clang, not with intrinsics: it compiles for every
  * processor, and the vectors are there whatever the optimiser's mood. A kernel walks down one
  * vector of lanes, with its 32 rows unrolled: each word is loaded once and each shift is a
@@ -66,6 +67,8 @@ DEFINE_COLUMNS(narrow_columns, narrow_vector)
     }
 EACH_WIDTH(DEFINE_KERNELS)
 
+#ifndef UNPACK_OWN_KERNELS
+
 /* Any number of lanes: whole vectors of them, from and to copies with room behind: a row's store
  * runs into the next row, which is written later. */
 static void unpack_any(const uint8_t *in, size_t n, unsigned width, uint32_t base, uint32_t *out) {
@@ -91,6 +94,22 @@ static void unpack_any(const uint8_t *in, size_t n, unsigned width, uint32_t bas
     memcpy(out, values, end * 4);
 }
 
+#endif
+
+/* A vector of each value at once, as long as there is room for it: runs are short on the whole (a
+ * customer's events in one channel), and what is too much is overwritten by the next run. */
+static void repeat_all(const uint32_t *less_1, const uint32_t *value, size_t runs, uint32_t *out) {
+    enum { V = sizeof(wide_vector) / 4 };
+    const wide_vector zero = {0};
+    size_t at = 0, end;
+    for (size_t k = 0; k < runs; k++, at = end) {
+        const wide_vector many = zero + value[k];
+        end = at + less_1[k] + 1;
+        for (; at < end && at + V <= PACK_MAX_VALUES; at += V) memcpy(out + at, &many, sizeof many);
+        for (; at < end; at++) out[at] = value[k];
+    }
+}
+
 typedef uint32_t half_vector __attribute__((vector_size(UNPACK_VECTOR_BYTES / 2)));
 typedef uint64_t long_vector __attribute__((vector_size(UNPACK_VECTOR_BYTES)));
 
@@ -100,6 +119,18 @@ static void widen_all(const uint32_t *restrict v, size_t n, uint64_t base, int64
         memcpy(&narrow, v + i, sizeof narrow);
         long_vector wide = __builtin_convertvector(narrow, long_vector) + base;
         memcpy(out + i, &wide, sizeof wide);
+    }
+}
+
+typedef int64_t signed_vector __attribute__((vector_size(UNPACK_VECTOR_BYTES)));
+typedef double double_vector __attribute__((vector_size(UNPACK_VECTOR_BYTES)));
+
+static void divide_all(const int64_t *restrict v, size_t n, double power, double *restrict out) {
+    for (size_t i = 0; i < n; i += sizeof(signed_vector) / 8) {
+        signed_vector whole;
+        memcpy(&whole, v + i, sizeof whole);
+        double_vector quotient = __builtin_convertvector(whole, double_vector) / power;
+        memcpy(out + i, &quotient, sizeof quotient);
     }
 }
 
@@ -152,4 +183,10 @@ const struct unpack_kernels UNPACK_SET = {
     .any = unpack_any,
     .widen = widen_all,
     .sum_up = sum_up_all,
+    .repeat = repeat_all,
+    .divide = divide_all,
+#ifdef UNPACK_OWN_KERNELS
+    .patched = unpack_patched_block,
+    .patched_most = FUSED_MOST,
+#endif
 };

@@ -567,6 +567,85 @@ static void check_kernels(const struct unpack_kernels *set) {
     free(bytes);
 }
 
+/* Any number of values, from bytes with nothing behind them, to no more than whole lanes. */
+static void check_any(const struct unpack_kernels *set) {
+    uint32_t v[PACK_MAX_VALUES], back[PACK_MAX_VALUES];
+    uint8_t bytes[PACK_MAX_VALUES * 4];
+    struct rand r;
+    rand_init(&r, seed);
+    for (unsigned width = 0; width <= 32; width++)
+        for (int round = 0; round < 20; round++) {
+            size_t n = 1 + rand_below(&r, PACK_MAX_VALUES), lanes = (n + 31) / 32;
+            size_t room = (n + lanes - 1) / lanes * lanes;
+            for (size_t i = 0; i < n; i++) v[i] = (uint32_t)(rand_u64(&r) >> 32 >> (32 - width));
+            pack(v, n, width, bytes);
+            uint8_t *exact = exact_copy((struct str){(const char *)bytes, packed_bytes(n, width)});
+            memset(back, 0xa5, sizeof back);
+            set->any(exact, n, width, 77, back);
+            for (size_t i = 0; i < n; i++) assert_int_equal(back[i], v[i] + 77);
+            for (size_t i = room; i < PACK_MAX_VALUES; i++) assert_int_equal(back[i], 0xa5a5a5a5);
+            free(exact);
+        }
+}
+
+/* Blocks with patches against one addition after the other, with sums that leave u32. */
+static void check_patched(const struct unpack_kernels *set) {
+    uint32_t v[PACK_BLOCK], back[PACK_BLOCK];
+    struct rand r;
+    rand_init(&r, seed);
+    if (!set->patched) return;
+    for (int round = 0; round < 4000; round++) {
+        unsigned width = rand_below(&r, set->patched_most + 1);
+        uint8_t packed[PACK_BLOCK * 4], high[PACK_BLOCK * 4 + 8] = {0};
+        struct patches p = {.width = 1 + rand_below(&r, 32 - width), .high = high};
+        uint32_t base = rand_below(&r, 3) ? rand_below(&r, 1000) : UINT32_MAX >> width % 31;
+        uint32_t one_in = 1 + rand_below(&r, 40);
+        if (base > UINT32_MAX - ((1u << width) - 1)) base = 0; /* unpack itself may not wrap */
+        bool good = true;
+        for (size_t i = 0; i < PACK_BLOCK; i++)
+            v[i] = (uint32_t)(rand_u64(&r) & ((UINT64_C(1) << width) - 1));
+        pack(v, PACK_BLOCK, width, packed);
+        for (size_t i = 0, bit = 0; i < PACK_BLOCK; i++) {
+            v[i] += base;
+            if (rand_below(&r, one_in)) continue;
+            uint64_t more = rand_u64(&r) & ((UINT64_C(1) << p.width) - 1);
+            for (unsigned k = 0; k < p.width; k++, bit++)
+                high[bit / 8] |= (uint8_t)((more >> k & 1) << bit % 8);
+            p.at[i / 64] |= UINT64_C(1) << i % 64;
+            p.n++;
+            good &= v[i] + (more << width) <= UINT32_MAX;
+            v[i] += (uint32_t)(more << width);
+        }
+        assert_int_equal(set->patched(packed, width, base, &p, back), good);
+        if (good) assert_memory_equal(back, v, sizeof v);
+    }
+}
+
+static void check_repeat_and_divide(const struct unpack_kernels *set) {
+    uint32_t less_1[PACK_MAX_VALUES], value[PACK_MAX_VALUES], back[PACK_MAX_VALUES];
+    int64_t whole[PACK_MAX_VALUES];
+    double quotient[PACK_MAX_VALUES];
+    struct rand r;
+    rand_init(&r, seed);
+    for (int round = 0; round < ROUNDS; round++) {
+        size_t n = 1 + rand_below(&r, PACK_MAX_VALUES), runs = 0;
+        uint32_t most = 1 + rand_below(&r, 60);
+        for (size_t at = 0; at < n; runs++) {
+            less_1[runs] = rand_below(&r, most);
+            if (less_1[runs] >= n - at) less_1[runs] = (uint32_t)(n - at - 1);
+            value[runs] = (uint32_t)rand_u64(&r);
+            at += less_1[runs] + 1;
+        }
+        set->repeat(less_1, value, runs, back);
+        for (size_t k = 0, at = 0; k < runs; at += less_1[k++] + 1)
+            for (size_t i = 0; i <= less_1[k]; i++) assert_int_equal(back[at + i], value[k]);
+        for (size_t i = 0; i < PACK_MAX_VALUES; i++)
+            whole[i] = (int64_t)(rand_u64(&r) >> 11) - (INT64_C(1) << 52);
+        set->divide(whole, n, 100, quotient);
+        for (size_t i = 0; i < n; i++) assert_true(quotient[i] == (double)whole[i] / 100);
+    }
+}
+
 /* Random walks, at first within u32, then over one of its ends at a random place. */
 static void check_sums(const struct unpack_kernels *set) {
     uint32_t walk[CHUNK_ROWS], difference[CHUNK_ROWS], back[CHUNK_ROWS];
@@ -604,15 +683,24 @@ static void kernels_of_every_processor(void **state) {
     (void)state;
     check_kernels(&UNPACK_PLAIN);
     check_sums(&UNPACK_PLAIN);
+    check_any(&UNPACK_PLAIN);
+    check_patched(&UNPACK_PLAIN);
+    check_repeat_and_divide(&UNPACK_PLAIN);
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2")) {
         check_kernels(&UNPACK_AVX2);
         check_sums(&UNPACK_AVX2);
+        check_any(&UNPACK_AVX2);
+        check_patched(&UNPACK_AVX2);
+        check_repeat_and_divide(&UNPACK_AVX2);
     }
     if (__builtin_cpu_supports("avx512vbmi2")) {
         check_kernels(&UNPACK_AVX512);
         check_sums(&UNPACK_AVX512);
+        check_any(&UNPACK_AVX512);
+        check_patched(&UNPACK_AVX512);
+        check_repeat_and_divide(&UNPACK_AVX512);
     }
 #endif
 }

@@ -39,31 +39,41 @@ static void make(struct rand *r, struct data *d) {
     d->unit = rand_below(r, 2) ? 1000 : 1;
 }
 
-static void expect(const struct data *d, uint32_t *customer, int64_t *time) {
+/* Do the customers ascend from run to run? */
+static bool expect(const struct data *d, uint32_t *customer, int64_t *time) {
     uint32_t c = 7, t = 0, k = 0, f = 0, g = 0;
+    uint64_t sum = c;
+    bool ascend = true;
     for (uint32_t i = 0; i < d->n; i++) {
         bool start = bit_get(d->starts, i);
-        if (start) c += d->gaps[k++];
+        if (start) {
+            ascend &= i == 0 || d->gaps[k] > 0;
+            sum += d->gaps[k];
+            c += d->gaps[k++];
+        }
         t = start ? d->firsts[f++] : t + d->gaps[g++];
         customer[i] = c;
         time[i] = (d->base + t) * d->unit;
     }
+    return ascend && sum <= UINT32_MAX;
 }
 
 static void check(const struct spine_kernels *k, const struct data *d) {
     uint32_t want_customer[CHUNK_ROWS], customer[CHUNK_ROWS + 1], found[CHUNK_ROWS + 1], table[16];
     int64_t want_time[CHUNK_ROWS], time[CHUNK_ROWS + 1];
     uint64_t bits[BITS_WORDS] = {0};
-    expect(d, want_customer, want_time);
+    bool ascend = expect(d, want_customer, want_time);
     customer[d->n] = found[d->n] = 12345; /* nothing behind n is written */
     time[d->n] = 12345;
-    k->customers(d->starts, d->n, 7, d->gaps, customer);
+    assert_int_equal(k->customers(d->starts, d->n, 7, d->gaps, customer), ascend);
     k->times(d->starts, d->n, d->firsts, d->gaps, d->base, d->unit, time);
     assert_memory_equal(customer, want_customer, d->n * sizeof *customer);
     assert_memory_equal(time, want_time, d->n * sizeof *time);
     for (uint32_t i = 0; i < 16; i++) table[i] = 100 + i;
     memcpy(found, d->values, d->n * sizeof *found);
-    k->look_up(table, 16, d->n, found);
+    bool all = true;
+    for (uint32_t i = 0; i < d->n; i++) all &= d->values[i] < 16;
+    assert_int_equal(k->look_up(table, 16, d->n, found), all);
     k->equal(d->values, d->n, 3, bits);
     for (uint32_t i = 0; i < d->n; i++) {
         assert_int_equal(found[i], d->values[i] < 16 ? 100 + d->values[i] : 100);
@@ -150,6 +160,12 @@ static void check_rows(const struct spine_kernels *k, const struct data *d) {
     assert_int_equal(k->index(d->starts, rows), d->runs);
     assert_int_equal(k->pick_u32(customer, d->n, d->starts, picked), d->runs);
     assert_int_equal(k->pick_i64(want_time, d->n, d->starts, times), d->runs);
+    uint32_t spread[CHUNK_ROWS];
+    double numbers[CHUNK_ROWS];
+    memcpy(spread, picked, sizeof spread);
+    for (uint32_t i = 0; i < d->runs; i++) numbers[i] = (double)times[i];
+    k->spread_u32(d->starts, spread);
+    k->spread_f64(d->starts, numbers);
     uint16_t ranks[CHUNK_ROWS], at[CHUNK_ROWS];
     uint32_t n = k->index(changes, at);
     k->ranks(d->starts, at, n, ranks);
@@ -166,6 +182,8 @@ static void check_rows(const struct spine_kernels *k, const struct data *d) {
         assert_int_equal(bit_get(span, i),
                          in && bit_get(d->starts, i) && want_time[i] >= from && want_time[i] < to);
         if (!in || !bit_get(d->starts, i)) continue;
+        assert_int_equal(spread[i], customer[i]);
+        assert_true(numbers[i] == (double)want_time[i]);
         assert_int_equal(rows[found], i);
         assert_int_equal(picked[found], customer[i]);
         assert_int_equal(times[found++], want_time[i]);
