@@ -1,8 +1,9 @@
 /* Implementation of exec.h: plan, ranges of customers on all workers, answer.
  *
- * The range of a piece is small enough for the machines' state to stay in the L2 cache
- * (RANGE_BYTES), and large enough that the blocks at its borders, which two ranges decode, do not
- * count. Which worker takes which range is chance; nothing in an answer depends on it.
+ * A range is small enough for the machines' state to stay in the L2 cache (RANGE_BYTES). A piece is
+ * some ranges, one after the other, so that a scan keeps the blocks at their borders; those at a
+ * piece's borders are decoded twice. Which worker takes which piece is chance; nothing in an answer
+ * depends on it.
  */
 #include "query/exec.h"
 
@@ -17,6 +18,7 @@ enum {
     RANGE_MOST = 1 << 16,
     RANGE_BYTES = 1 << 20,
     RANGES_PER_WORKER = 4,
+    PIECES_PER_WORKER = 8,
 };
 
 struct run {
@@ -29,6 +31,7 @@ struct run {
     double *cpu_ms; /* by worker */
     const _Atomic bool *cancel;
     uint32_t range_size; /* 0: to be chosen */
+    uint32_t ranges, ranges_per_piece;
     _Atomic bool failed;
 };
 
@@ -77,10 +80,13 @@ static void run_piece(void *ctx, size_t piece, unsigned worker) {
     if (atomic_load_explicit(&run->failed, memory_order_relaxed)) return;
     double start = thread_cpu_ms();
     uint32_t size = run->plan->range_size, numbers = run->plan->snap->redirects.numbers;
-    uint32_t first = (uint32_t)piece * size;
+    uint32_t range = (uint32_t)piece * run->ranges_per_piece, end = range + run->ranges_per_piece;
     int code = w->plan ? 0 : open_worker(run, w, worker, &w->error); /* by its own thread */
-    w->range = (struct range){first, numbers - first < size ? numbers - first : size};
-    if (code == 0) code = run_range(run, w, &w->error);
+    for (; range < end && range < run->ranges && code == 0; range++) {
+        uint32_t first = range * size;
+        w->range = (struct range){first, numbers - first < size ? numbers - first : size};
+        code = run_range(run, w, &w->error);
+    }
     if (code < 0) {
         w->failed = code;
         atomic_store(&run->failed, true);
@@ -154,7 +160,11 @@ static int run_all(struct run *run, struct pool *pool, struct result *result,
     run->cpu_ms = k_zalloc(run->n_workers * sizeof *run->cpu_ms);
     p->range_size = run->range_size ? run->range_size : choose_range_size(p, run->n_workers);
     uint64_t numbers = p->snap->rows > 0 ? p->snap->redirects.numbers : 0;
-    pool_run(pool, (numbers + p->range_size - 1) / p->range_size, run_piece, run);
+    run->ranges = (uint32_t)((numbers + p->range_size - 1) / p->range_size);
+    run->ranges_per_piece = run->ranges / (run->n_workers * PIECES_PER_WORKER);
+    if (run->ranges_per_piece == 0) run->ranges_per_piece = 1;
+    pool_run(pool, (run->ranges + run->ranges_per_piece - 1) / run->ranges_per_piece, run_piece,
+             run);
     int code = 0;
     for (uint32_t i = 0; i < run->n_workers && code == 0; i++) {
         code = run->workers[i].failed;

@@ -30,6 +30,7 @@ static void group_sources(struct scan *s) {
         while (end < snap->source_count && snap->sources[end]->bucket == snap->sources[i]->bucket)
             end++;
         g->sources = snap->sources + i;
+        g->first = i;
         g->count = end - i;
         g->merge = k_zalloc(g->count * sizeof *g->merge);
         if (g->count > s->most_sources) s->most_sources = g->count;
@@ -101,6 +102,10 @@ int scan_open(const struct snapshot *snap, const struct scan_spec *spec, struct 
     s->columns = k_zalloc((spec->column_count + 1) * sizeof *s->columns);
     for (uint32_t i = 0; i < spec->column_count; i++)
         open_column(s, &s->columns[i], spec->columns[i]);
+    scan_columns_open(s);
+    s->rowset = &s->own_rows;
+    if (snap->source_count <= KEPT_SOURCES_MOST)
+        s->kept = k_zalloc((snap->source_count + 1) * sizeof *s->kept);
     int code = find_moves(s, err);
     if (code < 0) {
         scan_close(s);
@@ -116,6 +121,8 @@ void scan_close(struct scan *s) {
     scan_columns_release(s);
     for (uint32_t i = 0; i < s->group_count; i++) k_free(s->groups[i].merge);
     k_free(s->groups);
+    for (uint32_t i = 0; s->kept && i < s->snap->source_count; i++) k_free(s->kept[i].rows);
+    k_free(s->kept);
     k_free(s->ordinals);
     k_free(s->ordinals_of);
     k_free(s->events);
@@ -211,7 +218,6 @@ static int begin_group(struct scan *s, struct keel_error *err) {
     do s->group = s->group == UINT32_MAX ? 0 : s->group + 1;
     while (s->group < s->group_count && !s->groups[s->group].wanted);
     if (s->group == s->group_count) return 0;
-    scan_columns_new_group(s);
     TRY(scan_mark_slow(s, err));
     s->source = 0;
     s->phase = PHASE_SOURCE;
@@ -234,7 +240,7 @@ static uint32_t first_row(const struct row_block *b, uint64_t customer) {
 
 /* Rows of the range and of the time asked for. Customers ascend. */
 static void restrict_rows(struct scan *s, const struct source *source) {
-    const struct row_block *b = &s->rowset;
+    const struct row_block *b = s->rowset;
     uint64_t last = (uint64_t)s->first + s->count;
     if (b->customer[0] < s->first || b->customer[b->n - 1] >= last) {
         uint64_t below[BITS_WORDS], in[BITS_WORDS];
@@ -258,7 +264,7 @@ static void skip_misplaced(struct scan *s, uint32_t block) {
     const struct part_moves *m = moves_here(s);
     uint32_t from = block * CHUNK_ROWS;
     while (s->hole < m->count && m->rows[s->hole] < from) s->hole++;
-    for (; s->hole < m->count && m->rows[s->hole] < from + s->rowset.n; s->hole++)
+    for (; s->hole < m->count && m->rows[s->hole] < from + s->rowset->n; s->hole++)
         bit_clear(s->live, m->rows[s->hole] - from);
 }
 
@@ -266,7 +272,7 @@ static void skip_misplaced(struct scan *s, uint32_t block) {
 static void skip_places(struct scan *s) {
     const struct part_moves *m = moves_here(s);
     const uint32_t *place = s->sparse->place;
-    uint32_t n = s->rowset.n, i = 0;
+    uint32_t n = s->rowset->n, i = 0;
     while (s->hole < m->count && m->rows[s->hole] < place[0]) s->hole++;
     for (; s->hole < m->count && m->rows[s->hole] <= place[n - 1]; s->hole++) {
         while (place[i] < m->rows[s->hole]) i++;
@@ -287,7 +293,7 @@ static void skip_holes(struct scan *s, uint32_t event, uint32_t chunk) {
             hi = mid;
     }
     for (;
-         lo < m->count && m->holes[lo].event == event && m->holes[lo].ordinal < from + s->rowset.n;
+         lo < m->count && m->holes[lo].event == event && m->holes[lo].ordinal < from + s->rowset->n;
          lo++)
         bit_clear(s->live, m->holes[lo].ordinal - from);
 }
@@ -295,7 +301,7 @@ static void skip_holes(struct scan *s, uint32_t event, uint32_t chunk) {
 enum { FEW_EVENTS = 8 };
 
 static void mark_events(struct scan *s) {
-    const struct row_block *b = &s->rowset;
+    const struct row_block *b = s->rowset;
     if (!s->events) {
         bits_first(s->live, b->n);
         return;
@@ -311,14 +317,17 @@ static void mark_events(struct scan *s) {
                            << (i & 63);
 }
 
-static void hand_out(struct scan *s, struct batch *out) {
+/* `kept`: its rows were counted when the range before had them. */
+static void hand_out(struct scan *s, bool kept, struct batch *out) {
     s->serial++;
-    s->cost.blocks++;
-    s->cost.rows += s->rowset.n;
-    *out = (struct batch){.n = s->rowset.n,
-                          .customer = s->rowset.customer,
-                          .time = s->rowset.time,
-                          .event = s->rowset.event,
+    if (!kept) {
+        s->cost.blocks++;
+        s->cost.rows += s->rowset->n;
+    }
+    *out = (struct batch){.n = s->rowset->n,
+                          .customer = s->rowset->customer,
+                          .time = s->rowset->time,
+                          .event = s->rowset->event,
                           .scan = s};
     memcpy(out->live, s->live, sizeof out->live);
 }
@@ -326,12 +335,35 @@ static void hand_out(struct scan *s, struct batch *out) {
 /* A range of few customers is in few of its blocks, which customers alone tell. */
 enum { NARROW_RANGE = 64 };
 
+int scan_read_rows(struct scan *s, uint32_t slot, uint32_t block, unsigned parts,
+                   struct row_block **out, struct keel_error *err) {
+    const struct group *g = &s->groups[s->group];
+    const struct source *source = g->sources[slot];
+    struct kept_block *k = s->kept ? &s->kept[g->first + slot] : NULL;
+    bool shared = (uint64_t)source->block_last[block] >= (uint64_t)s->first + s->count;
+    if (k && k->rows && k->block == block && !(parts & ~k->parts)) {
+        *out = k->rows;
+        return 1;
+    }
+    if (!k || !shared || s->count <= NARROW_RANGE) {
+        *out = &s->own_rows;
+        return source->ops->rows(source, block, parts, *out, err);
+    }
+    if (!k->rows) k->rows = k_alloc(sizeof *k->rows);
+    k->block = UINT32_MAX;
+    TRY(source->ops->rows(source, block, parts, k->rows, err));
+    k->block = block;
+    k->parts = parts;
+    *out = k->rows;
+    return 0;
+}
+
 static int misses_range(struct scan *s, const struct source *source, uint32_t block, bool *out,
                         struct keel_error *err) {
-    const struct row_block *b = &s->rowset;
+    const struct row_block *b = &s->own_rows;
     *out = false;
     if (s->count > NARROW_RANGE) return 0;
-    TRY(source->ops->rows(source, block, ROWS_CUSTOMER, &s->rowset, err));
+    TRY(source->ops->rows(source, block, ROWS_CUSTOMER, &s->own_rows, err));
     uint32_t at = first_row(b, s->first);
     *out = at == b->n || b->customer[at] - s->first >= s->count;
     return 0;
@@ -348,14 +380,15 @@ static int next_block(struct scan *s, const struct source *source, struct batch 
         unsigned parts = ROWS_CUSTOMER | ROWS_TIME;
         if (s->any_slow || !s->spec.blind) parts |= ROWS_EVENT;
         if (s->any_slow && source_is_head(source)) parts |= ROWS_NUMBER; /* costs nothing there */
-        TRY(source->ops->rows(source, block, parts, &s->rowset, err));
+        int kept = scan_read_rows(s, s->source, block, parts, &s->rowset, err);
+        if (kept < 0) return kept;
         mark_events(s);
         restrict_rows(s, source);
         skip_misplaced(s, block);
         s->kind = BATCH_BLOCK;
         if (s->any_slow) scan_take_slow(s, source);
         if (!bits_any(s->live)) continue;
-        hand_out(s, out);
+        hand_out(s, kept, out);
         return 1;
     }
     return 0;
@@ -365,14 +398,14 @@ static int next_sparse(struct scan *s, const struct source *source, struct batch
                        struct keel_error *err) {
     while (s->block < s->end_block) {
         TRY(scan_read_sparse(s, source, err));
-        if (s->rowset.n == 0) continue;
-        bits_first(s->live, s->rowset.n);
+        if (s->rowset->n == 0) continue;
+        bits_first(s->live, s->rowset->n);
         restrict_rows(s, source);
         skip_places(s);
         s->kind = BATCH_SPARSE;
         if (s->any_slow) scan_take_slow(s, source);
         if (!bits_any(s->live)) continue;
-        hand_out(s, out);
+        hand_out(s, false, out);
         return 1;
     }
     return 0;
@@ -394,7 +427,8 @@ static int next_posting(struct scan *s, const struct source *source, struct batc
             continue;
         }
         uint32_t event = s->events[s->posting_event], chunk = s->posting_at / CHUNK_ROWS;
-        struct row_block *b = &s->rowset;
+        struct row_block *b = &s->own_rows;
+        s->rowset = b;
         TRY(source->ops->posting(source, event, chunk, b->customer, b->time, &b->n, err));
         s->posting_at = (chunk + 1) * CHUNK_ROWS;
         for (uint32_t i = 0; i < b->n; i++) b->event[i] = event;
@@ -404,7 +438,7 @@ static int next_posting(struct scan *s, const struct source *source, struct batc
         if (!bits_any(s->live)) continue;
         s->kind = BATCH_POSTING;
         s->posting_chunk = chunk;
-        hand_out(s, out);
+        hand_out(s, false, out);
         return 1;
     }
     return 0;

@@ -10,13 +10,12 @@
 #include "store/scan_int.h"
 
 static void cache_release(struct chunk_cache *c) {
-    for (uint32_t i = 0; i < c->slots; i++) {
-        if (!c->buffers[i]) continue;
-        vec_buffer_release(c->buffers[i]);
-        k_free(c->buffers[i]);
+    for (uint32_t i = 0; i < c->count; i++) {
+        if (!c->slots[i].buffer) continue;
+        vec_buffer_release(c->slots[i].buffer);
+        k_free(c->slots[i].buffer);
     }
-    k_free(c->buffers);
-    k_free(c->chunks);
+    k_free(c->slots);
 }
 
 void scan_columns_release(struct scan *s) {
@@ -31,35 +30,36 @@ void scan_columns_release(struct scan *s) {
     k_free(s->columns);
 }
 
-/* Slots of the caches are the sources of a group. */
-void scan_columns_new_group(struct scan *s) {
+void scan_columns_open(struct scan *s) {
     for (uint32_t i = 0; i < s->spec.column_count; i++) {
         struct chunk_cache *c = &s->columns[i].cache;
-        if (!c->buffers) {
-            c->slots = s->most_sources;
-            c->buffers = k_zalloc(c->slots * sizeof *c->buffers);
-            c->chunks = k_alloc_array(c->slots, sizeof *c->chunks);
-        }
-        memset(c->chunks, 0xff, c->slots * sizeof *c->chunks);
+        c->count = CHUNK_CACHE_MOST / s->spec.column_count;
+        if (c->count > s->snap->source_count) c->count = s->snap->source_count;
+        if (c->count < s->most_sources) c->count = s->most_sources;
+        c->slots = k_zalloc((c->count + 1) * sizeof *c->slots);
     }
 }
 
 static int chunk_of(struct scan *s, struct scan_column *c, uint32_t slot, uint32_t chunk,
                     const struct vec **out, struct keel_error *err) {
-    struct chunk_cache *cache = &c->cache;
-    if (!cache->buffers[slot]) {
-        cache->buffers[slot] = k_alloc(sizeof **cache->buffers);
-        vec_buffer_init(cache->buffers[slot]);
+    const struct group *g = &s->groups[s->group];
+    uint32_t number = g->first + slot;
+    struct cached_chunk *cached = &c->cache.slots[number % c->cache.count];
+    if (!cached->buffer) {
+        cached->buffer = k_alloc(sizeof *cached->buffer);
+        vec_buffer_init(cached->buffer);
+        cached->chunk = UINT32_MAX;
     }
-    if (cache->chunks[slot] != chunk) {
-        const struct source *source = s->groups[s->group].sources[slot];
-        cache->chunks[slot] = UINT32_MAX;
+    if (cached->chunk != chunk || cached->source != number) {
+        const struct source *source = g->sources[slot];
+        cached->chunk = UINT32_MAX;
         uint64_t before = part_thread_bytes();
-        TRY(source->ops->column(source, c->info.id, chunk, cache->buffers[slot], err));
+        TRY(source->ops->column(source, c->info.id, chunk, cached->buffer, err));
         s->cost.bytes += part_thread_bytes() - before;
-        cache->chunks[slot] = chunk;
+        cached->source = number;
+        cached->chunk = chunk;
     }
-    *out = &cache->buffers[slot]->vec;
+    *out = &cached->buffer->vec;
     return 0;
 }
 
@@ -121,7 +121,7 @@ static int spread_block(struct scan *s, struct scan_column *c, struct vec *to,
     const struct source *source = s->groups[s->group].sources[s->source];
     uint64_t rows[BITS_WORDS] = {0}, live[BITS_WORDS];
     uint16_t at[CHUNK_ROWS];
-    bits_equal_u32(s->rowset.event, s->rowset.n, c->event_stream, rows);
+    bits_equal_u32(s->rowset->event, s->rowset->n, c->event_stream, rows);
     for (uint32_t w = 0; w < BITS_WORDS; w++) live[w] = rows[w] & s->live[w];
     if (!bits_any(live) || !source->ops->has_column(source, c->info.id)) return 0;
     uint32_t n = bits_to_index(rows, at);
@@ -140,7 +140,7 @@ static int spread_block(struct scan *s, struct scan_column *c, struct vec *to,
 
 static int gather_rows(struct scan *s, struct scan_column *c, struct vec *to,
                        struct keel_error *err) {
-    for (uint32_t i = 0; i < s->rowset.n; i++) {
+    for (uint32_t i = 0; i < s->rowset->n; i++) {
         const struct gathered_row *row = &s->batch_rows[i];
         const struct vec *from;
         if (c->event_stream != STREAM_ROWS && row->event != c->event_stream) continue;
@@ -162,7 +162,7 @@ static int pick_places(struct scan *s, struct scan_column *c, struct vec *to,
     const struct source *source = s->groups[s->group].sources[s->source];
     const uint32_t *place = s->sparse->place;
     if (!source->ops->has_column(source, c->info.id)) return 0;
-    for (uint32_t i = 0; i < s->rowset.n;) {
+    for (uint32_t i = 0; i < s->rowset->n;) {
         const struct vec *from;
         uint32_t chunk = place[i] / CHUNK_ROWS;
         TRY(chunk_of(s, c, s->source, chunk, &from, err));
@@ -171,7 +171,7 @@ static int pick_places(struct scan *s, struct scan_column *c, struct vec *to,
             i = 0;
             continue;
         }
-        for (; i < s->rowset.n && place[i] / CHUNK_ROWS == chunk; i++)
+        for (; i < s->rowset->n && place[i] / CHUNK_ROWS == chunk; i++)
             copy_value(c, from, place[i] % CHUNK_ROWS, to, i, true);
     }
     return 0;
@@ -201,9 +201,9 @@ int batch_column(const struct batch *b, uint32_t column, const struct vec **out,
     if (c->out_batch != s->serial) {
         c->out_batch = UINT64_MAX;
         if (c->texts.used_bytes) arena_release(&c->texts);
-        begin_vec(to, c, &c->out, s->rowset.n);
+        begin_vec(to, c, &c->out, s->rowset->n);
         int code = s->kind == BATCH_GATHERED        ? gather_rows(s, c, to, err)
-                   : s->kind == BATCH_POSTING       ? (s->rowset.event[0] == c->event_stream
+                   : s->kind == BATCH_POSTING       ? (s->rowset->event[0] == c->event_stream
                                                            ? whole_chunk(s, c, s->posting_chunk, to, err)
                                                            : 0)
                    : c->event_stream != STREAM_ROWS ? spread_block(s, c, to, err)
@@ -284,8 +284,8 @@ static int load_counts(struct scan *s, struct scan_column *c, struct counts *cou
 static void place_rows(struct scan *s, const struct scan_column *c, uint32_t *slot,
                        uint32_t *ordinal) {
     uint32_t next = s->kind == BATCH_GATHERED ? 0 : scan_batch_base(s, c->event_stream);
-    for (uint32_t i = 0; i < s->rowset.n; i++) {
-        if (s->rowset.event[i] != c->event_stream) continue;
+    for (uint32_t i = 0; i < s->rowset->n; i++) {
+        if (s->rowset->event[i] != c->event_stream) continue;
         slot[i] = s->kind == BATCH_GATHERED ? s->batch_rows[i].source : s->source;
         ordinal[i] = s->kind == BATCH_GATHERED ? s->batch_rows[i].ordinal : next++;
     }
@@ -296,10 +296,10 @@ static int read_items(struct scan *s, struct scan_column *c, struct counts *coun
     uint32_t slot[CHUNK_ROWS], ordinal[CHUNK_ROWS];
     place_rows(s, c, slot, ordinal);
     c->items = (struct batch_items){.first = c->item_first, .count = c->item_count};
-    for (uint32_t i = 0; i < s->rowset.n; i++) {
+    for (uint32_t i = 0; i < s->rowset->n; i++) {
         c->item_first[i] = c->items.total;
         c->item_count[i] = 0;
-        if (s->rowset.event[i] != c->event_stream || !bit_get(s->live, i)) continue;
+        if (s->rowset->event[i] != c->event_stream || !bit_get(s->live, i)) continue;
         TRY(load_counts(s, c, counts, slot[i], ordinal[i] / CHUNK_ROWS, err));
         uint32_t at = ordinal[i] % CHUNK_ROWS;
         c->item_count[i] = counts->count[at];

@@ -36,16 +36,18 @@ static uint32_t first_moved(const struct bucket_moves *m, uint32_t customer) {
     return lo;
 }
 
-/* Marks the customers that a source has in the range. */
-static int mark_customers(struct scan *s, const struct source *source, struct keel_error *err) {
+/* Marks the customers that a source of the group has in the range. */
+static int mark_customers(struct scan *s, uint32_t slot, struct keel_error *err) {
+    const struct source *source = s->groups[s->group].sources[slot];
+    struct row_block *rows;
     for (uint32_t b = source_find_block(source, s->first);
          b < source->blocks && (uint64_t)source->block_first[b] < (uint64_t)s->first + s->count;
          b++) {
-        TRY(source->ops->rows(source, b, ROWS_CUSTOMER, &s->scratch, err));
+        TRY(scan_read_rows(s, slot, b, ROWS_CUSTOMER, &rows, err));
         for (uint32_t w = 0; w < BITS_WORDS; w++)
-            for (uint64_t m = s->scratch.starts[w]; m; m &= m - 1) {
+            for (uint64_t m = rows->starts[w]; m; m &= m - 1) {
                 uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(m);
-                uint32_t c = s->scratch.customer[i] - s->first;
+                uint32_t c = rows->customer[i] - s->first;
                 if (c >= s->count) continue;
                 s->slow[c >> 6] |= (uint64_t)1 << (c & 63);
                 s->any_slow = true;
@@ -61,7 +63,7 @@ int scan_mark_slow(struct scan *s, struct keel_error *err) {
     if (!s->spec.ordered) return 0;
     memset(s->slow, 0, (s->count + 63) / 64 * sizeof *s->slow);
     for (uint32_t k = 0; k < g->count; k++)
-        if (g->merge[k]) TRY(mark_customers(s, g->sources[k], err));
+        if (g->merge[k]) TRY(mark_customers(s, k, err));
     for (uint32_t i = g->moves ? first_moved(g->moves, s->first) : 0;
          g->moves && i < g->moves->count && g->moves->rows[i].customer - s->first < s->count; i++) {
         uint32_t c = g->moves->rows[i].customer - s->first;
@@ -92,7 +94,7 @@ static uint32_t next_ordinal(struct scan *s, const struct source *source, uint32
 
 /* The live rows of slow customers in the current batch; customers are looked at run by run. */
 static bool find_slow(const struct scan *s, uint64_t *slow) {
-    const struct row_block *b = &s->rowset;
+    const struct row_block *b = s->rowset;
     uint64_t starts[BITS_WORDS] = {0};
     uint16_t at[CHUNK_ROWS];
     bool any = false;
@@ -116,7 +118,7 @@ static bool find_slow(const struct scan *s, uint64_t *slow) {
 
 static void put_aside(struct scan *s, const struct source *source, uint32_t block, uint32_t i,
                       uint32_t ordinal) {
-    const struct row_block *b = &s->rowset;
+    const struct row_block *b = s->rowset;
     bit_clear(s->live, i);
     *new_row(s) = (struct gathered_row){
         .customer = b->customer[i],
@@ -129,7 +131,7 @@ static void put_aside(struct scan *s, const struct source *source, uint32_t bloc
 }
 
 void scan_take_slow(struct scan *s, const struct source *source) {
-    const struct row_block *b = &s->rowset;
+    const struct row_block *b = s->rowset;
     uint64_t slow[BITS_WORDS];
     uint32_t block = s->kind == BATCH_BLOCK ? s->block - 1 : s->sparse->first_block;
     if (!find_slow(s, slow)) return;
@@ -222,7 +224,8 @@ int scan_finish_slow(struct scan *s, struct keel_error *err) {
 int scan_gather_next(struct scan *s, struct batch *out) {
     if (s->row_at == s->row_count) return 0;
     uint32_t left = s->row_count - s->row_at;
-    struct row_block *b = &s->rowset;
+    struct row_block *b = &s->own_rows;
+    s->rowset = b;
     b->n = left < CHUNK_ROWS ? left : CHUNK_ROWS;
     s->batch_rows = s->rows + s->row_at;
     for (uint32_t i = 0; i < b->n; i++) {

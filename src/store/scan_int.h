@@ -49,7 +49,7 @@ int snapshot_moves(const struct snapshot *snap, const struct moves **out, struct
 /* The sources of one bucket that the scan needs. */
 struct group {
     struct source *const *sources;
-    uint32_t count;
+    uint32_t count, first; /* the first one's place in the snapshot */
     bool *merge; /* [count] the source overlaps a larger one in time: its customers are merged */
     bool wanted; /* any lies in the scan's span of time                 */
     const struct bucket_moves *moves; /* NULL: none                                          */
@@ -57,11 +57,25 @@ struct group {
     uint32_t part_count;
 };
 
-/* The last decoded chunk of a column in each source of the group. */
+/* The last decoded chunk of a column in each source, as far as there are slots: always in each of
+ * the current group. Sources are counted as the snapshot does. */
+enum { CHUNK_CACHE_MOST = 256 }; /* slots of all columns together, but for large groups */
+struct cached_chunk {
+    struct vec_buffer *buffer; /* NULL: none yet */
+    uint32_t source, chunk;    /* UINT32_MAX: nothing */
+};
 struct chunk_cache {
-    struct vec_buffer **buffers; /* [slots] */
-    uint32_t *chunks;            /* [slots] UINT32_MAX: nothing */
-    uint32_t slots;
+    struct cached_chunk *slots;
+    uint32_t count;
+};
+
+/* The block at the end of a range is also the next range's first, in each source: it is kept, and
+ * not decoded again if the next range follows. Small sources have many ranges a block. */
+enum { KEPT_SOURCES_MOST = 256 }; /* 20 KB each */
+struct kept_block {
+    struct row_block *rows; /* NULL: none yet */
+    uint32_t block;         /* UINT32_MAX: nothing */
+    unsigned parts;
 };
 
 struct scan_column {
@@ -132,12 +146,18 @@ struct scan {
     /* the current batch */
     uint64_t serial;
     enum { BATCH_BLOCK, BATCH_POSTING, BATCH_SPARSE, BATCH_GATHERED } kind;
-    struct row_block rowset;
+    struct row_block *rowset, own_rows; /* own_rows, or a kept block */
+    struct kept_block *kept;            /* [sources of the snapshot]; NULL: there are too many */
     const struct gathered_row *batch_rows;
     uint64_t live[BITS_WORDS];
     struct row_block scratch;
     struct scan_cost cost;
 };
+
+/* Points *out at these parts of a block of a source of the group. Valid until the next call. 1:
+ * they were read for the range before. */
+int scan_read_rows(struct scan *s, uint32_t slot, uint32_t block, unsigned parts,
+                   struct row_block **out, struct keel_error *err);
 
 /* Sets bit i where a[i] == v. */
 void bits_equal_u32(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits);
@@ -145,7 +165,7 @@ void bits_equal_u32(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits);
 /* Can the wanted rows of a source be read that way? */
 bool scan_can_be_sparse(const struct scan *s, const struct source *source);
 void scan_begin_sparse(struct scan *s);
-/* Reads the wanted rows of as many blocks as make one batch into s->rowset; all of the blocks. */
+/* Reads the wanted rows of as many blocks as make one batch into s->own_rows; all of the blocks. */
 int scan_read_sparse(struct scan *s, const struct source *source, struct keel_error *err);
 
 /* The ordinal of the batch's first row of an event that is asked for; not of a gathered batch. */
@@ -165,4 +185,4 @@ int scan_finish_slow(struct scan *s, struct keel_error *err);
 int scan_gather_next(struct scan *s, struct batch *out);
 
 void scan_columns_release(struct scan *s);
-void scan_columns_new_group(struct scan *s);
+void scan_columns_open(struct scan *s);

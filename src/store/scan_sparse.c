@@ -45,7 +45,7 @@ static uint32_t rows_in(const struct scan *s, const struct source *source, uint3
 /* Appends the places and events of a block's wanted rows to the batch. */
 static int add_block(struct scan *s, const struct source *source, uint32_t block, uint32_t count,
                      struct keel_error *err) {
-    struct row_block *b = &s->rowset;
+    struct row_block *b = s->rowset;
     uint64_t bits[BITS_WORDS] = {0};
     uint16_t at[CHUNK_ROWS];
     uint32_t events[CHUNK_ROWS];
@@ -65,7 +65,7 @@ static int add_block(struct scan *s, const struct source *source, uint32_t block
 static int add_postings(struct scan *s, const struct source *source, uint32_t k,
                         struct keel_error *err) {
     struct posting_cache *c = &s->sparse->postings[k];
-    struct row_block *b = &s->rowset;
+    struct row_block *b = s->rowset;
     uint64_t bits[BITS_WORDS] = {0};
     uint16_t at[CHUNK_ROWS];
     spine_kernels()->equal(b->event, b->n, s->events[k], bits);
@@ -86,7 +86,8 @@ static int add_postings(struct scan *s, const struct source *source, uint32_t k,
 }
 
 int scan_read_sparse(struct scan *s, const struct source *source, struct keel_error *err) {
-    struct row_block *b = &s->rowset;
+    struct row_block *b = &s->own_rows;
+    s->rowset = b;
     b->n = 0;
     for (uint32_t k = 0; k < s->spec.event_count; k++)
         s->sparse->base[k] = source->ops->stream_base(source, s->events[k], s->block);
