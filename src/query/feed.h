@@ -11,6 +11,8 @@
 #include "query/moments.h"
 #include "store/scan.h"
 
+/* Rows stand customer by customer. Where a customer's come in order over several batches, only the
+ * first customer of a batch may go on at the very time at which an earlier batch ended. */
 struct feed {
     uint32_t n;
     uint32_t first; /* customer number of the range's slot 0 */

@@ -44,6 +44,7 @@ int funnel_new(struct plan *p, const struct query_funnel *from, struct span span
 const uint8_t *funnel_levels(const struct worker *w, const struct funnel *f); /* by slot */
 uint32_t funnel_level(const struct worker *w, const struct funnel *f, uint32_t slot);
 uint32_t funnel_group(const struct worker *w, const struct funnel *f, uint32_t slot); /* of e1 */
+/* Of levels from 2 on: a time a step. */
 const int64_t *funnel_times(const struct worker *w, const struct funnel *f, uint32_t slot);
 /* The worker's splitter, for groups; NULL without splits. */
 struct splitter *funnel_splitter(const struct worker *w, const struct funnel *f);

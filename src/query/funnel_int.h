@@ -7,12 +7,22 @@
 #define FUNNEL_NEVER_BYTE 0x80
 #define FUNNEL_NEVER (INT64_MIN | 0x0080808080808080)
 
+/* Fast kernel: words of a slot. */
+enum { FUNNEL_LAST, FUNNEL_SEEN, FUNNEL_WITHOUT, FUNNEL_WITHOUT_BEFORE, FUNNEL_CHAINS };
+enum { FUNNEL_NO_STEP = UINT8_MAX };
+
+/* Where the chain of step j (from 0; that of step 0 is elsewhere) stands: one start, or j + 1
+ * times. */
+static inline uint32_t funnel_chain_at(const struct funnel *f, uint32_t j) {
+    return FUNNEL_CHAINS + (f->wants.times ? j * (j + 1) / 2 - 1 : j - 1);
+}
+
 /* The chain of a customer: what the answer is made of. */
 struct funnel_result {
     uint8_t *level;  /* [slots]                          */
-    int64_t *end;    /* [slots] time of the last event of the chain */
+    int64_t *end;    /* [slots] time of the last event of the chain; of level 1 only with groups */
     uint32_t *group; /* [slots] of e1; NULL unless wanted */
-    int64_t *times;  /* [slots × steps]; NULL unless wanted */
+    int64_t *times;  /* [slots × steps], from level 2 on; NULL unless wanted */
 };
 
 struct funnel_event { /* kept by the exact kernel */
@@ -28,8 +38,10 @@ struct funnel_state {
     struct worker *worker;
     struct splitter splitter;
     struct funnel_result result;
-    /* Fast kernel, by slot: `stride` words each: last time, steps seen at it, without-times (two),
-     * then per step the chain: start, or with times all its times. */
+    /* Fast kernel, by slot: the start of the chain of step 1, and `stride` words: the last time of
+     * a later step, the steps seen at it, without-times (two), then the chains of the later steps:
+     * start, or with times all its times. Times are FUNNEL_NEVER if not. */
+    int64_t *first;
     int64_t *words;
     uint32_t *groups; /* [slots × steps] group of e1 of the chain of each step */
     uint32_t stride;
@@ -42,6 +54,8 @@ struct funnel_state {
     uint32_t *without_slot;
     uint32_t n_without, cap_without;
 };
+
+int funnel_fast_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) K_CHECKED;
 
 int funnel_exact_open(struct funnel_state *s, struct keel_error *err) K_CHECKED;
 void funnel_exact_close(struct funnel_state *s);
