@@ -43,7 +43,7 @@ static int state_begin(void *state, struct range r, struct keel_error *err) {
     struct funnel_state *s = state;
     if (s->funnel->wants.splits) TRY(splitter_begin(&s->splitter, r, s->worker->members, err));
     memset(s->result.level, 0, r.count);
-    s->n_kept = s->n_without = 0;
+    if (s->funnel->exact) funnel_exact_begin(s, r);
     memset(s->result.end, FUNNEL_NEVER_BYTE, r.count * sizeof *s->result.end);
     if (s->words) {
         memset(s->first, FUNNEL_NEVER_BYTE, r.count * sizeof *s->first);

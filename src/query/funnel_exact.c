@@ -16,7 +16,8 @@
 enum { MAX_STEPS = QUERY_MAX_EVENTS, MAX_GROUP = MAX_STEPS * MAX_STEPS };
 
 int funnel_exact_open(struct funnel_state *s, struct keel_error *err) {
-    (void)err;
+    s->later = k_try_alloc_array(s->worker->plan->range_size, sizeof *s->later);
+    if (!s->later) FAIL(err, NO_MEMORY, "too little memory for a funnel");
     const struct funnel *f = s->funnel;
     groups_init(&s->same, f->n_same);
     for (uint32_t i = 0; i < s->same.n_terms; i++)
@@ -24,9 +25,15 @@ int funnel_exact_open(struct funnel_state *s, struct keel_error *err) {
     return 0;
 }
 
+void funnel_exact_begin(struct funnel_state *s, struct range r) {
+    memset(s->later, 0, r.count * sizeof *s->later);
+    s->n_kept = s->n_without = 0;
+}
+
 void funnel_exact_close(struct funnel_state *s) {
     for (uint32_t i = 0; i < s->same.n_terms; i++) field_reader_release(&s->same_readers[i]);
     groups_release(&s->same);
+    k_free(s->later);
     k_free(s->kept);
     k_free(s->without);
     k_free(s->without_slot);
@@ -40,18 +47,15 @@ static int too_many(struct keel_error *err) {
                      "narrow its steps by filters, or the range");
 }
 
-static int keep(struct funnel_state *s, const struct funnel_event *e, struct keel_error *err) {
-    if (s->n_kept == s->cap_kept) {
-        uint32_t cap = s->cap_kept ? s->cap_kept * 2 : 1 << 12;
-        if (cap > FUNNEL_MAX_KEPT) return too_many(err);
-        struct funnel_event *kept = k_try_realloc(s->kept, cap * sizeof *kept);
-        if (!kept) return too_many(err);
-        s->kept = kept;
-        s->cap_kept = cap;
-    }
-    s->kept[s->n_kept] = *e;
-    s->kept[s->n_kept].order = s->n_kept;
-    s->n_kept++;
+/* Room for n more events. */
+static int kept_room(struct funnel_state *s, uint32_t n, struct keel_error *err) {
+    if (s->cap_kept - s->n_kept >= n) return 0;
+    uint32_t cap = s->cap_kept ? s->cap_kept * 2 : 1 << 12;
+    if (cap > FUNNEL_MAX_KEPT) return too_many(err);
+    struct funnel_event *kept = k_try_realloc(s->kept, cap * sizeof *kept);
+    if (!kept) return too_many(err);
+    s->kept = kept;
+    s->cap_kept = cap;
     return 0;
 }
 
@@ -77,7 +81,9 @@ static int same_of_rows(struct funnel_state *s, struct feed *f, const uint16_t *
     uint32_t ids[QUERY_MAX_SPLITS][CHUNK_ROWS];
     for (uint32_t i = 0; i < s->same.n_terms; i++)
         TRY(field_ids(&s->same_readers[i], f, rows, n, ids[i], err));
-    for (uint32_t k = 0; k < n; k++) {
+    for (uint32_t k = 0; s->same.n_terms == 1 && k < n; k++) /* the value's id tells as much */
+        out[k] = ids[0][k] ? ids[0][k] : UINT32_MAX;
+    for (uint32_t k = 0; s->same.n_terms != 1 && k < n; k++) {
         uint32_t key[QUERY_MAX_SPLITS] = {0};
         bool missing = false;
         for (uint32_t i = 0; i < s->same.n_terms; i++) {
@@ -113,14 +119,18 @@ int funnel_exact_feed(struct funnel_state *s, struct feed *f, struct keel_error 
     }
     n = bits_to_index(any, rows);
     TRY(same_of_rows(s, f, rows, n, same, err));
+    TRY(kept_room(s, n, err));
     for (uint32_t k = 0; k < n; k++) {
+        s->kept[s->n_kept] = (struct funnel_event){.time = f->time[rows[k]],
+                                                   .slot = f->customer[rows[k]] - f->first,
+                                                   .steps = steps[rows[k]],
+                                                   .same = same[k],
+                                                   .group = group_of[rows[k]],
+                                                   .order = s->n_kept};
         if (same[k] == UINT32_MAX) continue;
-        struct funnel_event e = {.time = f->time[rows[k]],
-                                 .slot = f->customer[rows[k]] - f->first,
-                                 .steps = steps[rows[k]],
-                                 .same = same[k],
-                                 .group = group_of[rows[k]]};
-        TRY(keep(s, &e, err));
+        if (s->kept[s->n_kept].steps > 1)
+            s->later[s->kept[s->n_kept].slot] |= (uint64_t)1 << (same[k] & 63);
+        s->n_kept++;
     }
     for (uint32_t i = 0; i < funnel->n_without; i++) {
         TRY(match_rows(&funnel->without[i], s->worker, f, bits, err));
@@ -366,6 +376,28 @@ static void store_best(struct funnel_state *s, const struct solver *solver, uint
                solver->level * sizeof(int64_t));
 }
 
+/* Most events of step 1 end nowhere: no event of another step has their `same` values. A customer
+ * without events of other steps came to step 1 with his first one, and is done; of the others only
+ * such events stay as may have one (64 bits a customer tell), and the first. Sorting and solving
+ * what is left costs a fifth. */
+static void drop_idle(struct funnel_state *s) {
+    struct funnel_result *r = &s->result;
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < s->n_kept; i++) { /* no branches: none of them could be foretold */
+        struct funnel_event e = s->kept[i];
+        uint64_t later = s->later[e.slot];
+        uint32_t level = r->level[e.slot], one = e.steps == 1;
+        uint32_t earliest =
+            one & ((level == 0) | (r->end[e.slot] == e.time)); /* of equal: the last */
+        r->level[e.slot] = (uint8_t)(level | earliest);
+        r->end[e.slot] = earliest ? e.time : r->end[e.slot];
+        if (r->group) r->group[e.slot] = earliest ? e.group : r->group[e.slot];
+        s->kept[left] = e;
+        left += (one ^ 1) | (uint32_t)(later >> (e.same & 63) & 1) | (earliest & (later != 0));
+    }
+    s->n_kept = left;
+}
+
 /* The kept events by customer, `same` values and order: dealt out to the customers, whose events
  * are then sorted by numbers made of the other two. */
 static struct funnel_event *sort_kept(const struct funnel_state *s, uint32_t slots) {
@@ -419,6 +451,8 @@ int funnel_exact_end(struct funnel_state *s, struct range r, struct keel_error *
     if (s->n_kept == 0) return 0;
     int64_t *times = NULL;
     uint32_t *slots = NULL;
+    drop_idle(s);
+    if (s->n_kept == 0) return 0;
     TRY(sort_without(s, &times, &slots, err));
     struct funnel_event *sorted = sort_kept(s, r.count);
     struct solver *solver = k_try_alloc(sizeof *solver);

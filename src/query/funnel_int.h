@@ -50,6 +50,7 @@ struct funnel_state {
     struct field_reader same_readers[QUERY_MAX_SPLITS];
     struct funnel_event *kept;
     uint32_t n_kept, cap_kept;
+    uint64_t *later;  /* [slots] bit same % 64 of each kept event of a later step */
     int64_t *without; /* times, with their slots, in arrival order */
     uint32_t *without_slot;
     uint32_t n_without, cap_without;
@@ -58,6 +59,7 @@ struct funnel_state {
 int funnel_fast_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) K_CHECKED;
 
 int funnel_exact_open(struct funnel_state *s, struct keel_error *err) K_CHECKED;
+void funnel_exact_begin(struct funnel_state *s, struct range r);
 void funnel_exact_close(struct funnel_state *s);
 int funnel_exact_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) K_CHECKED;
 int funnel_exact_end(struct funnel_state *s, struct range r, struct keel_error *err) K_CHECKED;
