@@ -219,6 +219,17 @@ static int id_of_value(struct field_reader *r, uint32_t c, const struct vec *v, 
     return *out == DICT_NONE ? dict_full(err) : 0;
 }
 
+static inline int known_id(struct field_reader *r, uint32_t c, uint32_t code, uint32_t *out,
+                           struct keel_error *err) {
+    uint32_t known = code < r->codes[c] ? r->id_of_code[c][code] : 0;
+    if (__builtin_expect(known == 0, 0)) return id_of_code(r, c, code, out, err);
+    *out = known - 1;
+    return 0;
+}
+
+/* Rows ascend: are they 0 .. n - 1? */
+static bool all_rows(const uint16_t *rows, uint32_t n) { return n > 0 && rows[n - 1] == n - 1; }
+
 /* The ids of the rows that have a value in a vector of column c; others keep theirs. */
 static int ids_of_rows(struct field_reader *r, uint32_t c, const struct vec *v,
                        const uint16_t *rows, uint32_t n, uint32_t *out, struct keel_error *err) {
@@ -227,15 +238,18 @@ static int ids_of_rows(struct field_reader *r, uint32_t c, const struct vec *v,
             if (bit_get(v->present, rows[k])) TRY(id_of_value(r, c, v, rows[k], &out[k], err));
         return 0;
     }
-    for (uint32_t k = 0; k < n; k++) {
-        if (!bit_get(v->present, rows[k])) continue;
-        uint32_t code = v->code[rows[k]];
-        uint32_t known = code < r->codes[c] ? r->id_of_code[c][code] : 0;
-        if (__builtin_expect(known != 0, 1))
-            out[k] = known - 1;
-        else
-            TRY(id_of_code(r, c, code, &out[k], err));
+    if (all_rows(rows, n)) { /* few values among many rows: no row is looked at in vain */
+        for (uint32_t w = 0; w * 64 < n; w++) {
+            uint64_t in = n - w * 64 < 64 ? ((uint64_t)1 << (n - w * 64)) - 1 : ~(uint64_t)0;
+            for (uint64_t m = v->present[w] & in; m; m &= m - 1) {
+                uint32_t k = w * 64 + (uint32_t)__builtin_ctzll(m);
+                TRY(known_id(r, c, v->code[k], &out[k], err));
+            }
+        }
+        return 0;
     }
+    for (uint32_t k = 0; k < n; k++)
+        if (bit_get(v->present, rows[k])) TRY(known_id(r, c, v->code[rows[k]], &out[k], err));
     return 0;
 }
 
@@ -519,7 +533,13 @@ static int label_with_name(struct field_reader *r, uint32_t stream, struct str n
 
 static int label_ids(struct field_reader *r, struct feed *f, const uint16_t *rows, uint32_t n,
                      uint32_t *out, struct keel_error *err) {
-    for (uint32_t k = 0; k < n; k++) {
+    bool known = all_rows(rows, n) && r->labels > 0;
+    if (known) { /* label_of has 0 for the unknown, and for stream 0, which no row is of */
+        memcpy(out, f->event, n * sizeof *out);
+        spine_kernels()->look_up(r->label_of, r->labels, n, out);
+        for (uint32_t k = 0; k < n; k++) known &= out[k] != 0;
+    }
+    for (uint32_t k = 0; !known && k < n; k++) {
         uint32_t stream = f->event[rows[k]];
         if (__builtin_expect(stream < r->labels && r->label_of[stream], 1))
             out[k] = r->label_of[stream];

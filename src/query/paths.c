@@ -1,16 +1,21 @@
 /* The form PATHS: which events follow one another.
  *
- * Per customer a shift register holds the labels of his last events, `bits` each, and how many of
- * them form an unbroken run; an event shifts its label in, and a run of the asked length is counted
- * under the register's value. Labels are numbers of the worker's dictionary.
+ * In a batch the events stand customer by customer, in order: where the customer changes or a pause
+ * is too long a run breaks, and an event ends a path if none of the breaks lies among the asked
+ * number of events up to it. Both are bits, found for the whole batch without a look at single
+ * events; only the ends are looked at, none of which waits for another. What a customer's run has
+ * in common with his last one of an earlier batch is kept as a shift register of the labels of his
+ * last events, `bits` each. Labels are numbers of the worker's dictionary.
  *
- * Layers: form_tools.h. Threads: see form.h. Limits: PATHS_MAX different paths a worker; labels as
- * fit into 128 bits.
+ * Layers: form_tools.h, visits.h, store/spine.h. Threads: see form.h. Limits: PATHS_MAX different
+ * paths a worker; labels as fit into 128 bits.
  */
 #include <stdlib.h>
 
 #include "query/form_tools.h"
 #include "query/pairs.h"
+#include "query/visits.h"
+#include "store/spine.h"
 
 enum { PATHS_MAX = 1 << 22, SEEN_WORDS = 16 }; /* 1,024 paths have a bit each a customer */
 
@@ -26,6 +31,7 @@ struct path_machine {
     struct field label;
     int64_t within_ms;
     uint32_t length, bits;
+    path_key mask; /* of `length` labels */
 };
 
 struct path_customer {
@@ -40,6 +46,16 @@ struct path {
     uint64_t count, customers;
 };
 
+/* The matching rows of a batch, side by side. */
+struct run_rows {
+    struct chosen_rows rows;
+    uint32_t ids[CHUNK_ROWS];     /* their labels                                   */
+    uint64_t start[BITS_WORDS];   /* which may begin a path                         */
+    uint64_t end[BITS_WORDS];     /* which may end one                              */
+    uint64_t segment[BITS_WORDS]; /* where a customer begins                        */
+    uint64_t broken[BITS_WORDS];  /* the same, and where a pause before is too long */
+};
+
 struct path_state {
     const struct path_machine *m;
     struct worker *worker;
@@ -50,6 +66,7 @@ struct path_state {
     uint32_t n_paths, cap_paths;
     uint32_t *slots; /* path + 1, 0 is free */
     uint32_t mask;
+    struct run_rows *rows;
     uint64_t *seen;       /* [slots × SEEN_WORDS] the customer has run the path */
     struct pairs counted; /* (slot, path) of the paths behind */
 };
@@ -66,6 +83,7 @@ static int state_open(const struct machine *m, struct worker *w, void *state,
     s->slots = k_zalloc(1024 * sizeof *s->slots);
     s->customers = k_try_alloc_array(w->plan->range_size, sizeof *s->customers);
     s->seen = k_try_alloc_array(w->plan->range_size, SEEN_WORDS * sizeof *s->seen);
+    s->rows = k_alloc(sizeof *s->rows);
     if (!s->customers || !s->seen) FAIL(err, NO_MEMORY, "too little memory for paths");
     return 0;
 }
@@ -77,6 +95,7 @@ static void state_close(void *state) {
     pairs_release(&s->counted);
     k_free(s->customers);
     k_free(s->seen);
+    k_free(s->rows);
     k_free(s->paths);
     k_free(s->slots);
 }
@@ -120,13 +139,10 @@ static int paths_grow(struct path_state *s, struct keel_error *err) {
     return 0;
 }
 
-static int find_path(struct path_state *s, path_key key, uint32_t *out, struct keel_error *err) {
+static __attribute__((noinline)) int add_path(struct path_state *s, path_key key, uint32_t *out,
+                                              struct keel_error *err) {
     uint64_t i = path_hash(key) & s->mask;
-    for (; s->slots[i]; i = (i + 1) & s->mask)
-        if (s->paths[s->slots[i] - 1].key == key) {
-            *out = s->slots[i] - 1;
-            return 0;
-        }
+    while (s->slots[i]) i = (i + 1) & s->mask;
     if (s->n_paths == s->cap_paths) {
         TRY(paths_grow(s, err));
         for (i = path_hash(key) & s->mask; s->slots[i];) i = (i + 1) & s->mask;
@@ -137,11 +153,20 @@ static int find_path(struct path_state *s, path_key key, uint32_t *out, struct k
     return 0;
 }
 
-static int count_path(struct path_state *s, uint32_t slot, path_key labels,
-                      struct keel_error *err) {
-    uint32_t at, used = s->m->length * s->m->bits;
-    path_key key = used < 128 ? labels & (((path_key)1 << used) - 1) : labels;
-    TRY(find_path(s, key, &at, err));
+static inline int find_path(struct path_state *s, path_key key, uint32_t *out,
+                            struct keel_error *err) {
+    for (uint64_t i = path_hash(key) & s->mask; s->slots[i]; i = (i + 1) & s->mask)
+        if (s->paths[s->slots[i] - 1].key == key) {
+            *out = s->slots[i] - 1;
+            return 0;
+        }
+    return add_path(s, key, out, err);
+}
+
+static inline int count_path(struct path_state *s, uint32_t slot, path_key labels,
+                             struct keel_error *err) {
+    uint32_t at;
+    TRY(find_path(s, labels & s->m->mask, &at, err));
     struct path *path = &s->paths[at];
     path->count++;
     if (at < SEEN_WORDS * 64) {
@@ -174,35 +199,131 @@ static int matched(struct path_state *s, struct feed *f, uint64_t *bits, uint64_
     return 0;
 }
 
-static int state_feed(void *state, struct feed *f, struct keel_error *err) {
-    struct path_state *s = state;
+/* Bits of rows to bits of their places among the n chosen ones. */
+static void choose_bits(const uint64_t *bits, const uint16_t *rows, uint32_t n, uint64_t *out) {
+    memset(out, 0, BITS_WORDS * sizeof *out);
+    for (uint32_t k = 0; k < n; k++) out[k >> 6] |= (uint64_t)bit_get(bits, rows[k]) << (k & 63);
+}
+
+static int find_runs(struct path_state *s, struct feed *f, struct run_rows *r,
+                     struct keel_error *err) {
     const struct path_machine *m = s->m;
+    const struct spine_kernels *kernels = spine_kernels();
     uint64_t bits[BITS_WORDS], start[BITS_WORDS], end[BITS_WORDS];
-    TRY(matched(s, f, bits, start, end, err));
     uint16_t rows[CHUNK_ROWS];
-    uint32_t ids[CHUNK_ROWS], n = bits_to_index(bits, rows), length = m->length;
-    TRY(field_ids(&s->reader, f, rows, n, ids, err));
+    TRY(matched(s, f, bits, start, end, err));
+    uint32_t n = bits_to_index(bits, rows);
+    TRY(field_ids(&s->reader, f, rows, n, r->ids, err));
     if (m->bits < 32 && s->dict.count > 1u << m->bits)
         FAIL(err, LIMIT, "more than %u different events in paths of %u: name the events",
-             1u << m->bits, length);
-    const int64_t within = m->within_ms;
-    const uint32_t shift = m->bits;
-    for (uint32_t k = 0; k < n;) { /* customer by customer, his state in registers */
-        uint32_t who = f->customer[rows[k]], slot = who - f->first;
-        struct path_customer c = s->customers[slot];
-        do {
-            uint32_t row = rows[k];
-            int64_t t = f->time[row];
-            if (c.run > 0 && t - c.last > within) c.run = 0;
-            c.last = t;
-            c.labels = c.labels << shift | ids[k];
-            c.starts = (uint16_t)(c.starts << 1 | bit_get(start, row));
-            if (c.run < length) c.run++;
-            if (c.run == length && (c.starts >> (length - 1) & 1) && bit_get(end, row))
-                TRY(count_path(s, slot, c.labels, err));
-        } while (++k < n && f->customer[rows[k]] == who);
-        s->customers[slot] = c;
+             1u << m->bits, m->length);
+    choose_rows(f, bits, &r->rows);
+    memset(r->segment, 0, sizeof r->segment);
+    if (n == 0) return 0;
+    memcpy(r->start, start, sizeof start); /* all */
+    memcpy(r->end, end, sizeof end);
+    if (m->has_start) choose_bits(start, rows, n, r->start);
+    if (m->has_end) choose_bits(end, rows, n, r->end);
+    kernels->changes(r->rows.customer, n, r->segment);
+    memcpy(r->broken, r->segment, sizeof r->broken);
+    if (m->within_ms != INT64_MAX) kernels->pauses(r->rows.time, n, m->within_ms, r->broken);
+    return 0;
+}
+
+/* Bits from .. to, at most 64; bit 0 is `from`. */
+static uint64_t bits_between(const uint64_t *bits, uint32_t from, uint32_t to) {
+    uint64_t word = bits[from >> 6] >> (from & 63);
+    if (to >> 6 != from >> 6) word |= bits[to >> 6] << (64 - (from & 63));
+    return word & ~(uint64_t)0 >> (63 - (to - from));
+}
+
+static inline path_key labels_up_to(const struct path_machine *m, const struct run_rows *r,
+                                    uint32_t k) {
+    path_key labels = 0;
+    uint32_t i = k + 1 < m->length ? 0 : k + 1 - m->length;
+    if (m->bits == 32) /* up to four: a shift by a constant is a move */
+        for (; i <= k; i++) labels = labels << 32 | r->ids[i];
+    for (; i <= k; i++) labels = labels << m->bits | r->ids[i];
+    return labels;
+}
+
+/* What a later batch must know of the run that row k is in, if it began in this batch. */
+static void leave(const struct path_machine *m, const struct run_rows *r, uint32_t k,
+                  struct path_customer *c) {
+    uint32_t length = m->length, from = k + 1 < length ? 0 : k + 1 - length;
+    uint64_t broken = bits_between(r->broken, from, k); /* row 0 breaks, so there is one if cut */
+    uint32_t run = broken ? k - from - (63 - (uint32_t)__builtin_clzll(broken)) + 1 : length;
+    uint64_t start = bits_between(r->start, from, k); /* bit i of `starts`: i steps back */
+    uint16_t starts = 0;
+    if (!m->has_start) starts = UINT16_MAX;
+    for (uint32_t i = 0; m->has_start && i <= k - from; i++)
+        starts |= (uint16_t)((start >> (k - from - i) & 1) << i);
+    *c = (struct path_customer){.labels = labels_up_to(m, r, k),
+                                .last = r->rows.time[k],
+                                .starts = starts,
+                                .run = (uint16_t)run};
+}
+
+/* The first rows of a customer, from .. to, whose run began in an earlier batch: as far as paths
+ * begin there. */
+static int go_on(struct path_state *s, uint32_t slot, const struct run_rows *r, uint32_t from,
+                 uint32_t to, struct keel_error *err) {
+    const struct path_machine *m = s->m;
+    struct path_customer c = s->customers[slot];
+    for (uint32_t k = from; k <= to; k++) {
+        if (k - from == m->length - 1 || (k > from && bit_get(r->broken, k))) {
+            leave(m, r, to, &s->customers[slot]);
+            return 0;
+        }
+        c.last = r->rows.time[k];
+        c.labels = c.labels << m->bits | r->ids[k];
+        c.starts = (uint16_t)(c.starts << 1 | bit_get(r->start, k));
+        if (c.run < m->length) c.run++;
+        if (c.run == m->length && (c.starts >> (m->length - 1) & 1) && bit_get(r->end, k))
+            TRY(count_path(s, slot, c.labels, err));
     }
+    s->customers[slot] = c;
+    return 0;
+}
+
+/* Bit k: row k ends a path that lies in this batch. */
+static void find_ends(const struct path_machine *m, const struct run_rows *r, uint64_t *out) {
+    uint64_t broken = 0, start = 0;
+    bits_first(out, r->rows.n);
+    for (uint32_t w = 0; w * 64 < r->rows.n; w++) {
+        uint64_t breaks = r->broken[w];
+        uint32_t back = m->length - 1;
+        for (uint32_t i = 0; i < back; i++) {
+            out[w] &= ~breaks;
+            breaks = breaks << 1 | (i < 63 ? broken >> (63 - i) & 1 : 0);
+        }
+        broken = r->broken[w];
+        out[w] &= r->end[w];
+        if (m->has_start) out[w] &= back ? r->start[w] << back | start >> (64 - back) : r->start[w];
+        start = r->start[w];
+    }
+}
+
+static int state_feed(void *state, struct feed *f, struct keel_error *err) {
+    struct path_state *s = state;
+    struct run_rows *r = s->rows;
+    uint64_t ends[BITS_WORDS];
+    uint16_t at[CHUNK_ROWS + 1];
+    TRY(find_runs(s, f, r, err));
+    uint32_t segments = bits_to_index(r->segment, at);
+    at[segments] = (uint16_t)r->rows.n;
+    for (uint32_t i = 0; i < segments; i++) {
+        uint32_t slot = r->rows.customer[at[i]] - f->first;
+        struct path_customer *c = &s->customers[slot];
+        if (c->run > 0 && r->rows.time[at[i]] - c->last <= s->m->within_ms)
+            TRY(go_on(s, slot, r, at[i], at[i + 1] - 1u, err));
+        else
+            leave(s->m, r, at[i + 1] - 1u, c);
+    }
+    find_ends(s->m, r, ends);
+    uint32_t n = bits_to_index(ends, at);
+    for (uint32_t i = 0; i < n; i++)
+        TRY(count_path(s, r->rows.customer[at[i]] - f->first, labels_up_to(s->m, r, at[i]), err));
     return 0;
 }
 
@@ -233,6 +354,7 @@ static int form_plan(struct form *form, struct plan *p, struct keel_error *err) 
     m->machine.bytes_per_customer = sizeof(struct path_customer) + SEEN_WORDS * 8;
     m->length = q->paths.length;
     m->bits = 128 / m->length < 32 ? 128 / m->length : 32;
+    m->mask = ~(path_key)0 >> (128 - m->length * m->bits);
     m->within_ms = duration_ms(q->paths.within);
     m->all = q->paths.n_alphabet == 0;
     m->n = q->paths.n_alphabet;
