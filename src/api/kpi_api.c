@@ -69,6 +69,7 @@ static void put_clock(struct kpi_clock *clock, struct buf *b) {
 static int list(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
     struct kpi_ask ask = ask_of(app);
+    ask.refresh = str_is(param(r, "refresh"), "true");
     TRY(kpi_report_list(app->db, app->desk, &ask, &r->reply.body, err));
     put_clock(app->kpi_clock, &r->reply.body);
     (void)!buf_add_text(&r->reply.body, "}\n");
@@ -226,7 +227,8 @@ static int touchpoints(struct request *r, void *ctx, struct keel_error *err) {
     }
 
 const struct route routes_kpi_api[] = {
-    ROUTE(HTTP_GET, "/api/v1/kpis", list, "All KPIs, with what was last computed", NULL, NULL,
+    ROUTE(HTTP_GET, "/api/v1/kpis", list, "All KPIs, with what was last computed",
+          "refresh boolean bring all up to date first", NULL,
           "{\"type\":\"object\",\"properties\":{\"kpis\":{\"type\":\"array\",\"items\":" KPI "}}}"),
     ROUTE(HTTP_POST, "/api/v1/kpis", add, "Adds a KPI", "who string who adds it", KPI_BODY, KPI),
     ROUTE(HTTP_PUT, "/api/v1/kpis", apply,

@@ -13,6 +13,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "base/buf.h"
 #include "base/os.h"
 
 enum { RAW_BYTES = 256 << 10, BLOCK_BYTES = 1 << 20 };
@@ -352,4 +353,18 @@ int input_fill(struct input *in, struct str *out, struct keel_error *err) {
     *out = (struct str){in->text + in->at, in->n - in->at};
     in->at = in->n;
     return out->n ? INPUT_TEXT : INPUT_END;
+}
+
+int input_read_all(const char *path, struct buf *out, struct keel_error *err) {
+    struct input *in;
+    struct str piece;
+    int got;
+    TRY(input_open(path, &in, err));
+    while ((got = input_fill(in, &piece, err)) == INPUT_TEXT)
+        if (buf_add_str(out, piece) < 0) {
+            got = error_set(err, KEEL_E_LIMIT, "%s: more than %zu bytes", input_name(in), out->max);
+            break;
+        }
+    input_close(in);
+    return got < 0 ? got : 0;
 }

@@ -17,6 +17,7 @@
 
 enum { INPUT_PADDING = 64, INPUT_MAX_LINE = 1 << 20 };
 
+struct buf;
 struct input;
 
 /* Results of reading; negative: error. */
@@ -45,6 +46,10 @@ int input_read_lines(struct input *in, size_t want, struct str *out,
 
 /* The next bytes, whatever is at hand (at least one). */
 int input_fill(struct input *in, struct str *out, struct keel_error *err) K_CHECKED;
+
+/* The whole of a file, added to a buffer; KEEL_E_LIMIT, and a sentence, beyond the buffer's
+ * maximum. */
+int input_read_all(const char *path, struct buf *out, struct keel_error *err) K_CHECKED;
 
 const char *input_name(const struct input *in); /* the path, or "standard input" */
 uint64_t input_line(const struct input *in); /* number of the line that input_read_line gave last */

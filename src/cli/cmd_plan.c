@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "api/segment_file.h"
+#include "base/input.h"
 #include "base/os.h"
 #include "base/output.h"
 #include "base/table.h"
@@ -161,23 +162,6 @@ static int versions(struct plan *plan, struct keel_error *err) {
     return code < 0 ? code : closed;
 }
 
-/* The whole file, or standard input. */
-static int read_plan_file(const char *path, struct buf *text, struct keel_error *err) {
-    struct input *in;
-    struct str piece;
-    int got;
-    buf_init(text, PLAN_MAX_BYTES);
-    TRY(input_open(path, &in, err));
-    while ((got = input_fill(in, &piece, err)) == INPUT_TEXT)
-        if (buf_add_str(text, piece) < 0) {
-            got = error_set(err, KEEL_E_LIMIT, "%s: a plan has at most %d bytes", path,
-                            PLAN_MAX_BYTES);
-            break;
-        }
-    input_close(in);
-    return got < 0 ? got : 0;
-}
-
 static int import(struct plan *plan, const struct args *args, const char *path,
                   struct keel_error *err) {
     struct output out;
@@ -185,7 +169,8 @@ static int import(struct plan *plan, const struct args *args, const char *path,
     int64_t version = 0;
     const char *user = getenv("USER");
     struct str who = str_from(args->who ? args->who : user ? user : "unknown");
-    int code = read_plan_file(path, &text, err);
+    buf_init(&text, PLAN_MAX_BYTES);
+    int code = input_read_all(path, &text, err);
     if (code == 0)
         code = plan_import(plan, buf_str(&text), strcmp(path, "-") ? path : "standard input", who,
                            now_ms(), &version, err);
@@ -311,7 +296,8 @@ static int check(struct plan *plan, const struct args *args, const char *path,
     struct buf text;
     const struct plan_form *form = NULL;
     if (args->plan) {
-        int code = read_plan_file(args->plan, &text, err);
+        buf_init(&text, PLAN_MAX_BYTES);
+        int code = input_read_all(args->plan, &text, err);
         if (code == 0) code = plan_read(buf_str(&text), args->plan, &form, err);
         buf_release(&text);
         if (code < 0) return code;

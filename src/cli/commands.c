@@ -13,6 +13,7 @@
     C(audit)                                                                                       \
     C(serve)                                                                                       \
     C(plan)                                                                                        \
+    C(kpi)                                                                                         \
     C(quarantine)                                                                                  \
     C(tail)                                                                                        \
     C(import)                                                                                      \

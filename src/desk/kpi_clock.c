@@ -29,17 +29,8 @@ static void note(struct kpi_clock *c, const struct kpi *k, int code, struct keel
 
 static void compute(struct kpi_clock *c, struct kpi_run *run, const struct kpi_set *set, int i) {
     const struct kpi *k = &set->kpi[i];
-    struct kpi_series series;
     struct keel_error err = {0};
-    int32_t today = time_day(kpi_run_zone(run), kpi_run_now(run));
-    int32_t last = kpi_period_start(k->grain, today);
-    const struct kpi_series_ask ask = {
-        .grain = k->grain,
-        .from = kpi_period_add(k->grain, last, 1 - kpi_usual_periods(k->grain)),
-        .to = today + 1,
-        .as_of_ms = KPI_NOW};
-    int code = kpi_series(run, c->options.desk, set, i, &ask, &series, &err);
-    if (code == 0) k_free(series.points);
+    int code = kpi_bring_up_to_date(run, c->options.desk, set, i, &err);
     note(c, k, code, &err);
 }
 

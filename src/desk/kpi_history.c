@@ -179,7 +179,7 @@ static int renew_one_by_one(struct series *s, const bool *stale, struct keel_err
 }
 
 /* Periods that are there for bands only are computed where that costs nothing more. */
-static int bring_up_to_date(struct series *s, bool refresh, struct keel_error *err) {
+static int renew_stale(struct series *s, bool refresh, struct keel_error *err) {
     bool cheap = kpi_run_is_cheap(s->set, s->which);
     bool *stale = arena_zalloc(s->arena, s->n + 1);
     uint32_t first = s->n, last = 0;
@@ -293,7 +293,7 @@ static int compare_all(struct series *then, struct keel_error *err) {
     struct then t = {.s = then};
     now.points = arena_zalloc(then->arena, (now.n + 1) * sizeof *now.points);
     TRY(kpi_stored(now.desk, now.kpi->id, now.grain, now.start, now.n, KPI_NOW, now.points, err));
-    int code = bring_up_to_date(&now, false, err);
+    int code = renew_stale(&now, false, err);
     for (uint32_t i = then->back; i < then->n && code == 0; i++)
         code = compare(&t, i, &now.points[i], err);
     for (uint32_t i = 0; i < t.n; i++) kpi_set_free(&t.set[i]);
@@ -305,7 +305,7 @@ static int compare_all(struct series *then, struct keel_error *err) {
 static int work(struct series *s, const struct kpi_series_ask *ask, struct keel_error *err) {
     TRY(kpi_stored(s->desk, s->kpi->id, s->grain, s->start, s->n, ask->as_of_ms, s->points, err));
     if (ask->as_of_ms == KPI_NOW)
-        TRY(bring_up_to_date(s, ask->refresh, err));
+        TRY(renew_stale(s, ask->refresh, err));
     else
         TRY(compare_all(s, err));
     set_bands(s);
@@ -340,5 +340,21 @@ int kpi_series(struct kpi_run *run, struct sql *desk, const struct kpi_set *set,
     }
     memmove(s.points, s.points + s.back, n * sizeof *s.points);
     *out = (struct kpi_series){s.points, n};
+    return 0;
+}
+
+int kpi_bring_up_to_date(struct kpi_run *run, struct sql *desk, const struct kpi_set *set, int kpi,
+                         struct keel_error *err) {
+    const struct kpi *k = &set->kpi[kpi];
+    struct kpi_series series;
+    int32_t today = time_day(kpi_run_zone(run), kpi_run_now(run));
+    int32_t last = kpi_period_start(k->grain, today);
+    const struct kpi_series_ask ask = {
+        .grain = k->grain,
+        .from = kpi_period_add(k->grain, last, 1 - kpi_usual_periods(k->grain)),
+        .to = today + 1,
+        .as_of_ms = KPI_NOW};
+    TRY(kpi_series(run, desk, set, kpi, &ask, &series, err));
+    k_free(series.points);
     return 0;
 }

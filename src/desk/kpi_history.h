@@ -76,6 +76,10 @@ int kpi_series(struct kpi_run *run, struct sql *desk, const struct kpi_set *set,
                const struct kpi_series_ask *ask, struct kpi_series *out,
                struct keel_error *err) K_CHECKED;
 
+/* Computes what is usually looked at of a KPI, as far as it is not fresh. */
+int kpi_bring_up_to_date(struct kpi_run *run, struct sql *desk, const struct kpi_set *set, int kpi,
+                         struct keel_error *err) K_CHECKED;
+
 /* What is kept of the periods from `start` on, newest up to as_of_ms; computes nothing. */
 int kpi_stored(struct sql *desk, struct str id, enum kpi_grain grain, int32_t start, uint32_t n,
                int64_t as_of_ms, struct kpi_point *out, struct keel_error *err) K_CHECKED;

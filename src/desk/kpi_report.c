@@ -108,23 +108,57 @@ static int put_kpi(struct sql *desk, const struct db *db, const struct kpi *k, i
 
 /* ---- definitions ---- */
 
-static int list_set(struct db *db, struct sql *desk, const struct kpi_set *set,
+/* One that cannot be computed says why, and does not hide the others. */
+static int refresh(struct kpi_run *run, struct sql *desk, const struct kpi_set *set, int kpi,
+                   struct buf *problem) {
+    struct keel_error why = {0};
+    int code = kpi_bring_up_to_date(run, desk, set, kpi, &why);
+    if (code == -KEEL_E_CANCELLED) return code;
+    if (code < 0) {
+        (void)!buf_add_text(problem, ",\"problem\":");
+        (void)!buf_add_json_str(problem, str_from(why.message));
+    }
+    return 0;
+}
+
+static int list_set(struct db *db, struct sql *desk, const struct kpi_set *set, struct kpi_run *run,
                     const struct kpi_ask *ask, struct buf *b, struct keel_error *err) {
+    struct buf problem;
+    int code = 0;
+    buf_init(&problem, 16 * KEEL_ERROR_MAX);
     (void)!buf_add_text(b, "{\"kpis\":[");
-    for (uint32_t i = 0; i < set->n; i++) {
+    for (uint32_t i = 0; i < set->n && code == 0; i++) {
+        buf_clear(&problem);
+        if (run) code = refresh(run, desk, set, (int)i, &problem);
+        if (code < 0) {
+            (void)error_set(err, KEEL_E_CANCELLED, "cancelled");
+            break;
+        }
         if (i) (void)!buf_add_char(b, ',');
-        TRY(put_kpi(desk, db, &set->kpi[i], ask->now_ms, b, err));
+        code = put_kpi(desk, db, &set->kpi[i], ask->now_ms, b, err);
+        (void)!buf_add_str(b, buf_str(&problem));
         (void)!buf_add_char(b, '}');
     }
     (void)!buf_add_char(b, ']');
-    return 0;
+    buf_release(&problem);
+    return code;
+}
+
+static int open_run(struct db *db, const struct kpi_ask *ask, struct kpi_run **out,
+                    struct keel_error *err) {
+    const struct kpi_run_options options = {
+        .now_ms = ask->now_ms, .threads = ask->threads, .cancel = ask->cancel};
+    return kpi_run_open(db, &options, out, err);
 }
 
 int kpi_report_list(struct db *db, struct sql *desk, const struct kpi_ask *ask, struct buf *out,
                     struct keel_error *err) {
     struct kpi_set set;
+    struct kpi_run *run = NULL;
     int code = kpi_set_load(desk, KPI_NOW, &set, err);
-    if (code == 0) code = list_set(db, desk, &set, ask, out, err);
+    if (code == 0 && ask->refresh) code = open_run(db, ask, &run, err);
+    if (code == 0) code = list_set(db, desk, &set, run, ask, out, err);
+    kpi_run_close(run);
     kpi_set_free(&set);
     return code;
 }
@@ -328,12 +362,10 @@ struct computing {
 
 static int begin(struct db *db, struct sql *desk, struct str id, const struct kpi_ask *ask,
                  struct computing *c, struct keel_error *err) {
-    const struct kpi_run_options options = {
-        .now_ms = ask->now_ms, .threads = ask->threads, .cancel = ask->cancel};
     c->run = NULL;
     int code = kpi_set_load(desk, KPI_NOW, &c->set, err);
     if (code == 0) code = kpi_need(&c->set, id, &c->which, err);
-    if (code == 0) code = kpi_run_open(db, &options, &c->run, err);
+    if (code == 0) code = open_run(db, ask, &c->run, err);
     return code;
 }
 

@@ -11,10 +11,11 @@ struct kpi_ask {
     int64_t now_ms;
     unsigned threads;
     const _Atomic bool *cancel;
+    bool refresh; /* list: bring all up to date first */
 };
 
 /* {"kpis":[{…,"latest":{…},"running":{…}}] without the closing brace: definitions and what is kept
- * of them; computes nothing. */
+ * of them; computes only with refresh. "problem": why one could not be computed. */
 int kpi_report_list(struct db *db, struct sql *desk, const struct kpi_ask *ask, struct buf *out,
                     struct keel_error *err) K_CHECKED;
 /* One of them, with its versions. */
@@ -24,7 +25,7 @@ int kpi_report_one(struct db *db, struct sql *desk, struct str id, const struct 
 int kpi_report_tree(struct db *db, struct sql *desk, const struct kpi_ask *ask, struct buf *out,
                     struct keel_error *err) K_CHECKED;
 
-struct kpi_series_words {    /* as people write them; "" : the usual */
+struct kpi_series_words {    /* as people write them; "": the usual */
     struct str from, to;     /* days; to excluded. Usual: the last 35 days, 13 weeks, 13 months */
     struct str grain, as_of; /* as_of: a moment, or a day: as of its end */
     bool refresh;
