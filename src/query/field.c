@@ -62,10 +62,9 @@ static int add_property(struct found *f, uint32_t event, struct str path, uint32
         f->field->items = true;
         return add_columns(f, (uint32_t)list, event, rest, added, err);
     }
-    uint32_t before = *added;
     TRY(add_columns(f, event, event, path, added, err));
-    if (*added > before && memchr(path.p, '.', path.n))
-        f->p->provisional = hash_mix(f->p->provisional + 2 + event); /* until it is a list */
+    if (memchr(path.p, '.', path.n)) /* until it is a list: then none is not as one that lacks */
+        f->p->provisional = hash_mix(f->p->provisional + 2 + event);
     return 0;
 }
 
