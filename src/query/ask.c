@@ -35,8 +35,11 @@ int ask_read(struct str text, struct arena *arena, struct query **q, struct keel
 
 int ask_run(struct db *db, const struct query *q, const struct ask_options *options,
             struct result **out, struct keel_error *err) {
-    struct query_options how = {
-        .at_ms = QUERY_AT_NOW, .threads = options->threads, .cancel = options->cancel};
+    struct query_options how = {.at_ms = QUERY_AT_NOW,
+                                .threads = options->threads,
+                                .cancel = options->cancel,
+                                .segment = options->segment,
+                                .segment_ctx = options->segment_ctx};
     if (options->at.n && !time_parse(options->at, db_zone(db), &how.at_ms))
         FAIL(err, INVALID, "at %.*s: not a time; write 2011-12-10 or 2011-12-10T12:50",
              (int)(options->at.n < 100 ? options->at.n : 100), options->at.p);

@@ -30,6 +30,8 @@ struct ask_options {
     struct str at;    /* as of that moment, as people write it in the company's zone; empty: now */
     unsigned threads; /* 0: one a processor                                 */
     const _Atomic bool *cancel; /* may be NULL                                        */
+    segment_lookup segment;     /* saved segments; NULL: there are none               */
+    void *segment_ctx;
 };
 /* Asks a snapshot of this moment. */
 int ask_run(struct db *db, const struct query *q, const struct ask_options *options,

@@ -301,6 +301,11 @@ struct query_cond {
     struct query_pos at;
 };
 
+/* How saved segments are found for whoever evaluates a tree: KEEL_E_NOT_FOUND if there is none by
+ * that name. */
+typedef int (*segment_lookup)(void *ctx, struct str name, const struct query_cond **out,
+                              struct keel_error *err);
+
 /* ---- a column or a split ---- */
 
 enum query_term_kind {

@@ -1,10 +1,12 @@
 /* The customers who meet a condition, as a set of root numbers: for exports and audiences.
- * Layers: exec.h. Threads: one owner. Limits: RESULT_MAX_ROWS customers. */
+ * Layers: exec.h. Threads: one owner. */
 #pragma once
 
 #include "query/exec.h"
 
-/* `condition` as behind "list customers where". *out: bits by root number, [*out_count] of them;
- * the caller frees. KEEL_E_SYNTAX shows the place; KEEL_E_LIMIT: too many customers. */
+/* `condition` as behind "count customers where"; options: NULL for now and without saved segments
+ * (.members is not looked at). *out: bits by root number, [*out_count] of them; the caller frees.
+ * KEEL_E_SYNTAX shows the place. */
 int customers_chosen(struct db *db, const struct snapshot *snap, struct str condition,
-                     uint64_t **out, uint32_t *out_count, struct keel_error *err) K_CHECKED;
+                     const struct query_options *options, uint64_t **out, uint32_t *out_count,
+                     struct keel_error *err) K_CHECKED;

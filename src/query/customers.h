@@ -20,10 +20,6 @@ struct customers {
     struct account *exists;  /* NULL: every number has an event */
 };
 
-/* How saved segments are looked up; NULL: there are none. */
-typedef int (*segment_lookup)(void *ctx, struct str name, const struct query_cond **out,
-                              struct keel_error *err);
-
 struct customers_options {
     segment_lookup segment;
     void *ctx;

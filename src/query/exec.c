@@ -32,6 +32,7 @@ struct run {
     const _Atomic bool *cancel;
     uint32_t range_size; /* 0: to be chosen */
     uint32_t ranges, ranges_per_piece;
+    uint64_t *members;   /* NULL, or of all ranges */
     _Atomic bool failed;
 };
 
@@ -45,6 +46,9 @@ static int run_range(const struct run *run, struct worker *w, struct keel_error 
     TRY(worker_run(w, 0, run->cancel, err));
     if (run->need_members) {
         TRY(customers_eval(&run->customers, w, w->range, w->members, err));
+        if (run->members)
+            memcpy(run->members + w->range.first / 64, w->members,
+                   (w->range.count + 63) / 64 * sizeof *w->members);
         if (nobody(w->members, w->range.count)) return 0;
     }
     TRY(worker_run(w, 1, run->cancel, err));
@@ -132,7 +136,7 @@ static int plan_query(struct run *run, const struct query_options *options,
     struct customers_options who = {
         .segment = options->segment, .ctx = options->segment_ctx, .all_needed = ops->all_customers};
     TRY(customers_compile(p, q->where, &who, &run->customers, err));
-    run->need_members = q->where || ops->all_customers;
+    run->need_members = q->where || ops->all_customers || options->members;
     TRY(ops->plan(run->form, p, err));
     return plan_passes(p, err);
 }
@@ -203,7 +207,10 @@ int query_run(struct db *db, const struct snapshot *snap, const struct query *q,
     double start_cpu = thread_cpu_ms();
     struct plan *p = k_alloc(sizeof *p);
     plan_init(p, db, snap, q, options->at_ms == QUERY_AT_NOW ? now_ms() : options->at_ms);
-    struct run run = {.plan = p, .cancel = options->cancel, .range_size = options->range_size};
+    struct run run = {.plan = p,
+                      .cancel = options->cancel,
+                      .range_size = options->range_size,
+                      .members = options->members};
     struct result *result = result_new();
     int code = plan_query(&run, options, err);
     struct pool *own = NULL;

@@ -25,6 +25,9 @@ struct query_options {
     const _Atomic bool *cancel; /* looked at between batches: KEEL_E_CANCELLED       */
     segment_lookup segment;     /* saved segments; NULL: there are none              */
     void *segment_ctx;
+    /* NULL, or a bit for each number of the snapshot, zeroed: set of those who meet the condition.
+     * Needs a range_size of whole words, or 0. */
+    uint64_t *members;
 };
 
 int query_run(struct db *db, const struct snapshot *snap, const struct query *q,

@@ -41,16 +41,14 @@ struct live_moment live_moment(const struct live *l) {
 
 /* ---- leaves of a condition ---- */
 
-static int find_leaf(struct live *l, const struct query_cond *cond, struct leaf **out,
-                     struct keel_error *err) {
-    struct leaf *leaf;
-    TRY(leaf_new(cond, &leaf, err));
-    for (uint32_t i = 0; i < l->n_leaves; i++) {
-        if (!l->leaves[i] || !str_eq(l->leaves[i]->asked->text, leaf->asked->text)) continue;
-        leaf_free(leaf);
-        *out = l->leaves[i];
-        return 0;
-    }
+static struct leaf *same_leaf(const struct live *l, const struct leaf *leaf) {
+    for (uint32_t i = 0; i < l->n_leaves; i++)
+        if (l->leaves[i] && str_eq(l->leaves[i]->asked->text, leaf->asked->text))
+            return l->leaves[i];
+    return NULL;
+}
+
+static void take_leaf(struct live *l, struct leaf *leaf) {
     if (l->n_leaves == l->leaves_cap) {
         uint32_t cap = l->leaves_cap ? l->leaves_cap * 2 : 64;
         l->leaves = k_realloc(l->leaves, cap * sizeof *l->leaves);
@@ -59,9 +57,22 @@ static int find_leaf(struct live *l, const struct query_cond *cond, struct leaf 
         l->leaves_cap = cap;
     }
     leaf->index = l->n_leaves;
-    leaf->fresh = true;
-    l->leaves[l->n_leaves++] = *out = leaf;
+    l->leaves[l->n_leaves++] = leaf;
     l->compiled = false;
+}
+
+static int find_leaf(struct live *l, const struct query_cond *cond, struct leaf **out,
+                     struct keel_error *err) {
+    struct leaf *leaf;
+    TRY(leaf_new(cond, &leaf, err));
+    *out = same_leaf(l, leaf);
+    if (*out) {
+        leaf_free(leaf);
+        return 0;
+    }
+    leaf->fresh = true;
+    take_leaf(l, leaf);
+    *out = leaf;
     return 0;
 }
 
@@ -269,18 +280,42 @@ static int refill(struct live *l, struct keel_error *err) {
     return 0;
 }
 
-int live_add(struct live *l, const struct query_cond *where, uint32_t *out_segment,
-             struct keel_error *err) {
+/* A free number. */
+static int find_room(struct live *l, uint32_t *out, struct keel_error *err) {
     uint32_t id = 0;
     while (id < l->n_segments && l->segments[id].used) id++;
     if (id == LIVE_MOST_SEGMENTS)
         FAIL(err, LIMIT, "there are %d live segments: no more are kept", LIVE_MOST_SEGMENTS);
-    struct live_segment *s = &l->segments[id];
     if (id == l->n_segments) l->n_segments++;
-    *s = (struct live_segment){.used = true, .members = roaring_bitmap_create()};
+    *out = id;
+    return 0;
+}
+
+static int make_segment(struct live *l, const struct query_cond *where,
+                        const struct roaring_bitmap_s *members, uint32_t *out,
+                        struct keel_error *err) {
+    TRY(find_room(l, out, err));
+    struct live_segment *s = &l->segments[*out];
+    *s = (struct live_segment){
+        .used = true, .members = members ? roaring_bitmap_copy(members) : roaring_bitmap_create()};
     arena_init(&s->arena, 1 << 24);
     int code = build(l, s, where, 0, &s->root, err);
-    if (code == 0) code = l->stale ? refill(l, err) : live_fill(l, false, err);
+    if (code < 0) live_remove(l, *out);
+    return code;
+}
+
+int live_expect(struct live *l, const struct query_cond *where,
+                const struct roaring_bitmap_s *members, uint32_t *out_segment,
+                struct keel_error *err) {
+    K_ASSERT(l->stale);
+    return make_segment(l, where, members, out_segment, err);
+}
+
+int live_add(struct live *l, const struct query_cond *where, uint32_t *out_segment,
+             struct keel_error *err) {
+    uint32_t id;
+    TRY(make_segment(l, where, NULL, &id, err));
+    int code = l->stale ? refill(l, err) : live_fill(l, false, err);
     if (code < 0) {
         live_remove(l, id);
         return code;
@@ -315,7 +350,114 @@ int live_advance(struct live *l, int64_t now_ms, struct keel_error *err) {
     return code;
 }
 
+/* ---- taking what was filled beside ---- */
+
+/* leaves: what each leaf of the other set becomes here, by its number there. */
+static void rename_leaves(struct node *node, struct leaf *const *leaves) {
+    for (uint32_t i = 0; i < node->n_items; i++) rename_leaves(node->items[i], leaves);
+    if (node->leaf) node->leaf = leaves[node->leaf->index];
+}
+
+static void use_leaves(struct live *l, const struct node *node, uint32_t segment) {
+    for (uint32_t i = 0; i < node->n_items; i++) use_leaves(l, node->items[i], segment);
+    if (node->leaf) use_leaf(l, node->leaf, segment);
+}
+
+/* Leaves that this set has not are moved; the others' like are left to be freed. */
+static void take_leaves(struct live *l, struct live *from, struct leaf **leaves, bool *moved) {
+    for (uint32_t i = 0; i < from->n_leaves; i++) {
+        leaves[i] = from->leaves[i] ? same_leaf(l, from->leaves[i]) : NULL;
+        moved[i] = from->leaves[i] && !leaves[i];
+        if (moved[i]) leaves[i] = from->leaves[i];
+    }
+    for (uint32_t i = 0; i < from->n_segments; i++)
+        if (from->segments[i].used) rename_leaves(from->segments[i].root, leaves);
+    for (uint32_t i = 0; i < from->n_leaves; i++) {
+        if (!moved[i]) continue;
+        from->leaves[i]->refs = 0;
+        take_leaf(l, from->leaves[i]);
+        from->leaves[i] = NULL;
+    }
+}
+
+/* Events of the future have their timers here already. */
+static void take_timers(struct live *l, const struct wheel *from, struct leaf *const *leaves,
+                        const bool *moved) {
+    for (unsigned level = 0; level < WHEEL_LEVELS; level++)
+        for (unsigned i = 0; i < WHEEL_SLOTS; i++) {
+            const struct timer_slot *slot = &from->slots[level][i];
+            for (uint32_t k = 0; k < slot->n; k++) {
+                struct timer t = slot->timers[k];
+                if (t.what == LIVE_FUTURE || !moved[t.what]) continue;
+                t.what = leaves[t.what]->index;
+                wheel_add(&l->wheel, t);
+            }
+        }
+}
+
+/* Both stand at the same moment. */
+static void take_all(struct live *l, struct live *from, const uint32_t *numbers) {
+    struct leaf **leaves = k_zalloc((from->n_leaves + 1) * sizeof(struct leaf *));
+    bool *moved = k_zalloc(from->n_leaves + 1);
+    live_release_groups(from); /* their machines point to the leaves */
+    take_leaves(l, from, leaves, moved);
+    take_timers(l, &from->wheel, leaves, moved);
+    for (uint32_t i = 0; i < from->n_segments; i++) {
+        if (!from->segments[i].used) continue;
+        l->segments[numbers[i]] = from->segments[i];
+        from->segments[i] = (struct live_segment){0};
+        use_leaves(l, l->segments[numbers[i]].root, numbers[i]);
+    }
+    for (uint32_t i = 0; i < from->n_leaves; i++)
+        if (from->leaves[i]) drop_leaf(from, i);
+    k_free(moved);
+    k_free(leaves);
+}
+
+/* From where it stands to the very moment of `l`. */
+static int catch_up(struct live *from, const struct live *l, struct keel_error *err) {
+    from->now_ms = l->now_ms;
+    from->stale = true;
+    TRY(live_feed(from, l->version, err));
+    store_version_release(from->version);
+    from->version = store_version_share(l->version);
+    from->stale = false;
+    evaluate_changed(from);
+    from->n_changes = 0;
+    return 0;
+}
+
+static uint32_t used_segments(const struct live *l) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->n_segments; i++) n += l->segments[i].used;
+    return n;
+}
+
+int live_adopt(struct live *l, struct live *from, int64_t now_ms, uint32_t *out_segments,
+               struct keel_error *err) {
+    if (used_segments(l) + used_segments(from) > LIVE_MOST_SEGMENTS)
+        FAIL(err, LIMIT, "there would be more than %d live segments", LIVE_MOST_SEGMENTS);
+    TRY(live_advance(l, now_ms > from->now_ms ? now_ms : from->now_ms, err));
+    if (from->stale) TRY(refill(from, err));
+    TRY(catch_up(from, l, err));
+    uint32_t *numbers = k_zalloc((from->n_segments + 1) * sizeof *numbers);
+    for (uint32_t i = 0; i < from->n_segments; i++) {
+        if (!from->segments[i].used) continue;
+        int code = find_room(l, &numbers[i], err);
+        K_ASSERT(code == 0);
+        l->segments[numbers[i]].used = true; /* the next one finds another place */
+    }
+    take_all(l, from, numbers);
+    if (out_segments) memcpy(out_segments, numbers, from->n_segments * sizeof *numbers);
+    k_free(numbers);
+    return 0;
+}
+
 int64_t live_next(const struct live *l) { return l->stale ? INT64_MIN : wheel_next(&l->wheel); }
+
+bool live_wait(const struct live *l, int64_t until_us) {
+    return store_version_wait(l->store, l->version, until_us);
+}
 
 bool live_has(const struct live *l, uint32_t segment, uint32_t customer) {
     return roaring_bitmap_contains(l->segments[segment].members, customer);

@@ -56,13 +56,32 @@ void live_free(struct live *l);
  * KEEL_E_LIMIT, KEEL_E_SYNTAX as query_run. */
 int live_add(struct live *l, const struct query_cond *where, uint32_t *out_segment,
              struct keel_error *err) K_CHECKED;
+/* The same without filling, before the first live_advance, which fills all of them in one scan and
+ * tells how each differs from `members` (copied; NULL: nobody): where an earlier process stopped.
+ */
+int live_expect(struct live *l, const struct query_cond *where,
+                const struct roaring_bitmap_s *members, uint32_t *out_segment,
+                struct keel_error *err) K_CHECKED;
 void live_remove(struct live *l, uint32_t segment);
+
+/* Takes the segments of `from` into `l`: a set of the same store that was filled beside it, by
+ * another thread, while `l` went on. Advances both to one moment, at least now_ms; what changed in
+ * `l` is told, the members of `from` are no changes. out_segments[i]: the new number of
+ * its segment i; NULL: not wanted. `from` is empty then, and to be freed. After an error of the
+ * first step `l` is as live_advance left it and `from` is untouched; of a later one `from` is to be
+ * dropped. */
+int live_adopt(struct live *l, struct live *from, int64_t now_ms, uint32_t *out_segments,
+               struct keel_error *err) K_CHECKED;
 
 /* Everything that is committed, and time up to now_ms; a clock that steps back stands still. After
  * an error nothing is lost: memberships are as before, and the next call begins there. */
 int live_advance(struct live *l, int64_t now_ms, struct keel_error *err) K_CHECKED;
 /* No membership changes before this moment unless something is committed; INT64_MAX: never. */
 int64_t live_next(const struct live *l);
+
+/* Waits until something is committed behind the last live_advance; false: not until
+ * monotonic_us() was `until_us`. */
+bool live_wait(const struct live *l, int64_t until_us);
 
 bool live_has(const struct live *l, uint32_t segment, uint32_t customer);
 uint64_t live_size(const struct live *l, uint32_t segment);

@@ -260,6 +260,7 @@ int store_open(const char *dir, const struct store_options *options,
     pthread_mutex_init(&s->state, NULL);
     pthread_mutex_init(&s->lexicons_lock, NULL);
     cond_init_timed(&s->work);
+    cond_init_timed(&s->published);
     s->schema = schema_new();
     s->redirects = redirects_new();
     int code = open_all(s, err);
@@ -295,6 +296,7 @@ int store_close(struct store *s, struct keel_error *err) {
     pthread_mutex_destroy(&s->state);
     pthread_mutex_destroy(&s->lexicons_lock);
     pthread_cond_destroy(&s->work);
+    pthread_cond_destroy(&s->published);
     k_free(s->dir);
     k_free(s);
     return code;

@@ -149,7 +149,11 @@ void snapshot_close(struct snapshot *snap);
  * A version is what a snapshot sees, before anything is sorted for it: cheap to take and to hold.
  * Holding one keeps its parts, and in memory all rows that have come since. */
 struct store_version *store_version_hold(struct store *s);
-void store_version_release(struct store_version *v); /* NULL is fine */
+/* Waits until the store has another version than this one, at most until monotonic_us() is
+ * `until_us`: then false. */
+bool store_version_wait(struct store *s, const struct store_version *v, int64_t until_us);
+struct store_version *store_version_share(struct store_version *v); /* one more holder of it */
+void store_version_release(struct store_version *v);                /* NULL is fine */
 const struct redirect_view *store_version_redirects(const struct store_version *v);
 struct snapshot *snapshot_of(struct store *s, struct store_version *v);
 /* The rows that `after` has and `before` has not, under the redirects of `after`. Costs what these

@@ -130,7 +130,8 @@ struct store {
     bool failed;               /* no change any more, until the store is opened again */
     struct keel_error failure; /* why; written once, before `failed` */
     bool wake, stopping;
-    pthread_cond_t work; /* for the two threads: sealed, wake or stopping changed */
+    pthread_cond_t work;      /* for the two threads: sealed, wake or stopping changed */
+    pthread_cond_t published; /* version changed */
 
     struct background flusher, compactor; /* with options.background */
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "base/os.h"
+#include "base/thread.h"
 #include "store/store_int.h"
 
 /* A batch larger than a head has a head of its own size. The slack takes batches that come when a
@@ -188,6 +189,7 @@ struct store_version *version_publish(struct store *s, struct part_set *set,
         v->views[i] = view_of(before, head, rows, v->redirects.version);
     }
     s->version = v;
+    pthread_cond_broadcast(&s->published);
     return before;
 }
 
@@ -275,14 +277,26 @@ void snapshot_close(struct snapshot *snap) {
 struct store_version *store_version_hold(struct store *s) {
     return version_ref(s);
 }
+bool store_version_wait(struct store *s, const struct store_version *v, int64_t until_us) {
+    pthread_mutex_lock(&s->state);
+    bool in_time = true;
+    while (s->version == v && in_time)
+        in_time = cond_wait_until(&s->published, &s->state, until_us);
+    bool changed = s->version != v;
+    pthread_mutex_unlock(&s->state);
+    return changed;
+}
+struct store_version *store_version_share(struct store_version *v) {
+    atomic_fetch_add(&v->refs, 1);
+    return v;
+}
 void store_version_release(struct store_version *v) { version_unref(v); }
 const struct redirect_view *store_version_redirects(const struct store_version *v) {
     return &v->redirects;
 }
 
 struct snapshot *snapshot_of(struct store *s, struct store_version *v) {
-    atomic_fetch_add(&v->refs, 1);
-    return snapshot_new(s, v);
+    return snapshot_new(s, store_version_share(v));
 }
 
 /* Heads from that of `before` on, up to that of `after`: links are set under `state`, and the last

@@ -34,7 +34,8 @@ struct world {
     struct rand r;
     struct db *db;
     struct naive *h;
-    struct live *live;
+    struct live *live, *beside; /* beside: filled with segments[beside_of], not adopted yet */
+    uint32_t beside_of;
     struct watched segments[SEGMENTS];
     int64_t now;
     uint32_t step, grain, next_id;
@@ -72,19 +73,22 @@ static void watch(struct world *w, struct watched *s) {
     s->used = true;
 }
 
-static void add_segment(struct world *w, struct watched *s) {
-    struct keel_error err = {0};
+static void think_of(struct world *w, struct watched *s) {
     for (;;) {
         struct ask a = {.r = &w->r};
         buf_init(&a.text, 1 << 16);
         say(&a, "count customers where ");
         say_cond(&a, 2);
         arena_init(&s->arena, 2 * (size_t)QUERY_ARENA_BYTES);
-        int code = query_parse(buf_str(&a.text), &s->arena, &s->q, NULL, &err);
+        int code = query_parse(buf_str(&a.text), &s->arena, &s->q, NULL, NULL);
         buf_release(&a.text);
         if (code == 0) break;
         arena_release(&s->arena);
     }
+}
+
+static void add_segment(struct world *w, struct watched *s) {
+    think_of(w, s);
     watch(w, s);
 }
 
@@ -94,6 +98,45 @@ static void drop_segment(struct world *w, struct watched *s) {
     roaring_bitmap_free(s->told);
     arena_release(&s->arena);
     *s = (struct watched){0};
+}
+
+/* Fills a segment in a set of its own, while the other goes on. */
+static void fill_beside(struct world *w) {
+    struct keel_error err = {0};
+    uint32_t id;
+    if (w->beside || rand_below(&w->r, 2)) return;
+    w->beside_of = rand_below(&w->r, SEGMENTS);
+    struct watched *s = &w->segments[w->beside_of];
+    drop_segment(w, s);
+    think_of(w, s);
+    w->beside = live_new(w->db, w->now, NULL);
+    assert_int_equal(live_expect(w->beside, s->q->where, NULL, &id, &err), 0);
+    if (rand_below(&w->r, 4)) assert_int_equal(live_advance(w->beside, w->now, &err), 0);
+}
+
+static void adopt(struct world *w) {
+    struct keel_error err = {0};
+    uint32_t ids[SEGMENTS];
+    struct watched *s = &w->segments[w->beside_of];
+    if (!w->beside || rand_below(&w->r, 3)) return;
+    assert_int_equal(live_adopt(w->live, w->beside, w->now, ids, &err), 0);
+    live_free(w->beside);
+    w->beside = NULL;
+    s->id = ids[0];
+    s->told = roaring_bitmap_copy(live_members(w->live, s->id));
+    s->used = true;
+}
+
+/* A process that stops and begins again where it was: what changed meanwhile is told. */
+static void begin_again(struct world *w) {
+    struct keel_error err = {0};
+    live_free(w->live);
+    start_live(w);
+    for (uint32_t i = 0; i < SEGMENTS; i++) {
+        struct watched *s = &w->segments[i];
+        if (!s->used) continue;
+        assert_int_equal(live_expect(w->live, s->q->where, s->told, &s->id, &err), 0);
+    }
 }
 
 /* Events around the clock: mostly now, some late, some early. */
@@ -127,12 +170,15 @@ static void turn_clock(struct world *w) {
 static void disturb(struct world *w) {
     struct keel_error err = {0};
     struct watched *s = &w->segments[rand_below(&w->r, SEGMENTS)];
+    fill_beside(w);
     switch (rand_below(&w->r, 14)) {
     case 0: assert_int_equal(db_flush(w->db, &err), 0); break;
     case 1:
+        if (w->beside && s == &w->segments[w->beside_of]) break;
         drop_segment(w, s);
         add_segment(w, s);
         break;
+    case 3: begin_again(w); break;
     case 2: /* everything again, as after a restart */
         live_free(w->live);
         start_live(w);
@@ -198,14 +244,19 @@ static uint64_t one_history(uint64_t seed) {
     w.now = RANDOM_BASE_MS + (int64_t)rand_below(&w.r, 30) * MS_PER_DAY;
     start_live(&w);
     for (w.step = 0; w.step < STEPS; w.step++) {
-        if (w.step < SEGMENTS && !w.segments[w.step].used) add_segment(&w, &w.segments[w.step]);
+        bool filling = w.beside && w.beside_of == w.step;
+        if (w.step < SEGMENTS && !w.segments[w.step].used && !filling)
+            add_segment(&w, &w.segments[w.step]);
         ingest_some(&w);
         disturb(&w);
         turn_clock(&w);
+        adopt(&w);
         if (live_advance(w.live, w.now, &err) < 0)
             fail_msg("seed %llu step %u: %s", (unsigned long long)seed, w.step, err.message);
         compare(&w);
     }
+    if (w.beside) arena_release(&w.segments[w.beside_of].arena);
+    live_free(w.beside);
     for (uint32_t i = 0; i < SEGMENTS; i++) drop_segment(&w, &w.segments[i]);
     live_free(w.live);
     assert_int_equal(db_close(w.db, &err), 0);
