@@ -24,5 +24,6 @@ struct app {
     struct collector *collector;   /* from a request to the journal (collect.h)            */
     struct webhooks *webhooks;     /* what goes out (reach/webhook.h)                      */
     struct kpi_clock *kpi_clock;   /* computes KPIs by itself (desk/kpi_clock.h)           */
+    struct audiences *audiences;   /* saved segments, live (desk/audiences.h)              */
     struct outgoing *outgoing;     /* archive, backups, exports (outgoing.h)               */
 };

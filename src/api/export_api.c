@@ -11,6 +11,7 @@
 #include "api/outgoing.h"
 #include "api/routes.h"
 #include "customer/export.h"
+#include "desk/audience.h"
 #include "query/chosen.h"
 
 enum { WAITING_BYTES = 4 << 20, PIECE_BYTES = 256 << 10, PATIENCE_MS = 30000 };
@@ -105,10 +106,15 @@ static int prepare(struct request *r, struct exporting *e, struct keel_error *er
     TRY(check_events(e, err));
     TRY(snapshot_open(db_store(e->app->db), &e->snap, err));
     if (!request_param(r, "customers", &text)) return 0;
-    TRY(customers_chosen(e->app->db, e->snap, text, &e->customers, &e->options.customer_count,
-                         err));
+    struct audience_book book;
+    audience_book_init(&book, e->app->desk);
+    struct query_options now = {
+        .at_ms = QUERY_AT_NOW, .segment = audience_book_find, .segment_ctx = &book};
+    int code = customers_chosen(e->app->db, e->snap, text, &now, &e->customers,
+                                &e->options.customer_count, err);
+    audience_book_release(&book);
     e->options.customers = e->customers;
-    return 0;
+    return code;
 }
 
 static int start(struct request *r, struct exporting *e, struct keel_error *err) {

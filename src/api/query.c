@@ -11,6 +11,7 @@
 #include "api/app.h"
 #include "api/routes.h"
 #include "base/json.h"
+#include "desk/audience.h"
 #include "query/ask.h"
 #include "query/parse.h"
 #include "query/query_json.h"
@@ -146,10 +147,16 @@ static int ask(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
     struct question q = {.format = {.style = TABLE_JSON, .zone = db_zone(app->db)},
                          .options = {.cancel = server_cutting(app->server)}};
+    struct audience_book book;
     struct result *result;
     TRY(read_question(r, &q, err));
-    TRY(ask_run(app->db, q.query, &q.options, &result, err));
-    int code = write_answer(r, result, &q, err);
+    audience_book_init(&book, app->desk);
+    q.options.segment = audience_book_find;
+    q.options.segment_ctx = &book;
+    int code = ask_run(app->db, q.query, &q.options, &result, err);
+    audience_book_release(&book);
+    TRY(code);
+    code = write_answer(r, result, &q, err);
     result_free(result);
     return code;
 }

@@ -17,6 +17,8 @@
     T(query)                                                                                       \
     T(schema_api)                                                                                  \
     T(profile)                                                                                     \
+    T(segments_api)                                                                                \
+    T(segments_members)                                                                            \
     T(export_api)                                                                                  \
     T(webhook_api)                                                                                 \
     T(backup_api)                                                                                  \

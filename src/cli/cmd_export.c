@@ -1,6 +1,7 @@
 /* `keel export`: the events of a data directory as NDJSON or CSV.
  * Layers: customer/export.h, query/chosen.h, options.h. Threads: main only. */
 #include "base/output.h"
+#include "cli/desk.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/remote.h"
@@ -84,9 +85,14 @@ static int export_all(struct db *db, const struct args *args, struct output *out
     options.n_events = (uint32_t)args->events.n;
     TRY(snapshot_open(db_store(db), &snap, err));
     int code = 0;
+    struct desk_segments segments;
+    desk_segments_init(&segments, args->data);
+    struct query_options now = {
+        .at_ms = QUERY_AT_NOW, .segment = desk_segment, .segment_ctx = &segments};
     if (args->customers)
-        code = customers_chosen(db, snap, str_from(args->customers), &customers,
+        code = customers_chosen(db, snap, str_from(args->customers), &now, &customers,
                                 &options.customer_count, err);
+    desk_segments_release(&segments);
     options.customers = customers;
     progress_start(&e.progress, "exporting", "bytes", 0, args->quiet);
     if (code == 0) code = export_events(db, snap, &options, &sums, err);

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/os.h"
+#include "cli/desk.h"
 #include "cli/options.h"
 #include "cli/remote.h"
 #include "query/ask.h"
@@ -107,10 +108,15 @@ static int print_query(const struct query *q, const struct args *args, struct ke
 
 static int ask_here(struct db *db, const struct args *args, const struct query *q,
                     struct keel_error *err) {
+    struct desk_segments segments;
     struct ask_options options = {.at = str_from(args->at ? args->at : ""),
-                                  .threads = (unsigned)args->threads};
+                                  .threads = (unsigned)args->threads,
+                                  .segment = desk_segment,
+                                  .segment_ctx = &segments};
     struct result *result;
+    desk_segments_init(&segments, args->data);
     int code = ask_run(db, q, &options, &result, err);
+    desk_segments_release(&segments);
     if (code == 0) {
         code = show(result, q, args, db_zone(db), err);
         result_free(result);

@@ -33,6 +33,7 @@
 #include "cli/remote.h"
 #include "cli/serve/manager.h"
 #include "customer/db.h"
+#include "desk/audiences.h"
 #include "desk/kpi_clock.h"
 #include "guard/audit.h"
 #include "guard/guard.h"
@@ -148,6 +149,8 @@ static int open_rooms(struct serve *s, struct keel_error *err) {
     TRY(ledger_open(app, NULL, &s->ledger, err));
     TRY(outgoing_open(app, &s->outgoing, err));
     TRY(kpi_clock_start(app, err));
+    TRY(audiences_open(&(struct audiences_options){.dir = app->dir, .db = app->db}, &app->audiences,
+                       err));
     return open_collector(s, err);
 }
 
@@ -155,6 +158,7 @@ static int close_rooms(struct serve *s, int code, struct keel_error *err) {
     struct app *app = &s->app;
     collector_close(app->collector);
     kpi_clock_close(app->kpi_clock);
+    audiences_close(app->audiences);
     outgoing_close(s->outgoing);
     int saved = ledger_close(s->ledger, code < 0 ? NULL : err);
     if (code == 0) code = saved;

@@ -1,0 +1,238 @@
+"""See test_segments.sh."""
+import json
+import time
+import unittest
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from serve import KEY, Server, keel
+
+
+class Client:
+    """What the tests ask of a server; keeps the token."""
+    def __init__(self, server):
+        self.server = server
+        with open(server.dir + "/admin.token", encoding="utf-8") as text:
+            self.token = text.read().strip()
+        self.next = 0
+
+    def raw(self, method, path, body=None, token=True):
+        headers = {"Authorization": f"Bearer {self.token}"} if token else {}
+        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.server.port}/api/v1/segments{path}", data,
+                                         method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def call(self, method, path, body=None):
+        status, text = self.raw(method, path, body)
+        if status >= 400:
+            raise AssertionError(f"{method} {path}: {status} {text}")
+        return json.loads(text) if text else None
+
+    def save(self, name, query, **more):
+        return self.call("POST", "?wait=20", {"name": name, "query": query, **more})
+
+    def send(self, *events):
+        """Acknowledged when it returns."""
+        batch = []
+        for event in events:
+            batch.append({"type": "track", "messageId": f"m{self.next}", **event})
+            self.next += 1
+        body = json.dumps({"writeKey": KEY, "batch": batch}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.server.port}/v1/batch", body,
+                                         {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request) as reply:
+            assert reply.status == 200
+
+    def ask(self, question):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.server.port}/api/v1/query", question.encode(),
+                                         headers={"Authorization": f"Bearer {self.token}"})
+        with urllib.request.urlopen(request) as reply:
+            return json.loads(reply.read())["rows"]
+
+    def members(self, segment):
+        found, cursor = [], ""
+        while True:
+            page = self.call("GET", f"/{segment}/members?limit=3{cursor}")
+            found += [m.get("user_id") or m["anonymous_id"] for m in page["members"]]
+            assert len(found) <= page["size"]
+            if "next_cursor" not in page:
+                return sorted(found)
+            cursor = f"&cursor={page['next_cursor']}"
+
+
+def wait_for(condition):
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return condition()
+
+
+def order(user, revenue=10, **more):
+    return {"event": "Order", "userId": user, "properties": {"revenue": revenue}, **more}
+
+
+class Routes(unittest.TestCase):
+    def setUp(self):
+        self.server = Server().start()
+        self.client = Client(self.server)
+        self.client.send(*[order(f"u{i}", 100 * i) for i in range(8)], {"event": "Seen", "anonymousId": "a1"})
+
+    def tearDown(self):
+        self.server.stop()
+
+    def refused(self, method, path, body, status, words):
+        got, text = self.client.raw(method, path, body)
+        self.assertEqual(got, status, text)
+        self.assertIn(words, json.loads(text)["detail"])
+
+    def test_life(self):
+        c = self.client
+        rich = c.save("Rich", 'count customers where sum("Order".revenue) > 300', purpose="thank",
+                      description="über", owners={"marketing": "M", "it": "I"})
+        self.assertEqual((rich["state"], rich["size"], rich["version"]), ("live", 4, 1))
+        self.assertEqual(rich["query"], 'sum("Order".revenue) > 300')
+        self.assertEqual(rich["owners"], {"marketing": "M", "it": "I"})
+        again = c.save("Same", rich["json"])
+        self.assertEqual((again["query"], again["hash"]), (rich["query"], rich["hash"]))
+        self.assertEqual(c.members("Rich"), ["u4", "u5", "u6", "u7"])
+        poor = c.save("Poor", 'did "Order" and not in segment "Rich"')
+        self.assertEqual(poor["names"], ["Rich"])
+        self.assertEqual(c.members(poor["id"]), ["u0", "u1", "u2", "u3"])
+        self.assertEqual(c.call("GET", "/Rich")["named_by"], ["Poor"])
+        self.assertEqual(len(c.call("GET", "")["segments"]), 3)
+        overlap = c.call("GET", f"/overlap?ids={rich['id']},{poor['id']}")
+        self.assertEqual(overlap["overlap"], [[4, 0], [0, 4]])
+        changed = c.call("PUT", f"/{rich['id']}?wait=20", {"query": 'sum("Order".revenue) > 500', "version": 1})
+        self.assertEqual((changed["version"], changed["size"], changed["purpose"]), (2, 2, "thank"))
+        self.assertTrue(wait_for(lambda: c.call("GET", "/Poor")["size"] == 6))  # what names it follows
+        self.assertEqual([v["version"] for v in c.call("GET", "/Rich/versions")["versions"]], [2, 1])
+        same = c.call("PUT", "/Rich", {"query": 'sum("Order".revenue)   >   500'})
+        self.assertEqual(same["version"], 2)
+        self.assertEqual(c.call("GET", "/Rich/history")["sizes"][-1]["size"], 2)
+        self.assertIsNone(c.call("DELETE", "/Poor"))
+        self.assertIsNone(c.call("DELETE", "/Rich"))
+        last = c.call("GET", f"/{rich['id']}/versions")["versions"][0]
+        self.assertTrue(last["removed"])
+        self.refused("GET", "/Rich", None, 404, "there is no segment")
+        self.assertEqual(c.save("Rich", "identified")["size"], 8)  # the name is free again
+
+    def test_members_follow(self):
+        c = self.client
+        c.save("Buyers", 'did "Order"')
+        c.save("Visitors", "anonymous")
+        c.send(order("new"), {"event": "Seen", "anonymousId": "a2"})
+        self.assertTrue(wait_for(lambda: "new" in c.members("Buyers")))
+        self.assertTrue(wait_for(lambda: c.members("Visitors") == ["a1", "a2"]))
+        c.send({"type": "identify", "anonymousId": "a2", "userId": "new"})
+        self.assertTrue(wait_for(lambda: c.members("Visitors") == ["a1"]))
+        self.assertEqual(c.ask("count customers where in segment \"Visitors\""), [[1]])
+        self.assertEqual(c.ask("list customers where in segment \"Buyers\" and not in segment \"Visitors\" limit 1"),
+                         [["u0"]])
+
+    def test_exports(self):
+        c = self.client
+        c.save("All", "identified or anonymous")
+        c.send({"type": "identify", "anonymousId": "a9", "userId": "u1"}, order('x",y'))
+        self.assertTrue(wait_for(lambda: c.call("GET", "/All")["size"] == 10))
+        lines = c.raw("GET", "/All/export?format=csv")[1].splitlines()
+        self.assertEqual(lines[0], "customer,user_id,anonymous_id")
+        self.assertEqual(len(lines), 11)
+        self.assertIn('"x"",y"', "\n".join(lines))
+        rows = [json.loads(line) for line in c.raw("GET", "/All/export")[1].splitlines()]
+        self.assertIn(["a9"], [r.get("anonymous_ids") for r in rows if r.get("user_id") == "u1"])
+        self.assertEqual(sum("anonymous_id" in r for r in rows), 1)
+
+    def test_previews(self):
+        c = self.client
+        saved = c.save("Rich", 'sum("Order".revenue) > 300')
+        preview = c.call("POST", "/preview", {"query": 'sum("Order".revenue) between 200 and 450', "id": saved["id"],
+                                              "sample": 1})
+        self.assertEqual((preview["size"], preview["customers"]), (3, 9))
+        against = preview["against"]
+        self.assertEqual((against["size"], against["stay"], against["enter"], against["leave"]), (4, 1, 2, 3))
+        self.assertEqual(against["sample_enter"], [{"customer": 2, "user_id": "u2"}])
+        past = c.call("POST", "/preview", {"query": saved["json"], "at": "2001-01-01", "id": saved["id"]})
+        self.assertEqual((past["size"], past["against"]["size"]), (0, 0))
+        odd = c.call("POST", "/preview", {"query": 'did "Ordr"'})
+        self.assertIn("Order", odd["notes"][0])
+
+    def test_odd_input(self):
+        c = self.client
+        c.save("A", "identified")
+        c.save("B", 'in segment "A"')
+        good = {"name": "N", "query": "identified"}
+        for body, words in [
+                (b"", "JSON"), (b"[]", "object"), (b"{", "line 1"), ({"name": "N"}, "no condition"),
+                ({**good, "name": ""}, "no name"), ({**good, "name": "7"}, "number"), ({**good, "name": 7}, "text"),
+                ({**good, "name": "x" * 201}, "200"), ({**good, "name": " x"}, "space"),
+                ({**good, "name": "a\u0000b"}, "control"), ({**good, "name": "a\nb"}, "line break"),
+                ({**good, "query": ""}, "empty"), ({**good, "query": "did"}, "line 1, column"),
+                ({**good, "query": 'in segment "Nobody"'}, "Nobody"), ({**good, "query": 'in segment "N"'}, "N"),
+                ({**good, "query": 'total of count("Order")'}, "expected"), ({**good, "query": {}}, "form"),
+                ({**good, "query": {"form": "sessions"}}, "query"), ({**good, "query": "count customers"}, "missing"),
+                ({**good, "owners": 1}, "owners"), ({**good, "owner": "x"}, "owner"),
+                ({**good, "description": "x" * 4001}, "4000"), ({**good, "version": "1"}, "version")]:
+            self.refused("POST", "", body, 400, words)
+        self.refused("POST", "", {**good, "query": "identified and " * 9000 + "identified"}, 413, "")
+        self.refused("POST", "", {**good, "name": "A"}, 409, "already")
+        self.refused("POST", "?wait=99", good, 400, "wait")
+        self.refused("PUT", "/A", {"query": 'in segment "B"'}, 400, "itself")
+        self.refused("PUT", "/A", {"name": "C"}, 409, '"B"')
+        self.refused("PUT", "/A", {"version": 9, "purpose": "x"}, 409, "version 1")
+        self.refused("DELETE", "/A", None, 409, '"B"')
+        self.refused("GET", "/B2", None, 404, "did you mean")
+        self.refused("GET", "/99", None, 404, "no segment")
+        self.refused("GET", "/99/versions", None, 404, "no segment")
+        for path in "/A/members?limit=0", "/A/members?limit=x", "/A/members?cursor=-1", "/A/export?format=xls", \
+                "/A/history?from=soon":
+            self.refused("GET", path, None, 400, "")
+        self.refused("POST", "/preview", {"id": 1}, 400, "query")
+        self.refused("POST", "/preview", {"query": "identified", "id": 99}, 404, "segment")
+        self.refused("POST", "/preview", {"query": "identified", "at": "soon"}, 400, "time")
+        self.refused("POST", "/preview", {"query": 'in segment "Z"'}, 400, "Z")
+        self.refused("POST", "/preview", {"query": "identified", "sample": 101}, 400, "sample")
+        deep = "identified"
+        for level in range(8):
+            status, text = c.raw("POST", "", {"name": f"D{level}", "query": deep})
+            self.assertEqual(status, 201, text)
+            deep = f'in segment "D{level}"'
+        self.refused("POST", "", {"name": "D8", "query": deep}, 400, "deeper")
+        self.refused("PUT", "/D0", {"query": 'in segment "A"'}, 400, "deeper")
+        self.assertEqual(c.raw("GET", "", token=False)[0], 401)
+
+
+class Restarts(unittest.TestCase):
+    def test_members_after_a_restart(self):
+        server = Server().start()
+        try:
+            c = Client(server)
+            c.send(*[order(f"u{i}", i) for i in range(20)])
+            names = ["Many", "Few", "Recent"]
+            queries = ['did "Order"', 'sum("Order".revenue) > 12', 'did "Order" during last 1 day']
+            for name, query in zip(names, queries):
+                c.save(name, query)
+            for ends in server.kill, server.stop:
+                c.send(*[order(f"v{c.next}", 15) for _ in range(3)])
+                ends()
+                server.start()
+                self.assertTrue(wait_for(lambda: all(s["state"] == "live" for s in c.call("GET", "")["segments"])))
+                for name, query in zip(names, queries):
+                    wanted = [[c.call("GET", f"/{name}")["size"]]]
+                    self.assertEqual(c.ask(f"count customers where {query}"), wanted, name)
+            server.stop()
+            keel("query", "--data", server.dir, 'count customers where in segment "Few"')
+        finally:
+            if server.process:
+                server.kill()
+
+
+if __name__ == "__main__":
+    unittest.main()
