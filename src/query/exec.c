@@ -32,7 +32,7 @@ struct run {
     const _Atomic bool *cancel;
     uint32_t range_size; /* 0: to be chosen */
     uint32_t ranges, ranges_per_piece;
-    uint64_t *members;   /* NULL, or of all ranges */
+    uint64_t *members; /* NULL, or of all ranges */
     _Atomic bool failed;
 };
 
