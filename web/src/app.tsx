@@ -53,7 +53,7 @@ export function App() {
   const session = useSession();
   const place = usePlace();
   if (session.state === 'asking') return null;
-  if (session.state === 'out') return <Login accounts={session.accounts} />;
+  if (session.state === 'out') return <Login first={session.first} />;
   return (
     <Shell page={place.page} user={session.user}>
       <Page place={place} />

@@ -1,22 +1,25 @@
-/* Who is signed in. With accounts: a cookie that scripts cannot read, and a token against forged
- * requests that goes with everything that changes something. Without: the administrator's token,
- * kept for this tab. */
+/* Who is signed in. A session is a cookie that scripts cannot read, and a token against forged
+ * requests that goes with everything that changes something. For setting up and for emergencies
+ * there is the administrator's token, kept for this tab.
+ *
+ * Whether there may be a session is remembered, so that nobody is asked who has none. */
 import { useEffect, useState } from 'preact/hooks';
 
 export interface User {
-  user: string;
-  name?: string;
-  side?: string;
-  role?: string;
-  rights?: string[];
+  kind: 'session' | 'key' | 'token' | 'owner';
+  user: string | null;
+  name: string | null;
+  side: string | null;
+  role: string | null;
+  rights: string[];
 }
 
-export type Session = { state: 'asking' } | { state: 'out'; accounts: boolean } | { state: 'in'; user: User };
+export type Session = { state: 'asking' } | { state: 'out'; first: boolean } | { state: 'in'; user: User };
 
 const TOKEN = 'keel.token';
+const SIGNED_IN = 'keel.signed-in';
 let session: Session = { state: 'asking' };
 let csrf = '';
-let accounts = true;
 const listeners = new Set<() => void>();
 
 function change(to: Session): void {
@@ -30,61 +33,75 @@ export function credentials(method: string): Record<string, string> {
   return csrf && method !== 'GET' ? { 'X-CSRF-Token': csrf } : {};
 }
 
-/* The server refused for want of a session. */
-export function signedOut(): void {
+function forget(): void {
   sessionStorage.removeItem(TOKEN);
+  localStorage.removeItem(SIGNED_IN);
   csrf = '';
-  if (session.state !== 'out') change({ state: 'out', accounts });
 }
 
-export async function startSession(): Promise<void> {
-  if (sessionStorage.getItem(TOKEN) && (await tokenHolds())) return change(administrator());
-  const response = await fetch('/api/v1/session').catch(() => null);
-  accounts = response?.status !== 404;
-  if (!response?.ok) return change({ state: 'out', accounts });
-  const said = (await response.json()) as User & { csrf?: string };
+/* The server refused for want of a session. */
+export function signedOut(): void {
+  forget();
+  if (session.state !== 'out') change({ state: 'out', first: false });
+}
+
+function begin(said: User & { csrf: string | null }): void {
   csrf = said.csrf ?? '';
+  if (said.kind === 'session') localStorage.setItem(SIGNED_IN, 'yes');
   change({ state: 'in', user: said });
 }
 
-function administrator(): Session {
-  return { state: 'in', user: { user: 'administrator', role: 'administrator' } };
+async function whoAmI(): Promise<boolean> {
+  const response = await fetch('/api/v1/session', { headers: credentials('GET') }).catch(() => null);
+  if (!response?.ok) return false;
+  begin((await response.json()) as User & { csrf: string | null });
+  return true;
 }
 
-async function tokenHolds(): Promise<boolean> {
-  const response = await fetch('/api/v1/sources', { headers: credentials('GET') }).catch(() => null);
-  if (!response?.ok) sessionStorage.removeItem(TOKEN);
-  return response?.ok ?? false;
+export async function startSession(): Promise<void> {
+  const maybe = sessionStorage.getItem(TOKEN) || localStorage.getItem(SIGNED_IN);
+  if (maybe && (await whoAmI())) return;
+  forget();
+  const response = await fetch('/api/v1/setup').catch(() => null);
+  const said = response?.ok ? ((await response.json()) as { needed: boolean }) : { needed: false };
+  change({ state: 'out', first: said.needed });
 }
 
 /* What went wrong, or null. */
 export async function signInByToken(token: string): Promise<string | null> {
   if (!/^[\x21-\x7e]+$/.test(token)) return 'The token has characters that no token has.';
   sessionStorage.setItem(TOKEN, token);
-  if (!(await tokenHolds())) return 'This is not the token in admin.token.';
-  change(administrator());
-  return null;
+  if (await whoAmI()) return null;
+  sessionStorage.removeItem(TOKEN);
+  return 'This is not the token in admin.token.';
 }
 
-export async function signIn(login: string, password: string): Promise<string | null> {
-  const response = await fetch('/api/v1/session', {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ login, password }),
-  }).catch(() => null);
+/* POST to one of the paths that answer with a session. */
+async function enter(path: string, body: Record<string, string>): Promise<string | null> {
+  const response = await fetch(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }).catch(() => null);
   if (!response) return 'The server does not answer.';
   if (!response.ok) {
     const said = (await response.json().catch(() => null)) as { detail?: string } | null;
     return said?.detail ?? `The server answered ${response.status}.`;
   }
-  await startSession();
+  begin((await response.json()) as User & { csrf: string | null });
   return null;
 }
+
+export const signIn = (login: string, password: string): Promise<string | null> => enter('/api/v1/session', { login, password });
+export const signInByLink = (token: string): Promise<string | null> => enter('/api/v1/session', { token });
+export const setUp = (account: { token: string; login: string; name: string; password: string; side: string }): Promise<string | null> =>
+  enter('/api/v1/setup', account);
 
 export async function signOut(): Promise<void> {
   if (csrf) await fetch('/api/v1/session', { method: 'DELETE', headers: credentials('DELETE') }).catch(() => null);
   signedOut();
 }
+
+/* What the server would refuse need not be offered. */
+export const may = (right: string): boolean => session.state === 'in' && session.user.rights.includes(right);
+
+export const whoIs = (user: User): string => user.name ?? user.user ?? 'administrator';
 
 export function useSession(): Session {
   const [now, set] = useState(session);

@@ -11,13 +11,14 @@ export type PageComponent = ComponentType<{ place: Place }>;
 export interface PageEntry {
   name: IconName & keyof typeof t.common.pages;
   key: string; // behind g
+  right: string; // without it the page has nothing to show
   load: () => Promise<{ default: PageComponent }>;
 }
 
 export const PAGES: PageEntry[] = [
-  { name: 'today', key: 't', load: () => import('./today') },
-  { name: 'customers', key: 'c', load: () => import('./customers') },
-  { name: 'explore', key: 'e', load: () => import('./explore') },
-  { name: 'sources', key: 's', load: () => import('./sources') },
-  { name: 'setup', key: 'u', load: () => import('./setup') },
+  { name: 'today', key: 't', right: 'query', load: () => import('./today') },
+  { name: 'customers', key: 'c', right: 'profile.read', load: () => import('./customers') },
+  { name: 'explore', key: 'e', right: 'query', load: () => import('./explore') },
+  { name: 'sources', key: 's', right: 'event.read', load: () => import('./sources') },
+  { name: 'setup', key: 'u', right: 'query', load: () => import('./setup') },
 ];

@@ -1,5 +1,6 @@
 /* The command palette: pages, actions, customers, questions, by typing. Ctrl-K or / opens it. */
 import { useRef, useState } from 'preact/hooks';
+import { may } from '../api/session';
 import { PAGES } from '../pages';
 import { go, href } from '../router';
 import { t } from '../texts';
@@ -23,7 +24,7 @@ function commands(typed: string): Command[] {
   const found: Command[] = [];
   if (QUESTION.test(text)) found.push({ group: t.common.palette.actions, icon: 'explore', text: t.common.palette.ask(text), run: () => go(href('explore', [], { q: text })) });
   for (const page of PAGES)
-    if (fits(t.common.pages[page.name])) found.push({ group: t.common.palette.pages, icon: page.name, text: t.common.pages[page.name], hint: `g ${page.key}`, run: () => go(href(page.name)) });
+    if (may(page.right) && fits(t.common.pages[page.name])) found.push({ group: t.common.palette.pages, icon: page.name, text: t.common.pages[page.name], hint: `g ${page.key}`, run: () => go(href(page.name)) });
   if (text && !QUESTION.test(text)) found.push({ group: t.common.palette.customers, icon: 'person', text: t.common.palette.find(text), run: () => go(href('customers', [], { find: text })) });
   if (fits(t.common.palette.dark)) found.push({ group: t.common.palette.actions, icon: 'moon', text: t.common.palette.dark, run: () => chooseTheme(isDark() ? 'light' : 'dark') });
   if (fits(t.common.print)) found.push({ group: t.common.palette.actions, icon: 'print', text: t.common.print, run: () => setTimeout(() => print(), 50) });

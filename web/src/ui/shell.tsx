@@ -1,7 +1,7 @@
 /* The frame around every page: navigation, search, theme, who is signed in, shortcuts. */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { signOut, type User } from '../api/session';
+import { may, signOut, whoIs, type User } from '../api/session';
 import { PAGES } from '../pages';
 import { go, href } from '../router';
 import { t } from '../texts';
@@ -72,7 +72,7 @@ export function Shell({ page, user, children }: { page: string; user: User; chil
           <span>{t.common.product}</span>
         </a>
         <ul>
-          {PAGES.map((entry) => (
+          {PAGES.filter((entry) => may(entry.right)).map((entry) => (
             <li key={entry.name}>
               <a href={href(entry.name)} aria-current={entry.name === page ? 'page' : undefined} title={t.common.pages[entry.name]}>
                 <Icon name={entry.name} />
@@ -91,7 +91,7 @@ export function Shell({ page, user, children }: { page: string; user: User; chil
           </button>
           <div class="right">
             <ThemeButton />
-            <span class="who muted clip">{user.name ?? user.user}</span>
+            <span class="who muted clip">{whoIs(user)}</span>
             <button class="button plain icon" type="button" title={t.common.signOut} aria-label={t.common.signOut} onClick={() => void signOut()}>
               <Icon name="out" />
             </button>

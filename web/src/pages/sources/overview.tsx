@@ -2,6 +2,7 @@
 import { useMemo } from 'preact/hooks';
 import { useAsk, useEvery } from '../../api/ask';
 import { FATES, fates, sources, type Fates, type Source } from '../../api/sources';
+import { may } from '../../api/session';
 import { count } from '../../format';
 import { go, href } from '../../router';
 import { t } from '../../texts';
@@ -19,7 +20,7 @@ interface Told {
 }
 
 async function load(signal: AbortSignal): Promise<Told> {
-  const [all, list] = await Promise.all([fates(null, 'step=hour', signal), sources(signal)]);
+  const [all, list] = await Promise.all([fates(null, 'step=hour', signal), may('source.admin') ? sources(signal) : []]);
   const rows = await Promise.all(list.map(async (source) => ({ source, fates: await fates(source.id, 'step=hour', signal) })));
   return { all, rows };
 }
@@ -63,7 +64,7 @@ export function Overview() {
           <ByHour told={all} />
         )}
       </Card>
-      <Card title={t.sources.bySource} flush>
+      {rows.length > 0 && <Card title={t.sources.bySource} flush>
         <Table
           caption={t.sources.bySource}
           rows={rows}
@@ -91,7 +92,7 @@ export function Overview() {
             })),
           ]}
         />
-      </Card>
+      </Card>}
       <Card title={t.sources.reasons} flush={all.reasons.length > 0}>
         {all.reasons.length === 0 ? (
           <p class="muted">{t.sources.noReasons}</p>

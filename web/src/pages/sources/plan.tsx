@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks';
 import { useAsk } from '../../api/ask';
 import { Problem } from '../../api/client';
-import { useSession } from '../../api/session';
+import { may, useSession, whoIs } from '../../api/session';
 import { plan, planText, planVersions, proposedPlan, savePlan, type PlanEvent, type PlanProperty } from '../../api/sources';
 import { ago, moment } from '../../format';
 import { t } from '../../texts';
@@ -59,7 +59,7 @@ function Editing({ draft, onClose, onSaved }: { draft: Draft; onClose: () => voi
   const [text, setText] = useState(draft.text);
   const [problem, setProblem] = useState<Problem>();
   const session = useSession();
-  const who = session.state === 'in' ? (session.user.name ?? session.user.user) : '';
+  const who = session.state === 'in' ? whoIs(session.user) : '';
   const save = async () => {
     try {
       const said = await savePlan(text, who);
@@ -107,7 +107,7 @@ export function PlanPage() {
         title={t.sources.tabs.plan}
         note={last ? t.sources.plan.version(last.version, last.who, ago(last.at)) : t.sources.plan.lead}
         actions={
-          <>
+          may('plan.write') && <>
             <button type="button" class="button small" onClick={() => edit(t.sources.plan.proposalTitle, proposedPlan())}>
               {t.sources.plan.propose}
             </button>

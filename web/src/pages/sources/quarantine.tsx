@@ -3,6 +3,7 @@
 import { useState } from 'preact/hooks';
 import { useAsk } from '../../api/ask';
 import { discard, held, heldOne, replay, sources, type Held } from '../../api/sources';
+import { may } from '../../api/session';
 import { ago, moment } from '../../format';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
@@ -55,7 +56,7 @@ function Entry({ event, changed }: { event: Held; changed: () => void }) {
             {reason.code !== reason.message && <Badge tone="warn">{reason.code}</Badge>} {reason.message}
           </p>
         ))}
-        {event.state === 'open' && (
+        {event.state === 'open' && may('source.admin') && (
           <div class="row">
             <button type="button" class="button small primary" onClick={() => void replayNow(`id=${event.id}`).then(changed)}>
               {t.sources.quarantine.replay}
@@ -80,7 +81,7 @@ function Entry({ event, changed }: { event: Held; changed: () => void }) {
 
 export function Quarantine({ place }: { place: Place }) {
   const [confirm, setConfirm] = useState(false);
-  const known = useAsk('sources', sources);
+  const known = useAsk(may('source.admin') ? 'sources' : null, sources);
   const chosen = { source: place.query.get('source') ?? '', reason: place.query.get('reason') ?? '', event: place.query.get('event') ?? '', state: place.query.get('state') ?? '' };
   const filter = new URLSearchParams();
   for (const name of ['source', 'reason', 'event'] as const) if (chosen[name]) filter.set(name, chosen[name]);
@@ -97,7 +98,7 @@ export function Quarantine({ place }: { place: Place }) {
       title={t.sources.tabs.quarantine}
       note={asked.data ? t.sources.quarantine.open(asked.data.open, asked.data.limit) : undefined}
       actions={
-        asked.data && asked.data.open > 0 ? (
+        may('source.admin') && asked.data && asked.data.open > 0 ? (
           <>
             <button type="button" class="button small" onClick={() => void replayNow(filter.toString()).then(asked.again)}>
               {t.sources.quarantine.replayAll}

@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { useAsk } from '../../api/ask';
 import { Problem } from '../../api/client';
 import { FATES, sources, type TailEvent } from '../../api/sources';
+import { may } from '../../api/session';
 import { listen } from '../../api/stream';
 import { clock } from '../../format';
 import { go, href, type Place } from '../../router';
@@ -94,7 +95,7 @@ function Entry({ line }: { line: Line }) {
 
 export function Tail({ place }: { place: Place }) {
   const [paused, pause] = useState(false);
-  const known = useAsk('sources', sources);
+  const known = useAsk(may('source.admin') ? 'sources' : null, sources);
   const chosen = { source: place.query.get('source') ?? '', fate: place.query.get('fate') ?? '', event: place.query.get('event') ?? '', user: place.query.get('user') ?? '' };
   const query = new URLSearchParams({ history: '100' });
   for (const name of ['fate', 'event', 'user'] as const) if (chosen[name]) query.set(name, chosen[name]);

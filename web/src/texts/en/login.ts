@@ -1,6 +1,5 @@
 export const login = {
-  title: 'Sign in',
-  lead: 'One system below the waterline, steered by both sides.',
+  lead: 'Sign in to the customer system of your company.',
   name: 'Login',
   password: 'Password',
   enter: 'Sign in',
@@ -8,4 +7,19 @@ export const login = {
   tokenWhy: 'The line in admin.token, in the data directory. It stays in this tab.',
   byToken: 'Use the administrator’s token',
   byPassword: 'Use login and password',
+  byLink: 'Signing in by the link…',
+  first: {
+    title: 'Welcome',
+    lead: 'Nobody has an account here yet. The first one is the administrator’s; others are invited from it.',
+    link: 'Token of the link',
+    linkWhy: 'keel serve prints a link at its start: what stands behind # in it.',
+    login: 'Login',
+    loginWhy: 'Letters, digits and . _ - @',
+    name: 'Your name',
+    side: 'Your side',
+    sides: { neither: 'Neither', marketing: 'Marketing', it: 'IT' },
+    password: 'Password',
+    passwordWhy: '12 characters at least. Several words are a good one.',
+    enter: 'Make the account',
+  },
 };

@@ -1,0 +1,213 @@
+/* Sources: made, switched off and on, given a new key; and a snippet for each SDK. */
+import { useState } from 'preact/hooks';
+import { useAsk } from '../../api/ask';
+import { addSource, rotateKey, sources, switchSource, type Source } from '../../api/sources';
+import { href } from '../../router';
+import { t } from '../../texts';
+import { Copy } from '../../ui/copy';
+import { Dialog } from '../../ui/dialog';
+import { Icon } from '../../ui/icons';
+import { Badge, Card, Failure, Waiting } from '../../ui/parts';
+import { Table } from '../../ui/table';
+import { say } from '../../ui/toast';
+import { SNIPPETS } from './snippets';
+
+const failed = (error: unknown): void => say((error as Error).message, { bad: true });
+
+function Adding({ onClose, onDone }: { onClose: () => void; onDone: () => void }) {
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault();
+    const said = new FormData(event.currentTarget as HTMLFormElement);
+    addSource(String(said.get('name')).trim(), String(said.get('origins')).trim())
+      .then((source) => {
+        say(t.setup.added(source.name));
+        onDone();
+      })
+      .catch(failed);
+  };
+  return (
+    <Dialog title={t.setup.addTitle} onClose={onClose}>
+      <form class="stack" onSubmit={submit}>
+        <label class="field">
+          <span>{t.setup.name}</span>
+          <input class="input" name="name" required autofocus />
+          <small>{t.setup.nameWhy}</small>
+        </label>
+        <label class="field">
+          <span>{t.setup.origins}</span>
+          <input class="input" name="origins" />
+          <small>{t.setup.originsWhy}</small>
+        </label>
+        <div class="row">
+          <button class="button primary">{t.setup.add}</button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+function Rotating({ source, onClose, onDone }: { source: Source; onClose: () => void; onDone: () => void }) {
+  const rotate = () =>
+    rotateKey(source.name)
+      .then(() => {
+        say(t.setup.rotated(source.name));
+        onDone();
+      })
+      .catch(failed);
+  return (
+    <Dialog
+      title={t.setup.rotateTitle(source.name)}
+      onClose={onClose}
+      footer={
+        <>
+          <button type="button" class="button" onClick={onClose}>
+            {t.common.cancel}
+          </button>
+          <button type="button" class="button primary" onClick={() => void rotate()}>
+            {t.setup.rotate}
+          </button>
+        </>
+      }
+    >
+      <p>{t.setup.rotateText}</p>
+    </Dialog>
+  );
+}
+
+/* A real event through the collector, as any client would send it. */
+async function test(source: Source): Promise<void> {
+  const response = await fetch('/v1/track', {
+    method: 'POST',
+    credentials: 'omit',
+    headers: { Authorization: `Basic ${btoa(`${source.write_key}:`)}` },
+    body: JSON.stringify({ event: 'Keel Test', anonymousId: 'keel-test', messageId: `keel-test-${Date.now()}`, properties: { from: 'set-up' } }),
+  }).catch(() => null);
+  if (response?.ok) return say(t.setup.tested);
+  const said = (await response?.json().catch(() => null)) as { message?: string } | null;
+  say(said?.message ?? `${response?.status ?? ''}`, { bad: true });
+}
+
+function Snippets({ list }: { list: Source[] }) {
+  const [chosen, choose] = useState(list[0]?.name ?? '');
+  const [sdk, setSdk] = useState(SNIPPETS[0]?.key ?? '');
+  const source = list.find((one) => one.name === chosen) ?? list[0];
+  const snippet = SNIPPETS.find((one) => one.key === sdk);
+  if (!source || !snippet) return null;
+  const text = snippet.text(location.origin, source.write_key ?? '');
+  return (
+    <Card title={t.setup.snippets} note={t.setup.snippetsNote}>
+      <div class="stack">
+        <div class="row">
+          <div class="row" role="group" aria-label={t.setup.snippets}>
+            {SNIPPETS.map((one) => (
+              <button key={one.key} type="button" class={one.key === sdk ? 'button small primary' : 'button small'} aria-pressed={one.key === sdk} onClick={() => setSdk(one.key)}>
+                {one.name}
+              </button>
+            ))}
+          </div>
+          <label class="row">
+            <span class="muted">{t.setup.source}</span>
+            <select class="input" value={source.name} onChange={(event) => choose(event.currentTarget.value)}>
+              {list.map((one) => (
+                <option key={one.id}>{one.name}</option>
+              ))}
+            </select>
+          </label>
+        </div>
+        <div class="snippet">
+          <pre class="code" tabIndex={0}>
+            {text}
+          </pre>
+          <Copy text={text} />
+        </div>
+        <div class="row">
+          <button type="button" class="button" onClick={() => void test(source)}>
+            {t.setup.test}
+          </button>
+          <a class="button plain" href={href('sources', ['tail'], { source: source.name })}>
+            {t.setup.watch}
+          </a>
+        </div>
+      </div>
+    </Card>
+  );
+}
+
+export function SourcesCard() {
+  const asked = useAsk('sources', sources);
+  const [adding, add] = useState(false);
+  const [rotating, rotate] = useState<Source>();
+  const turn = (source: Source, on: boolean) => {
+    switchSource(source.name, on)
+      .then(() => {
+        say(on ? t.setup.switchedOn(source.name) : t.setup.switchedOff(source.name), { undo: () => turn(source, !on) });
+        asked.again();
+      })
+      .catch(failed);
+  };
+  if (asked.problem) return <Failure problem={asked.problem} again={asked.again} />;
+  if (!asked.data) return <Waiting />;
+  const done = () => {
+    add(false);
+    rotate(undefined);
+    asked.again();
+  };
+  return (
+    <>
+      <Card
+        title={t.setup.sources}
+        note={t.setup.sourcesNote}
+        flush
+        actions={
+          <button type="button" class="button small primary" onClick={() => add(true)}>
+            <Icon name="plus" size={16} />
+            {t.setup.add}
+          </button>
+        }
+      >
+        <Table
+          caption={t.setup.sources}
+          rows={asked.data}
+          rowKey={(source) => source.id}
+          columns={[
+            {
+              title: t.setup.name,
+              cell: (source) => (
+                <span class="row">
+                  <strong>{source.name}</strong>
+                  {source.state === 'off' && <Badge tone="bad">{t.sources.off}</Badge>}
+                  {source.strict && <Badge>{t.sources.strict}</Badge>}
+                </span>
+              ),
+            },
+            {
+              title: t.setup.key,
+              cell: (source) => (
+                <span class="key">
+                  <code>{source.write_key}</code>
+                  <Copy text={source.write_key ?? ''} />
+                </span>
+              ),
+            },
+            {
+              title: '',
+              cell: (source) => (
+                <span class="row key-acts">
+                  <button type="button" class="button small" onClick={() => rotate(source)}>
+                    {t.setup.rotate}
+                  </button>
+                  <button type="button" class="button small" onClick={() => turn(source, source.state === 'off')}>
+                    {source.state === 'off' ? t.setup.on : t.setup.off}
+                  </button>
+                </span>
+              ),
+            },
+          ]}
+        />
+      </Card>
+      <Snippets list={asked.data} />
+      {adding && <Adding onClose={() => add(false)} onDone={done} />}
+      {rotating && <Rotating source={rotating} onClose={() => rotate(undefined)} onDone={done} />}
+    </>
+  );
+}

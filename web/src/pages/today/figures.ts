@@ -1,0 +1,80 @@
+/* The questions behind Today, and their answers side by side with those of a week ago: the same
+ * question as of then. */
+import { post } from '../../api/client';
+import { loadSchema, tracked, type Schema } from '../../api/company';
+import { named, quoted, type Answer } from '../../api/query';
+
+const WEEK_MS = 7 * 86400_000;
+const FEWEST = 20; // events that a change is worth telling of
+const MOST_MOVED = 8;
+
+export interface Figure {
+  name: string;
+  money: boolean;
+  now: number;
+  before: number;
+  days: (number | null)[];
+  query: string;
+}
+
+export interface Moved {
+  event: string;
+  now: number;
+  before: number;
+}
+
+const asOf = (query: string, at: string | undefined, signal: AbortSignal): Promise<Answer> => post('/api/v1/query', at ? { query, at } : { query }, signal);
+const weekAgo = (): string => new Date(Date.now() - WEEK_MS).toISOString();
+
+/* What is counted: events, people, and the event that pays, if it is there. */
+function measures(schema: Schema): { text: string; name: string; money: boolean }[] {
+  const list = [
+    { text: 'events', name: 'events', money: false },
+    { text: 'unique customers', name: 'people', money: false },
+  ];
+  const paying = ['Order Completed', 'Purchase', 'Order Placed', 'Subscription Started'].map((name) => tracked(schema, name)).find(Boolean);
+  if (!paying) return list;
+  list.push({ text: `events of ${quoted(paying.name)}`, name: paying.name, money: false });
+  const amount = ['revenue', 'total', 'value'].find((name) => paying.properties.some((property) => property.name === name && property.type === 'number'));
+  if (amount) list.push({ text: `sum(${quoted(paying.name)}.${named(amount)})`, name: amount, money: true });
+  return list;
+}
+
+export async function figures(signal: AbortSignal): Promise<Figure[]> {
+  const wanted = measures(await loadSchema());
+  const all = wanted.map((measure) => measure.text).join(', ');
+  const [now, before, days] = await Promise.all([
+    asOf(`total of ${all} during last 7 days`, undefined, signal),
+    asOf(`total of ${all} during last 7 days`, weekAgo(), signal),
+    asOf(`trend of ${all} by day during last 30 days`, undefined, signal),
+  ]);
+  const number = (answer: Answer, i: number): number => Number(answer.rows[0]?.[i] ?? 0);
+  return wanted.map((measure, i) => ({
+    name: measure.name,
+    money: measure.money,
+    now: number(now, i),
+    before: number(before, i),
+    days: days.rows.map((row) => row[i + 1] as number | null),
+    query: `trend of ${measure.text} by day during last 30 days`,
+  }));
+}
+
+export const byDay = (signal: AbortSignal): Promise<Answer> => asOf('trend of events, unique customers by day during last 30 days', undefined, signal);
+
+export async function moved(signal: AbortSignal): Promise<Moved[]> {
+  const query = 'total of events during last 7 days split by event';
+  const [now, before] = await Promise.all([asOf(query, undefined, signal), asOf(query, weekAgo(), signal)]);
+  const all = new Map<string, Moved>();
+  for (const [answer, which] of [[now, 'now'], [before, 'before']] as const)
+    for (const row of answer.rows) {
+      const event = String(row[0]);
+      const one = all.get(event) ?? { event, now: 0, before: 0 };
+      one[which] = Number(row[1]);
+      all.set(event, one);
+    }
+  const change = (one: Moved): number => Math.abs(Math.log((one.now + 1) / (one.before + 1)));
+  return [...all.values()]
+    .filter((one) => Math.max(one.now, one.before) >= FEWEST && change(one) > 0.1)
+    .sort((a, b) => change(b) - change(a))
+    .slice(0, MOST_MOVED);
+}
