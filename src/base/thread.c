@@ -3,10 +3,13 @@
 #include "base/thread.h"
 
 #include <stdatomic.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+
+enum { PATIENT_NS = 100000000 };
 
 struct worker {
     struct pool *pool;
@@ -109,6 +112,24 @@ void pool_run(struct pool *pool, size_t pieces, void (*work)(void *, size_t, uns
     while (pool->active) pthread_cond_wait(&pool->done, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
     pthread_mutex_unlock(&pool->gate);
+}
+
+/* As the kernel takes it; its header cannot be included beside that of the C library. */
+struct scheduling {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period; /* ns; runtime: of a turn */
+};
+
+/* A thread that wakes up goes before one that has asked for longer turns (PREEMPT_SHORT); else it
+ * may wait for the next tick of 4 ms, each time. */
+void thread_patient(void) {
+    struct scheduling attr = {.size = sizeof attr};
+    if (syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) < 0) return;
+    attr.runtime = PATIENT_NS;
+    (void)!syscall(SYS_sched_setattr, 0, &attr, 0);
 }
 
 void cond_init_timed(pthread_cond_t *cond) {

@@ -23,6 +23,11 @@ unsigned pool_size(const struct pool *pool);
 void pool_run(struct pool *pool, size_t pieces,
               void (*work)(void *ctx, size_t piece, unsigned worker), void *ctx);
 
+/* The calling thread computes for long, and nobody waits for it: threads that wake up go before it,
+ * also the kernel's. Its share of the processor stays what it was, so that it cannot be starved;
+ * that is why it is not made nice. Linux before 6.12 knows no such wish: then nothing happens. */
+void thread_patient(void);
+
 /* A condition for cond_wait_until. */
 void cond_init_timed(pthread_cond_t *cond);
 /* Waits as pthread_cond_wait does, at most until monotonic_us() reaches `until_us`: then false. */

@@ -12,6 +12,7 @@
 static void *run(void *arg) {
     const struct background *b = arg;
     struct store *s = b->store;
+    thread_patient();
     pthread_mutex_lock(&s->state);
     while (!s->stopping) {
         int64_t due = b->due(s);
