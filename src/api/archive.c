@@ -43,6 +43,18 @@ static void add_raw(struct buf *b, struct str json) {
     }
 }
 
+static void add_connection(struct buf *b, const struct client *client) {
+    char text[CLIENT_ADDRESS_BYTES];
+    struct str agent =
+        client->own && str_is_utf8(client->user_agent) ? client->user_agent : STR("");
+    (void)!buf_add_text(b, ",\"connection\":{\"ip\":");
+    (void)!buf_add_json_str(b, client_address(client->ip, client->address, text));
+    (void)!buf_add_text(b, ",\"userAgent\":");
+    (void)!buf_add_json_str(b, agent);
+    (void)buf_printf(b, ",\"own\":%s,\"policy\":%d,\"sentMs\":%lld}",
+                     client->own ? "true" : "false", (int)client->ip, (long long)client->sent_ms);
+}
+
 static void begin_line(struct buf *b, const struct collect_outcome *o,
                        const struct event_source *source) {
     char time[TIME_TEXT_MAX];
@@ -51,6 +63,7 @@ static void begin_line(struct buf *b, const struct collect_outcome *o,
     (void)!buf_add_json_str(b, source->name);
     if (o->type != SEGMENT_ANY_TYPE)
         (void)buf_printf(b, ",\"type\":\"%s\"", envelope_type_text((enum event_type)o->type));
+    add_connection(b, &o->client);
     if (o->envelope.sent.n) {
         (void)!buf_add_text(b, ",\"sentAt\":");
         add_raw(b, o->envelope.sent);

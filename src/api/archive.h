@@ -2,12 +2,16 @@
  *
  *   DIR/archive/<hour>-<start>.ndjson.zst    hour in UTC ("2026-11-22T02"), start of the process in
  *                                            ms; a zstd frame for each write, one line a request:
- *   {"receivedAt":T,"source":NAME,"type":T,"sentAt":T,"context":{…},"batch":[EVENT,…]}
+ *   {"receivedAt":T,"source":NAME,"type":T,"connection":{…},"sentAt":T,"context":{…},
+ *    "batch":[EVENT,…]}
  *
  * sentAt, context and batch are the sender's own bytes (line breaks become spaces); type stands
  * there if the path of the request said it. A line is a Segment batch, so other tools read it too.
  * Only what was accepted is kept: what was refused was not taken, what is in quarantine is kept
- * there. What a connection adds (address, user agent) is not part of it.
+ * there. connection is what is needed to take the events again as they were taken:
+ *   {"ip":"203.0.113.0","userAgent":"…","own":true,"policy":1,"sentMs":0}
+ * the address as the policy keeps it (enum client_ip), the agent if the connection is the
+ * customer's own. Lines of before lack it.
  *
  * DURABILITY. The archive trails the store: an event is acknowledged when the store has it, and
  * reaches the archive's file, synced, up to ARCHIVE_WRITE_MS later. A process that dies loses that
@@ -54,9 +58,11 @@ void archive_stats(struct archive *a, struct archive_stats *out);
 
 struct archive_line {
     int64_t received_ms;
-    struct str source; /* JSON text, with its quotes */
-    int type;          /* enum event_type, or SEGMENT_ANY_TYPE */
-    struct str text;   /* the line: a document for segment_read_body; a newline stands behind it */
+    struct str source;    /* JSON text, with its quotes */
+    int type;             /* enum event_type, or SEGMENT_ANY_TYPE */
+    bool has_client;      /* false: a line of before              */
+    struct client client; /* texts live during the call          */
+    struct str text; /* the line: a document for segment_read_body; a newline stands behind it */
 };
 
 struct archive_sums {

@@ -5,11 +5,18 @@
 
 #include "api/archive.h"
 #include "base/input.h"
+#include "base/json.h"
 #include "base/os.h"
 #include "base/time.h"
 #include "customer/envelope.h"
 
-enum { PATH_BYTES = 4096, NAME_BYTES = 64, MOST_FILES = 1 << 20, HOUR_BYTES = 13 };
+enum {
+    PATH_BYTES = 4096,
+    NAME_BYTES = 64,
+    MOST_FILES = 1 << 20,
+    HOUR_BYTES = 13,
+    CONNECTION_BYTES = 1 << 20
+};
 
 struct file_names {
     char (*name)[NAME_BYTES];
@@ -63,7 +70,44 @@ static bool take_string(struct str *line, struct str *out) {
     return true;
 }
 
-static bool parse_line(struct str text, struct archive_line *out) {
+/* The object at the start of *line, which has none within; *line moves behind it. */
+static bool take_object(struct str *line, struct str *out) {
+    struct str rest = *line, string;
+    while (rest.n && rest.p[0] != '}') {
+        if (rest.p[0] != '"')
+            rest = (struct str){rest.p + 1, rest.n - 1};
+        else if (!take_string(&rest, &string))
+            return false;
+    }
+    if (!rest.n) return false;
+    *out = (struct str){line->p, (size_t)(rest.p + 1 - line->p)};
+    *line = (struct str){rest.p + 1, rest.n - 1};
+    return true;
+}
+
+/* Absent in lines of before. */
+static bool parse_client(struct json_parser *parser, struct str *rest, struct archive_line *out) {
+    const struct str before = STR(",\"connection\":");
+    struct client *client = &out->client;
+    struct json_value root;
+    struct str object;
+    int64_t policy = CLIENT_IP_DROP;
+    out->has_client = str_starts(*rest, before);
+    *client = (struct client){.address = STR(""), .user_agent = STR("")};
+    if (!out->has_client) return true;
+    *rest = (struct str){rest->p + before.n, rest->n - before.n};
+    if (!take_object(rest, &object) || json_parse(parser, object, &root, NULL) < 0) return false;
+    bool good = json_str(json_get(root, "ip"), &client->address) &&
+                json_str(json_get(root, "userAgent"), &client->user_agent) &&
+                json_bool(json_get(root, "own"), &client->own) &&
+                json_i64(json_get(root, "policy"), &policy) &&
+                json_i64(json_get(root, "sentMs"), &client->sent_ms);
+    if (policy < 0 || policy >= CLIENT_IP_POLICIES) return false;
+    client->ip = (enum client_ip)policy;
+    return good;
+}
+
+static bool parse_line(struct json_parser *parser, struct str text, struct archive_line *out) {
     struct str rest = text, time, type;
     const struct str source = STR(",\"source\":");
     if (!take(&rest, STR("{\"receivedAt\":\""), '"', &time) ||
@@ -76,10 +120,11 @@ static bool parse_line(struct str text, struct archive_line *out) {
         for (int t = 0; t < EVENT_TYPES; t++)
             if (str_is(type, envelope_type_text((enum event_type)t))) out->type = t;
     out->text = text;
-    return true;
+    return parse_client(parser, &rest, out);
 }
 
 struct archive_reader {
+    struct json_parser *parser;
     int64_t from_ms, to_ms;
     int (*each)(void *ctx, const struct archive_line *line, struct keel_error *err);
     void *ctx;
@@ -91,7 +136,7 @@ static int read_lines(struct archive_reader *r, struct input *in, struct keel_er
     int got;
     while ((got = input_read_line(in, &text, err)) == INPUT_TEXT) {
         struct archive_line line;
-        if (!parse_line(text, &line))
+        if (!parse_line(r->parser, text, &line))
             FAIL(err, CORRUPT, "%s: line %llu is no line of an archive", input_name(in),
                  (unsigned long long)input_line(in));
         if (line.received_ms < r->from_ms || line.received_ms >= r->to_ms) continue;
@@ -133,6 +178,7 @@ int archive_read(const char *dir, int64_t from_ms, int64_t to_ms,
     snprintf(folder, sizeof folder, "%s/archive", dir);
     if (!file_exists(folder))
         FAIL(err, NOT_FOUND, "%s has no archive; it is kept with archive = on", dir);
+    r.parser = json_parser_new(CONNECTION_BYTES);
     int code = file_list_dir(folder, note_name, &files, err);
     if (files.n > 1) qsort(files.name, files.n, sizeof *files.name, by_name);
     for (size_t i = 0; i < files.n && code == 0; i++) {
@@ -140,5 +186,6 @@ int archive_read(const char *dir, int64_t from_ms, int64_t to_ms,
         code = read_file(&r, path, err);
     }
     k_free(files.name);
+    json_parser_free(r.parser);
     return code;
 }

@@ -387,11 +387,11 @@ static void wait_for(struct waiter *waiter) {
 }
 
 int collect_again(struct collector *c, const struct event_source *source, struct str text,
-                  int64_t received_ms, unsigned flags, struct collect_counts *counts,
+                  const struct collect_past *past, unsigned flags, struct collect_counts *counts,
                   struct keel_error *err) {
     struct waiter waiter = {.done = false};
     struct refusal why;
-    struct job *job = job_new(NULL, received_ms);
+    struct job *job = job_new(NULL, past->received_ms);
     char *body = job ? arena_try_alloc(&job->arena, text.n + REQUEST_PADDING) : NULL;
     if (!body) {
         if (job) job_free(job);
@@ -403,11 +403,11 @@ int collect_again(struct collector *c, const struct event_source *source, struct
     pthread_mutex_init(&waiter.lock, NULL);
     pthread_cond_init(&waiter.wake, NULL);
     struct reading reading = {.body = {body, text.n},
-                              .client = {.address = STR(""), .user_agent = STR("")},
+                              .client = past->client,
                               .source = source,
                               .origin = STR(""),
                               .type = SEGMENT_ANY_TYPE,
-                              .again = true,
+                              .past = past,
                               .flags = flags};
     int code = 0;
     if (send_on(c, job, &reading, &why)) {

@@ -65,7 +65,7 @@ struct collect_item {
     const char *reason;                /* static: of quarantined (COLLECT_REASON_PLAN, or why it
                                           cannot be stored: segment_reason_text) and of refused  */
     struct str details;                /* what check() said, a JSON array; or empty. Borrowed    */
-    struct event_key key;              /* of quarantined: its message id's, or its text's */
+    struct event_key key;              /* of quarantined: its message id's, or one of its own */
     uint32_t place;                    /* in its batch, from 0                                   */
     uint8_t fate;                      /* enum collect_fate                                      */
     bool repaired;                     /* accepted, and something had to be mended               */
@@ -77,6 +77,7 @@ struct collect_outcome {
     const struct event_source *source; /* NULL: no known key                                    */
     const char *dialect;               /* "segment", "rudder", "jitsu"                          */
     int64_t received_ms;
+    struct client client; /* its connection; what is kept of its address: client.ip says */
     struct collect_item *items;
     uint32_t n; /* 0: refused before its events were looked at                              */
     int type;   /* enum event_type that the path said, or SEGMENT_ANY_TYPE                  */
@@ -154,12 +155,16 @@ int collect(struct request *r, struct app *app, const struct collect_ask *ask);
 
 enum collect_again_flags { COLLECT_UNCHECKED = 1 }; /* store it although the plan is against it */
 
-/* Takes one event or batch as if it came now from this source, with the time of arrival it had;
- * waits until it is durable. Not in threads of connections (ROUTE_WORKER). tell() and keep() are
- * called as for a request. */
+struct collect_past { /* how it had come */
+    int64_t received_ms;
+    struct client client;
+    struct event_key key; /* under which it is held: other events are never taken for it */
+};
 struct collect_counts {
     uint64_t fates[COLLECT_FATES];
 };
+/* Takes one event as if it came now from this source; waits until it is durable. Not in threads of
+ * connections (ROUTE_WORKER). tell() and keep() are called as for a request. */
 int collect_again(struct collector *c, const struct event_source *source, struct str text,
-                  int64_t received_ms, unsigned flags, struct collect_counts *counts,
+                  const struct collect_past *past, unsigned flags, struct collect_counts *counts,
                   struct keel_error *err) K_CHECKED;

@@ -39,7 +39,9 @@ struct desk_tools {
     /* The body at hand. */
     struct job *job;
     struct collector *collector;
-    uint32_t room; /* in job->items */
+    uint32_t room;                   /* in job->items */
+    uint64_t nonce;                  /* of the request, or of what is taken again */
+    const struct collect_past *past; /* or NULL */
     bool no_memory;
 };
 
@@ -85,7 +87,7 @@ struct reading {
     struct str origin;                 /* of the page that sent, or empty             */
     int type;
     bool strict;
-    bool again; /* collect_again: no limits of rate and origin */
+    const struct collect_past *past; /* collect_again: no limits of rate and origin; or NULL */
     unsigned flags;
     struct str violations; /* out: of strict mode, a JSON array, the job's */
 };

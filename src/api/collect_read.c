@@ -80,6 +80,16 @@ static void take_accepted(void *ctx, const struct segment_accepted *a) {
     item->repaired = a->repaired;
 }
 
+/* Two that say neither id nor time are two, even if their texts are the same: as of those that can
+ * be stored. */
+static struct event_key refused_key(const struct desk_tools *t, const struct segment_refusal *r) {
+    if (t->past) return t->past->key;
+    if (r->message.n) return event_key_of(r->message);
+    struct event_key key = event_key_of(r->text);
+    if (!r->dated) key.lo ^= hash_mix(t->nonce + r->item);
+    return key;
+}
+
 /* What cannot be stored is kept aside as it came. */
 static void take_refused(void *ctx, const struct segment_refusal *r) {
     struct desk_tools *t = ctx;
@@ -87,7 +97,7 @@ static void take_refused(void *ctx, const struct segment_refusal *r) {
     if (!item) return;
     item->fate = t->collector->hooks.keep ? COLLECT_QUARANTINED : COLLECT_REFUSED;
     item->reason = r->detail;
-    item->key = event_key_of(r->text);
+    item->key = refused_key(t, r);
     t->job->held++;
 }
 
@@ -104,7 +114,7 @@ static bool may_send(const struct event_source *source, const struct reading *re
                      struct refusal *why) {
     if (!source->enabled)
         return turn_away(why, 403, "source_disabled", "this source is switched off", 0);
-    if (reading->again) return true;
+    if (reading->past) return true;
     if (reading->origin.n && !source_allows_origin(source, reading->origin))
         return turn_away(why, 403, "origin_not_allowed",
                          "pages of this origin may not send with this write key", 0);
@@ -150,19 +160,21 @@ static bool read_events(struct collector *c, struct desk_tools *t, const struct 
                         struct refusal *why) {
     struct collect_outcome *o = &t->job->outcome;
     struct segment_counts counts = {0};
+    if (!is_document(reading->body))
+        return turn_away(why, 400, "invalid_json", "the body is no JSON object or array", 0);
+    t->past = reading->past;
+    t->nonce = t->past ? t->past->key.lo | 1 : next_nonce(c);
     const struct segment_options options = {.type = reading->type,
                                             .now_ms = o->received_ms,
                                             .received_ms = o->received_ms,
                                             .client = &reading->client,
-                                            .nonce = reading->again ? 0 : next_nonce(c),
+                                            .nonce = t->nonce,
                                             .max_event_bytes = c->options.max_event_bytes};
     const struct segment_sink sink = {.writer = &t->writer,
                                       .counts = &counts,
                                       .refused = take_refused,
                                       .accepted = take_accepted,
                                       .ctx = t};
-    if (!is_document(reading->body))
-        return turn_away(why, 400, "invalid_json", "the body is no JSON object or array", 0);
     segment_read_body(t->reader, reading->body, &options, &sink, &o->envelope);
     return check_counts(c, t, &counts, why);
 }
@@ -174,7 +186,7 @@ static bool pay(const struct job *job, const struct reading *reading, struct ref
         const struct event_source *source = job->items[i].source;
         for (n = 1; i + n < job->outcome.n && job->items[i + n].source == source;) n++;
         if (source != job->outcome.source && !may_send(source, reading, why)) return false;
-        int64_t wait = reading->again ? 0 : source_take(source, n, now);
+        int64_t wait = reading->past ? 0 : source_take(source, n, now);
         if (wait)
             return turn_away(why, 429, "rate_limited", "the source sends more than its rate", wait);
     }
@@ -228,7 +240,8 @@ static int check_batch(struct collector *c, struct desk_tools *t, struct keel_er
             memmove(to, from, n);
             to += n;
         } else {
-            if (!hold(t, item, view.head.key)) FAIL(err, NO_MEMORY, "no memory for a request");
+            if (!hold(t, item, t->past ? t->past->key : view.head.key))
+                FAIL(err, NO_MEMORY, "no memory for a request");
             job->stored--;
         }
     }
@@ -290,6 +303,7 @@ static bool read_body(struct collector *c, struct desk_tools *t, struct reading 
     job->outcome.source = source;
     if (source && !may_send(source, reading, why)) return false;
     if (source && source->ip > reading->client.ip) reading->client.ip = source->ip;
+    job->outcome.client = reading->client;
     if (!read_events(c, t, reading, why)) return false;
     if (!source) {
         job->outcome.n = 0;

@@ -40,6 +40,9 @@ struct config {
         int64_t keep_days;
     } archive;
     struct {
+        int64_t events, bytes;
+    } quarantine;
+    struct {
         bool allow_private;
     } webhooks;
     struct {

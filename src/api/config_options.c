@@ -70,6 +70,13 @@ const struct config_option CONFIG_OPTIONS[] = {
     {"collect", "retry_after", CONFIG_DURATION, FIELD(collect, retry_ms), "2s", SECOND,
      600 * SECOND, NULL, "When senders that were answered 503 are asked to come again."},
 
+    {"quarantine", "max_events", CONFIG_INTEGER, FIELD(quarantine, events), "1000000", 1,
+     1000000000, NULL,
+     "Events that may wait in quarantine for a decision. Beyond, requests that would add to it are "
+     "answered 503: nothing is dropped."},
+    {"quarantine", "max_size", CONFIG_SIZE, FIELD(quarantine, bytes), "1GiB", KIB, 1024 * GIB, NULL,
+     "The same in bytes of their JSON."},
+
     {"archive", "on", CONFIG_FLAG, FIELD(archive, on), "false", 0, 0, NULL,
      "Keep the JSON of accepted events of all sources in DIR/archive. Else of those sources that "
      "were added with --archive. It trails the acknowledgement by up to a second."},

@@ -92,6 +92,15 @@ static struct str envelope_of(const struct collect_outcome *o, struct arena *are
     return str_from(text);
 }
 
+/* What of the connection may be kept: it is needed when the event is taken again. */
+static struct client client_of(const struct collect_outcome *o, struct arena *arena) {
+    struct client client = o->client;
+    char *text = arena_alloc(arena, CLIENT_ADDRESS_BYTES);
+    client.address = client_address(client.ip, client.address, text);
+    if (!client.own) client.user_agent = STR("");
+    return client;
+}
+
 /* [{"code":"…","message":"…"}] of an event that is no event: its reason is its code. */
 static struct str plain_reasons(const char *reason, struct arena *arena) {
     struct buf b;
@@ -120,6 +129,7 @@ static int keep(void *ctx, const struct collect_outcome *const *outcomes, uint32
     for (uint32_t i = 0; i < n; i++) {
         const struct collect_outcome *o = outcomes[i];
         struct str envelope = envelope_of(o, &arena);
+        struct client client = client_of(o, &arena);
         for (uint32_t k = 0; k < o->n; k++) {
             const struct collect_item *item = &o->items[k];
             if (item->fate != COLLECT_QUARANTINED) continue;
@@ -130,6 +140,7 @@ static int keep(void *ctx, const struct collect_outcome *const *outcomes, uint32
                 .type = o->type,
                 .json = item->text,
                 .envelope = envelope,
+                .client = client,
                 .known = !o->request,
                 .reasons = item->details.n ? item->details : plain_reasons(item->reason, &arena),
             };
@@ -343,7 +354,8 @@ static int take_again(void *ctx, const struct quarantine_row *row, struct str do
     if (!source)
         FAIL(err, NOT_FOUND, "quarantined event %lld: its source %lld is gone", (long long)row->id,
              (long long)row->source);
-    TRY(collect_again(app->collector, source, document, row->received_ms, 0, &counts, err));
+    const struct collect_past past = {row->received_ms, row->client, row->key};
+    TRY(collect_again(app->collector, source, document, &past, 0, &counts, err));
     if (counts.fates[COLLECT_ACCEPTED]) return QUARANTINE_TAKEN;
     return counts.fates[COLLECT_DUPLICATE] ? QUARANTINE_DUPLICATE : QUARANTINE_STILL;
 }

@@ -44,6 +44,11 @@ static const char *const STEPS[] = {
     "CREATE TRIGGER quarantine_left AFTER UPDATE OF state ON quarantine"
     " WHEN old.state = 0 AND new.state <> 0 BEGIN"
     " UPDATE quarantine_total SET events = events - 1, bytes = bytes - old.bytes; END",
+    "ALTER TABLE quarantine ADD COLUMN address TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE quarantine ADD COLUMN agent TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE quarantine ADD COLUMN own INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE quarantine ADD COLUMN sent_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE quarantine ADD COLUMN ip INTEGER NOT NULL DEFAULT 0", /* enum client_ip */
 };
 
 /* ---- open ---- */
@@ -76,6 +81,8 @@ void quarantine_close(struct quarantine *q) {
     pthread_mutex_destroy(&q->acting);
     k_free(q);
 }
+
+static struct str text_or_empty(struct str s) { return s.p ? s : STR(""); }
 
 /* ---- keeping ---- */
 
@@ -115,11 +122,14 @@ static int keep_item(struct quarantine *q, struct quarantine_item *item, int64_t
     struct str user = gist.user.n ? gist.user : gist.anonymous;
     TRY(sql_run(q->sql, err,
                 "INSERT INTO quarantine(key, state, source, received_ms, changed_ms, type, name,"
-                " user, code, reasons, bytes, json, envelope)"
-                " VALUES(?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO NOTHING",
-                "biiiissssiss", key, item->source, item->received_ms, now_ms, (int64_t)item->type,
-                gist.name, user, quarantine_code(item->reasons), item->reasons,
-                (int64_t)(item->json.n + item->envelope.n), item->json, item->envelope));
+                " user, code, reasons, bytes, json, envelope, address, agent, own, sent_ms, ip)"
+                " VALUES(?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT(key) DO NOTHING",
+                "biiiissssissssiii", key, item->source, item->received_ms, now_ms,
+                (int64_t)item->type, gist.name, user, quarantine_code(item->reasons), item->reasons,
+                (int64_t)(item->json.n + item->envelope.n), item->json, item->envelope,
+                text_or_empty(item->client.address), text_or_empty(item->client.user_agent),
+                (int64_t)item->client.own, item->client.sent_ms, (int64_t)item->client.ip));
     item->again = sql_changes(q->sql) == 0;
     return item->again ? keep_again(q, item, key, now_ms, err) : 0;
 }
@@ -185,18 +195,30 @@ int quarantine_sweep(struct quarantine *q, int64_t now_ms, struct keel_error *er
 
 /* ---- lists ---- */
 
-static struct str text_or_empty(struct str s) { return s.p ? s : STR(""); }
-
 static int ask_rows(struct quarantine *q, const struct quarantine_filter *f, struct sql_rows *rows,
                     struct keel_error *err) {
     return sql_ask(q->sql, rows, err,
                    "SELECT id, source, received_ms, changed_ms, state, type, name, user, code,"
-                   " reasons, json, envelope FROM quarantine WHERE id > ?1"
+                   " reasons, json, envelope, address, agent, own, sent_ms, ip, key FROM quarantine"
+                   " WHERE id > ?1"
                    " AND (?2 = -1 OR state = ?2) AND (?3 = -1 OR source = ?3)"
                    " AND (?4 = 0 OR id = ?4) AND (?5 = '' OR name = ?5) AND (?6 = '' OR code = ?6)"
                    " ORDER BY id LIMIT ?7",
                    "iiiissi", f->after, (int64_t)f->state, f->source, f->id, f->name, f->code,
                    (int64_t)f->limit);
+}
+
+static struct event_key key_of(struct str bytes) {
+    struct event_key key = {0};
+    if (bytes.n != 12) return key;
+    for (int i = 7; i >= 0; i--) key.lo = key.lo << 8 | (unsigned char)bytes.p[i];
+    for (int i = 11; i >= 8; i--) key.hi = key.hi << 8 | (unsigned char)bytes.p[i];
+    return key;
+}
+
+/* What is unknown is not kept. */
+static enum client_ip ip_of(int64_t value) {
+    return value >= 0 && value < CLIENT_IP_POLICIES ? (enum client_ip)value : CLIENT_IP_DROP;
 }
 
 static struct quarantine_row row_of(const struct sql_rows *rows) {
@@ -213,6 +235,12 @@ static struct quarantine_row row_of(const struct sql_rows *rows) {
         .reasons = sql_str(rows, 9),
         .json = text_or_empty(sql_str(rows, 10)),
         .envelope = text_or_empty(sql_str(rows, 11)),
+        .client = {.address = sql_str(rows, 12),
+                   .user_agent = sql_str(rows, 13),
+                   .own = sql_i64(rows, 14) != 0,
+                   .sent_ms = sql_i64(rows, 15),
+                   .ip = ip_of(sql_i64(rows, 16))},
+        .key = key_of(sql_str(rows, 17)),
     };
 }
 
@@ -268,6 +296,8 @@ static int page_add(void *ctx, const struct quarantine_row *row) {
     copy->reasons = str_dup(&p->arena, row->reasons);
     copy->json = str_dup(&p->arena, row->json);
     copy->envelope = str_dup(&p->arena, row->envelope);
+    copy->client.address = str_dup(&p->arena, row->client.address);
+    copy->client.user_agent = str_dup(&p->arena, row->client.user_agent);
     return 0;
 }
 
@@ -276,7 +306,7 @@ static int bury(struct quarantine *q, const struct quarantine_row *row, enum qua
                 int64_t now_ms, struct keel_error *err) {
     TRY(sql_run(q->sql, err,
                 "UPDATE quarantine SET state = ?, changed_ms = ?, json = NULL, envelope = NULL,"
-                " bytes = 0 WHERE id = ? AND state = 0",
+                " address = '', agent = '', bytes = 0 WHERE id = ? AND state = 0",
                 "iii", (int64_t)state, now_ms, row->id));
     return sql_changes(q->sql) > 0;
 }

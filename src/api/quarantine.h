@@ -46,13 +46,14 @@ struct quarantine_item {
     struct event_key key; /* of its message id; of what has none, of its content */
     int64_t source;
     int64_t received_ms;
-    int type;            /* enum event_type that the path said, or SEGMENT_ANY_TYPE      */
-    struct str json;     /* the event as it came                                         */
-    struct str envelope; /* members of its batch that count for it, as they came:
-                            "context":{…},"sentAt":"…"; or empty                         */
-    struct str reasons;  /* [{"code":…,"property":…,"message":…},…]                      */
-    bool known;          /* of a replay: only its reasons are brought up to date         */
-    bool again;          /* out: it was here already                                     */
+    int type;             /* enum event_type that the path said, or SEGMENT_ANY_TYPE      */
+    struct str json;      /* the event as it came                                         */
+    struct str envelope;  /* members of its batch that count for it, as they came:
+                             "context":{…},"sentAt":"…"; or empty                         */
+    struct str reasons;   /* [{"code":…,"property":…,"message":…},…]                      */
+    struct client client; /* its connection; the address as it may be kept               */
+    bool known;           /* of a replay: only its reasons are brought up to date         */
+    bool again;           /* out: it was here already                                     */
 };
 
 struct quarantine;
@@ -99,6 +100,8 @@ struct quarantine_row { /* texts live until each() returns */
     int type;
     struct str name, user, code, reasons;
     struct str json, envelope; /* empty for stones */
+    struct client client;      /* of stones without address and agent */
+    struct event_key key;
 };
 
 /* Calls each(ctx, row) by id; a negative result ends it and is returned. */

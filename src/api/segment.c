@@ -45,7 +45,8 @@ struct document {
     const uint32_t *context; /* the batch's, or NULL */
     const uint32_t *sent;    /* the batch's sentAt, or NULL */
     uint64_t line, item;
-    struct str write_key; /* of the item at hand */
+    struct str write_key, message; /* of the item at hand */
+    bool dated;
 };
 
 /* ---- reasons ---- */
@@ -83,6 +84,8 @@ static void refuse(const struct document *d, enum segment_reason reason, const c
         .column = at >= text.p && at <= text.p + text.n ? (uint64_t)(at - text.p) + 1 : 0,
         .text = text,
         .write_key = d->write_key,
+        .message = d->message,
+        .dated = d->dated,
     };
     d->sink->refused(d->sink->ctx, &refusal);
 }
@@ -389,9 +392,13 @@ static int take_event(struct json_cursor *c, struct document *d,
     if (reason == SEGMENT_REASONS) {
         take_accepted(d, text, c->repaired);
     } else if (!c->error) { /* what was skipped of it must be JSON, too */
+        d->message = read_text(c, object->at[KEY_MESSAGE]);
+        d->dated = object->at[KEY_TIMESTAMP] || object->at[KEY_ORIGINAL];
         c->at = object->start;
         cursor_check(c);
         if (!c->error) refuse(d, reason, too_large ? TOO_LARGE : NULL, text, NULL);
+        d->message = (struct str){"", 0};
+        d->dated = false;
     }
     d->write_key = (struct str){"", 0};
     arena_rewind(&d->reader->scratch, d->reader->empty);

@@ -81,6 +81,8 @@ struct segment_refusal {
     uint64_t column;      /* byte in `text` where it went wrong, from 1; 0: whole */
     struct str text;      /* the event's JSON                                     */
     struct str write_key; /* the event's own, or empty */
+    struct str message;   /* its message id, or empty  */
+    bool dated;           /* it states a time          */
 };
 
 /* An event that was added to the batch. */

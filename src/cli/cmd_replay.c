@@ -63,8 +63,10 @@ static int hand_on(struct replay *r, struct keel_error *err) {
 static int take_line(void *ctx, const struct archive_line *line, struct keel_error *err) {
     struct replay *r = ctx;
     struct segment_envelope envelope;
-    struct segment_options options = {
-        .type = line->type, .now_ms = now_ms(), .received_ms = line->received_ms};
+    struct segment_options options = {.type = line->type,
+                                      .now_ms = now_ms(),
+                                      .received_ms = line->received_ms,
+                                      .client = line->has_client ? &line->client : NULL};
     struct segment_sink sink = {.writer = &r->writer, .counts = &r->events};
     if (batch_full(&r->writer, line->text.n + EVENT_MAX_BYTES)) TRY(hand_on(r, err));
     segment_read_body(r->reader, line->text, &options, &sink, &envelope);

@@ -146,7 +146,9 @@ static int open_rooms(struct serve *s, struct keel_error *err) {
     TRY(guard_open(app->dir, true, &app->guard, err));
     TRY(audit_open(app->dir, &app->audit, err));
     TRY(sources_open(app->dir, &app->sources, err));
-    TRY(ledger_open(app, NULL, &s->ledger, err));
+    const struct quarantine_limits limits = {.events = (uint64_t)s->config->quarantine.events,
+                                             .bytes = (uint64_t)s->config->quarantine.bytes};
+    TRY(ledger_open(app, &limits, &s->ledger, err));
     TRY(outgoing_open(app, &s->outgoing, err));
     TRY(kpi_clock_start(app, err));
     TRY(audiences_open(&(struct audiences_options){.dir = app->dir, .db = app->db}, &app->audiences,

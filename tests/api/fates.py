@@ -127,6 +127,72 @@ class Fates(unittest.TestCase):
         self.server.start()
         self.assertEqual(self.totals(), {**total})  # counters survive a clean stop
 
+    def test_what_says_neither_id_nor_time_is_one_of_its_own(self):
+        self.plan('unplanned_events = "quarantine"')
+        plain = {"type": "track", "event": "A", "userId": "u"}
+        broken, named = {"type": "track", "event": "A"}, {"type": "track", "event": "A", "messageId": "n"}
+        dated = {**broken, "timestamp": "2026-01-05T10:00:00.000Z"}
+        self.post([plain, plain, broken, broken, named, named, dated, dated])
+        self.post([plain, broken, named, dated])
+        total = self.totals()
+        # what is named or dated is one, however often it is sent
+        self.assertEqual([total[name] for name in SUM], [0, 4, 8, 0])
+        for _ in range(2):  # by the same plan: each stays what it is
+            self.assertEqual(self.ask("POST", "/api/v1/quarantine/replay"),
+                             {"accepted": 0, "duplicate": 0, "quarantined": 8})
+        self.plan("")
+        self.assertEqual(self.ask("POST", "/api/v1/quarantine/replay"),
+                         {"accepted": 3, "duplicate": 0, "quarantined": 5})
+        self.assertEqual(len(self.quarantined()), 5)
+        self.server.stop()
+        self.assertEqual(len(self.server.events()), 3)
+
+    def test_what_the_connection_said_is_replayed(self):
+        """As the source's policy keeps it; a server's address is not its customer's."""
+        keel("source", "add", "cut", "--data", self.server.dir, "--key", "key_cut_key", "--ip", "truncate")
+        keel("source", "add", "none", "--data", self.server.dir, "--key", "key_drop_key", "--ip", "drop")
+        self.plan('unplanned_events = "quarantine"')
+        device, backend = "Mozilla/5.0 (X11) \"q\"", "analytics-node/3"
+        contexts = {"": None, "d": {"direct": True}, "o": {"ip": "198.51.100.77"}}
+        for key in (KEY, "key_cut_key", "key_drop_key"):
+            for agent in (device, backend):
+                for word, context in contexts.items():
+                    event = {"type": "track", "event": "A", "userId": "u", "messageId": key + agent + word,
+                             "properties": {"of": f"{key} {agent[0]}{word}"}}
+                    if context:
+                        event["context"] = context
+                    self.server.request("POST", "/v1/track", event, {
+                        "Authorization": "Basic " + base64.b64encode(f"{key}:".encode()).decode(),
+                        "User-Agent": agent})
+        self.assertEqual(len(self.quarantined()), 18)
+        self.plan("")
+        self.assertEqual(self.ask("POST", "/api/v1/quarantine/replay")["accepted"], 18)
+        self.server.stop()
+        found = {e["properties"]["of"]: (e.get("context", {}).get("ip"), e.get("context", {}).get("userAgent"))
+                 for e in self.server.events()}
+        here, there = "127.0.0.1", "198.51.100.77"
+        for key, cut in ((KEY, lambda ip: ip), ("key_cut_key", lambda ip: ip.rsplit(".", 1)[0] + ".0"),
+                         ("key_drop_key", lambda _: None)):
+            self.assertEqual(found[key + " M"], (cut(here), device))
+            self.assertEqual(found[key + " Md"], (cut(here), device))
+            self.assertEqual(found[key + " Mo"], (cut(there), device))
+            self.assertEqual(found[key + " a"], (None, None))
+            self.assertEqual(found[key + " ad"], (cut(here), None))
+            self.assertEqual(found[key + " ao"], (cut(there), None))
+
+    def test_limits_of_the_quarantine(self):
+        self.server.stop()
+        with open(self.server.dir + "/keel.toml", "w", encoding="utf-8") as file:
+            file.write("[quarantine]\nmax_events = 3\n")
+        self.server.start()
+        self.plan('unplanned_events = "quarantine"')
+        answers = [self.post([{"type": "track", "event": "A", "userId": "u", "messageId": f"q{n}"}])[0]
+                   for n in range(5)]
+        self.assertEqual(answers, [200, 200, 200, 503, 503])
+        self.assertEqual(self.ask("GET", "/api/v1/quarantine")["limit"], 3)
+        self.assertEqual(self.ask("POST", "/api/v1/quarantine/discard?limit=1"), {"discarded": 1})
+        self.assertEqual(self.post([{"type": "track", "event": "A", "userId": "u", "messageId": "q3"}])[0], 200)
+
     def test_what_the_path_and_the_batch_said_is_replayed(self):
         self.plan('unplanned_events = "quarantine"')
         self.server.request("POST", "/v1/track", {"event": "A", "userId": "u", "messageId": "p"},

@@ -153,6 +153,26 @@ class Outgoing(unittest.TestCase):
         self.assertIn("0 requests", keel("replay", "--data", self.server.dir, "--into", fresh, "--quiet",
                                          "--to", early))
 
+    def test_archive_has_what_the_connection_said(self):
+        keel("source", "add", "cut", "--data", self.server.dir, "--key", "key_cut_key", "--ip", "truncate")
+        self.server.start()
+        agent = 'Mozilla/5.0 (X11; "}") é'.encode().decode("latin-1")
+        for n, ip in enumerate((None, "198.51.100.77")):
+            self.server.request("POST", "/v1/track?writeKey=key_cut_key", {
+                "type": "track", "event": "A", "userId": "u", "messageId": f"a{n}",
+                "context": {"ip": ip} if ip else {}}, {"User-Agent": agent})
+        self.server.request("POST", "/v1/track?writeKey=key_cut_key", {
+            "type": "track", "event": "A", "userId": "u", "messageId": "bot"}, {"User-Agent": "Googlebot/2.1 Mozilla/5.0"})
+        self.server.stop()
+        fresh = self.folder + "/fresh"
+        keel("init", fresh)
+        self.assertIn("3 new", keel("replay", "--data", self.server.dir, "--into", fresh, "--quiet"))
+        text = keel("export", "--data", fresh, "--quiet")
+        self.assertEqual(text, keel("export", "--data", self.server.dir, "--quiet"))
+        self.assertEqual(text.count('"127.0.0.0"'), 2)
+        self.assertEqual(text.count('"198.51.100.0"'), 1)
+        self.assertEqual(text.count('"bot":true'), 1)
+
     def test_backup_and_export(self):
         self.server.start()
         self.send(500)

@@ -38,6 +38,11 @@ static void tell(struct archive *a, uint32_t k) {
     struct collect_outcome outcome = {.source = &WEB,
                                       .dialect = "segment",
                                       .received_ms = START_MS + k,
+                                      .client = {.address = STR("192.0.2.9"),
+                                                 .user_agent = STR("a\"}b"),
+                                                 .own = k % 2,
+                                                 .ip = CLIENT_IP_TRUNCATE,
+                                                 .sent_ms = k},
                                       .items = items,
                                       .n = 4,
                                       .type = k % 2 ? EVENT_PAGE : SEGMENT_ANY_TYPE};
@@ -52,18 +57,25 @@ struct expect {
 
 static int check_line(void *ctx, const struct archive_line *line, struct keel_error *err) {
     struct expect *e = ctx;
-    char text[512], time[40];
+    char text[512], time[40], said[128];
     (void)err;
     uint32_t k = e->next;
     time[time_format(NULL, START_MS + k, time)] = 0;
     assert_int_equal(line->received_ms, START_MS + k);
     assert_int_equal(line->type, k % 2 ? EVENT_PAGE : SEGMENT_ANY_TYPE);
-    snprintf(
-        text, sizeof text,
-        "{\"receivedAt\":\"%s\",\"source\":\"web\"%s%s%s,\"batch\":[{\"n\":%u,  \"s\":\"\\n\"}]}",
-        time, k % 2 ? ",\"type\":\"page\"" : "",
-        k % 3 ? "" : ",\"sentAt\":\"2023-11-14T22:13:20.000Z\"",
-        k % 5 ? "" : ",\"context\":{\"ip\":\"192.0.2.1\"}", k);
+    snprintf(said, sizeof said,
+             "{\"ip\":\"192.0.2.0\",\"userAgent\":\"%s\",\"own\":%s,\"policy\":1,\"sentMs\":%u}",
+             k % 2 ? "a\\\"}b" : "", k % 2 ? "true" : "false", k);
+    assert_true(line->has_client && str_is(line->client.address, "192.0.2.0"));
+    assert_true(str_is(line->client.user_agent, k % 2 ? "a\"}b" : ""));
+    assert_true(line->client.own == k % 2 && line->client.ip == CLIENT_IP_TRUNCATE);
+    assert_int_equal(line->client.sent_ms, k);
+    snprintf(text, sizeof text,
+             "{\"receivedAt\":\"%s\",\"source\":\"web\"%s,\"connection\":%s%s%s,\"batch\":[{\"n\":%"
+             "u,  \"s\":\"\\n\"}]}",
+             time, k % 2 ? ",\"type\":\"page\"" : "", said,
+             k % 3 ? "" : ",\"sentAt\":\"2023-11-14T22:13:20.000Z\"",
+             k % 5 ? "" : ",\"context\":{\"ip\":\"192.0.2.1\"}", k);
     assert_int_equal(line->text.n, strlen(text));
     assert_memory_equal(line->text.p, text, line->text.n);
     assert_int_equal(line->text.p[line->text.n], '\n');

@@ -150,13 +150,18 @@ static void test_again(void **state) {
     struct collector *c = w->rig.app.collector;
     const struct event_source *web = sources_by_name(w->rig.app.sources, STR("web"));
     struct str bad = STR(EVENT("Bad", "1"));
-    assert_int_equal(collect_again(c, web, bad, 1000000, 0, &counts, &err), 0);
+    const struct collect_past past = {
+        .received_ms = 1000000,
+        .client = {.address = STR(""), .user_agent = STR("")},
+        .key = {.lo = 7},
+    };
+    assert_int_equal(collect_again(c, web, bad, &past, 0, &counts, &err), 0);
     assert_int_equal(counts.fates[COLLECT_QUARANTINED], 1);
-    assert_int_equal(collect_again(c, web, bad, 1000000, COLLECT_UNCHECKED, &counts, &err), 0);
+    assert_int_equal(collect_again(c, web, bad, &past, COLLECT_UNCHECKED, &counts, &err), 0);
     assert_int_equal(counts.fates[COLLECT_ACCEPTED], 1);
-    assert_int_equal(collect_again(c, web, bad, 1000000, COLLECT_UNCHECKED, &counts, &err), 0);
+    assert_int_equal(collect_again(c, web, bad, &past, COLLECT_UNCHECKED, &counts, &err), 0);
     assert_int_equal(counts.fates[COLLECT_DUPLICATE], 1);
-    assert_int_equal(collect_again(c, web, STR("{"), 1, 0, &counts, &err), -KEEL_E_INVALID);
+    assert_int_equal(collect_again(c, web, STR("{"), &past, 0, &counts, &err), -KEEL_E_INVALID);
     assert_int_equal(rows(w), 1);
     rig_stop(&w->rig);
 }
