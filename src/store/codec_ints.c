@@ -15,12 +15,12 @@
  * "packed" is unpack.h. Sums and differences are modulo 2^64, so every int64 sequence has every
  * layout. Base is the smallest value: offsets are unsigned.
  *
- * The encoder takes a histogram of the offsets' widths per block of 128. The exact size of
+ * The encoder counts the offsets of each width per block of 128. The exact size of
  * CONSTANT, FOR and PFOR follows from it without packing; RUNS and DELTA are encoded to scratch
  * memory and compared. RUNS and DELTA may hold each other down to DEPTH_MAX, which bounds both the
  * encoder's work and the decoder's recursion.
  *
- * Layers: unpack.h, codec_int.h. Threads: pure functions. Limits: n <= CHUNK_ROWS; about 75 KB of
+ * Layers: unpack.h, codec_int.h. Threads: pure functions. Limits: n <= CHUNK_ROWS; about 85 KB of
  * stack when encoding, 40 KB when decoding.
  */
 #include "store/codec_int.h"
@@ -49,21 +49,24 @@ static uint8_t *put_varint(uint8_t *to, uint64_t v) {
 static size_t varint_bytes(uint64_t v) { return v ? (bits_of(v) + 6) / 7 : 1; }
 
 struct block_plan {
-    uint16_t count[65]; /* values by width of their offset */
-    uint8_t width;      /* of the packed low bits          */
-    uint8_t high_width; /* of the exceptions' high bits    */
+    uint8_t above[64];  /* [w]: offsets of more than w bits */
+    uint8_t widest;     /* bits of the largest offset       */
+    uint8_t width;      /* of the packed low bits           */
+    uint8_t high_width; /* of the exceptions' high bits     */
     uint8_t exceptions;
 };
 
 struct plan {
     const int64_t *v;
-    size_t n, runs, blocks;
-    int64_t min, max;
+    size_t n, blocks;
+    struct survey s;
+    bool narrow; /* all offsets are below 2^31, as most data's: they stand in offset[] */
     struct block_plan block[BLOCKS];
+    uint32_t offset[CHUNK_ROWS]; /* to the end of the last block, zero behind n */
 };
 
 static uint64_t offset(const struct plan *p, size_t i) {
-    return (uint64_t)p->v[i] - (uint64_t)p->min;
+    return (uint64_t)p->v[i] - (uint64_t)p->s.min;
 }
 
 static size_t block_values(const struct plan *p, size_t block) {
@@ -71,19 +74,16 @@ static size_t block_values(const struct plan *p, size_t block) {
     return left < PACK_BLOCK ? left : PACK_BLOCK;
 }
 
-static void plan_values(struct plan *p) {
-    int64_t min = p->v[0], max = p->v[0];
-    size_t runs = 1;
-    for (size_t i = 1; i < p->n; i++) {
-        int64_t v = p->v[i];
-        runs += v != p->v[i - 1];
-        min = v < min ? v : min;
-        max = v > max ? v : max;
-    }
-    p->min = min;
-    p->max = max;
-    p->runs = runs;
+static unsigned for_width(const struct plan *p) {
+    return bits_of((uint64_t)p->s.max - (uint64_t)p->s.min);
+}
+
+static void plan_offsets(struct plan *p) {
     p->blocks = (p->n + PACK_BLOCK - 1) / PACK_BLOCK;
+    p->narrow = for_width(p) < 32;
+    if (!p->narrow) return;
+    for (size_t i = 0; i < p->n; i++) p->offset[i] = (uint32_t)p->v[i] - (uint32_t)p->s.min;
+    memset(p->offset + p->n, 0, (p->blocks * PACK_BLOCK - p->n) * sizeof *p->offset);
 }
 
 /* Of exceptions among n values, the shorter of two forms. */
@@ -99,53 +99,59 @@ static size_t high_bytes(size_t exceptions, unsigned high_width) {
 /* The cheapest split of a block into low bits and exceptions; returns its bytes. */
 static size_t plan_block(struct block_plan *b, size_t n) {
     const size_t lanes = (n + 31) / 32, rows = (n + lanes - 1) / lanes; /* as packed_bytes */
-    unsigned widest = 64;
-    while (widest > 0 && b->count[widest] == 0) widest--;
-    size_t exceptions = 0, best = SIZE_MAX;
-    for (unsigned width = widest; width <= 64; exceptions += b->count[width--]) {
-        if (width > 32) continue;
-        unsigned high = widest - width;
-        size_t bytes = 2 + (rows * width + 31) / 32 * lanes * 4;
-        if (exceptions) bytes += 1 + position_bytes(exceptions, n) + high_bytes(exceptions, high);
+    size_t best = SIZE_MAX;
+    for (unsigned width = b->widest < 32 ? b->widest : 32;; width--) {
+        size_t exceptions = width < b->widest ? b->above[width] : 0, beside = 2;
+        unsigned high = b->widest - width;
+        if (exceptions) beside += 1 + position_bytes(exceptions, n) + high_bytes(exceptions, high);
+        if (beside >= best) break; /* less bits have not fewer exceptions */
+        size_t bytes = beside + (rows * width + 31) / 32 * lanes * 4;
         if (bytes < best) {
             best = bytes;
             b->width = (uint8_t)width;
             b->high_width = (uint8_t)high;
             b->exceptions = (uint8_t)exceptions;
         }
+        if (width == 0) break;
     }
     return best;
 }
 
+/* Where offsets need more than 31 bits. */
+static void count_wide(const struct plan *p, size_t first, size_t n, struct block_plan *b) {
+    uint8_t count[65] = {0};
+    for (size_t i = 0; i < n; i++) count[bits_of(offset(p, first + i))]++;
+    unsigned widest = 64, above = 0;
+    while (widest > 0 && count[widest] == 0) widest--;
+    b->widest = (uint8_t)widest;
+    for (unsigned width = widest; width-- > 0;)
+        b->above[width] = (uint8_t)(above += count[width + 1]);
+}
+
 /* Fills in the blocks and returns the bytes of PFOR. */
 static size_t plan_pfor(struct plan *p) {
-    size_t bytes = 1 + varint_bytes(zigzag(p->min));
+    size_t bytes = 1 + varint_bytes(zigzag(p->s.min));
     for (size_t k = 0; k < p->blocks; k++) {
         struct block_plan *b = &p->block[k];
-        size_t n = block_values(p, k), first = k * PACK_BLOCK;
-        uint16_t odd[65] = {0}; /* a second set: equal neighbours would wait for each other */
-        memset(b->count, 0, sizeof b->count);
-        for (size_t i = 0; i + 1 < n; i += 2) {
-            b->count[bits_of(offset(p, first + i))]++;
-            odd[bits_of(offset(p, first + i + 1))]++;
+        const size_t n = block_values(p, k), first = k * PACK_BLOCK;
+        if (p->narrow) {
+            uint32_t any = 0;
+            for (size_t i = 0; i < PACK_BLOCK; i++) any |= p->offset[first + i];
+            b->widest = (uint8_t)bits_of(any);
+            count_above(p->offset + first, b->widest, b->above);
+        } else {
+            count_wide(p, first, n, b);
         }
-        if (n % 2) odd[bits_of(offset(p, first + n - 1))]++;
-        for (size_t width = 0; width <= 64; width++)
-            b->count[width] = (uint16_t)(b->count[width] + odd[width]);
         bytes += plan_block(b, n);
     }
     return bytes;
-}
-
-static unsigned for_width(const struct plan *p) {
-    return bits_of((uint64_t)p->max - (uint64_t)p->min);
 }
 
 static size_t for_bytes(const struct plan *p) {
     unsigned width = for_width(p);
     size_t low = packed_bytes(p->n, width < 32 ? width : 32);
     size_t high = width > 32 ? packed_bytes(p->n, width - 32) : 0;
-    return 2 + varint_bytes(zigzag(p->min)) + low + high;
+    return 2 + varint_bytes(zigzag(p->s.min)) + low + high;
 }
 
 static size_t put_constant(int64_t v, uint8_t *out) {
@@ -154,13 +160,14 @@ static size_t put_constant(int64_t v, uint8_t *out) {
 }
 
 static size_t put_for(const struct plan *p, uint8_t *out) {
-    uint32_t part[CHUNK_ROWS] = {0};
+    uint32_t part[CHUNK_ROWS];
     unsigned width = for_width(p), low = width < 32 ? width : 32;
     *out = FOR;
     out[1] = (uint8_t)width;
-    uint8_t *to = put_varint(out + 2, zigzag(p->min));
-    for (size_t i = 0; i < p->n; i++) part[i] = (uint32_t)offset(p, i);
-    pack(part, p->n, low, to);
+    uint8_t *to = put_varint(out + 2, zigzag(p->s.min));
+    if (!p->narrow)
+        for (size_t i = 0; i < p->n; i++) part[i] = (uint32_t)offset(p, i);
+    pack(p->narrow ? p->offset : part, p->n, low, to);
     to += packed_bytes(p->n, low);
     if (width > 32) {
         for (size_t i = 0; i < p->n; i++) part[i] = (uint32_t)(offset(p, i) >> 32);
@@ -198,9 +205,13 @@ static uint8_t *put_block(const struct plan *p, size_t k, uint8_t *to) {
         to = high + high_bytes(b->exceptions, b->high_width);
         memset(position, 0, (size_t)(to - position));
     }
+    if (p->narrow && !b->exceptions) {
+        pack(p->offset + first, n, b->width, to);
+        return to + packed_bytes(n, b->width);
+    }
     for (size_t i = 0; i < n; i++) {
         uint64_t v = offset(p, first + i);
-        if (bits_of(v) > b->width) {
+        if (v >> b->width) {
             K_ASSERT(position); /* the plan counted this one */
             if (as_bits)
                 position[i / 8] |= (uint8_t)(1u << i % 8);
@@ -216,7 +227,7 @@ static uint8_t *put_block(const struct plan *p, size_t k, uint8_t *to) {
 
 static size_t put_pfor(const struct plan *p, uint8_t *out) {
     *out = PFOR;
-    uint8_t *to = put_varint(out + 1, zigzag(p->min));
+    uint8_t *to = put_varint(out + 1, zigzag(p->s.min));
     for (size_t k = 0; k < p->blocks; k++) to = put_block(p, k, to);
     return (size_t)(to - out);
 }
@@ -281,14 +292,19 @@ static size_t put_delta(const struct plan *p, unsigned tries, size_t limit, uint
 /* Whether differences can be expected to take less than the values do. Encoding them to see takes
  * longer than all the rest, and the codes of strings, most of all columns, never gain by it. */
 static bool may_gain_by_delta(const struct plan *p) {
-    size_t by_value = 0, by_difference = 0;
-    for (size_t k = 0; k < p->blocks; k++)
-        for (unsigned width = 1; width <= 64; width++) by_value += p->block[k].count[width] * width;
+    uint64_t by_value = 0, by_difference = 0;
     bool falling = false;
-    for (size_t i = 1; i < p->n; i++) {
-        uint64_t d = (uint64_t)p->v[i] - (uint64_t)p->v[i - 1], below = d >> 63;
-        falling |= below;
-        by_difference += bits_of((d ^ (0 - below)) + below);
+    for (size_t k = 0; k < p->blocks; k++)
+        for (unsigned width = 0; width < p->block[k].widest; width++)
+            by_value += p->block[k].above[width];
+    if (p->narrow) {
+        by_difference = step_bits(p->offset, p->n, &falling);
+    } else {
+        for (size_t i = 1; i < p->n; i++) {
+            uint64_t d = (uint64_t)p->v[i] - (uint64_t)p->v[i - 1], below = d >> 63;
+            falling |= below;
+            by_difference += bits_of((d ^ (0 - below)) + below);
+        }
     }
     return by_difference + (falling ? p->n : 0) < by_value;
 }
@@ -297,16 +313,19 @@ static bool may_gain_by_delta(const struct plan *p) {
  * bytes, or 0 if there is none of less than `limit` bytes. `tries` has a bit for each of RUNS and
  * DELTA that may be used. */
 static size_t put_smallest(const int64_t *v, size_t n, unsigned tries, size_t limit, uint8_t *out) {
-    struct plan p = {.v = v, .n = n};
+    struct plan p;
     if (n == 0) return put_constant(0, out);
-    plan_values(&p);
-    if (p.runs == 1) return put_constant(v[0], out);
+    p.v = v;
+    p.n = n;
+    survey(v, n, &p.s);
+    if (p.s.runs == 1) return put_constant(v[0], out);
+    plan_offsets(&p);
     const size_t by_for = for_bytes(&p), by_pfor = plan_pfor(&p);
     const size_t least = by_pfor < by_for ? by_pfor : by_for;
     size_t size = 0, bound = least < limit ? least : limit;
 
     uint8_t scratch[INTS_MAX_BYTES];
-    if (tries & 1u << RUNS && p.runs <= n / 2) {
+    if (tries & 1u << RUNS && p.s.runs <= n / 2) {
         size = put_runs(&p, tries & ~(1u << RUNS), bound, out);
         if (size) bound = size;
     }

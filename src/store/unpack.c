@@ -105,3 +105,13 @@ void repeat(const uint32_t *less_1, const uint32_t *value, size_t runs, uint32_t
 void divide(const int64_t *v, size_t n, double power, double *out) {
     kernels()->divide(v, n, power, out);
 }
+
+void survey(const int64_t *v, size_t n, struct survey *out) { kernels()->survey(v, n, out); }
+
+void count_above(const uint32_t *v, unsigned widest, uint8_t *above) {
+    kernels()->count_above(v, widest, above);
+}
+
+uint64_t step_bits(const uint32_t *v, size_t n, bool *falling) {
+    return kernels()->step_bits(v, n, falling);
+}

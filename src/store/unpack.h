@@ -65,6 +65,18 @@ void repeat(const uint32_t *less_1, const uint32_t *value, size_t runs, uint32_t
  * of 8. */
 void divide(const int64_t *v, size_t n, double power, double *out);
 
+/* For the encoder. n >= 1; runs: of equal neighbours. */
+struct survey {
+    int64_t min, max;
+    size_t runs;
+};
+void survey(const int64_t *v, size_t n, struct survey *out);
+/* above[w] = how many of PACK_BLOCK values need more than w bits, for w < widest <= 32. */
+void count_above(const uint32_t *v, unsigned widest, uint8_t *above);
+/* The sum of the bits of all |v[i] - v[i - 1]|; n >= 1, all values below 2^31. *falling: is one of
+ * the differences below 0? */
+uint64_t step_bits(const uint32_t *v, size_t n, bool *falling);
+
 /* The two shapes that most data has, unrolled for each width: 1,024 values (32 lanes) and
  * 128 values (4 lanes). One set for each instruction set, from unpack_kernels.h. */
 typedef void unpack_kernel(const uint8_t *restrict in, uint32_t base, uint32_t *restrict out);
@@ -81,6 +93,9 @@ struct unpack_kernels {
     bool (*patched)(const uint8_t *in, unsigned width, uint32_t base, const struct patches *patches,
                     uint32_t *out);
     unsigned patched_most;
+    void (*survey)(const int64_t *v, size_t n, struct survey *out);
+    void (*count_above)(const uint32_t *v, unsigned widest, uint8_t *above);
+    uint64_t (*step_bits)(const uint32_t *v, size_t n, bool *falling);
 };
 
 extern const struct unpack_kernels UNPACK_PLAIN;

@@ -175,6 +175,8 @@ static bool sum_up_all(const uint32_t *difference, size_t n, bool zigzag, uint32
                   : sum_up_signed(difference, n, false, first, out);
 }
 
+#include "store/plan_kernels.h"
+
 #define CHUNK_ENTRY(width) chunk_##width,
 #define BLOCK_ENTRY(width) block_##width,
 const struct unpack_kernels UNPACK_SET = {
@@ -189,4 +191,7 @@ const struct unpack_kernels UNPACK_SET = {
     .patched = unpack_patched_block,
     .patched_most = FUSED_MOST,
 #endif
+    .survey = survey_all,
+    .count_above = count_above_all,
+    .step_bits = step_bits_all,
 };
