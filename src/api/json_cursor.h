@@ -17,7 +17,7 @@
 enum { CURSOR_MAX_DEPTH = 128 };
 
 struct json_cursor {
-    const char *text;
+    const char *text, *end;
     const uint32_t *at;    /* the next token                                                  */
     bool escapes;          /* there may be backslashes                                        */
     bool repaired;         /* half of a surrogate pair was replaced by U+FFFD                 */
@@ -50,8 +50,9 @@ static inline struct str cursor_string_at(struct json_cursor *c, const uint32_t 
 
 /* Steps into the object at the cursor and through it:
  *     for (bool first = true; cursor_member(c, &first, &key) > 0;) <take the value>
- * 1: *key, and the cursor is at its value; 0: behind the object; negative: error. */
-static inline int cursor_member(struct json_cursor *c, bool *first, struct str *key) {
+ * 1: *key, and the cursor is at its value; 0: behind the object; negative: error.
+ * cursor_step does the same but leaves the cursor at the key, to be taken by cursor_take_key. */
+static inline int cursor_step(struct json_cursor *c, bool *first) {
     char here = cursor_peek(c);
     if (*first) {
         if (here != '{') return cursor_fail(c, "an object is expected");
@@ -68,8 +69,19 @@ static inline int cursor_member(struct json_cursor *c, bool *first, struct str *
     *first = false;
     if (here != '"') return cursor_fail(c, "a key in quotes is expected");
     if (c->text[c->at[1]] != ':') return cursor_fail(c, "':' is expected");
-    *key = cursor_string_at(c, c->at);
+    return 1;
+}
+
+static inline struct str cursor_take_key(struct json_cursor *c) {
+    struct str key = cursor_string_at(c, c->at);
     c->at += 2;
+    return key;
+}
+
+static inline int cursor_member(struct json_cursor *c, bool *first, struct str *key) {
+    int more = cursor_step(c, first);
+    if (more <= 0) return more;
+    *key = cursor_take_key(c);
     return c->error ? -1 : 1;
 }
 

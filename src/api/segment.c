@@ -21,14 +21,22 @@ enum {
     FUTURE_MS = 24 * MS_PER_HOUR,
     DATE_BYTES = 11, /* "2025-01-01T" */
     TIME_BYTES = 24, /* "2025-01-01T10:00:00.000Z" */
+    KEY_SLOTS = 128,
 };
 static const double FIRST_EPOCH_MS = 1e11; /* 1973 in milliseconds; smaller numbers are seconds, */
 static const double FIRST_EPOCH_S = 1e8;   /* 1973 as well; smaller ones are no times at all     */
 
 static const char TOO_LARGE[] = "larger than the limit for one event";
 
+/* A top-level key with its quotes; the longest is "originalTimestamp". */
+struct known_key {
+    uint64_t word[3], mask[3]; /* mask: the bytes that are the key's; 0: free */
+    enum segment_key key;
+};
+
 struct segment_reader {
     struct json_tokens *tokens;
+    struct known_key keys[KEY_SLOTS]; /* hash table by key_slot; the last is free */
     struct arena scratch;
     struct arena_mark empty; /* scratch with its first block and nothing in it */
     char date[DATE_BYTES];   /* of the last time that was read */
@@ -129,14 +137,83 @@ enum segment_key segment_key_of(struct str key) {
 
 #undef IS
 
+/* By the first four letters of a key with its quotes: they are different in all that are known. */
+static inline size_t key_slot(const char *quoted) {
+    uint32_t letters;
+    memcpy(&letters, quoted + 1, sizeof letters);
+    return letters * 2654435769u >> 26;
+}
+
+static void learn_keys(struct segment_reader *r) {
+    static const char *const texts[] = {"type",         "name",
+                                        "event",        "batch",
+                                        "userId",       "sentAt",
+                                        "traits",       "context",
+                                        "channel",      "groupId",
+                                        "version",      "writeKey",
+                                        "timestamp",    "messageId",
+                                        "_metadata",    "projectId",
+                                        "properties",   "previousId",
+                                        "receivedAt",   "anonymousId",
+                                        "integrations", "originalTimestamp"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const struct str text = str_from(texts[i]);
+        struct known_key *k = r->keys;
+        char quoted[sizeof k->word] = {'"'};
+        memcpy(quoted + 1, text.p, text.n);
+        quoted[1 + text.n] = '"';
+        for (k += key_slot(quoted); k->mask[0]; k++) K_ASSERT(k < r->keys + KEY_SLOTS - 2);
+        k->key = segment_key_of(text);
+        memcpy(k->word, quoted, sizeof quoted);
+        memset(k->mask, 0xff, text.n + 2);
+    }
+}
+
+/* The key at the cursor: its first four letters tell which it may be, three comparisons whether it
+ * is. */
+static inline enum segment_key take_key(struct json_cursor *c, const struct segment_reader *r) {
+    const char *p = c->text + *c->at;
+    uint64_t word[3];
+    if ((size_t)(c->end - p) >= sizeof word) {
+        memcpy(word, p, sizeof word);
+        for (const struct known_key *k = &r->keys[key_slot(p)]; k->mask[0]; k++) {
+            if ((((word[0] ^ k->word[0]) & k->mask[0]) | ((word[1] ^ k->word[1]) & k->mask[1]) |
+                 ((word[2] ^ k->word[2]) & k->mask[2])) != 0)
+                continue;
+            c->at += 2;
+            return k->key;
+        }
+    }
+    struct str key = cursor_take_key(c); /* unknown, at the end of the text, or with escapes */
+    return c->error ? KEY_UNKNOWN : segment_key_of(key);
+}
+
+/* Behind a value that is written later, or a context that the batch has already. */
+static inline void skip_value(struct json_cursor *c, const struct batch_writer *w,
+                              enum segment_key which, struct segment_object *object) {
+    uint32_t tokens;
+    if (which == KEY_CONTEXT && w) {
+        const char *from = c->text + *c->at;
+        object->shared_context =
+            event_context_guess(w, (struct str){from, (size_t)(c->end - from)}, &tokens);
+        if (object->shared_context) {
+            c->at += tokens;
+            return;
+        }
+    }
+    cursor_skip_container(c);
+}
+
 /* The first walk. Objects and arrays that are written later are skipped, everything else is checked
- * here: so all of an accepted event is JSON. Values that are null count as absent. */
-static int find_keys(struct json_cursor *c, struct segment_object *object) {
-    struct str key = {"", 0};
+ * here: so all of an accepted event is JSON. Values that are null count as absent. The writer is
+ * that of the events, or NULL. */
+static int find_keys(struct json_cursor *c, struct segment_reader *r, const struct batch_writer *w,
+                     struct segment_object *object) {
     memset(object, 0, sizeof *object);
     object->start = c->at;
-    for (bool first = true; cursor_member(c, &first, &key) > 0;) {
-        enum segment_key which = segment_key_of(key);
+    for (bool first = true; cursor_step(c, &first) > 0;) {
+        enum segment_key which = take_key(c, r);
+        if (c->error) return -1;
         char here = cursor_peek(c);
         bool new = !object->at[which] && here != 'n', written = which == KEY_UNKNOWN;
         if (new) {
@@ -145,11 +222,12 @@ static int find_keys(struct json_cursor *c, struct segment_object *object) {
                        which == KEY_BATCH;
         }
         if (written && (here == '{' || here == '['))
-            cursor_skip_container(c);
+            skip_value(c, new ? w : NULL, which, object);
+        else if (here == '"' && !c->escapes)
+            c->at++; /* the tokens' kernel has seen its end */
         else
             cursor_check(c);
         if (which == KEY_CONTEXT && new) object->context_end = c->at;
-        if (c->error) break;
     }
     return c->error ? -1 : 0;
 }
@@ -410,7 +488,7 @@ static int take_items(struct json_cursor *c, struct document *d) {
     for (bool first = true; cursor_element(c, &first) > 0; d->item++) {
         const uint32_t *start = c->at;
         if (cursor_peek(c) == '{') {
-            if (find_keys(c, &object) < 0) return -1;
+            if (find_keys(c, d->reader, d->sink->writer, &object) < 0) return -1;
             const uint32_t *next = c->at;
             if (take_event(c, d, &object, c->text + next[-1] + 1) < 0) return -1;
             c->at = next;
@@ -459,7 +537,7 @@ static int take_events(struct json_cursor *c, struct document *d, const char *en
                        struct segment_envelope *envelope) {
     struct segment_object object;
     if (cursor_peek(c) == '[') return take_items(c, d) < 0 ? -1 : check_end(c, end);
-    if (find_keys(c, &object) < 0 || check_end(c, end) < 0) return -1;
+    if (find_keys(c, d->reader, d->sink->writer, &object) < 0 || check_end(c, end) < 0) return -1;
     const uint32_t *behind = c->at, *batch = object.at[KEY_BATCH];
     envelope->write_key = read_write_key(c, object.at[KEY_WRITE_KEY]);
     if (batch && c->text[*batch] == '[') {
@@ -506,6 +584,7 @@ struct segment_reader *segment_reader_new(const char *isa) {
     arena_alloc(&r->scratch, 1);
     r->empty = arena_mark(&r->scratch);
     memcpy(r->date, "1970-01-01T", DATE_BYTES);
+    learn_keys(r);
     return r;
 }
 
@@ -533,7 +612,8 @@ void segment_read_body(struct segment_reader *r, struct str body,
         refuse(&d, broken ? SEGMENT_BAD_JSON : SEGMENT_MEMORY, broken ? why : NULL, body, NULL);
         return;
     }
-    struct json_cursor c = {.text = body.p, .at = json_tokens_first(r->tokens)};
+    struct json_cursor c = {
+        .text = body.p, .end = body.p + body.n, .at = json_tokens_first(r->tokens)};
     c.scratch = &r->scratch;
     c.escapes = memchr(body.p, '\\', body.n) != NULL;
     sink->writer->utf8_known = true;
@@ -546,14 +626,15 @@ struct str segment_body_key(struct segment_reader *r, struct str body) {
     const char *why;
     struct str none = {"", 0};
     if (json_tokens_find(r->tokens, body, &why) < 0) return none;
-    struct json_cursor c = {.text = body.p, .at = json_tokens_first(r->tokens)};
+    struct json_cursor c = {
+        .text = body.p, .end = body.p + body.n, .at = json_tokens_first(r->tokens)};
     c.scratch = &r->scratch;
     for (int level = 0; level < 2; level++) {
         if (cursor_peek(&c) == '[') { /* the first event of a batch */
             bool first = true;
             if (cursor_element(&c, &first) <= 0) return none;
         }
-        if (cursor_peek(&c) != '{' || find_keys(&c, &object) < 0) return none;
+        if (cursor_peek(&c) != '{' || find_keys(&c, r, NULL, &object) < 0) return none;
         if (object.at[KEY_WRITE_KEY]) return read_write_key(&c, object.at[KEY_WRITE_KEY]);
         if (!object.at[KEY_BATCH]) return none;
         c.at = object.at[KEY_BATCH];
@@ -584,7 +665,8 @@ static void read_one_line(struct segment_reader *r, struct document *d, struct s
         refuse(d, broken ? SEGMENT_BAD_JSON : SEGMENT_MEMORY, broken ? why : NULL, line, NULL);
         return;
     }
-    struct json_cursor c = {.text = line.p, .at = json_tokens_first(r->tokens)};
+    struct json_cursor c = {
+        .text = line.p, .end = line.p + line.n, .at = json_tokens_first(r->tokens)};
     c.scratch = &r->scratch;
     take_line(&c, d, line, true);
 }
@@ -605,7 +687,8 @@ uint64_t segment_read_lines(struct segment_reader *r, struct str lines, uint64_t
     K_ASSERT(lines.n && lines.p[lines.n - 1] == '\n');
     sink->writer->utf8_known = true;
     int code = json_tokens_find(r->tokens, (struct str){lines.p, lines.n - 1}, &why);
-    struct json_cursor c = {.text = lines.p, .at = json_tokens_first(r->tokens)};
+    struct json_cursor c = {
+        .text = lines.p, .end = lines.p + lines.n, .at = json_tokens_first(r->tokens)};
     c.scratch = &r->scratch;
     bool escapes = memchr(lines.p, '\\', lines.n) != NULL;
     for (; lines.n; d.line++) {

@@ -275,13 +275,17 @@ static void write_context(struct fields *f, struct segment_event *e, const uint3
  * fields depend on more than the text, or where reading it has to be noted. */
 static void share_context(struct fields *f, struct segment_event *e) {
     const uint32_t *start = e->object->at[KEY_CONTEXT], *end = e->object->context_end;
+    if (e->object->shared_context) {
+        event_context_share(f->w, e->object->shared_context);
+        return;
+    }
     struct str text = {f->c->text + *start, end[-1] + 1 - *start};
     bool repaired = f->c->repaired;
     if (event_context_known(f->w, text)) return;
     event_context_begin(f->w);
     f->c->repaired = false;
     write_context(f, e, start);
-    if (!f->c->repaired && !f->c->error) event_context_end(f->w, text);
+    if (!f->c->repaired && !f->c->error) event_context_end(f->w, text, (uint32_t)(end - start));
     f->c->repaired |= repaired;
 }
 

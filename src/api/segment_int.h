@@ -32,7 +32,8 @@ enum segment_key {
 
 /* The tokens of an object's values by key, NULL where absent. */
 struct segment_object {
-    const uint32_t *start, *context_end; /* behind the context's last token */
+    const uint32_t *start, *context_end; /* behind the context's last token           */
+    uint32_t shared_context; /* the batch's with the context's text, + 1; 0: not found */
     const uint32_t *at[KEYS];
 };
 

@@ -1,4 +1,4 @@
-/* Writing and reading batches of canonical events: event.h has the contract and the format.
+/* Writing batches of canonical events: event.h has the contract and the format; event_read.c reads.
  *
  * Writing goes straight into the encoded form. What is known only at the end (an event's length,
  * the counts of fields and items) is reserved in front as a varint padded to a fixed width and
@@ -13,20 +13,18 @@
  * Contexts are known by their text, and move out of the event that brought them first. Where they
  * hardly ever repeat (a page's address is among them), the batch stops looking for them.
  *
- * Layers: base. Threads: a writer has one owner; reading is pure. Limits: event.h.
+ * Layers: event_int.h. Threads: a writer has one owner. Limits: event.h.
  */
-#include "store/event.h"
+#include "store/event_int.h"
 
 enum {
     LENGTH_BYTES = 3, /* varint padded to 3 bytes: < 2^21, EVENT_MAX_BYTES is 2^20 */
     COUNT_BYTES = 2,  /* varint padded to 2 bytes: < 2^14, counts go to 10,000     */
     VARINT_BYTES = 10,
-    FLAG_USER = 1,
-    FLAG_ANONYMOUS = 2,
-    FLAG_RELATED = 4,
-    FLAG_CONTEXT = 8,
     CONTEXT_SLOTS = BATCH_MAX_CONTEXTS * 2,
     CONTEXT_TRIES = 256, /* contexts, before they must have repeated as often */
+    GUESS_SLOTS = 2048,
+    GUESS_BYTES = 168, /* shorter contexts are not guessed */
     HEAD_FIXED_BYTES = 1 + 1 + 8 + 8 + 4,
     SEEN_ITEM = 2, /* index into batch_name.seen behind the two scopes          */
     BATCH_OVERHEAD = 4 + 2 * VARINT_BYTES,
@@ -39,7 +37,6 @@ _Static_assert(EVENT_MAX_BYTES < 1 << 21, "LENGTH_BYTES must hold it");
 _Static_assert(EVENT_MAX_FIELDS < 1 << 14 && EVENT_MAX_ITEMS < 1 << 14, "COUNT_BYTES must hold it");
 
 static const uint32_t NO_NAME = UINT32_MAX;
-static const uint32_t HAS_CONTEXTS = UINT32_C(1) << 31; /* in the count of events */
 
 /* One name of the batch; its number is its index. 32 bytes: a shift finds it. */
 struct batch_name {
@@ -55,7 +52,7 @@ struct batch_context {
     uint64_t hash;            /* of its text                           */
     uint32_t text_at, text_n; /* in batch_writer.context_texts         */
     uint32_t at, bytes;       /* in batch_writer.contexts; the fields' */
-    uint32_t fields;
+    uint32_t fields, tokens;
 };
 
 /* ---- encoding ---- */
@@ -309,10 +306,44 @@ bool event_context_known(struct batch_writer *w, struct str text) {
     if (w->muted || !w->context_count || !contexts_pay(w)) return false;
     uint32_t slot = *context_slot(w, text, hash_str(text));
     if (!slot) return false;
+    event_context_share(w, slot);
+    return true;
+}
+
+void event_context_share(struct batch_writer *w, uint32_t slot) {
+    K_ASSERT_OP(w->state, ==, WRITER_IN_EVENT);
+    K_ASSERT(slot && slot <= w->context_count);
+    if (w->muted) return;
     w->context_hits++;
     w->shared = slot;
     w->fields += w->context[slot - 1].fields;
-    return true;
+}
+
+/* Two slots for a text of at least GUESS_BYTES: a context and its longer form, with a campaign. */
+static uint16_t *guess_slot(const struct batch_writer *w, const char *text) {
+    uint64_t hash = 0, word;
+    for (size_t i = 8; i < GUESS_BYTES; i += 16) {
+        memcpy(&word, text + i, 8);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+    }
+    return &w->context_guesses[hash % GUESS_SLOTS & ~(uint64_t)1];
+}
+
+static bool begins_with(const struct batch_writer *w, struct str text, uint32_t slot) {
+    if (!slot || slot > w->context_count) return false;
+    const struct batch_context *c = &w->context[slot - 1];
+    return c->text_n <= text.n && memcmp(w->context_texts.p + c->text_at, text.p, c->text_n) == 0;
+}
+
+uint32_t event_context_guess(const struct batch_writer *w, struct str text, uint32_t *tokens) {
+    if (!w->context_count || text.n < GUESS_BYTES) return 0;
+    const uint16_t *two = guess_slot(w, text.p);
+    uint32_t slot = begins_with(w, text, two[0])   ? two[0]
+                    : begins_with(w, text, two[1]) ? two[1]
+                                                   : 0;
+    if (slot) *tokens = w->context[slot - 1].tokens;
+    return slot;
 }
 
 void event_context_begin(struct batch_writer *w) {
@@ -324,13 +355,14 @@ static bool room_for_context(struct batch_writer *w, size_t bytes, size_t text_b
     if (!w->context) {
         w->context = k_alloc_array(BATCH_MAX_CONTEXTS, sizeof *w->context);
         w->context_slots = k_zalloc(CONTEXT_SLOTS * sizeof *w->context_slots);
+        w->context_guesses = k_zalloc(GUESS_SLOTS * sizeof *w->context_guesses);
     }
     return w->context_count < BATCH_MAX_CONTEXTS && contexts_pay(w) &&
            buf_reserve(&w->contexts, bytes + 2 * VARINT_BYTES) == 0 &&
            buf_reserve(&w->context_texts, text_bytes) == 0;
 }
 
-void event_context_end(struct batch_writer *w, struct str text) {
+void event_context_end(struct batch_writer *w, struct str text, uint32_t tokens) {
     K_ASSERT_OP(w->state, ==, WRITER_IN_EVENT);
     size_t bytes = w->events.n - w->context_at;
     uint32_t fields = w->fields - w->fields_before;
@@ -344,7 +376,8 @@ void event_context_end(struct batch_writer *w, struct str text) {
                                                           .text_n = (uint32_t)text.n,
                                                           .at = (uint32_t)w->contexts.n,
                                                           .bytes = (uint32_t)bytes,
-                                                          .fields = fields};
+                                                          .fields = fields,
+                                                          .tokens = tokens};
     p = put_varint(put_varint(p, fields), bytes);
     p = put_bytes(p, w->events.p + w->context_at, bytes);
     w->contexts.n = (size_t)(p - w->contexts.p);
@@ -352,6 +385,10 @@ void event_context_end(struct batch_writer *w, struct str text) {
     w->context_texts.n += text.n;
     w->events.n = w->context_at;
     *slot = (uint16_t)(w->shared = ++w->context_count);
+    if (text.n < GUESS_BYTES) return;
+    uint16_t *two = guess_slot(w, text.p);
+    two[1] = two[0];
+    two[0] = *slot;
 }
 
 /* Takes back the contexts from number `from` on. */
@@ -383,6 +420,7 @@ void batch_writer_release(struct batch_writer *w) {
     buf_release(&w->context_texts);
     k_free(w->context);
     k_free(w->context_slots);
+    k_free(w->context_guesses);
     k_free(w->table);
     k_free(w->slots);
     batch_writer_init(w);
@@ -646,203 +684,6 @@ int batch_finish(struct batch_writer *w, struct buf *out, struct keel_error *err
     return 0;
 }
 
-/* ---- reading ---- */
-
-/* The fields of a context are looked at when an event is read that has it. */
-static int open_contexts(struct batch_reader *b, struct arena *arena, struct keel_error *err) {
-    uint64_t count = reader_varint(&b->r);
-    if (b->r.bad || count > BATCH_MAX_CONTEXTS || count > reader_left(&b->r))
-        FAIL(err, CORRUPT, "damaged batch: the count of contexts");
-    b->context_count = (uint32_t)count;
-    b->contexts = arena_try_alloc(arena, (size_t)count * sizeof *b->contexts + 1);
-    if (!b->contexts) FAIL(err, NO_MEMORY, "no memory for the contexts of a batch");
-    for (uint32_t i = 0; i < b->context_count; i++) {
-        uint64_t fields = reader_varint(&b->r);
-        if (fields == 0 || fields > EVENT_MAX_FIELDS) b->r.bad = true;
-        b->contexts[i].fields = (uint32_t)fields;
-        b->contexts[i].bytes = reader_str(&b->r);
-    }
-    if (b->r.bad) FAIL(err, CORRUPT, "damaged batch: the contexts run past the end");
-    return 0;
-}
-
-uint32_t batch_event_count(struct str bytes) {
-    struct reader r = reader_over(bytes.p, bytes.n);
-    return reader_u32(&r) & ~HAS_CONTEXTS;
-}
-
-int batch_open(struct batch_reader *b, struct str bytes, struct arena *arena,
-               struct keel_error *err) {
-    *b = (struct batch_reader){.r = reader_over(bytes.p, bytes.n)};
-    const bool contexts = reader_u32(&b->r) & HAS_CONTEXTS;
-    b->events_left = batch_event_count(bytes);
-    uint64_t names = reader_varint(&b->r);
-    /* Each name and each event takes a byte at least: no count can ask for more memory than that.
-     */
-    if (b->r.bad || names > BATCH_MAX_NAMES || names > reader_left(&b->r) ||
-        b->events_left > reader_left(&b->r))
-        FAIL(err, CORRUPT, "damaged batch: counts of events and names");
-    b->name_count = (uint32_t)names;
-    b->names = arena_try_alloc(arena, (size_t)names * sizeof *b->names + 1);
-    if (!b->names) FAIL(err, NO_MEMORY, "no memory for the names of a batch");
-    for (uint32_t i = 0; i < b->name_count; i++) {
-        b->names[i] = reader_str(&b->r);
-        if (b->names[i].n > EVENT_MAX_NAME) b->r.bad = true;
-    }
-    if (b->r.bad) FAIL(err, CORRUPT, "damaged batch: the names run past the end");
-    return contexts ? open_contexts(b, arena, err) : 0;
-}
-
-/* A name's number, checked. */
-static inline uint32_t read_name(const struct batch_reader *b, struct reader *r) {
-    uint64_t number = reader_varint(r);
-    if (number < b->name_count) return (uint32_t)number;
-    r->bad = true;
-    return 0;
-}
-
-static void read_head(const struct batch_reader *b, struct event_view *out) {
-    struct reader *r = &out->r;
-    struct event_head *head = &out->head;
-    uint8_t type = reader_u8(r), flags = reader_u8(r);
-    if (type >= EVENT_TYPES || flags > (FLAG_USER | FLAG_ANONYMOUS | FLAG_RELATED | FLAG_CONTEXT))
-        r->bad = true;
-    out->has_context = flags & FLAG_CONTEXT;
-    out->context = NO_CONTEXT;
-    out->pause = false;
-    head->type = (enum event_type)type;
-    head->time_ms = (int64_t)reader_u64(r);
-    head->key.lo = reader_u64(r);
-    head->key.hi = reader_u32(r);
-    out->name = read_name(b, r);
-    const struct str none = {NULL, 0};
-    head->user_id = flags & FLAG_USER ? reader_str(r) : none;
-    head->anonymous_id = flags & FLAG_ANONYMOUS ? reader_str(r) : none;
-    head->related_id = flags & FLAG_RELATED ? reader_str(r) : none;
-    uint64_t fields = reader_varint(r);
-    if (fields > EVENT_MAX_FIELDS || head->time_ms < EVENT_MIN_TIME ||
-        head->time_ms >= EVENT_MAX_TIME || !(head->user_id.n || head->anonymous_id.n) ||
-        head->user_id.n > EVENT_MAX_ID || head->anonymous_id.n > EVENT_MAX_ID ||
-        head->related_id.n > EVENT_MAX_ID)
-        r->bad = true;
-    if (r->bad) return;
-    out->fields_left = out->own_fields = (uint32_t)fields;
-    head->name = b->names[out->name];
-    if (type == EVENT_TRACK && head->name.n == 0) r->bad = true;
-}
-
-int batch_next(struct batch_reader *b, struct event_view *out, struct keel_error *err) {
-    if (b->events_left == 0) {
-        if (reader_left(&b->r)) FAIL(err, CORRUPT, "damaged batch: bytes behind the last event");
-        return 0;
-    }
-    uint64_t n = reader_varint(&b->r);
-    if (b->r.bad || n > reader_left(&b->r))
-        FAIL(err, CORRUPT, "damaged batch: an event runs past the end, %u events left",
-             b->events_left);
-    out->r = reader_over(reader_take(&b->r, (size_t)n), (size_t)n);
-    out->fields_left = out->items_left = out->item_fields_left = 0;
-    read_head(b, out);
-    if (out->r.bad)
-        FAIL(err, CORRUPT, "damaged batch: the head of an event, %u events left", b->events_left);
-    b->events_left--;
-    return 1;
-}
-
-static inline void read_value(struct event_view *view, struct field_view *out, bool in_item) {
-    struct reader *r = &view->r;
-    uint64_t items, bits;
-    switch (out->type) {
-    case VALUE_FALSE:
-    case VALUE_TRUE: break;
-    case VALUE_NUMBER:
-        bits = reader_u64(r);
-        memcpy(&out->number, &bits, sizeof bits);
-        if (!__builtin_isfinite(out->number)) r->bad = true;
-        break;
-    case VALUE_STRING:
-    case VALUE_JSON: out->text = reader_str(r); break;
-    case VALUE_LIST:
-        items = in_item ? UINT64_MAX : reader_varint(r);
-        if (items > EVENT_MAX_ITEMS) r->bad = true;
-        view->items_left = out->items = r->bad ? 0 : (uint32_t)items;
-        break;
-    default: r->bad = true;
-    }
-}
-
-/* Reads kind, name and value; 0 if damaged. */
-static inline int read_field(const struct batch_reader *b, struct event_view *view,
-                             struct field_view *out, bool in_item) {
-    uint8_t kind = reader_u8(&view->r);
-    out->scope = (enum field_scope)(kind >> 4);
-    out->type = (enum value_type)(kind & 15);
-    out->items = 0;
-    out->text = (struct str){NULL, 0};
-    out->name = read_name(b, &view->r);
-    if (kind >> 4 > (in_item ? SCOPE_PROPERTY : SCOPE_CONTEXT)) view->r.bad = true;
-    if (!view->r.bad) read_value(view, out, in_item);
-    return !view->r.bad;
-}
-
-uint32_t item_next(struct event_view *view) {
-    if (view->items_left == 0) return 0;
-    view->items_left--;
-    uint64_t fields = reader_varint(&view->r);
-    if (fields > EVENT_MAX_FIELDS) view->r.bad = true;
-    view->item_fields_left = view->r.bad ? 0 : (uint32_t)fields;
-    return view->item_fields_left;
-}
-
-int item_field(const struct batch_reader *b, struct event_view *view, struct field_view *out) {
-    if (view->item_fields_left == 0) return 0;
-    view->item_fields_left--;
-    return read_field(b, view, out, true);
-}
-
-/* What the caller left of a list. */
-static void skip_items(const struct batch_reader *b, struct event_view *view) {
-    struct field_view unread;
-    while (!view->r.bad && (view->item_fields_left || view->items_left))
-        if (view->item_fields_left)
-            item_field(b, view, &unread);
-        else
-            item_next(view);
-}
-
-/* The event's own fields are read: goes on to those of its context. False: there are none, the
- * caller wants to pause first, or the event is damaged. */
-static bool begin_context(const struct batch_reader *b, struct event_view *view) {
-    if (view->has_context) {
-        uint64_t number = reader_varint(&view->r);
-        if (reader_left(&view->r) || number >= b->context_count) view->r.bad = true;
-        if (view->r.bad) return false;
-        const struct shared_context *c = &b->contexts[number];
-        if (view->own_fields + c->fields > EVENT_MAX_FIELDS) {
-            view->r.bad = true;
-            return false;
-        }
-        view->r = reader_over(c->bytes.p, c->bytes.n);
-        view->fields_left = c->fields;
-        view->context = (uint32_t)number;
-        view->has_context = false;
-        return !view->pause;
-    }
-    if (reader_left(&view->r)) view->r.bad = true;
-    return false;
-}
-
-int field_next(const struct batch_reader *b, struct event_view *view, struct field_view *out) {
-    if (view->item_fields_left || view->items_left) skip_items(b, view);
-    if (view->r.bad) return 0;
-    if (view->fields_left == 0 && !begin_context(b, view)) return 0;
-    view->fields_left--;
-    int more = read_field(b, view, out, false);
-    if (view->context != NO_CONTEXT && (out->scope != SCOPE_CONTEXT || out->type == VALUE_LIST))
-        view->r.bad = true;
-    return more && !view->r.bad;
-}
-
 /* ---- the key of an event that brought none ---- */
 
 /* Adds one field as it would look in any batch: the hash of the name for its number. */
@@ -892,7 +733,7 @@ void event_derive_key(struct batch_writer *w, int64_t own_time) {
     size_t head = w->event_start + LENGTH_BYTES;
     struct batch_reader b = {.names = names, .name_count = w->name_count};
     struct event_view view = {.r = reader_over(w->events.p + head, w->events.n - head)};
-    read_head(&b, &view);
+    event_read_head(&b, &view);
     struct hash128 sum = hash_fields(&b, &view, &scratch);
     buf_clear(&scratch);
     buf_add_u8(&scratch, (uint8_t)view.head.type);

@@ -101,6 +101,7 @@ struct batch_writer {
     struct buf contexts, context_texts; /* encoded; the texts that stand for them    */
     struct batch_context *context;      /* [BATCH_MAX_CONTEXTS], by number           */
     uint16_t *context_slots;            /* hash table: number + 1, 0 is free         */
+    uint16_t *context_guesses;          /* the last by a few of its bytes, the same  */
     uint32_t context_count, context_hits;
     uint32_t shared;          /* number of the open event's context + 1, or 0          */
     uint32_t context_start;   /* contexts before the open event                        */
@@ -148,12 +149,18 @@ void event_list_end(struct batch_writer *w);
  *     if (!event_context_known(w, text)) {
  *         event_context_begin(w);
  *         <write the fields>
- *         event_context_end(w, text);     (left out: the fields are this event's only)
+ *         event_context_end(w, text, n);  (left out: the fields are this event's only)
  *     }
  * The event has no other field of SCOPE_CONTEXT, and no derived key. */
 bool event_context_known(struct batch_writer *w, struct str text);
 void event_context_begin(struct batch_writer *w);
-void event_context_end(struct batch_writer *w, struct str text);
+void event_context_end(struct batch_writer *w, struct str text, uint32_t tokens);
+/* Does a text begin with that of a context of the batch? A guess that may miss one, for who does
+ * not know yet where the text ends; of objects in JSON none is the beginning of another. Returns
+ * the context's number + 1, and `tokens` of its event_context_end; 0: no. event_context_share then
+ * stands for all of the above. */
+uint32_t event_context_guess(const struct batch_writer *w, struct str text, uint32_t *tokens);
+void event_context_share(struct batch_writer *w, uint32_t number_plus_1);
 /* Replaces the key of the open event, whose fields are all written, by one derived from what it
  * says: type, name, ids, fields in any order, and `own_time` (the moment that the sender stated;
  * not one that depends on when the event is read). The same content has the same key in every
@@ -222,6 +229,8 @@ struct field_view {
 uint32_t batch_event_count(struct str bytes);
 int batch_open(struct batch_reader *b, struct str bytes, struct arena *arena,
                struct keel_error *err) K_CHECKED;
+/* Are the fields of all contexts whole? For whoever reads events without them (pause). */
+int batch_check_contexts(const struct batch_reader *b, struct keel_error *err) K_CHECKED;
 /* 1: *out is the next event; 0: no more; negative: damaged. */
 int batch_next(struct batch_reader *b, struct event_view *out, struct keel_error *err) K_CHECKED;
 /* 1: *out is the next field; 0: no more, or damaged: check view->r.bad at the end. */

@@ -69,8 +69,9 @@ struct maker {
     struct rand r;
     struct batch_writer w;
     struct buf expected;
-    uint32_t scopes; /* how many of them the event's fields have */
-    uint64_t known;  /* contexts that were in the batch already  */
+    uint32_t scopes;  /* how many of them the event's fields have */
+    uint64_t known;   /* contexts that were in the batch already, */
+    uint64_t guessed; /* and those of them that were guessed     */
 };
 
 static char text_space[1 << 16];
@@ -139,12 +140,34 @@ static void add_random_list(struct maker *m, struct str name) {
     buf_add_char(&m->expected, '\n');
 }
 
-/* The fields follow from the context's text alone. Some contexts come back, most do not. */
+/* Is the context known, asked in one of the two ways? */
+static bool ask_context(struct maker *m, struct str name) {
+    char longer[512];
+    uint32_t tokens = 0, guess = 0;
+    if (rand_below(&m->r, 2)) {
+        memcpy(longer, name.p, name.n);
+        memset(longer + name.n, '}', 200);
+        guess = event_context_guess(&m->w, (struct str){longer, name.n + 200}, &tokens);
+    }
+    if (!guess) return event_context_known(&m->w, name);
+    assert_int_equal(tokens, name.n);
+    event_context_share(&m->w, guess);
+    m->guessed++;
+    return true;
+}
+
+/* The fields follow from the context's text alone. Some contexts come back, most do not. Those that
+ * are long may be guessed; the bytes that a guess looks at are the same in many. */
 static void add_random_context(struct maker *m) {
-    char text[32], field[32], value[32];
+    char text[256], field[32], value[32];
     uint32_t which = rand_below(&m->r, rand_below(&m->r, 8) ? 5 : 100000);
-    struct str name = numbered(text, "text of context ", which);
-    bool known = event_context_known(&m->w, name);
+    struct str name = {text, (size_t)sprintf(text, "text of context %u;", which)};
+    if (which % 2) {
+        memset(text + name.n, '.', 200 - name.n);
+        text[170 + which % 20] = '!';
+        name.n = 200;
+    }
+    bool known = ask_context(m, name);
     m->known += known;
     if (!known) event_context_begin(&m->w);
     for (uint32_t i = 0; i < which % 7; i++) {
@@ -154,7 +177,7 @@ static void add_random_context(struct maker *m) {
         buf_add_char(&m->expected, '\n');
         if (!known) event_string(&m->w, SCOPE_CONTEXT, key, v);
     }
-    if (!known && rand_below(&m->r, 8)) event_context_end(&m->w, name);
+    if (!known && rand_below(&m->r, 8)) event_context_end(&m->w, name, (uint32_t)name.n);
 }
 
 static void add_random_event(struct maker *m) {
@@ -238,6 +261,7 @@ static void test_round_trip(void **state) {
         buf_clear(&m.expected);
     }
     assert_true(m.known > 1000);
+    assert_true(m.guessed > 100);
     maker_release(&m);
     buf_release(&bytes);
     buf_release(&got);
@@ -496,7 +520,7 @@ static void test_contexts_that_differ(void **state) {
         assert_false(event_context_known(&w, context));
         event_context_begin(&w);
         event_string(&w, SCOPE_CONTEXT, STR("i"), context);
-        event_context_end(&w, context);
+        event_context_end(&w, context, 1);
         assert_null(event_end(&w));
         print_head(&expected, &HEAD);
         buf_printf(&expected, " 1 i=\"%u\"\n", i);
@@ -529,7 +553,7 @@ static void test_context_limits(void **state) {
                 event_context_begin(&w);
                 event_bool(&w, SCOPE_CONTEXT, STR("p1"), true);
                 event_bool(&w, SCOPE_CONTEXT, STR("p2"), true);
-                event_context_end(&w, STR("two"));
+                event_context_end(&w, STR("two"), 1);
             }
             const char *why = event_end(&w);
             if (own + 2 <= EVENT_MAX_FIELDS)
@@ -544,7 +568,7 @@ static void test_context_limits(void **state) {
             if (!event_context_known(&w, STR("half"))) {
                 event_context_begin(&w);
                 event_string(&w, SCOPE_CONTEXT, STR("p1"), letters(half));
-                event_context_end(&w, STR("half"));
+                event_context_end(&w, STR("half"), 1);
             }
             const char *why = event_end(&w);
             if (more)
