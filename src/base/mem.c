@@ -1,11 +1,12 @@
-/* Implementation of mem.h. Arena blocks double from 4 KiB up to 1 MiB; a larger request gets a
- * block of its own. */
+/* Implementation of mem.h. Arena blocks double from 4 KiB up to 2 MiB, a large page; a larger
+ * request gets a block of its own. */
 #include "base/mem.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static _Atomic uint64_t fail_countdown;
 
@@ -53,6 +54,26 @@ void *k_alloc_aligned(size_t alignment, size_t bytes) {
     return p;
 }
 
+enum { PAGE_LARGE = 2 << 20, TABLE_LARGE = 1 << 20, TABLE_ALIGN = 64 };
+
+/* Asking for large pages is a hint: what the system says to it does not matter. */
+static void *large_pages(size_t bytes) {
+    if (bytes > SIZE_MAX - PAGE_LARGE) out_of_memory(bytes);
+    bytes = (bytes + PAGE_LARGE - 1) & ~(size_t)(PAGE_LARGE - 1);
+    void *p = aligned_alloc(PAGE_LARGE, bytes);
+    if (p) (void)madvise(p, bytes, MADV_HUGEPAGE);
+    return p;
+}
+
+void *k_alloc_table(size_t bytes) {
+    if (bytes < TABLE_LARGE) return k_alloc_aligned(TABLE_ALIGN, bytes);
+    void *p = large_pages(bytes);
+    if (!p) out_of_memory(bytes);
+    return p;
+}
+
+void *k_zalloc_table(size_t bytes) { return memset(k_alloc_table(bytes), 0, bytes); }
+
 void k_free(void *p) { free(p); }
 
 char *k_strdup(const char *s) {
@@ -74,7 +95,7 @@ void *k_try_alloc_array(size_t n, size_t size) {
 
 /* ---- arena ---- */
 
-enum { BLOCK_FIRST = 4096, BLOCK_MOST = 1 << 20, ALIGN = 16 };
+enum { BLOCK_FIRST = 4096, BLOCK_MOST = 1 << 20, ALIGN = 16, ARENA_LARGE = 4 << 20 };
 
 struct arena_block {
     struct arena_block *below;
@@ -94,21 +115,32 @@ void arena_release(struct arena *a) {
 }
 
 /* `may_fail`: through the hook that tests use to fail an allocation. */
+static struct arena_block *new_block(const struct arena *a, size_t least, int may_fail) {
+    size_t size = a->top ? a->top->size * 2 : BLOCK_FIRST;
+    struct arena_block *b;
+    if (size > BLOCK_MOST) size = BLOCK_MOST;
+    if (a->used_bytes >= ARENA_LARGE) size = PAGE_LARGE - sizeof *b;
+    if (size < least) size = least;
+    if (may_fail && must_fail()) return NULL;
+    if (size == PAGE_LARGE - sizeof *b)
+        b = large_pages(PAGE_LARGE);
+    else
+        b = malloc(sizeof *b + size);
+    if (!b && !may_fail) out_of_memory(size);
+    if (b) *b = (struct arena_block){.below = a->top, .size = size};
+    return b;
+}
+
 static void *take(struct arena *a, size_t bytes, int may_fail) {
     if (bytes > a->max_bytes || a->used_bytes > a->max_bytes - bytes) return NULL;
     if (bytes > SIZE_MAX / 2) return NULL; /* rounding up must not overflow */
     size_t size = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
     if (!a->top || (size_t)(a->end - a->at) < size) { /* even for no bytes: NULL is failure */
-        size_t block = a->top ? a->top->size * 2 : BLOCK_FIRST;
-        if (block > BLOCK_MOST) block = BLOCK_MOST;
-        if (block < size) block = size;
-        struct arena_block *b =
-            may_fail ? k_try_alloc(sizeof *b + block) : k_alloc(sizeof *b + block);
+        struct arena_block *b = new_block(a, size, may_fail);
         if (!b) return NULL;
-        *b = (struct arena_block){.below = a->top, .size = block};
         a->top = b;
         a->at = b->data;
-        a->end = b->data + block;
+        a->end = b->data + b->size;
     }
     void *p = a->at;
     a->at += size;

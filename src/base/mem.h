@@ -6,7 +6,8 @@
  *
  * All go through one hook, so that a test can fail the n-th fallible allocation.
  * An arena is a region for one request or query: many small allocations, freed together; a mark
- * remembers a point to roll back to. Arena memory is 16-byte aligned and not zeroed.
+ * remembers a point to roll back to. Arena memory is 16-byte aligned and not zeroed; a large arena
+ * lies in large pages, as k_alloc_table.
  *
  * Layers: uses error.h. Threads: the counters are atomic; an arena belongs to one thread.
  */
@@ -25,6 +26,10 @@ void *k_try_alloc(size_t bytes) K_CHECKED;
 void *k_try_zalloc(size_t bytes) K_CHECKED;
 void *k_try_realloc(void *p, size_t bytes) K_CHECKED; /* on NULL, p is still valid */
 void *k_alloc_aligned(size_t alignment, size_t bytes) __attribute__((malloc, returns_nonnull));
+/* For tables that are looked up at random: from 1 MiB on in pages of 2 MiB, where the system has
+ * them, as most look-ups in pages of 4 KiB wait for their address first. Aligned to 64. */
+void *k_alloc_table(size_t bytes) __attribute__((malloc, returns_nonnull));
+void *k_zalloc_table(size_t bytes) __attribute__((malloc, returns_nonnull)); /* zeroed */
 void k_free(void *p); /* NULL is fine; frees all of the above */
 
 char *k_strdup(const char *s) __attribute__((malloc, returns_nonnull));

@@ -97,6 +97,8 @@ static struct str id_of(const struct identity *g, enum id_kind kind, uint32_t va
     return kind == ID_USER ? name_at(g, value)->id : g->anonymous[value].id;
 }
 
+static uint32_t hash_of(struct str id) { return (uint32_t)hash_str(id); }
+
 static uint32_t find(const struct identity *g, enum id_kind kind, struct str id, uint32_t hash) {
     const struct table *t = kind == ID_USER ? &g->users : &g->anonymous_ids;
     for (uint32_t i = hash & t->mask; t->slots[i].value_plus_1; i = (i + 1) & t->mask)
@@ -108,7 +110,7 @@ static uint32_t find(const struct identity *g, enum id_kind kind, struct str id,
 static void insert(struct table *t, uint32_t hash, uint32_t value) {
     if ((t->used + 1) * 2 > t->mask) {
         struct table bigger = {.mask = (t->mask + 1) * 2 - 1};
-        bigger.slots = k_zalloc(((size_t)bigger.mask + 1) * sizeof *bigger.slots);
+        bigger.slots = k_zalloc_table(((size_t)bigger.mask + 1) * sizeof *bigger.slots);
         for (uint32_t i = 0; i <= t->mask; i++)
             if (t->slots[i].value_plus_1)
                 insert(&bigger, t->slots[i].hash, t->slots[i].value_plus_1 - 1);
@@ -207,14 +209,14 @@ static uint32_t new_number(struct identity *g, enum id_kind kind, struct str id)
     uint32_t number = redirects_add_number(g->redirects);
     if (!g->names[number / NAMES_CHUNK])
         atomic_store_explicit(&g->names[number / NAMES_CHUNK],
-                              k_zalloc(NAMES_CHUNK * sizeof(struct name)), memory_order_release);
+                              k_zalloc_table(NAMES_CHUNK * sizeof(struct name)), memory_order_release);
     *name_at(g, number) = (struct name){.id = id, .kind = kind};
     record_identifier(g, number, kind, id);
     return number;
 }
 
-static uint32_t user_of(struct identity *g, struct str id) {
-    uint32_t hash = (uint32_t)hash_str(id), number = find(g, ID_USER, id, hash);
+static uint32_t user_of(struct identity *g, struct str id, uint32_t hash) {
+    uint32_t number = find(g, ID_USER, id, hash);
     if (number != NUMBER_NONE) return number;
     lock_tables(g);
     number = new_number(g, ID_USER, str_dup(&g->strings, id));
@@ -224,8 +226,8 @@ static uint32_t user_of(struct identity *g, struct str id) {
     return number;
 }
 
-static uint32_t anonymous_of(struct identity *g, struct str id) {
-    uint32_t hash = (uint32_t)hash_str(id), index = find(g, ID_ANONYMOUS, id, hash);
+static uint32_t anonymous_of(struct identity *g, struct str id, uint32_t hash) {
+    uint32_t index = find(g, ID_ANONYMOUS, id, hash);
     if (index != NUMBER_NONE) return index;
     lock_tables(g);
     if (g->anonymous_count == g->anonymous_capacity) {
@@ -282,9 +284,8 @@ static void add_pair(struct identity *g, const struct pair *pair) {
 }
 
 /* Notes that an anonymous id and a user were one person at a moment; keeps the earliest. */
-static void join(struct identity *g, enum edge_kind kind, struct str anonymous_id, uint32_t user,
+static void join(struct identity *g, enum edge_kind kind, uint32_t index, uint32_t user,
                  int64_t time_ms, struct event_key key) {
-    uint32_t index = anonymous_of(g, anonymous_id);
     uint32_t p = g->anonymous[index].pairs;
     while (p && g->pairs[p - 1].user != user) p = g->pairs[p - 1].next_of_anonymous;
     if (p && g->pairs[p - 1].time_ms <= time_ms) return;
@@ -300,7 +301,7 @@ static void join(struct identity *g, enum edge_kind kind, struct str anonymous_i
         g->conflicts += kind == EDGE_CONFLICT;
     }
     struct edge edge = {.kind = kind,
-                        .anonymous_id = anonymous_id,
+                        .anonymous_id = g->anonymous[index].id,
                         .user_id = name_at(g, user)->id,
                         .time_ms = time_ms,
                         .key = key};
@@ -309,8 +310,7 @@ static void join(struct identity *g, enum edge_kind kind, struct str anonymous_i
     unlock_tables(g);
 }
 
-static uint32_t anonymous_number(struct identity *g, struct str id) {
-    uint32_t index = anonymous_of(g, id);
+static uint32_t anonymous_number(struct identity *g, uint32_t index) {
     if (g->anonymous[index].number != NUMBER_NONE) return g->anonymous[index].number;
     lock_tables(g);
     g->anonymous[index].number = new_number(g, ID_ANONYMOUS, g->anonymous[index].id);
@@ -319,26 +319,66 @@ static uint32_t anonymous_number(struct identity *g, struct str id) {
     return g->anonymous[index].number;
 }
 
-uint32_t identity_resolve(struct identity *g, const struct event_head *head) {
-    if (head->user_id.n == 0) return anonymous_number(g, head->anonymous_id);
-    uint32_t user = user_of(g, head->user_id);
-    if (head->anonymous_id.n)
-        join(g, EDGE_SEEN_TOGETHER, head->anonymous_id, user, head->time_ms, head->key);
+uint32_t identity_resolve(struct identity *g, const struct event_head *head,
+                          const struct identity_ask *ask) {
+    uint32_t anonymous = NUMBER_NONE;
+    if (head->anonymous_id.n) anonymous = anonymous_of(g, head->anonymous_id, ask->anonymous_hash);
+    if (head->user_id.n == 0) return anonymous_number(g, anonymous);
+    uint32_t user = user_of(g, head->user_id, ask->user_hash);
+    if (anonymous != NUMBER_NONE)
+        join(g, EDGE_SEEN_TOGETHER, anonymous, user, head->time_ms, head->key);
     if (head->type == EVENT_ALIAS && head->related_id.n &&
         !str_eq(head->related_id, head->user_id)) {
-        bool known =
-            find(g, ID_USER, head->related_id, (uint32_t)hash_str(head->related_id)) != NUMBER_NONE;
-        join(g, known ? EDGE_CONFLICT : EDGE_ALIAS, head->related_id, user, head->time_ms,
-             head->key);
+        uint32_t hash = hash_of(head->related_id);
+        bool known = find(g, ID_USER, head->related_id, hash) != NUMBER_NONE;
+        join(g, known ? EDGE_CONFLICT : EDGE_ALIAS, anonymous_of(g, head->related_id, hash), user,
+             head->time_ms, head->key);
     }
     return user;
+}
+
+/* ---- ahead ---- */
+
+void identity_ask(const struct identity *g, const struct event_head *head,
+                  struct identity_ask *out) {
+    *out = (struct identity_ask){0};
+    if (head->user_id.n) {
+        out->user_hash = hash_of(head->user_id);
+        __builtin_prefetch(&g->users.slots[out->user_hash & g->users.mask]);
+    }
+    if (head->anonymous_id.n) {
+        out->anonymous_hash = hash_of(head->anonymous_id);
+        __builtin_prefetch(&g->anonymous_ids.slots[out->anonymous_hash & g->anonymous_ids.mask]);
+    }
+}
+
+/* What the table has for a hash, + 1: mostly the identifier that was asked for. */
+static uint32_t guess(const struct table *t, uint32_t hash) {
+    uint32_t i = hash & t->mask;
+    while (t->slots[i].value_plus_1 && t->slots[i].hash != hash) i = (i + 1) & t->mask;
+    return t->slots[i].value_plus_1;
+}
+
+void identity_fetch(const struct identity *g, struct identity_ask *ask) {
+    if (ask->user_hash) ask->user = guess(&g->users, ask->user_hash);
+    if (ask->user) __builtin_prefetch(name_at(g, ask->user - 1));
+    if (ask->anonymous_hash) ask->anonymous = guess(&g->anonymous_ids, ask->anonymous_hash);
+    if (ask->anonymous) __builtin_prefetch(&g->anonymous[ask->anonymous - 1]);
+}
+
+void identity_fetch_texts(const struct identity *g, const struct identity_ask *ask) {
+    if (ask->user) __builtin_prefetch(name_at(g, ask->user - 1)->id.p);
+    if (!ask->anonymous) return;
+    const struct anonymous *a = &g->anonymous[ask->anonymous - 1];
+    __builtin_prefetch(a->id.p);
+    if (ask->user && a->pairs) __builtin_prefetch(&g->pairs[a->pairs - 1]);
 }
 
 /* ---- look-ups ---- */
 
 uint32_t identity_find(struct identity *g, enum id_kind kind, struct str id) {
     pthread_rwlock_rdlock(&g->lock);
-    uint32_t found = find(g, kind, id, (uint32_t)hash_str(id));
+    uint32_t found = find(g, kind, id, hash_of(id));
     if (found != NUMBER_NONE && kind == ID_ANONYMOUS) {
         const struct anonymous *a = &g->anonymous[found];
         found = a->number != NUMBER_NONE ? a->number
@@ -360,7 +400,7 @@ static struct edge edge_of(const struct identity *g, const struct pair *p) {
 void identity_edges(struct identity *g, enum id_kind kind, struct str id,
                     void (*each)(void *, const struct edge *), void *ctx) {
     pthread_rwlock_rdlock(&g->lock);
-    uint32_t found = find(g, kind, id, (uint32_t)hash_str(id)), p = 0;
+    uint32_t found = find(g, kind, id, hash_of(id)), p = 0;
     if (found != NUMBER_NONE && kind == ID_ANONYMOUS) p = g->anonymous[found].pairs;
     if (found != NUMBER_NONE && kind == ID_USER && found < g->user_pairs_size)
         p = g->user_pairs[found];
@@ -375,7 +415,7 @@ void identity_edges(struct identity *g, enum id_kind kind, struct str id,
 void identity_owned(struct identity *g, struct str user_id, void (*each)(void *, struct str),
                     void *ctx) {
     pthread_rwlock_rdlock(&g->lock);
-    uint32_t user = find(g, ID_USER, user_id, (uint32_t)hash_str(user_id));
+    uint32_t user = find(g, ID_USER, user_id, hash_of(user_id));
     uint32_t p = user != NUMBER_NONE && user < g->user_pairs_size ? g->user_pairs[user] : 0;
     for (; p; p = g->pairs[p - 1].next_of_user) {
         const struct anonymous *a = &g->anonymous[g->pairs[p - 1].anonymous];
@@ -410,7 +450,9 @@ static int apply_record(struct identity *g, struct str payload) {
         if (r.bad || reader_left(&r) || kind > ID_ANONYMOUS ||
             number != redirects_numbers(g->redirects))
             return -1;
-        uint32_t made = kind == ID_USER ? user_of(g, id) : anonymous_number(g, id);
+        uint32_t hash = hash_of(id);
+        uint32_t made = kind == ID_USER ? user_of(g, id, hash)
+                                        : anonymous_number(g, anonymous_of(g, id, hash));
         return made == number ? 0 : -1;
     }
     if (what != RECORD_EDGE) return -1;
@@ -422,9 +464,9 @@ static int apply_record(struct identity *g, struct str payload) {
     if (r.bad || reader_left(&r) || kind > EDGE_CONFLICT || time_ms < EVENT_MIN_TIME ||
         time_ms >= EVENT_MAX_TIME)
         return -1;
-    uint32_t user = find(g, ID_USER, user_id, (uint32_t)hash_str(user_id));
+    uint32_t user = find(g, ID_USER, user_id, hash_of(user_id));
     if (user == NUMBER_NONE) return -1;
-    join(g, kind, anonymous_id, user, time_ms, key);
+    join(g, kind, anonymous_of(g, anonymous_id, hash_of(anonymous_id)), user, time_ms, key);
     return 0;
 }
 

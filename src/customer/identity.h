@@ -42,8 +42,21 @@ void identity_free(struct identity *g);
 
 /* The number of an identifier, or NUMBER_NONE. */
 uint32_t identity_find(struct identity *g, enum id_kind kind, struct str id);
-/* The number that an event's row belongs to, made if new; records the edge if it has both ids. */
-uint32_t identity_resolve(struct identity *g, const struct event_head *head);
+/* The number that an event's row belongs to, made if new; records the edge if it has both ids.
+ * `ask` is identity_ask's, of the same head. */
+struct identity_ask {
+    uint32_t user_hash, anonymous_hash;
+    uint32_t user, anonymous; /* guesses of identity_fetch, + 1; 0: none */
+};
+uint32_t identity_resolve(struct identity *g, const struct event_head *head,
+                          const struct identity_ask *ask);
+/* Identifiers lie all over the memory, three waits deep. Whoever reads events ahead asks for each
+ * as soon as it is read, and some events before its turn fetches what the tables say, then the
+ * texts. The ingesting thread. */
+void identity_ask(const struct identity *g, const struct event_head *head,
+                  struct identity_ask *out);
+void identity_fetch(const struct identity *g, struct identity_ask *ask);
+void identity_fetch_texts(const struct identity *g, const struct identity_ask *ask);
 /* What a number was made for. */
 struct str identity_id(const struct identity *g, uint32_t number, enum id_kind *out_kind);
 

@@ -28,7 +28,7 @@ struct head *head_new(struct schema *schema, struct lexicon *(*lexicon_of)(void 
     while (h->key_index < capacity) h->key_index = h->key_index * 2 + 1;
     h->key_mask = 1024;
     while (h->key_mask < capacity / 2) h->key_mask *= 2;
-    h->key_slots = k_zalloc(h->key_mask * sizeof *h->key_slots);
+    h->key_slots = k_zalloc_table(h->key_mask * sizeof *h->key_slots);
     h->key_mask--;
     pthread_mutex_init(&h->tables, NULL);
     arena_init(&h->text, SIZE_MAX / 2);
@@ -123,8 +123,13 @@ static size_t value_size(enum vec_kind kind) {
 /* Both slots of a string lie in one cache line. */
 static struct memo *memo_new(uint32_t slots) {
     _Static_assert(sizeof(struct memo) == 32, "two to a line");
-    size_t bytes = slots * sizeof(struct memo);
-    return memset(k_alloc_aligned(64, bytes), 0, bytes);
+    return k_zalloc_table(slots * sizeof(struct memo));
+}
+
+/* Items that a stream may have: also a small head has room for some of the largest lists. */
+static uint32_t items_most(const struct head *h) {
+    const uint32_t most = h->capacity * HEAD_ITEMS_PER_ROW;
+    return most > HEAD_ITEMS_LEAST ? most : HEAD_ITEMS_LEAST;
 }
 
 /* A string column keeps the kind it was born with, even if the schema turns it to text meanwhile: a
@@ -138,8 +143,7 @@ static struct head_column *column_new(struct head *h, const struct column_info *
         c->memo_mask = MEMO_FIRST - 1;
     }
     uint32_t rows = h->capacity;
-    if (schema_stream(h->schema, info->stream).kind == STREAM_KIND_ITEMS)
-        rows *= HEAD_ITEMS_PER_ROW;
+    if (schema_stream(h->schema, info->stream).kind == STREAM_KIND_ITEMS) rows = items_most(h);
     c->chunk_count = rows / CHUNK_ROWS + 1;
     c->chunks = k_zalloc(c->chunk_count * sizeof *c->chunks);
     return c;
@@ -342,7 +346,7 @@ void head_set(struct head *h, const struct head_value *values, uint32_t count, u
 
 uint32_t head_items(struct head *h, uint32_t item_stream, uint32_t parent, uint32_t count) {
     struct head_stream *s = stream_of(h, item_stream);
-    uint32_t limit = h->capacity * HEAD_ITEMS_PER_ROW;
+    uint32_t limit = items_most(h);
     if (!s->lists) {
         uint32_t chunks = h->capacity / CHUNK_ROWS + 1;
         struct head_list **lists = k_zalloc(chunks * sizeof *lists);
@@ -401,7 +405,7 @@ bool head_has_key(const struct head *h, struct event_key key, int64_t from_ms, i
 static void grow_keys(struct head *h) {
     uint64_t size = (h->key_mask + 1) * 2;
     k_free(h->key_slots);
-    h->key_slots = k_zalloc(size * sizeof *h->key_slots);
+    h->key_slots = k_zalloc_table(size * sizeof *h->key_slots);
     h->key_mask = size - 1;
     for (uint32_t k = 0; k < h->key_count; k++) *free_slot(h, h->keys[k]) = slot_value(h, k);
 }

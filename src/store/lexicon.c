@@ -54,7 +54,7 @@ size_t lexicon_bytes(const struct lexicon *l) {
 static void grow(struct lexicon *l) {
     const struct slot *old = l->slots;
     uint32_t size = (l->mask + 1) * 2, old_size = size / 2;
-    struct slot *slots = k_zalloc((size_t)size * sizeof *slots);
+    struct slot *slots = k_zalloc_table((size_t)size * sizeof *slots);
     for (uint32_t i = 0; i < old_size; i++) {
         if (!old[i].code_plus_1) continue;
         uint32_t at = old[i].hash & (size - 1);

@@ -422,6 +422,11 @@ static const struct near *near_of(struct store *s, int64_t time_ms) {
     return n;
 }
 
+void store_prefetch_seen(const struct store *s, struct event_key key) {
+    for (uint32_t i = 0; i < s->seen->view_count; i++)
+        head_prefetch_key(s->seen->views[i]->head->head, key);
+}
+
 int store_seen(struct store *s, struct event_key key, int64_t time_ms, struct keel_error *err) {
     const struct near *near = near_of(s, time_ms);
     const struct store_version *v = s->seen; /* its last head is the one that takes rows */

@@ -114,6 +114,7 @@ void store_fail(struct store *s, const struct keel_error *why);
  * nor merges, nor a recovery change it. Notes the key as seen if not. 1, 0 or an error. */
 int store_seen(struct store *s, struct event_key key, int64_t time_ms,
                struct keel_error *err) K_CHECKED;
+void store_prefetch_seen(const struct store *s, struct event_key key); /* it will be asked soon */
 /* The head to append to (see head.h). Call store_make_room before a batch of n events: a full head
  * is flushed, in the background with options.background; while that one is being written and the
  * next is full too, it waits, or returns the error of the flush. */

@@ -342,11 +342,49 @@ static void test_missing_settings(void **state) {
     assert_non_null(strstr(p->err.message, "time zone"));
 }
 
+/* A head of few rows has room for lists all the same: each flush would write a part of a few. */
+static void test_items_in_small_heads(void **state) {
+    struct place *p = *state;
+    struct batch_writer w;
+    struct buf batch;
+    struct store_stats stats;
+    open_place(p, (struct store_options){.head_rows = 1000});
+    batch_writer_init(&w);
+    buf_init(&batch, BATCH_MAX_BYTES + 64);
+    for (uint64_t i = 0; i < 30; i++) {
+        struct ingest_counts counts = {0};
+        event_begin(&w, &(struct event_head){.type = EVENT_TRACK,
+                                             .time_ms = 1700000000000,
+                                             .key = {i, 1},
+                                             .name = STR("Order Completed"),
+                                             .user_id = STR("ann")});
+        event_list_begin(&w, STR("products"));
+        for (uint32_t item = 0; item < 100; item++) {
+            event_item_begin(&w);
+            event_item_number(&w, STR("price"), item);
+            event_item_end(&w);
+        }
+        event_list_end(&w);
+        assert_null(event_end(&w));
+        buf_clear(&batch);
+        must(p, batch_finish(&w, &batch, &p->err));
+        must(p, db_ingest(p->db, buf_str(&batch), &counts, &p->err));
+        assert_int_equal(counts.residual, 0);
+    }
+    store_stats(db_store(p->db), &stats);
+    assert_int_equal(stats.parts, 0);
+    assert_int_equal(stats.head_rows, 30);
+    batch_writer_release(&w);
+    buf_release(&batch);
+    close_place(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_damaged_batches, make_place, remove_place),
         cmocka_unit_test_setup_teardown(test_repeats, make_place, remove_place),
         cmocka_unit_test_setup_teardown(test_smaller_heads, make_place, remove_place),
+        cmocka_unit_test_setup_teardown(test_items_in_small_heads, make_place, remove_place),
         cmocka_unit_test_setup_teardown(test_too_many_heads, make_place, remove_place),
         cmocka_unit_test_setup_teardown(test_interrupted_init, make_place, remove_place),
         cmocka_unit_test_setup_teardown(test_missing_settings, make_place, remove_place),

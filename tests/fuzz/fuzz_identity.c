@@ -64,7 +64,11 @@ static void use(struct identity *g, struct redirects *redirects) {
                               .name = STR("View"),
                               .user_id = STR("a new user"),
                               .anonymous_id = STR("a new device")};
-    uint32_t number = identity_resolve(g, &head);
+    struct identity_ask ask;
+    identity_ask(g, &head, &ask);
+    identity_fetch(g, &ask);
+    identity_fetch_texts(g, &ask);
+    uint32_t number = identity_resolve(g, &head, &ask);
     K_ASSERT_OP(number, <, redirects_numbers(redirects));
     look_up(g, redirects);
     uint64_t bytes;
