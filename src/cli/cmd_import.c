@@ -188,6 +188,19 @@ static void report(const struct import *im, struct output *o) {
                           reject_text((enum reject_cause)cause));
 }
 
+/* Whoever looks at the exit status only must not take it for done. */
+static int check_taken(const struct import *im, struct keel_error *err) {
+    int most = 0;
+    if (im->counts.events || !im->rejects.total) return 0;
+    for (int cause = 1; cause < REJECT_CAUSES; cause++)
+        if (im->rejects.by_cause[cause] > im->rejects.by_cause[most]) most = cause;
+    FAIL(err, FORMAT,
+         "import: nothing was imported: %llu refused, most of them for “%s”; %s has each with its "
+         "reason",
+         (unsigned long long)im->rejects.total, reject_text((enum reject_cause)most),
+         im->rejects.path);
+}
+
 /* Up to a head's worth is written in one go; and a small addition to a large history is left to the
  * compaction in the background. */
 static bool is_large(struct import *im) {
@@ -270,6 +283,7 @@ static int run(int argc, char **argv, struct keel_error *err) {
         report(&im, &out);
         code = output_close(&out, err);
     }
+    if (code == 0) code = check_taken(&im, err);
     int closed = im.db ? db_close(im.db, code < 0 ? NULL : err) : 0;
     map_free(im.map);
     return code < 0 ? code : closed;

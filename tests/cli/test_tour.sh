@@ -160,6 +160,14 @@ done
 ln -s /dev/full full
 expect 74 "full: No space left" "$KEEL" import --data data --map shop.toml --rejects full orders.csv
 [ -c full ] || fail "an import removed a device that was named as its reject file"
+# A file of which nothing can be taken is no success, though each row is told.
+sed 1q orders.csv >refused.csv
+printf '%s\n' '7,31/02/2024 12:00,bob,vase,1,12' >>refused.csv
+expect 65 "nothing was imported: 1 refused, most of them for “no valid time”; " \
+    "$KEEL" import --data data --map shop.toml refused.csv
+expect 65 "1 row read: 0 events" "$KEEL" import --data data --map shop.toml refused.csv
+expect 0 "5 refused" "$KEEL" import --data data --map shop.toml refused.csv orders.csv
+
 expect 64 "name another file with --rejects" \
     "$KEEL" import --data data --map shop.toml --rejects orders.csv orders.csv
 [ -s orders.csv ] || fail "an import overwrote its own input"
