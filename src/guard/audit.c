@@ -96,7 +96,8 @@ bool audit_read_head(const char *path, struct audit_link *out) {
     bool fine = file_exists(path) && file_read(path, &text, NULL) == 0 && text.n == AUDIT_HEAD_FILE;
     struct str line = buf_str(&text);
     fine = fine && str_to_u64((struct str){line.p, AUDIT_HEAD_NUMBER}, &out->n) &&
-           is_hex((struct str){line.p + AUDIT_HEAD_NUMBER + 1, AUDIT_HASH_TEXT});
+           is_hex((struct str){line.p + AUDIT_HEAD_NUMBER + 1, AUDIT_HASH_TEXT}) &&
+           line.p[AUDIT_HEAD_NUMBER] == ' ' && line.p[AUDIT_HEAD_FILE - 1] == '\n';
     if (fine) {
         memcpy(out->hash, line.p + AUDIT_HEAD_NUMBER + 1, AUDIT_HASH_TEXT);
         out->hash[AUDIT_HASH_TEXT] = 0;
