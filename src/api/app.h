@@ -15,6 +15,7 @@ struct app {
     struct server *server;
     const struct token *token;     /* of the administrator (guard/token.h)                 */
     struct guard *guard;           /* accounts, sessions, keys (guard/guard.h)             */
+    struct shield *shield;         /* for who may not see personal data (desk/shield.h)    */
     struct audit *audit;           /* who did what (guard/audit.h)                         */
     struct sources *sources;       /* write keys and what each may do (source.h)           */
     struct plan *plan;             /* the tracking plan in force (desk/plan.h)             */

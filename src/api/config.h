@@ -46,7 +46,8 @@ struct config {
         bool allow_private;
     } webhooks;
     struct {
-        int addresses; /* enum client_ip, in the audit log */
+        int addresses;     /* enum client_ip, in the audit log */
+        int64_t customers; /* fewer are hidden                 */
     } guard;
     struct {
         int format, level; /* enum log_format, log_level */

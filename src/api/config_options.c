@@ -2,6 +2,7 @@
  * Layers: config.h. Threads: constant data. */
 #include "api/config.h"
 
+#include "desk/shield.h"
 #include "store/journal.h"
 
 #define FIELD(section, field) offsetof(struct config, section.field)
@@ -86,6 +87,9 @@ const struct config_option CONFIG_OPTIONS[] = {
     {"webhooks", "allow_private", CONFIG_FLAG, FIELD(webhooks, allow_private), "false", 0, 0, NULL,
      "Send webhooks to addresses of this machine and of private networks, too."},
 
+    {"guard", "min_customers", CONFIG_INTEGER, FIELD(guard, customers), "10", 2, SHIELD_K_MAX, NULL,
+     "Numbers that stand for fewer customers are hidden from roles without the right to personal "
+     "data, and questions that differ by fewer are refused."},
     {"guard", "addresses", CONFIG_CHOICE, FIELD(guard, addresses), "truncate", 0, 0,
      "keep|truncate|drop",
      "Addresses of callers in the audit log: as they are, without their last part, or not at all."},

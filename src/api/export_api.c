@@ -8,13 +8,20 @@
 
 #include "api/app.h"
 #include "api/log.h"
+#include "api/mask.h"
 #include "api/outgoing.h"
 #include "api/routes.h"
 #include "customer/export.h"
 #include "desk/audience.h"
+#include "desk/shield.h"
 #include "query/chosen.h"
 
-enum { WAITING_BYTES = 4 << 20, PIECE_BYTES = 256 << 10, PATIENCE_MS = 30000 };
+enum {
+    WAITING_BYTES = 4 << 20,
+    PIECE_BYTES = 256 << 10,
+    PATIENCE_MS = 30000,
+    MASKED_BYTES = 16 << 20
+};
 
 struct exporting {
     struct app *app;
@@ -23,18 +30,21 @@ struct exporting {
     uint64_t *customers;
     struct snapshot *snap;
     struct reply_stream *stream;
+    const struct plan_form *form; /* NULL: as it is; else masked */
+    struct buf masked;
 };
 
 static void release(struct exporting *e) {
     snapshot_close(e->snap);
+    plan_drop(e->form);
+    buf_release(&e->masked);
     k_free(e->customers);
     arena_release(&e->arena);
     outgoing_export_end(e->app->outgoing);
     k_free(e);
 }
 
-static int send_lines(void *ctx, struct str lines, struct keel_error *err) {
-    const struct exporting *e = ctx;
+static int send_all(const struct exporting *e, struct str lines, struct keel_error *err) {
     while (lines.n) {
         struct str piece = {lines.p, lines.n < PIECE_BYTES ? lines.n : PIECE_BYTES};
         if (atomic_load(outgoing_stopping(e->app->outgoing)))
@@ -45,6 +55,22 @@ static int send_lines(void *ctx, struct str lines, struct keel_error *err) {
         lines = (struct str){lines.p + piece.n, lines.n - piece.n};
     }
     return 0;
+}
+
+static int send_lines(void *ctx, struct str lines, struct keel_error *err) {
+    struct exporting *e = ctx;
+    if (!e->form) return send_all(e, lines, err);
+    buf_clear(&e->masked);
+    while (lines.n) {
+        const char *end = memchr(lines.p, '\n', lines.n);
+        struct str line = {lines.p, end ? (size_t)(end - lines.p) : lines.n};
+        struct masked look = mask_look(line);
+        (void)!mask_json(e->form, &look, line, &e->masked);
+        (void)!buf_add_char(&e->masked, '\n');
+        lines = (struct str){lines.p + line.n + (end != NULL), lines.n - line.n - (end != NULL)};
+    }
+    if (e->masked.failed) FAIL(err, LIMIT, "the masked events take too much memory");
+    return send_all(e, buf_str(&e->masked), err);
 }
 
 static void *run(void *arg) {
@@ -100,12 +126,21 @@ static int prepare(struct request *r, struct exporting *e, struct keel_error *er
             FAIL(err, INVALID, "format is ndjson or csv");
         e->options.format = str_is(text, "csv") ? EXPORT_CSV : EXPORT_NDJSON;
     }
+    r->disclosed = actor_may(&r->actor, RIGHT_PERSONAL_READ);
+    if (!r->disclosed) {
+        if (e->options.format == EXPORT_CSV)
+            FAIL(err, FORBIDDEN,
+                 "as CSV events are not masked: it needs the right %s; ask for ndjson",
+                 right_text(RIGHT_PERSONAL_READ));
+        e->form = plan_take(e->app->plan);
+    }
     TRY(read_time(r, "since", &e->options.from_ms, err));
     TRY(read_time(r, "before", &e->options.to_ms, err));
     if (request_param(r, "event", &text)) TRY(read_events(e, text, err));
     TRY(check_events(e, err));
     TRY(snapshot_open(db_store(e->app->db), &e->snap, err));
     if (!request_param(r, "customers", &text)) return 0;
+    if (e->form) TRY(shield_admit_condition(e->form, text, err));
     struct audience_book book;
     audience_book_init(&book, e->app->desk);
     struct query_options now = {
@@ -140,6 +175,7 @@ static int export_handler(struct request *r, void *ctx, struct keel_error *err) 
     struct exporting *e = k_zalloc(sizeof *e);
     e->app = app;
     arena_init(&e->arena, 1 << 20);
+    buf_init(&e->masked, MASKED_BYTES);
     int code = start(r, e, err);
     if (code < 0) release(e);
     return code;

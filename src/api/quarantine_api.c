@@ -128,6 +128,10 @@ static int show(struct request *r, void *ctx, struct keel_error *err) {
     if (!str_to_i64(r->parts[0], &f.id) || f.id < 1)
         FAIL(err, NOT_FOUND, "\"%.*s\" is no number of a quarantined event", STR_ARG(r->parts[0]));
     (void)request_param(r, "raw", &raw);
+    r->disclosed = str_is(raw, "true");
+    if (r->disclosed && !actor_may(&r->actor, RIGHT_PERSONAL_READ))
+        FAIL(err, FORBIDDEN, "the JSON as it came needs the right %s",
+             right_text(RIGHT_PERSONAL_READ));
     struct listing l = {
         .app = app, .out = &r->reply.body, .json = true, .raw = str_is(raw, "true")};
     l.form = plan_take(app->plan);

@@ -8,10 +8,12 @@
  * Layers: app.h, server.h, query/ask.h. Threads: workers; each question has threads of its own.
  * Limits: QUERY_JSON_MAX_BYTES; a reply of REPLY_BYTES.
  */
+#include "api/access.h"
 #include "api/app.h"
 #include "api/routes.h"
 #include "base/json.h"
 #include "desk/audience.h"
+#include "desk/shield.h"
 #include "query/ask.h"
 #include "query/parse.h"
 #include "query/query_json.h"
@@ -143,6 +145,25 @@ static int write_answer(struct request *r, const struct result *result, const st
     return code;
 }
 
+/* For who may see personal data as it is, and noted if it shows some; for others shielded. */
+static int answer(const struct app *app, struct request *r, const struct question *q,
+                  struct result **out, struct keel_error *err) {
+    const struct plan_form *form = plan_take(app->plan);
+    const struct actor *actor = &r->actor;
+    int code;
+    if (actor_may(actor, RIGHT_PERSONAL_READ)) {
+        r->disclosed = shield_admit(form, q->query, NULL) < 0;
+        access_mark(app, r, "question", q->query->text);
+        code = ask_run(app->db, q->query, &q->options, out, err);
+    } else {
+        struct shield_question shielded = {actor->account ? actor->account : -actor->id, form,
+                                           q->query, &q->options, &r->arena};
+        code = shield_run(app->shield, &shielded, app->db, out, err);
+    }
+    plan_drop(form);
+    return code;
+}
+
 static int ask(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
     struct question q = {.format = {.style = TABLE_JSON, .zone = db_zone(app->db)},
@@ -153,7 +174,7 @@ static int ask(struct request *r, void *ctx, struct keel_error *err) {
     audience_book_init(&book, app->desk);
     q.options.segment = audience_book_find;
     q.options.segment_ctx = &book;
-    int code = ask_run(app->db, q.query, &q.options, &result, err);
+    int code = answer(app, r, &q, &result, err);
     audience_book_release(&book);
     TRY(code);
     code = write_answer(r, result, &q, err);

@@ -15,7 +15,7 @@ enum { BODY_MAX = 16 << 10 };
 
 /* ---- who am I ---- */
 
-static int add_name(void *ctx, const struct account *row) {
+static int add_name(void *ctx, const struct user_account *row) {
     struct buf *out = ctx;
     (void)!buf_add_text(out, ",\"name\":");
     return buf_add_json_str(out, row->name);
@@ -152,7 +152,7 @@ static int read_side(const struct body *body, enum side *out, struct keel_error 
 
 static int first_account(struct app *app, struct request *r, const struct body *body, int64_t *id,
                          struct keel_error *err) {
-    struct account account = {0};
+    struct user_account account = {0};
     struct str ticket = STR(""), password = STR("");
     TRY(body_text(body, "token", &ticket, err));
     TRY(body_needs(body, "login", &account.login, err));

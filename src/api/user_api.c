@@ -16,7 +16,7 @@ struct listing {
     uint32_t rows;
 };
 
-static int add_row(void *ctx, const struct account *row) {
+static int add_row(void *ctx, const struct user_account *row) {
     struct listing *l = ctx;
     (void)!buf_printf(l->out, "%s{\"login\":", l->rows++ ? ",\n" : "");
     (void)!buf_add_json_str(l->out, row->login);
@@ -52,7 +52,7 @@ static int get(struct request *r, void *ctx, struct keel_error *err) {
 }
 
 /* Absent leaves what is there. */
-static int read_role(const struct body *body, struct account *a, struct keel_error *err) {
+static int read_role(const struct body *body, struct user_account *a, struct keel_error *err) {
     struct str role = {0}, side = {0};
     TRY(body_text(body, "role", &role, err));
     TRY(body_text(body, "side", &side, err));
@@ -66,7 +66,7 @@ static int read_role(const struct body *body, struct account *a, struct keel_err
 
 static int create_from(struct app *app, struct request *r, const struct body *body, int64_t *id,
                        struct keel_error *err) {
-    struct account account = {0};
+    struct user_account account = {0};
     struct str password = STR(""), role;
     TRY(body_needs(body, "login", &account.login, err));
     TRY(body_needs(body, "role", &role, err)); /* nobody gets a role by accident */
@@ -89,8 +89,8 @@ static int create(struct request *r, void *ctx, struct keel_error *err) {
     return show(ctx, r, id, err);
 }
 
-static int take_row(void *ctx, const struct account *row) {
-    struct account *out = ctx;
+static int take_row(void *ctx, const struct user_account *row) {
+    struct user_account *out = ctx;
     out->side = row->side;
     out->role = row->role;
     out->disabled = row->disabled;
@@ -99,7 +99,7 @@ static int take_row(void *ctx, const struct account *row) {
 
 static int change_from(struct app *app, const struct body *body, int64_t id,
                        struct keel_error *err) {
-    struct account before = {0}, now;
+    struct user_account before = {0}, now;
     struct str name = {0}, password = STR("");
     TRY(account_list(app->guard, id, take_row, &before, err));
     now = before;

@@ -59,7 +59,7 @@ static int show_here(struct db *db, const char *who, const struct args *args, un
     if (args->format == FORMAT_TEXT)
         profile_text(profile, (uint32_t)args->limit, width, out);
     else
-        profile_json(profile, (uint32_t)args->limit, &json);
+        profile_json(profile, (uint32_t)args->limit, NULL, &json);
     if (json.failed) code = error_set(err, KEEL_E_NO_MEMORY, "no memory for the profile");
     if (code == 0) output_str(out, buf_str(&json));
     buf_release(&json);

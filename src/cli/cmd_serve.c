@@ -35,6 +35,7 @@
 #include "customer/db.h"
 #include "desk/audiences.h"
 #include "desk/kpi_clock.h"
+#include "desk/shield.h"
 #include "guard/audit.h"
 #include "guard/guard.h"
 #include "guard/token.h"
@@ -145,6 +146,7 @@ static int open_rooms(struct serve *s, struct keel_error *err) {
     if (made) log_say(app->log, LOG_INFO, "the admin token was made", "z", "file", "admin.token");
     TRY(guard_open(app->dir, true, &app->guard, err));
     TRY(audit_open(app->dir, &app->audit, err));
+    app->shield = shield_new((unsigned)s->config->guard.customers);
     TRY(sources_open(app->dir, &app->sources, err));
     const struct quarantine_limits limits = {.events = (uint64_t)s->config->quarantine.events,
                                              .bytes = (uint64_t)s->config->quarantine.bytes};
@@ -165,6 +167,7 @@ static int close_rooms(struct serve *s, int code, struct keel_error *err) {
     int saved = ledger_close(s->ledger, code < 0 ? NULL : err);
     if (code == 0) code = saved;
     sources_close(app->sources);
+    shield_free(app->shield);
     audit_close(app->audit);
     guard_close(app->guard);
     sql_close(app->desk);

@@ -84,7 +84,7 @@ static const struct column COLUMNS[] = {{"login", CELL_STRING}, {"name", CELL_ST
                                         {"state", CELL_STRING}, {"signed_in", CELL_STRING}};
 enum { COLUMN_COUNT = sizeof COLUMNS / sizeof *COLUMNS };
 
-static int print_row(void *ctx, const struct account *row) {
+static int print_row(void *ctx, const struct user_account *row) {
     struct printing *p = ctx;
     char at[TIME_TEXT_MAX];
     struct str seen = {at, row->signed_in_ms ? time_format(NULL, row->signed_in_ms, at) : 0};
@@ -123,7 +123,7 @@ static enum side side_of(const struct args *args, enum role role) {
 
 static int add(struct guard *g, const struct args *args, const char *login,
                struct keel_error *err) {
-    struct account account = {.login = str_from(login),
+    struct user_account account = {.login = str_from(login),
                               .name = str_from(args->name ? args->name : login)};
     struct buf password;
     int64_t id;
@@ -146,7 +146,7 @@ static int set_password(struct guard *g, int64_t id, struct keel_error *err) {
     return code;
 }
 
-static int keep_what_is_there(void *ctx, const struct account *row) {
+static int keep_what_is_there(void *ctx, const struct user_account *row) {
     struct args *args = ctx;
     if (args->role == NOT_GIVEN)
         args->role = (int)row->role;

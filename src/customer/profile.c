@@ -255,15 +255,23 @@ static void json_time(struct buf *b, int64_t ms) {
     (void)!buf_add_json_str(b, (struct str){time, n});
 }
 
-static void json_identifiers(const struct profile *p, struct buf *b) {
+static void json_id(const struct profile_mask *mask, struct str id, struct buf *b) {
+    if (mask)
+        mask->id(mask->ctx, id, b);
+    else
+        (void)!buf_add_json_str(b, id);
+}
+
+static void json_identifiers(const struct profile *p, const struct profile_mask *mask,
+                             struct buf *b) {
     (void)!buf_add_text(b, "\"identifiers\":[{\"type\":");
     (void)!buf_add_text(b, p->kind == ID_USER ? "\"user_id\",\"id\":" : "\"anonymous_id\",\"id\":");
-    (void)!buf_add_json_str(b, p->id);
+    json_id(mask, p->id, b);
     (void)!buf_add_char(b, '}');
     for (uint32_t i = 0; i < p->edge_count; i++) {
         const struct edge *e = &p->edges[i];
         (void)!buf_add_text(b, ",{\"type\":\"anonymous_id\",\"id\":");
-        (void)!buf_add_json_str(b, e->anonymous_id);
+        json_id(mask, e->anonymous_id, b);
         (void)!buf_add_text(b, ",\"joined_by\":");
         (void)!buf_add_text(b, e->kind == EDGE_ALIAS      ? "\"alias\""
                                : e->kind == EDGE_CONFLICT ? "\"conflict\""
@@ -275,7 +283,8 @@ static void json_identifiers(const struct profile *p, struct buf *b) {
     (void)!buf_add_char(b, ']');
 }
 
-static void json_timeline(const struct profile *p, uint32_t limit, struct buf *b) {
+static void json_timeline(const struct profile *p, uint32_t limit, const struct profile_mask *mask,
+                          struct buf *b) {
     (void)!buf_add_text(b, "\"timeline\":[");
     uint32_t shown = p->timeline.count < limit ? p->timeline.count : limit;
     for (uint32_t i = p->timeline.count; i-- > p->timeline.count - shown;) {
@@ -284,19 +293,30 @@ static void json_timeline(const struct profile *p, uint32_t limit, struct buf *b
         json_time(b, e->time_ms);
         (void)!buf_add_text(b, ",\"event\":");
         (void)!buf_add_json_str(b, label(e->name));
-        (void)!buf_printf(b, ",\"properties\":%.*s,\"context\":%.*s}", STR_ARG(e->properties),
-                          STR_ARG(e->context));
+        (void)!buf_add_char(b, ',');
+        if (mask)
+            mask->event(mask->ctx, e->name, e->properties, e->context, b);
+        else
+            (void)!buf_printf(b, "\"properties\":%.*s,\"context\":%.*s", STR_ARG(e->properties),
+                              STR_ARG(e->context));
+        (void)!buf_add_char(b, '}');
     }
     (void)!buf_add_char(b, ']');
 }
 
-void profile_json(const struct profile *p, uint32_t limit, struct buf *b) {
+void profile_json(const struct profile *p, uint32_t limit, const struct profile_mask *mask,
+                  struct buf *b) {
     (void)!buf_printf(b, "{\"customer\":%u,", p->customer);
-    json_identifiers(p, b);
+    json_identifiers(p, mask, b);
     (void)!buf_add_text(b, ",\"traits\":{");
-    for (uint32_t i = 0; i < p->trait_count; i++)
-        (void)!buf_printf(b, "%s\"%.*s\":%.*s", i ? "," : "", STR_ARG(p->traits[i].name),
-                          STR_ARG(p->traits[i].json));
+    for (uint32_t i = 0; i < p->trait_count; i++) {
+        const struct trait *t = &p->traits[i];
+        if (i) (void)!buf_add_char(b, ',');
+        if (mask)
+            mask->trait(mask->ctx, t->name, t->json, b);
+        else
+            (void)!buf_printf(b, "\"%.*s\":%.*s", STR_ARG(t->name), STR_ARG(t->json));
+    }
     (void)!buf_printf(b, "},\"events\":%llu,\"totals\":[", (unsigned long long)p->timeline.total);
     for (uint32_t i = 0; i < p->total_count; i++) {
         (void)!buf_add_text(b, i ? ",{\"event\":" : "{\"event\":");
@@ -308,6 +328,6 @@ void profile_json(const struct profile *p, uint32_t limit, struct buf *b) {
         (void)!buf_add_char(b, '}');
     }
     (void)!buf_add_text(b, "],");
-    json_timeline(p, limit, b);
+    json_timeline(p, limit, mask, b);
     (void)!buf_add_text(b, "}\n");
 }

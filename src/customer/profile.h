@@ -19,5 +19,15 @@ void profile_free(struct profile *p); /* NULL is fine */
 
 /* limit: events of the timeline. width: lines are folded there; 0: they are not. */
 void profile_text(const struct profile *p, uint32_t limit, unsigned width, struct output *o);
-/* One object and a line's end. Fails as the buffer fails. */
-void profile_json(const struct profile *p, uint32_t limit, struct buf *b);
+/* Who shows a profile to people who may not see all of it. Each adds JSON to the buffer. */
+struct profile_mask {
+    void (*id)(void *ctx, struct str id, struct buf *b);
+    void (*trait)(void *ctx, struct str name, struct str json, struct buf *b); /* "name":value */
+    /* name: "Order Completed", "$identify"; adds "properties":{…},"context":{…} */
+    void (*event)(void *ctx, struct str name, struct str properties, struct str context,
+                  struct buf *b);
+    void *ctx;
+};
+/* One object and a line's end; mask NULL: as it is. Fails as the buffer fails. */
+void profile_json(const struct profile *p, uint32_t limit, const struct profile_mask *mask,
+                  struct buf *b);

@@ -52,7 +52,7 @@ int account_count(struct guard *g, int64_t *out, struct keel_error *err) {
     return sql_number(g->reader, 0, out, err, "SELECT count(*) FROM guard_account", "");
 }
 
-static int insert(struct guard *g, const struct account *account, const char *login,
+static int insert(struct guard *g, const struct user_account *account, const char *login,
                   const char *password, int64_t *out_id, struct keel_error *err) {
     int64_t n;
     TRY(sql_number(g->db, 0, &n, err, "SELECT count(*) FROM guard_account", ""));
@@ -67,7 +67,7 @@ static int insert(struct guard *g, const struct account *account, const char *lo
     return code;
 }
 
-static int prepare(struct guard *g, const struct account *account, struct str password,
+static int prepare(struct guard *g, const struct user_account *account, struct str password,
                    char login[LOGIN_MAX + 1], char stored[PASSWORD_STORED],
                    struct keel_error *err) {
     TRY(read_login(account->login, login, err));
@@ -76,7 +76,7 @@ static int prepare(struct guard *g, const struct account *account, struct str pa
     return password.n ? password_hash(g->passwords, password, stored, err) : 0;
 }
 
-int account_add(struct guard *g, const struct account *account, struct str password,
+int account_add(struct guard *g, const struct user_account *account, struct str password,
                 int64_t *out_id, struct keel_error *err) {
     char login[LOGIN_MAX + 1], stored[PASSWORD_STORED];
     TRY(prepare(g, account, password, login, stored, err));
@@ -86,7 +86,7 @@ int account_add(struct guard *g, const struct account *account, struct str passw
 
 /* Looks again, inside the transaction: two of whom each thinks he is the first are not both. */
 static int add_first(struct guard *g, struct str ticket, bool trusted,
-                     const struct account *account, const char *login, const char *stored,
+                     const struct user_account *account, const char *login, const char *stored,
                      int64_t *out_id, struct keel_error *err) {
     int64_t n, nobody;
     TRY(sql_number(g->db, 0, &n, err, "SELECT count(*) FROM guard_account", ""));
@@ -95,10 +95,10 @@ static int add_first(struct guard *g, struct str ticket, bool trusted,
     return insert(g, account, login, stored, out_id, err);
 }
 
-int setup_account(struct guard *g, struct str ticket, bool trusted, const struct account *account,
+int setup_account(struct guard *g, struct str ticket, bool trusted, const struct user_account *account,
                   struct str password, int64_t *out_id, struct keel_error *err) {
     char login[LOGIN_MAX + 1], stored[PASSWORD_STORED];
-    struct account first = *account;
+    struct user_account first = *account;
     int64_t n;
     first.role = ROLE_ADMIN;
     TRY(account_count(g, &n, err)); /* no hashing for strangers once it is done */
@@ -108,7 +108,7 @@ int setup_account(struct guard *g, struct str ticket, bool trusted, const struct
     return sql_end(g->db, add_first(g, ticket, trusted, &first, login, stored, out_id, err), err);
 }
 
-int account_list(struct guard *g, int64_t only, int (*each)(void *ctx, const struct account *row),
+int account_list(struct guard *g, int64_t only, int (*each)(void *ctx, const struct user_account *row),
                  void *ctx, struct keel_error *err) {
     struct sql_rows rows;
     int code;
@@ -117,7 +117,7 @@ int account_list(struct guard *g, int64_t only, int (*each)(void *ctx, const str
                 " signed_in_ms FROM guard_account WHERE ?1 = 0 OR id = ?1 ORDER BY login",
                 "i", only));
     while ((code = sql_next(&rows, err)) == 1) {
-        struct account row = {.id = sql_i64(&rows, 0),
+        struct user_account row = {.id = sql_i64(&rows, 0),
                               .login = sql_str(&rows, 1),
                               .name = sql_str(&rows, 2),
                               .disabled = sql_i64(&rows, 5),

@@ -50,7 +50,7 @@ static void rig_close(struct rig *r) {
 }
 
 static int64_t add(struct rig *r, const char *login, enum role role, struct str password) {
-    struct account a = {.login = str_from(login), .name = str_from(login), .role = role};
+    struct user_account a = {.login = str_from(login), .name = str_from(login), .role = role};
     int64_t id = 0;
     assert_int_equal(account_add(r->g, &a, password, &id, &r->err), 0);
     return id;
@@ -68,14 +68,14 @@ static void logins_and_names(void **state) {
     int64_t id;
     rig_open(&r);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        struct account a = {.login = str_from(bad[i]), .name = STR("N")};
+        struct user_account a = {.login = str_from(bad[i]), .name = STR("N")};
         assert_int_equal(account_add(r.g, &a, GOOD, &id, &r.err), -KEEL_E_INVALID);
     }
-    struct account a = {.login = STR("ok"), .name = STR("line\nbreak")};
+    struct user_account a = {.login = STR("ok"), .name = STR("line\nbreak")};
     assert_int_equal(account_add(r.g, &a, GOOD, &id, &r.err), -KEEL_E_INVALID);
     add(&r, " Anna.B@example ", ROLE_MARKETING, STR(""));
     assert_int_equal(account_find(r.g, STR("ANNA.b@EXAMPLE"), &id, &r.err), 0);
-    a = (struct account){.login = STR("anna.b@example"), .name = STR("N")};
+    a = (struct user_account){.login = STR("anna.b@example"), .name = STR("N")};
     assert_int_equal(account_add(r.g, &a, STR(""), &id, &r.err), -KEEL_E_EXISTS);
     assert_int_equal(account_find(r.g, STR("nobody"), &id, &r.err), -KEEL_E_NOT_FOUND);
     rig_close(&r);
@@ -237,7 +237,7 @@ static void links(void **state) {
     rig_open(&r);
     assert_int_equal(ticket_make(r.g, 0, a, &r.err), 0);
     assert_int_equal(ticket_make(r.g, 0, b, &r.err), 0);
-    struct account first = {.login = STR("root"), .name = STR("Root")};
+    struct user_account first = {.login = STR("root"), .name = STR("Root")};
     assert_int_equal(setup_account(r.g, str_from(a), false, &first, GOOD, &id, &r.err),
                      -KEEL_E_UNAUTHORISED); /* the older one has ended */
     assert_int_equal(ticket_use(r.g, str_from(b), false, &account, &r.err), -KEEL_E_UNAUTHORISED);

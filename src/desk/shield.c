@@ -1,0 +1,280 @@
+/* Implementation of shield.h: the memory of sets, and asking.
+ *
+ * A sketch: each customer's hash is entered into one cell of each of three parts of the table; a
+ * cell counts its entries and keeps the sum (xor) of their hashes. Of the difference of two
+ * sketches, a cell with a single entry names it; taking that out of its other cells may leave
+ * others single, and so on. If everything can be taken out, that was the whole difference. */
+#include "desk/shield_int.h"
+
+#include <pthread.h>
+
+#include "base/hash.h"
+#include "base/os.h"
+#include "query/parse.h"
+#include "query/query_print.h"
+
+enum { PARTS = 3, PART_CELLS = SHIELD_CELLS / PARTS, TOP_KNOWN = 100000 };
+
+_Static_assert(SHIELD_CELLS % PARTS == 0, "parts are alike");
+
+struct sketch_cell {
+    int64_t count;
+    uint64_t sum, check; /* of hashes, and of what follows from each */
+};
+
+struct set {
+    uint64_t condition; /* hash of its canonical text */
+    int64_t asked_ms;   /* 0: free                    */
+    uint64_t size;
+    struct sketch_cell cells[SHIELD_CELLS];
+};
+
+struct person {
+    int64_t who, seen_ms; /* seen 0: free */
+    uint32_t next;        /* where the next set goes */
+    struct set *sets[SHIELD_SETS];
+};
+
+struct shield {
+    pthread_mutex_t lock; /* never held while a question is asked */
+    unsigned k;
+    struct person people[SHIELD_PEOPLE];
+};
+
+struct shield *shield_new(unsigned k) {
+    struct shield *s = k_zalloc(sizeof *s);
+    pthread_mutex_init(&s->lock, NULL);
+    s->k = k;
+    return s;
+}
+
+static void forget(struct person *p) {
+    for (uint32_t i = 0; i < SHIELD_SETS; i++) k_free(p->sets[i]);
+    *p = (struct person){0};
+}
+
+void shield_free(struct shield *s) {
+    if (!s) return;
+    for (uint32_t i = 0; i < SHIELD_PEOPLE; i++) forget(&s->people[i]);
+    pthread_mutex_destroy(&s->lock);
+    k_free(s);
+}
+
+/* ---- sketches ---- */
+
+static uint64_t check_of(uint64_t hash) { return hash64(&hash, sizeof hash); }
+
+static struct sketch_cell *cell_of(struct sketch_cell *cells, uint64_t hash, unsigned part) {
+    uint64_t mixed = (hash ^ (part * UINT64_C(0x9e3779b97f4a7c15))) * UINT64_C(0xff51afd7ed558ccd);
+    return &cells[part * PART_CELLS + (mixed >> 33) % PART_CELLS];
+}
+
+static void enter(struct sketch_cell *cells, uint64_t hash, int64_t count) {
+    uint64_t check = check_of(hash);
+    for (unsigned part = 0; part < PARTS; part++) {
+        struct sketch_cell *c = cell_of(cells, hash, part);
+        c->count += count;
+        c->sum ^= hash;
+        c->check ^= check;
+    }
+}
+
+/* Is one entry alone in this cell? */
+static bool is_single(const struct sketch_cell *c) {
+    return (c->count == 1 || c->count == -1) && check_of(c->sum) == c->check;
+}
+
+/* How many customers two sets differ by; UINT64_MAX: more than can be read out. */
+static uint64_t difference(const struct set *a, const struct set *b) {
+    struct sketch_cell left[SHIELD_CELLS];
+    uint64_t n = 0;
+    for (unsigned i = 0; i < SHIELD_CELLS; i++)
+        left[i] = (struct sketch_cell){a->cells[i].count - b->cells[i].count,
+                                       a->cells[i].sum ^ b->cells[i].sum,
+                                       a->cells[i].check ^ b->cells[i].check};
+    for (bool found = true; found && n <= SHIELD_CELLS;) {
+        found = false;
+        for (unsigned i = 0; i < SHIELD_CELLS; i++) {
+            if (!is_single(&left[i])) continue;
+            enter(left, left[i].sum, -left[i].count);
+            found = true;
+            n++;
+        }
+    }
+    for (unsigned i = 0; i < SHIELD_CELLS; i++)
+        if (left[i].count || left[i].sum) return UINT64_MAX;
+    return n;
+}
+
+/* ---- memory ---- */
+
+static struct person *person_of(struct shield *s, int64_t who, int64_t now) {
+    struct person *oldest = &s->people[0];
+    for (uint32_t i = 0; i < SHIELD_PEOPLE; i++) {
+        struct person *p = &s->people[i];
+        if (p->seen_ms && p->who == who) {
+            p->seen_ms = now;
+            return p;
+        }
+        if (p->seen_ms < oldest->seen_ms) oldest = p;
+    }
+    forget(oldest);
+    oldest->who = who;
+    oldest->seen_ms = now;
+    return oldest;
+}
+
+/* Compares with what the person asked before, and remembers. The set is taken. */
+static int compare(struct shield *s, int64_t who, struct set *set, struct keel_error *err) {
+    bool known = false;
+    int code = 0;
+    pthread_mutex_lock(&s->lock);
+    struct person *p = person_of(s, who, set->asked_ms);
+    for (uint32_t i = 0; i < SHIELD_SETS && code == 0; i++) {
+        struct set *before = p->sets[i];
+        if (!before || set->asked_ms - before->asked_ms > SHIELD_KEEP_MS) continue;
+        if (before->condition == set->condition) { /* the same as time goes on: it replaces it */
+            p->sets[i] = set;
+            set = before;
+            known = true;
+            break;
+        }
+        uint64_t by = difference(set, before);
+        if (by > 0 && by < s->k)
+            code = error_set(err, KEEL_E_FORBIDDEN,
+                             "this differs by fewer than %u customers from another question of "
+                             "yours: the difference would show single customers. It needs the "
+                             "right personal.read",
+                             s->k);
+    }
+    if (code == 0 && !known) {
+        struct set *gone = p->sets[p->next];
+        p->sets[p->next] = set;
+        p->next = (p->next + 1) % SHIELD_SETS;
+        set = gone;
+    }
+    pthread_mutex_unlock(&s->lock);
+    k_free(set);
+    return code;
+}
+
+/* ---- sets ---- */
+
+/* Parses and asks a question of our own. */
+static int ask(const struct shield_question *q, struct db *db, struct str text, struct result **out,
+               struct keel_error *err) {
+    struct arena arena;
+    struct query *own;
+    arena_init(&arena, 2 * (size_t)QUERY_ARENA_BYTES);
+    int code = query_parse(text, &arena, &own, NULL, err);
+    if (code == 0) code = ask_run(db, own, q->options, out, err);
+    arena_release(&arena);
+    return code;
+}
+
+static int everybody(const struct shield_question *q, struct db *db, uint64_t *out,
+                     struct keel_error *err) {
+    struct result *r;
+    TRY(ask(q, db, STR("count customers"), &r, err));
+    *out = (uint64_t)result_cell(r, 0, 0)->integer;
+    result_free(r);
+    return 0;
+}
+
+/* *out NULL: too many to be kept. */
+static int members(const struct shield_question *q, struct db *db, struct set **out,
+                   struct keel_error *err) {
+    struct buf text;
+    struct result *r;
+    buf_init(&text, QUERY_MAX_TEXT + 256);
+    (void)!buf_add_text(&text, "list customers where ");
+    (void)!query_print_cond(q->query->where, &text);
+    uint64_t condition = hash64(text.p, text.n) ^ hash_str(q->options->at);
+    (void)!buf_printf(&text, " limit %d", RESULT_MAX_ROWS);
+    int code = text.failed ? error_set(err, KEEL_E_LIMIT, "the condition is too long")
+                           : ask(q, db, buf_str(&text), &r, err);
+    buf_release(&text);
+    if (code < 0) return code;
+    struct set *set = NULL;
+    if (!r->cut) {
+        set = k_zalloc(sizeof *set);
+        set->condition = condition;
+        set->asked_ms = now_ms();
+        set->size = r->n_rows;
+        for (uint64_t i = 0; i < r->n_rows; i++)
+            enter(set->cells, hash_str(result_cell(r, i, 0)->str), 1);
+    }
+    result_free(r);
+    *out = set;
+    return 0;
+}
+
+static int check_difference(struct shield *s, const struct shield_question *q, struct db *db,
+                            bool *out_rounded, struct keel_error *err) {
+    struct set *set;
+    uint64_t all;
+    if (!q->query->where) return 0; /* everybody, with whom every set is compared */
+    TRY(members(q, db, &set, err));
+    *out_rounded = set == NULL;
+    if (!set) return 0;
+    int code = everybody(q, db, &all, err);
+    if (code == 0 && all > set->size && all - set->size < s->k)
+        code = error_set(err, KEEL_E_FORBIDDEN,
+                         "these are all customers but fewer than %u: the difference would show "
+                         "single customers. It needs the right personal.read",
+                         s->k);
+    if (code < 0) {
+        k_free(set);
+        return code;
+    }
+    return compare(s, q->who, set, err);
+}
+
+int shield_admit_condition(const struct plan_form *form, struct str condition,
+                           struct keel_error *err) {
+    struct arena arena;
+    struct buf text;
+    struct query *q;
+    buf_init(&text, QUERY_MAX_TEXT + 256);
+    arena_init(&arena, 2 * (size_t)QUERY_ARENA_BYTES);
+    (void)!buf_add_text(&text, "count customers where ");
+    (void)!buf_add_str(&text, condition);
+    int code = text.failed ? error_set(err, KEEL_E_LIMIT, "the condition is too long")
+                           : query_parse(buf_str(&text), &arena, &q, NULL, err);
+    if (code == 0) code = shield_admit(form, q, err);
+    arena_release(&arena);
+    buf_release(&text);
+    return code;
+}
+
+/* ---- asking ---- */
+
+/* A top list that is ranked by something else needs to know its customers. */
+static int ask_people(const struct shield_question *q, struct db *db, struct result **out,
+                      struct keel_error *err) {
+    if (q->query->form != QUERY_TOP || q->query->top.rank == QUERY_RANK_CUSTOMERS) return 0;
+    struct query people = *q->query;
+    people.top.rank = QUERY_RANK_CUSTOMERS;
+    people.limit = TOP_KNOWN;
+    return ask_run(db, &people, q->options, out, err);
+}
+
+int shield_run(struct shield *s, const struct shield_question *q, struct db *db,
+               struct result **out, struct keel_error *err) {
+    struct shield_hiding h = {.query = q->query, .k = s->k};
+    const struct query *wide;
+    struct result *people = NULL, *r = NULL;
+    TRY(shield_admit(q->form, q->query, err));
+    TRY(check_difference(s, q, db, &h.rounded, err));
+    TRY(shield_widen(q->query, q->arena, &wide, &h.added, err));
+    TRY(ask_people(q, db, &people, err));
+    int code = ask_run(db, wide, q->options, &r, err);
+    h.people = people;
+    if (code == 0) code = shield_hide(&h, r, err);
+    result_free(people);
+    if (code == 0)
+        *out = r;
+    else
+        result_free(r);
+    return code;
+}

@@ -1,0 +1,22 @@
+/* What the files of shield.h share.
+ *
+ *   shield.c        the memory of sets, asking
+ *   shield_admit.c  what may not be asked
+ *   shield_hide.c   what is hidden of an answer */
+#pragma once
+
+#include "desk/shield.h"
+
+/* Adds what hiding needs to know to the question: numbers of customers behind each measure of a
+ * trend. *out is q itself, or lives in the arena; *out_added: columns to be taken away again. */
+int shield_widen(const struct query *q, struct arena *arena, const struct query **out,
+                 uint32_t *out_added, struct keel_error *err) K_CHECKED;
+
+struct shield_hiding {
+    const struct query *query; /* as it was asked */
+    uint32_t added;
+    unsigned k;
+    bool rounded;                /* the set was too large to be compared     */
+    const struct result *people; /* TOP: its values by customers, or NULL */
+};
+int shield_hide(const struct shield_hiding *h, struct result *r, struct keel_error *err) K_CHECKED;
