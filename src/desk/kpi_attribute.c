@@ -12,7 +12,8 @@ const char *const KPI_METHOD_NAMES[] = {"none", "additive", "log-share", "shaple
 struct tree {
     const struct kpi_set *set;
     struct kpi_attribution *a;
-    uint32_t depth; /* UINT32_MAX: not cut */
+    uint32_t depth;        /* UINT32_MAX: not cut                   */
+    int16_t leaf[KPI_MAX]; /* a KPI's place among the leaves, or -1 */
 };
 
 /* ---- leaves ---- */
@@ -21,20 +22,15 @@ static bool is_leaf(const struct tree *t, int kpi, uint32_t level) {
     return t->set->kpi[kpi].form == KPI_QUERY || level == t->depth;
 }
 
-static int leaf_of(const struct kpi_attribution *a, int kpi) {
-    for (uint32_t i = 0; i < a->n; i++)
-        if (a->leaf[i].kpi == kpi) return (int)i;
-    return -1;
-}
-
-static int add_leaves(const struct tree *t, int kpi, uint32_t level, struct keel_error *err) {
+static int add_leaves(struct tree *t, int kpi, uint32_t level, struct keel_error *err) {
     const struct kpi *k = &t->set->kpi[kpi];
     struct kpi_attribution *a = t->a;
     if (is_leaf(t, kpi, level)) {
-        if (leaf_of(a, kpi) >= 0) return 0;
+        if (t->leaf[kpi] >= 0) return 0;
         if (a->n == KPI_LEAVES_MOST)
             FAIL(err, LIMIT, "the tree has more than %d leaves: cut it with depth",
                  KPI_LEAVES_MOST);
+        t->leaf[kpi] = (int16_t)a->n;
         a->leaf[a->n++] = (struct kpi_leaf){.kpi = kpi, .before = NAN, .after = NAN};
         return 0;
     }
@@ -42,10 +38,18 @@ static int add_leaves(const struct tree *t, int kpi, uint32_t level, struct keel
     return 0;
 }
 
+static void tree_init(struct tree *t, const struct kpi_set *set, uint32_t depth,
+                      struct kpi_attribution *a) {
+    *t = (struct tree){.set = set, .a = a, .depth = depth ? depth : UINT32_MAX};
+    for (uint32_t i = 0; i < KPI_MAX; i++) t->leaf[i] = -1;
+    for (uint32_t i = 0; i < a->n; i++) t->leaf[a->leaf[i].kpi] = (int16_t)i;
+}
+
 int kpi_attribute_leaves(const struct kpi_set *set, int root, uint32_t depth,
                          struct kpi_attribution *out, struct keel_error *err) {
-    const struct tree t = {set, out, depth ? depth : UINT32_MAX};
+    struct tree t;
     *out = (struct kpi_attribution){.before = NAN, .after = NAN, .change = NAN};
+    tree_init(&t, set, depth, out);
     return add_leaves(&t, root, 0, err);
 }
 
@@ -61,7 +65,7 @@ static double value_of(const struct tree *t, int kpi, uint32_t level, const bool
     const struct kpi *k = &t->set->kpi[kpi];
     double value = NAN;
     if (is_leaf(t, kpi, level)) {
-        int i = leaf_of(t->a, kpi);
+        int i = t->leaf[kpi];
         return new[i] ? t->a->leaf[i].after : t->a->leaf[i].before;
     }
     for (uint32_t i = 0; i < k->n_parts; i++)
@@ -82,8 +86,13 @@ static void look_at(const struct tree *t, int kpi, uint32_t level, const bool *n
 
 /* ---- additive and log-share: each node gives `weight` times its change to its parts ---- */
 
-/* ln(p / q) and the logarithmic mean, so that exchanging p and q only turns the sign. */
-static double log_ratio(double p, double q) { return 2 * atanh((p - q) / (p + q)); }
+/* ln(p / q) and the logarithmic mean, so that exchanging p and q only turns the sign. atanh is
+ * exact for p near q, where the difference of two logarithms is not; far from each other it is not.
+ */
+static double log_ratio(double p, double q) {
+    double d = (p - q) / (p + q);
+    return fabs(d) < 0.5 ? 2 * atanh(d) : log(p) - log(q);
+}
 
 static double log_mean(double p, double q) {
     double d = (p - q) / (p + q);
@@ -95,7 +104,7 @@ static void share_down(const struct tree *t, int kpi, uint32_t level, double wei
                        const bool *none, const bool *all) {
     const struct kpi *k = &t->set->kpi[kpi];
     if (is_leaf(t, kpi, level)) {
-        struct kpi_leaf *leaf = &t->a->leaf[leaf_of(t->a, kpi)];
+        struct kpi_leaf *leaf = &t->a->leaf[t->leaf[kpi]];
         leaf->exact += weight * (leaf->after - leaf->before);
         return;
     }
@@ -149,14 +158,14 @@ static void share_out(const struct tree *t, int root) {
 
 bool kpi_round_shares(const double *exact, uint32_t n, double change, int digits, double *shown,
                       double *total) {
-    double unit = pow(10, digits), units = round(change * unit), left = units;
+    double unit = pow(10, digits), units = round(change * unit), left = units, all = fabs(units);
     double lost[KPI_LEAVES_MOST];
     K_ASSERT_OP(n, <=, KPI_LEAVES_MOST);
-    if (!(fabs(units) < UNITS_MOST)) return false;
+    for (uint32_t i = 0; i < n; i++) all += fabs(exact[i] * unit);
+    if (!(all < UNITS_MOST)) return false;
     *total = units / unit;
     for (uint32_t i = 0; i < n; i++) {
         double scaled = exact[i] * unit;
-        if (!(fabs(scaled) < UNITS_MOST)) return false;
         shown[i] = trunc(scaled);
         lost[i] = scaled - shown[i];
         left -= shown[i];
@@ -199,9 +208,10 @@ static void choose(const struct tree *t, int root, const bool *none, const bool 
 }
 
 void kpi_attribute(const struct kpi_set *set, int root, uint32_t depth, struct kpi_attribution *a) {
-    const struct tree t = {set, a, depth ? depth : UINT32_MAX};
+    struct tree t;
     bool none[KPI_LEAVES_MOST] = {false}, all[KPI_LEAVES_MOST];
     for (uint32_t i = 0; i < KPI_LEAVES_MOST; i++) all[i] = true;
+    tree_init(&t, set, depth, a);
     a->before = value_of(&t, root, 0, none);
     a->after = value_of(&t, root, 0, all);
     a->change = a->after - a->before;

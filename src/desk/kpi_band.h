@@ -8,10 +8,11 @@
  *   level    of a season: the median of x_i + b·i over its values; the band's middle m is the level
  *            of the season that the value in question belongs to
  *   spread   s = 1.4826 · median |r_i| · √(n / (n - S - 1)), n values in S seasons; r_i are the
- *            distances from their seasons' levels, relative to these where all levels are positive
- *            (then s is multiplied by m): a busy day varies more than a quiet one. 1.4826 makes it
- *            the standard deviation of normal noise (Rousseeuw & Croux 1993). If the median is 0,
- *            1.2533 times the mean distance (Iglewicz & Hoaglin 1993).
+ *            distances from their seasons' levels. 1.4826 makes it the standard deviation of normal
+ *            noise (Rousseeuw & Croux 1993). If the median is 0, 1.2533 times the mean distance
+ *            (Iglewicz & Hoaglin 1993). Where all levels are positive, the same of distances
+ *            relative to their levels, times m, if that is more: a busy day varies more than a
+ *            quiet one.
  *   band     m ± 3.5 · s · √(1 + π/2 · (1/k + ī²/Σ(i - ī)²)), k values of the season: 3.5 is the
  * cut of Iglewicz & Hoaglin; the root is what level and slope are uncertain by themselves (π/2: a
  * median's variance beside a mean's) Under steady normal noise about 1 value in 100 lies outside
