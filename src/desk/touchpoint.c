@@ -90,7 +90,7 @@ static int build_funnels(struct toml_reader *r, const struct toml_node *node, st
                      STR_ARG(t->property));
     int code = parse_funnel(r, node, &text, &t->completion);
     if (code == 0 && (t->completion->funnel.n_same != 1 || t->completion->funnel.n_without))
-        code = toml_refuse(r, node, "property is one property of the events");
+        code = toml_refuse(r, node, "start and end are one event each, without clauses");
     buf_clear(&text);
     if (code == 0) { /* from the tree, which is known to be whole */
         const struct query *q = t->completion;
