@@ -26,5 +26,6 @@ struct app {
     struct webhooks *webhooks;     /* what goes out (reach/webhook.h)                      */
     struct kpi_clock *kpi_clock;   /* computes KPIs by itself (desk/kpi_clock.h)           */
     struct audiences *audiences;   /* saved segments, live (desk/audiences.h)              */
+    struct changes *changes;       /* who enters and leaves them, streamed (changes.h)     */
     struct outgoing *outgoing;     /* archive, backups, exports (outgoing.h)               */
 };

@@ -19,6 +19,7 @@
     T(profile)                                                                                     \
     T(segments_api)                                                                                \
     T(segments_members)                                                                            \
+    T(segments_stream)                                                                             \
     T(export_api)                                                                                  \
     T(webhook_api)                                                                                 \
     T(backup_api)                                                                                  \

@@ -59,9 +59,14 @@ int segments_number_param(struct request *r, const char *name, int64_t least, in
     return 0;
 }
 
-/* Who changes something, for the history. */
-static struct str who(const struct request *r) {
-    return r->local ? STR("DIR/keel.sock") : STR("admin token");
+/* Who changes something, for the history; in the request's arena. */
+static struct str who(struct request *r) {
+    struct buf text;
+    buf_init(&text, 4 * LOGIN_MAX);
+    actor_text(&r->actor, &text);
+    struct str out = str_dup(&r->arena, buf_str(&text));
+    buf_release(&text);
+    return out;
 }
 
 static int read_spec(struct request *r, struct json_value body, struct audience_spec *spec,
@@ -360,6 +365,10 @@ static int history(struct request *r, void *ctx, struct keel_error *err) {
     TRY(time_param(r, l.app, "to", &to, err));
     (void)!buf_printf(l.out, "{\"id\":%lld,\"sizes\":[", (long long)id);
     TRY(audience_sizes(l.app->desk, id, from, to, add_size, &l, err));
+    struct audience_status now;
+    audiences_status(l.app->audiences, id, &now);
+    if (now.version && now.as_of_ms >= from && now.as_of_ms < to)
+        (void)!add_size(&l, now.as_of_ms, (int64_t)now.size);
     (void)!buf_add_text(l.out, "]}");
     return 0;
 }
@@ -403,7 +412,7 @@ const struct route routes_segments_api[] = {
           "Removes it, unless others name it; its versions are kept", NULL, NULL, NULL),
     ROUTE(HTTP_GET, "/{id}/versions", versions, RIGHT_QUERY, "Its versions, newest first", NULL,
           NULL, "{\"type\":\"object\",\"properties\":{\"versions\":{\"type\":\"array\"}}}"),
-    ROUTE(HTTP_GET, "/{id}/history", history, RIGHT_QUERY, "Its size over time", NULL,
+    ROUTE(HTTP_GET, "/{id}/history", history, RIGHT_QUERY, "Its size over time, up to now", NULL,
           "from string only from this time on\nto string only before this time",
           "{\"type\":\"object\",\"properties\":{\"id\":{\"type\":\"integer\"},\"sizes\":{\"type\":"
           "\"array\",\"items\":{\"type\":\"object\"}}}}"),

@@ -64,6 +64,7 @@ static int members(struct request *r, void *ctx, struct keel_error *err) {
     TRY(audiences_members(app->audiences, id, &set, err));
     (void)!buf_printf(out, "{\"size\":%llu,\"members\":",
                       (unsigned long long)roaring_bitmap_get_cardinality(set));
+    r->disclosed = true;
     int64_t next = list_customers(app, set, (uint32_t)cursor, (uint32_t)limit, out);
     roaring_bitmap_free(set);
     if (next >= 0) (void)!buf_printf(out, ",\"next_cursor\":\"%lld\"", (long long)next);
@@ -176,6 +177,8 @@ static int read_preview(struct request *r, struct json_value body, struct previe
         (!json_i64(v, &sample) || sample < 0 || sample > SAMPLE_MOST))
         FAIL(err, INVALID, "\"sample\" is a number from 0 to %d", SAMPLE_MOST);
     p->sample = (uint32_t)sample;
+    if (!actor_may(&r->actor, RIGHT_PROFILE_READ)) p->sample = 0; /* numbers only */
+    r->disclosed |= p->sample > 0;
     TRY(audience_read(p->query, &p->arena, &p->where, &p->canonical, err));
     if (p->against) TRY(audience_list(p->app->desk, p->against, copy_saved, p, err));
     return 0;
@@ -424,6 +427,7 @@ static int start_export(struct request *r, struct exporting *e, struct keel_erro
     e->csv = str_is(format, "csv");
     TRY(segments_id(r, e->app, &id, err));
     TRY(audiences_members(e->app->audiences, id, &e->members, err));
+    r->disclosed = true;
     r->reply.content_type = e->csv ? "text/csv; charset=utf-8" : "application/x-ndjson";
     e->stream = request_stream(r, WAITING_BYTES);
     int failed = pthread_create(&thread, NULL, run_export, e);
@@ -450,8 +454,9 @@ static int export_members(struct request *r, void *ctx, struct keel_error *err) 
 #define ROUTE(method, path, handler, with_right, what, in, with, out)                              \
     {                                                                                              \
         .methods = method, .pattern = "/api/v1/segments" path, .handle = handler,                  \
-        .right = with_right, .flags = ROUTE_WORKER, .tag = "segments", .summary = what,            \
-        .body = in, .params = with, .answer = out, .max_body_bytes = SEGMENTS_BODY_MAX             \
+        .right = with_right, .flags = ROUTE_WORKER | ROUTE_READS, .tag = "segments",               \
+        .summary = what, .body = in, .params = with, .answer = out,                                \
+        .max_body_bytes = SEGMENTS_BODY_MAX                                                        \
     }
 
 const struct route routes_segments_members[] = {

@@ -6,6 +6,7 @@
 #include "api/routes.h"
 #include "base/json.h"
 #include "base/os.h"
+#include "desk/audience.h"
 #include "reach/webhook.h"
 
 enum { BODY_MAX = 32 << 10, PAGE = 100, PAGE_MOST = 1000 };
@@ -49,24 +50,62 @@ static int get(struct request *r, void *ctx, struct keel_error *err) {
     return show(r, ctx, id, err);
 }
 
+/* Texts of a list, with commas between them. */
+static int join_texts(struct json_value list, struct buf *out, struct keel_error *err) {
+    struct json_each each = json_each(list);
+    struct json_value item;
+    struct str text;
+    while (json_next(&each, NULL, &item)) {
+        if (!json_str(item, &text)) continue;
+        if (out->n) (void)!buf_add_char(out, ',');
+        (void)!buf_add_str(out, text);
+    }
+    if (out->failed) FAIL(err, LIMIT, "too many names of events");
+    return 0;
+}
+
+/* Numbers or names of segments, as numbers. */
+static int join_segments(const struct app *app, struct json_value list, struct buf *out,
+                         struct keel_error *err) {
+    struct json_each each = json_each(list);
+    struct json_value item;
+    struct str text;
+    int64_t id;
+    while (json_next(&each, NULL, &item)) {
+        if (json_str(item, &text))
+            TRY(audience_find(app->desk, text, &id, err));
+        else if (!json_i64(item, &id))
+            FAIL(err, INVALID, "\"segments\" is a list of numbers or names of segments");
+        (void)!buf_printf(out, "%s%lld", out->n ? "," : "", (long long)id);
+    }
+    if (out->failed) FAIL(err, LIMIT, "too many segments");
+    return 0;
+}
+
+static int add_from(const struct app *app, struct json_value body, struct buf *events,
+                    struct buf *segments, int64_t *id, struct keel_error *err) {
+    struct str url = {"", 0};
+    if (!json_str(json_get(body, "url"), &url)) FAIL(err, INVALID, "\"url\" is missing");
+    TRY(join_texts(json_get(body, "events"), events, err));
+    TRY(join_segments(app, json_get(body, "segments"), segments, err));
+    struct webhook_wish wish = {.events = buf_str(events),
+                                .no_events =
+                                    json_has(body, "segments") && !json_has(body, "events")};
+    if (json_has(body, "segments")) wish.segments = segments->n ? buf_str(segments) : STR("");
+    return webhook_add(app->desk, url, &wish, now_ms(), id, err);
+}
+
 static int create_from(struct request *r, const struct app *app, struct json_parser *parser,
                        struct keel_error *err) {
-    struct json_value body, name;
-    struct str url = {"", 0}, text;
-    struct buf events;
+    struct json_value body;
+    struct buf events, segments;
     int64_t id;
     TRY(json_parse(parser, r->body, &body, err));
-    if (!json_str(json_get(body, "url"), &url)) FAIL(err, INVALID, "\"url\" is missing");
     buf_init(&events, WEBHOOK_EVENTS_MAX + 1);
-    struct json_each each = json_each(json_get(body, "events"));
-    while (json_next(&each, NULL, &name)) {
-        if (!json_str(name, &text)) continue;
-        if (events.n) (void)!buf_add_char(&events, ',');
-        (void)!buf_add_str(&events, text);
-    }
-    int code = events.failed ? error_set(err, KEEL_E_LIMIT, "too many names of events")
-                             : webhook_add(app->desk, url, buf_str(&events), now_ms(), &id, err);
+    buf_init(&segments, WEBHOOK_EVENTS_MAX + 1);
+    int code = add_from(app, body, &events, &segments, &id, err);
     buf_release(&events);
+    buf_release(&segments);
     TRY(code);
     r->reply.status = 201;
     return show(r, app, id, err);
@@ -181,7 +220,9 @@ const struct route routes_webhook_api[] = {
     ROUTE(HTTP_GET, "", list, "All webhooks", NULL, NULL),
     ROUTE(HTTP_POST, "", create, "Sends accepted events to a URL from now on",
           "{\"type\":\"object\",\"required\":[\"url\"],\"properties\":{\"url\":{\"type\":"
-          "\"string\"},\"events\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}}}",
+          "\"string\"},\"events\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},"
+          "\"segments\":{\"type\":\"array\",\"description\":\"numbers or names: who enters and "
+          "leaves them; [] all; without events, only these\"}}}",
           NULL),
     ROUTE(HTTP_GET, "/{id}", get, "One webhook", NULL, NULL),
     ROUTE(HTTP_DELETE, "/{id}", take_away, "Removes it, its retries and dead letters", NULL, NULL),

@@ -17,6 +17,7 @@
 
 #include "api/access.h"
 #include "api/app.h"
+#include "api/changes.h"
 #include "api/collect.h"
 #include "api/config.h"
 #include "api/idempotency.h"
@@ -39,6 +40,7 @@
 #include "guard/audit.h"
 #include "guard/guard.h"
 #include "guard/token.h"
+#include "reach/webhook.h"
 
 struct args {
     const char *data, *listen, *config;
@@ -131,6 +133,13 @@ static int open_collector(struct serve *s, struct keel_error *err) {
     return collector_open(&options, s->app.sources, s->app.db, &hooks, &s->app.collector, err);
 }
 
+/* The outbox has more. */
+static void pass_on_changes(void *ctx) {
+    const struct app *app = ctx;
+    changes_more(app->changes);
+    webhooks_more(app->webhooks);
+}
+
 static int open_rooms(struct serve *s, struct keel_error *err) {
     struct app *app = &s->app;
     const char *desk = arena_printf(&s->config->arena, "%s/desk.db", app->dir);
@@ -153,8 +162,10 @@ static int open_rooms(struct serve *s, struct keel_error *err) {
     TRY(ledger_open(app, &limits, &s->ledger, err));
     TRY(outgoing_open(app, &s->outgoing, err));
     TRY(kpi_clock_start(app, err));
-    TRY(audiences_open(&(struct audiences_options){.dir = app->dir, .db = app->db}, &app->audiences,
-                       err));
+    TRY(changes_open(app, &app->changes, err));
+    struct audiences_options live = {
+        .dir = app->dir, .db = app->db, .more = pass_on_changes, .ctx = app};
+    TRY(audiences_open(&live, &app->audiences, err));
     return open_collector(s, err);
 }
 
@@ -163,6 +174,7 @@ static int close_rooms(struct serve *s, int code, struct keel_error *err) {
     collector_close(app->collector);
     kpi_clock_close(app->kpi_clock);
     audiences_close(app->audiences);
+    changes_close(app->changes);
     outgoing_close(s->outgoing);
     int saved = ledger_close(s->ledger, code < 0 ? NULL : err);
     if (code == 0) code = saved;

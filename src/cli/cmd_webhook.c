@@ -6,12 +6,13 @@
 #include "base/os.h"
 #include "base/output.h"
 #include "cli/options.h"
+#include "desk/audience.h"
 #include "reach/webhook.h"
 
 enum { FORMAT_TEXT, FORMAT_JSON, LETTERS = 100 };
 
 struct args {
-    const char *data, *events;
+    const char *data, *events, *segments;
     int64_t letter, after, limit;
     int format;
     bool allow_private;
@@ -21,7 +22,11 @@ static const struct option OPTIONS[] = {
     {"data", OPTION_TEXT, offsetof(struct args, data), "DIR", "the data directory", NULL, true, 0,
      0},
     {"events", OPTION_TEXT, offsetof(struct args, events), "NAMES",
-     "add: only these, with commas between them; default all", NULL, false, 0, 0},
+     "add: only these, with commas between them; default all, or none with --segments", NULL, false,
+     0, 0},
+    {"segments", OPTION_TEXT, offsetof(struct args, segments), "NAMES",
+     "add: who enters and leaves these segments, with commas between them; \"\": all", NULL, false,
+     0, 0},
     {"letter", OPTION_INTEGER, offsetof(struct args, letter), "N",
      "replay: this dead letter only; default all of the webhook", NULL, false, 1, INT64_MAX},
     {"after", OPTION_INTEGER, offsetof(struct args, after), "N", "dead: begin behind this letter",
@@ -55,6 +60,7 @@ const struct command cmd_webhook = {
         "dead     events that were given up after 72 hours, one a line\n"
         "replay   gives them another 72 hours\n",
     .examples = "  keel webhook add https://crm.example/in --data data --events 'Order Completed'\n"
+                "  keel webhook add https://mail.example/in --data data --segments 'Big baskets'\n"
                 "  keel webhook list --data data\n"
                 "  keel webhook replay 1 --data data\n",
     .run = run,
@@ -115,10 +121,35 @@ static int print_letter(void *ctx, const struct webhook_letter *letter) {
 
 /* ---- verbs ---- */
 
+/* Names or numbers to numbers; NULL: no segments. */
+static int find_segments(struct sql *desk, const char *list, struct arena *arena, struct str *out,
+                         struct keel_error *err) {
+    struct str left = str_from(list ? list : "");
+    char *text = list ? arena_printf(arena, "%s", "") : NULL;
+    while (left.n) {
+        const char *comma = memchr(left.p, ',', left.n);
+        size_t n = comma ? (size_t)(comma - left.p) : left.n;
+        int64_t id;
+        TRY(audience_find(desk, str_trim((struct str){left.p, n}), &id, err));
+        text = arena_printf(arena, "%s%s%lld", text, *text ? "," : "", (long long)id);
+        n += comma != NULL;
+        left = (struct str){left.p + n, left.n - n};
+    }
+    if (text) *out = str_from(text);
+    return 0;
+}
+
 static int add(struct sql *desk, const char *what, const struct args *args, struct printing *p,
                struct keel_error *err) {
     int64_t id;
-    TRY(webhook_add(desk, str_from(what), str_from(args->events), now_ms(), &id, err));
+    struct webhook_wish wish = {.no_events = args->segments && !args->events};
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    if (args->events) wish.events = str_from(args->events);
+    int code = find_segments(desk, args->segments, &arena, &wish.segments, err);
+    if (code == 0) code = webhook_add(desk, str_from(what), &wish, now_ms(), &id, err);
+    arena_release(&arena);
+    TRY(code);
     TRY(webhook_list(desk, id, print_secret, p, err));
     if (p->format == FORMAT_JSON) output_char(p->out, '\n');
     return 0;
@@ -178,12 +209,13 @@ static int open_desk(const char *dir, struct sql **out, struct keel_error *err) 
     snprintf(path, sizeof path, "%s/desk.db", dir);
     TRY(sql_open(path, SQL_CREATE, out, err));
     int code = webhook_tables(*out, err);
+    if (code == 0) code = audience_tables(*out, err);
     if (code < 0) sql_close(*out);
     return code;
 }
 
 static int run(int argc, char **argv, struct keel_error *err) {
-    struct args args = {.events = "", .limit = LETTERS};
+    struct args args = {.limit = LETTERS};
     struct operands words;
     struct output out;
     struct sql *desk;

@@ -27,7 +27,8 @@ static bool same_endpoint(const struct endpoint *e, const struct sql_rows *rows)
     bool began_again = e->has_cursor && e->state == WEBHOOK_ON && sql_is_null(rows, 5) && !e->dirty;
     return str_is(sql_str(rows, 1), e->url) && str_eq(sql_str(rows, 2), buf_str(&e->filter)) &&
            str_is(sql_str(rows, 3), e->secret) && sql_i64(rows, 4) == (int64_t)e->state &&
-           !began_again;
+           (sql_i64(rows, 7) != 0) == e->no_events && sql_is_null(rows, 8) != e->wants_changes &&
+           str_eq(sql_str(rows, 8), buf_str(&e->segments)) && !began_again;
 }
 
 static struct endpoint *make_endpoint(struct webhooks *w, const struct sql_rows *rows) {
@@ -41,6 +42,12 @@ static struct endpoint *make_endpoint(struct webhooks *w, const struct sql_rows 
     e->has_cursor = !sql_is_null(rows, 5);
     e->position = (uint64_t)sql_i64(rows, 5);
     e->skip = (uint32_t)sql_i64(rows, 6);
+    e->no_events = sql_i64(rows, 7) != 0;
+    e->wants_changes = !sql_is_null(rows, 8);
+    buf_init(&e->segments, WEBHOOK_EVENTS_MAX + 1);
+    if (e->wants_changes) (void)!buf_add_str(&e->segments, sql_str(rows, 8));
+    e->has_change = !sql_is_null(rows, 9);
+    e->change = sql_i64(rows, 9);
     e->pause_ms = w->options.pause_ms;
     e->seen = k_zalloc(WEBHOOK_SEEN * sizeof *e->seen);
     arena_init(&e->names, SIZE_MAX / 2);
@@ -50,8 +57,8 @@ static struct endpoint *make_endpoint(struct webhooks *w, const struct sql_rows 
 
 /* Takes its requests from curl first. */
 static void remove_endpoint(struct webhooks *w, struct endpoint *e) {
-    struct deliveries *lists[] = {&e->events, &e->retries};
-    for (size_t i = 0; i < 2; i++)
+    struct deliveries *lists[] = {&e->events, &e->changes, &e->retries};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         for (struct delivery *d = lists[i]->first; d; d = d->next)
             if (d->state == FLYING) curl_multi_remove_handle(w->multi, d->request.easy);
     endpoint_free(e);
@@ -62,7 +69,8 @@ static int load_endpoints(struct webhooks *w, struct keel_error *err) {
     struct sql_rows rows;
     struct endpoint *old = w->endpoints, **last = &w->endpoints;
     TRY(sql_ask(w->desk, &rows, err,
-                "SELECT id, url, events, secret, state, position, skip FROM webhook"
+                "SELECT id, url, events, secret, state, position, skip, no_events, segments,"
+                "  change FROM webhook"
                 "  ORDER BY id LIMIT ?",
                 "i", (int64_t)WEBHOOK_MOST));
     int code;
@@ -93,11 +101,17 @@ static int load_endpoints(struct webhooks *w, struct keel_error *err) {
  * that dies then goes on from there. */
 static int take_endpoints(struct webhooks *w, struct keel_error *err) {
     TRY(load_endpoints(w, err));
-    for (struct endpoint *e = w->endpoints; e; e = e->next)
+    TRY(outbox_end(w->desk, &w->outbox_last, &w->outbox_first, err));
+    for (struct endpoint *e = w->endpoints; e; e = e->next) {
         if (e->state == WEBHOOK_ON && !e->has_cursor) {
             e->position = journal_durable(store_get_journal(db_store(w->options.db)));
             e->has_cursor = e->dirty = true;
         }
+        if (e->state == WEBHOOK_ON && e->wants_changes && !e->has_change) {
+            e->change = w->outbox_last;
+            e->has_change = e->dirty = true;
+        }
+    }
     return webhooks_save(w, err);
 }
 
@@ -220,10 +234,13 @@ static int serve_endpoint(struct webhooks *w, struct endpoint *e, struct keel_er
     bool paused = e->paused_until_us != 0;
     if (paused && (monotonic_us() < e->paused_until_us || e->flying)) return 0;
     deliveries_drop(&e->events, 1 << SENT); /* makes room; of retries, a row has to go first */
+    deliveries_drop(&e->changes, 1 << SENT);
     TRY(endpoint_load_retries(w, e, now_ms(), err));
-    TRY(endpoint_read(w, e, err));
+    if (!e->no_events) TRY(endpoint_read(w, e, err));
+    if (e->wants_changes) TRY(endpoint_read_changes(w, e, err));
     uint32_t most = paused ? 1 : WEBHOOK_PARALLEL; /* one try decides */
     TRY(start_list(w, &e->retries, most, err));
+    TRY(start_list(w, &e->changes, most, err));
     return start_list(w, &e->events, most, err);
 }
 
@@ -231,7 +248,7 @@ static void count_waiting(struct webhooks *w) {
     uint64_t waiting = 0, flying = 0, paused = 0;
     for (const struct endpoint *e = w->endpoints; e; e = e->next) {
         flying += e->flying;
-        waiting += e->events.count + e->retries.count - e->flying;
+        waiting += e->events.count + e->changes.count + e->retries.count - e->flying;
         paused += e->paused_until_us != 0;
     }
     pthread_mutex_lock(&w->lock);
@@ -239,6 +256,12 @@ static void count_waiting(struct webhooks *w) {
     w->stats.waiting = waiting;
     w->stats.paused_endpoints = paused;
     pthread_mutex_unlock(&w->lock);
+}
+
+static int look_at_outbox(struct webhooks *w, struct keel_error *err) {
+    for (const struct endpoint *e = w->endpoints; e; e = e->next)
+        if (e->wants_changes) return outbox_end(w->desk, &w->outbox_last, &w->outbox_first, err);
+    return 0;
 }
 
 static void turn(struct webhooks *w) {
@@ -252,6 +275,7 @@ static void turn(struct webhooks *w) {
         if (code == 0 && sql_changed(w->desk)) code = take_endpoints(w, &err);
         if (code < 0) note_error(w, &err);
     }
+    if (look_at_outbox(w, &err) < 0) note_error(w, &err);
     for (struct endpoint *e = w->endpoints; e; e = e->next)
         if (serve_endpoint(w, e, &err) < 0) {
             note_error(w, &err);
@@ -295,6 +319,7 @@ static int open_all(struct webhooks *w, struct keel_error *err) {
     arena_release(&arena);
     TRY(code);
     TRY(webhook_tables(w->desk, err));
+    TRY(outbox_tables(w->desk, err));
     if (sodium_init() < 0) FAIL(err, INTERNAL, "the system gives no random numbers");
     randombytes_buf(&seed, sizeof seed);
     rand_init(w->dice, seed);
@@ -341,6 +366,8 @@ void webhooks_close(struct webhooks *w) {
     pthread_join(w->thread, NULL);
     release(w);
 }
+
+void webhooks_more(struct webhooks *w) { curl_multi_wakeup(w->multi); }
 
 void webhooks_stats(struct webhooks *w, struct webhooks_stats *out) {
     pthread_mutex_lock(&w->lock);

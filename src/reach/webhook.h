@@ -29,6 +29,12 @@
  * doubles up to WEBHOOK_MOST_PAUSE_MS, then one try decides; its events wait in the journal
  * meanwhile.
  *
+ * SEGMENTS. An endpoint may also, or only, ask for who enters and leaves segments: track events
+ * "Segment Entered" and "Segment Left" (outbox_json), from the outbox instead of the journal, with
+ * a cursor of their own: the number of the last change that is settled. Their id is that of the
+ * change (outbox_id). An endpoint that is further behind than the outbox keeps loses what was
+ * removed.
+ *
  * NOT PROMISED: order; and exactly once. Receivers drop ids that they have seen.
  *
  * ADDRESSES. Connections to private and local addresses are refused at the moment of connecting, so
@@ -37,8 +43,9 @@
  *
  * Tables in DIR/desk.db: webhook, webhook_retry, webhook_dead.
  *
- * Layers: base, store/journal_reader.h, customer/envelope.h, libcurl, libsodium. Threads: the
- * engine has one of its own, which does all sending; webhook_* (the tables) any. Limits: WEBHOOK_*.
+ * Layers: base, store/journal_reader.h, customer/envelope.h, outbox.h, libcurl, libsodium. Threads:
+ * the engine has one of its own, which does all sending; webhook_* (the tables) any. Limits:
+ * WEBHOOK_*.
  */
 #pragma once
 
@@ -48,7 +55,7 @@
 enum {
     WEBHOOK_MOST = 100,        /* endpoints                                        */
     WEBHOOK_URL_MAX = 2000,    /* bytes                                            */
-    WEBHOOK_EVENTS_MAX = 8000, /* bytes of the filter                              */
+    WEBHOOK_EVENTS_MAX = 8000, /* bytes of each filter                             */
     WEBHOOK_PARALLEL = 8,      /* requests of one endpoint at a time               */
     WEBHOOK_WINDOW = 256,      /* events of one endpoint in memory                 */
     WEBHOOK_SEEN = 1 << 16,
@@ -73,15 +80,23 @@ const char *webhook_state_text(enum webhook_state state); /* "on", "off", "gone"
 struct webhook_row {
     int64_t id;
     struct str url, events, secret; /* events: names, a newline between two; "": all */
+    bool no_events;      /* none at all                                                     */
+    struct str segments; /* numbers, a newline between two; "": all; p NULL: none           */
     enum webhook_state state;
     struct str reason; /* why it is not on, or the last failure; "" */
     int64_t created_ms, delivered, failed, retrying, dead, missed_bytes;
 };
 
-/* events: names with commas between them, "" for all. A new secret is made; webhook_show tells it.
- * KEEL_E_INVALID: no such URL; KEEL_E_LIMIT: too many. Events accepted from now on are sent: by a
- * running server within a second, else from its next start on. */
-int webhook_add(struct sql *desk, struct str url, struct str events, int64_t now_ms,
+/* What an endpoint asks for: names of events and numbers of segments, with commas between them. */
+struct webhook_wish {
+    struct str events; /* "" or p NULL: all */
+    bool no_events;
+    struct str segments; /* "": all; p NULL: none */
+};
+/* A new secret is made; webhook_list tells it. KEEL_E_INVALID: no such URL, or nothing is asked
+ * for; KEEL_E_LIMIT: too many. What is accepted, or happens, from now on is sent: by a running
+ * server within a second, else from its next start on. */
+int webhook_add(struct sql *desk, struct str url, const struct webhook_wish *wish, int64_t now_ms,
                 int64_t *out_id, struct keel_error *err) K_CHECKED;
 /* Calls each() by id; only > 0: that one. A negative result ends it. KEEL_E_NOT_FOUND. */
 int webhook_list(struct sql *desk, int64_t only,
@@ -124,6 +139,9 @@ int webhooks_open(const struct webhooks_options *options, struct webhooks **out,
                   struct keel_error *err) K_CHECKED;
 /* Cuts what is under way, saves the cursors. NULL is fine. Before the db is closed. */
 void webhooks_close(struct webhooks *w);
+
+/* The outbox has more: not only at the next tick. Any thread. */
+void webhooks_more(struct webhooks *w);
 
 struct webhooks_stats { /* since the start */
     uint64_t delivered, failed, dead, repeated;

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "customer/envelope.h"
+#include "reach/outbox.h"
 #include "reach/webhook_send.h"
 #include "store/journal_reader.h"
 
@@ -34,6 +35,7 @@ struct delivery {
     int64_t tries, first_ms, next_ms;
     uint64_t position; /* of the journal: its record, and how many events stand before it */
     uint32_t index;
+    int64_t change; /* of the outbox: its number */
     struct webhook_request request;
     char error[REASON_BYTES];
 };
@@ -63,7 +65,13 @@ struct endpoint {
     uint64_t *seen; /* [WEBHOOK_SEEN] keys, in sets of four by their low bits */
     int64_t retry_rows, retries_looked_us;
 
-    struct deliveries events, retries;
+    bool no_events;
+    bool wants_changes;
+    struct buf segments; /* numbers, a newline between two; empty: all */
+    bool has_change;
+    int64_t change; /* the last one that was read, or passed over */
+
+    struct deliveries events, changes, retries;
     uint32_t flying;
 
     uint32_t failures; /* in a row */
@@ -85,8 +93,9 @@ struct webhooks {
     pthread_t thread;
     _Atomic bool stopping;
     int64_t saved_us, looked_us, swept_us;
-    uint64_t held;        /* what the journal was told */
-    pthread_mutex_t lock; /* stats */
+    int64_t outbox_first, outbox_last; /* as of this turn, if anybody wants changes */
+    uint64_t held;                     /* what the journal was told */
+    pthread_mutex_t lock;              /* stats */
     struct webhooks_stats stats;
 };
 
@@ -101,6 +110,10 @@ int endpoint_read(struct webhooks *w, struct endpoint *e, struct keel_error *err
 /* The rows of webhook_retry whose time has come, when those before are settled and saved. */
 int endpoint_load_retries(struct webhooks *w, struct endpoint *e, int64_t now_ms,
                           struct keel_error *err) K_CHECKED;
+/* Takes changes of segments from the outbox, up to the window. */
+int endpoint_read_changes(struct webhooks *w, struct endpoint *e, struct keel_error *err) K_CHECKED;
+/* The last change before the oldest that is not settled. */
+int64_t endpoint_change(const struct endpoint *e);
 /* The oldest event that is not settled. */
 void endpoint_cursor(const struct endpoint *e, uint64_t *position, uint32_t *skip);
 void endpoint_free(struct endpoint *e);

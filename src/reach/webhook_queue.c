@@ -42,11 +42,13 @@ void deliveries_drop(struct deliveries *list, unsigned states) {
 
 void endpoint_free(struct endpoint *e) {
     deliveries_drop(&e->events, ~0u);
+    deliveries_drop(&e->changes, ~0u);
     deliveries_drop(&e->retries, ~0u);
     journal_reader_close(e->reader);
     arena_release(&e->names);
     buf_release(&e->record);
     buf_release(&e->filter);
+    buf_release(&e->segments);
     k_free(e->seen);
     k_free(e);
 }
@@ -214,6 +216,71 @@ int endpoint_read(struct webhooks *w, struct endpoint *e, struct keel_error *err
         TRY(take_events(w, e, err));
     }
     return 0;
+}
+
+/* ---- changes of segments ---- */
+
+int64_t endpoint_change(const struct endpoint *e) {
+    for (const struct delivery *d = e->changes.first; d; d = d->next)
+        if (d->state == WAITING || d->state == FLYING) return d->change - 1;
+    return e->change;
+}
+
+static bool is_followed(const struct endpoint *e, int64_t segment) {
+    struct str left = buf_str(&e->segments);
+    int64_t number;
+    if (!left.n) return true;
+    while (left.n) {
+        const char *end = memchr(left.p, '\n', left.n);
+        size_t n = end ? (size_t)(end - left.p) : left.n;
+        if (str_to_i64((struct str){left.p, n}, &number) && number == segment) return true;
+        n += end != NULL;
+        left = (struct str){left.p + n, left.n - n};
+    }
+    return false;
+}
+
+/* 1: the window is full, this one is for later. */
+static int take_change(void *ctx, const struct outbox_change *c) {
+    struct endpoint *e = ctx;
+    struct buf body;
+    if (is_followed(e, c->segment)) {
+        if (e->changes.count >= WEBHOOK_WINDOW) return 1;
+        buf_init(&body, EVENT_MAX_BYTES);
+        outbox_json(c, &body);
+        if (body.failed || buf_add_char(&body, 0) < 0) {
+            buf_release(&body);
+            return -KEEL_E_NO_MEMORY;
+        }
+        struct delivery *d = k_zalloc(sizeof *d);
+        d->endpoint = e;
+        d->change = c->number;
+        outbox_id(c, d->id);
+        d->body = (char *)body.p; /* moved */
+        d->body_bytes = body.n - 1;
+        deliveries_add(&e->changes, d);
+    }
+    e->change = c->number;
+    e->dirty = true;
+    return 0;
+}
+
+int endpoint_read_changes(struct webhooks *w, struct endpoint *e, struct keel_error *err) {
+    if (e->change > w->outbox_last) { /* an older backup was restored */
+        e->change = w->outbox_last;
+        e->dirty = true;
+    }
+    if (e->change >= w->outbox_last || e->changes.count >= WEBHOOK_WINDOW ||
+        e->retry_rows >= RETRY_ROWS_MOST)
+        return 0;
+    if (e->change < w->outbox_first - 1) {
+        snprintf(e->reason, sizeof e->reason,
+                 "fell behind by more than the outbox keeps: %lld changes were not sent",
+                 (long long)(w->outbox_first - 1 - e->change));
+        e->change = w->outbox_first - 1;
+        e->dirty = true;
+    }
+    return outbox_read(w->desk, e->change, 10 * WEBHOOK_WINDOW, take_change, e, NULL, err);
 }
 
 /* ---- retries ---- */

@@ -51,6 +51,7 @@ static int save_endpoint(struct webhooks *w, struct endpoint *e, bool sweep, int
     uint64_t position;
     uint32_t skip;
     TRY(save_list(w->desk, &e->events, now_ms, err));
+    TRY(save_list(w->desk, &e->changes, now_ms, err));
     TRY(save_list(w->desk, &e->retries, now_ms, err));
     if (sweep && e->paused_until_us && !e->retries.count) TRY(give_up_old(w, e, now_ms, err));
     endpoint_cursor(e, &position, &skip);
@@ -58,6 +59,9 @@ static int save_endpoint(struct webhooks *w, struct endpoint *e, bool sweep, int
                 "DELETE FROM webhook_dead WHERE webhook = ? AND id <= (SELECT id FROM webhook_dead"
                 "  WHERE webhook = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
                 "iii", e->id, e->id, (int64_t)WEBHOOK_DEAD_MOST));
+    if (e->has_change)
+        TRY(sql_run(w->desk, err, "UPDATE webhook SET change = ? WHERE id = ? AND state = 0", "ii",
+                    endpoint_change(e), e->id));
     TRY(sql_run(w->desk, err,
                 "UPDATE webhook SET position = ?, skip = ?, state = ?, reason = ?,"
                 "  delivered = delivered + ?, failed = failed + ?,"
@@ -71,6 +75,7 @@ static int save_endpoint(struct webhooks *w, struct endpoint *e, bool sweep, int
 /* Committed: what is settled need not be remembered. */
 static void forget(struct endpoint *e) {
     deliveries_drop(&e->events, SETTLED);
+    deliveries_drop(&e->changes, SETTLED);
     deliveries_drop(&e->retries, SETTLED);
     e->delivered = e->failed = e->missed_bytes = 0;
     e->dirty = false;
@@ -81,7 +86,7 @@ static int hold_journal(struct webhooks *w, struct keel_error *err) {
     for (const struct endpoint *e = w->endpoints; e; e = e->next) {
         uint64_t position;
         uint32_t skip;
-        if (e->state != WEBHOOK_ON || !e->has_cursor) continue;
+        if (e->state != WEBHOOK_ON || !e->has_cursor || e->no_events) continue;
         endpoint_cursor(e, &position, &skip);
         if (position < least) least = position;
     }

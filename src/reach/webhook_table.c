@@ -22,6 +22,10 @@ static const char *const STEPS[] = {
     "  message_id TEXT NOT NULL, body TEXT NOT NULL, tries INTEGER NOT NULL,"
     "  first_ms INTEGER NOT NULL, dead_ms INTEGER NOT NULL, error TEXT NOT NULL);"
     "CREATE INDEX webhook_dead_of ON webhook_dead(webhook, id);",
+    /* `change`: the last change of the outbox that is settled; NULL: begin at the end. */
+    "ALTER TABLE webhook ADD COLUMN no_events INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE webhook ADD COLUMN segments TEXT;"
+    "ALTER TABLE webhook ADD COLUMN change INTEGER;",
 };
 
 int webhook_tables(struct sql *desk, struct keel_error *err) {
@@ -54,7 +58,7 @@ static int check_url(struct str url, struct keel_error *err) {
 }
 
 /* "A, B" to "A\nB". */
-static int join_events(struct str list, struct buf *out, struct keel_error *err) {
+static int join_names(struct str list, struct buf *out, struct keel_error *err) {
     if (list.n > WEBHOOK_EVENTS_MAX)
         FAIL(err, INVALID, "the names of events are longer than %d bytes", WEBHOOK_EVENTS_MAX);
     while (list.n) {
@@ -70,25 +74,53 @@ static int join_events(struct str list, struct buf *out, struct keel_error *err)
     return 0;
 }
 
-int webhook_add(struct sql *desk, struct str url, struct str events, int64_t now_ms,
-                int64_t *out_id, struct keel_error *err) {
+static int check_segments(struct str numbers, struct keel_error *err) {
+    while (numbers.n) {
+        const char *end = memchr(numbers.p, '\n', numbers.n);
+        size_t n = end ? (size_t)(end - numbers.p) : numbers.n;
+        int64_t number;
+        if (!str_to_i64((struct str){numbers.p, n}, &number))
+            FAIL(err, INVALID, "\"%.*s\" is no number of a segment", (int)(n < 100 ? n : 100),
+                 numbers.p);
+        n += end != NULL;
+        numbers = (struct str){numbers.p + n, numbers.n - n};
+    }
+    return 0;
+}
+
+static int insert(struct sql *desk, struct str url, const struct webhook_wish *wish,
+                  struct buf *names, struct buf *numbers, int64_t now_ms, struct keel_error *err) {
     char secret[WEBHOOK_SECRET_TEXT];
-    struct buf names;
+    webhook_new_secret(secret);
+    TRY(join_names(wish->events, names, err));
+    TRY(join_names(wish->segments, numbers, err));
+    TRY(check_segments(buf_str(numbers), err));
+    struct str segments = wish->segments.p ? buf_str(numbers) : (struct str){NULL, 0};
+    return sql_run(desk, err,
+                   "INSERT INTO webhook(url, events, no_events, segments, secret, created_ms)"
+                   "  VALUES(?, ?, ?, ?, ?, ?)",
+                   "ssiszi", url, buf_str(names), (int64_t)wish->no_events, segments, secret,
+                   now_ms);
+}
+
+int webhook_add(struct sql *desk, struct str url, const struct webhook_wish *wish, int64_t now_ms,
+                int64_t *out_id, struct keel_error *err) {
+    struct buf names, numbers;
     int64_t count = 0;
     TRY(check_url(url, err));
+    if (wish->no_events && !wish->segments.p)
+        FAIL(err, INVALID, "the webhook asks for nothing: neither events nor segments");
     if (sodium_init() < 0) FAIL(err, INTERNAL, "the system gives no random numbers");
     TRY(sql_number(desk, 0, &count, err, "SELECT count(*) FROM webhook", ""));
     if (count >= WEBHOOK_MOST) FAIL(err, LIMIT, "there are %d webhooks already", WEBHOOK_MOST);
-    webhook_new_secret(secret);
     buf_init(&names, WEBHOOK_EVENTS_MAX + 1);
-    (void)!buf_reserve(&names, 1);
-    int code = join_events(events, &names, err);
-    if (code == 0)
-        code = sql_run(desk, err,
-                       "INSERT INTO webhook(url, events, secret, created_ms) VALUES(?, ?, ?, ?)",
-                       "sszi", url, buf_str(&names), secret, now_ms);
+    buf_init(&numbers, WEBHOOK_EVENTS_MAX + 1);
+    (void)!buf_reserve(&names, 1); /* empty is not NULL */
+    (void)!buf_reserve(&numbers, 1);
+    int code = insert(desk, url, wish, &names, &numbers, now_ms, err);
     if (code == 0) *out_id = sql_last_id(desk);
     buf_release(&names);
+    buf_release(&numbers);
     return code;
 }
 
@@ -102,7 +134,8 @@ int webhook_list(struct sql *desk, int64_t only,
     TRY(sql_ask(desk, &rows, err,
                 "SELECT id, url, events, secret, state, reason, created_ms, delivered, failed,"
                 "  missed_bytes, (SELECT count(*) FROM webhook_retry r WHERE r.webhook = w.id),"
-                "  (SELECT count(*) FROM webhook_dead d WHERE d.webhook = w.id)"
+                "  (SELECT count(*) FROM webhook_dead d WHERE d.webhook = w.id),"
+                "  no_events, segments"
                 "  FROM webhook w WHERE ? = 0 OR id = ? ORDER BY id",
                 "ii", only, only));
     int code;
@@ -120,7 +153,9 @@ int webhook_list(struct sql *desk, int64_t only,
             .failed = sql_i64(&rows, 8),
             .missed_bytes = sql_i64(&rows, 9),
             .retrying = sql_i64(&rows, 10),
-            .dead = sql_i64(&rows, 11)};
+            .dead = sql_i64(&rows, 11),
+            .no_events = sql_i64(&rows, 12) != 0,
+            .segments = sql_str(&rows, 13)};
         found++;
         code = each(ctx, &row);
         if (code < 0) break;
@@ -131,20 +166,32 @@ int webhook_list(struct sql *desk, int64_t only,
     return code;
 }
 
-void webhook_json(const struct webhook_row *row, struct buf *out) {
-    struct str left = row->events;
-    (void)buf_printf(out, "{\"id\":%lld,\"url\":", (long long)row->id);
-    (void)!buf_add_json_str(out, row->url);
-    (void)!buf_add_text(out, ",\"events\":[");
+static void list_json(struct str left, bool numbers, struct buf *out) {
+    (void)!buf_add_char(out, '[');
     for (bool first = true; left.n; first = false) {
         const char *end = memchr(left.p, '\n', left.n);
         size_t n = end ? (size_t)(end - left.p) : left.n;
+        struct str item = {left.p, n};
         if (!first) (void)!buf_add_char(out, ',');
-        (void)!buf_add_json_str(out, (struct str){left.p, n});
+        (void)!(numbers ? buf_add_str(out, item) : buf_add_json_str(out, item));
         n += end != NULL;
         left = (struct str){left.p + n, left.n - n};
     }
-    (void)!buf_add_text(out, "],\"secret\":");
+    (void)!buf_add_char(out, ']');
+}
+
+void webhook_json(const struct webhook_row *row, struct buf *out) {
+    (void)buf_printf(out, "{\"id\":%lld,\"url\":", (long long)row->id);
+    (void)!buf_add_json_str(out, row->url);
+    if (!row->no_events) {
+        (void)!buf_add_text(out, ",\"events\":");
+        list_json(row->events, false, out);
+    }
+    if (row->segments.p) {
+        (void)!buf_add_text(out, ",\"segments\":");
+        list_json(row->segments, true, out);
+    }
+    (void)!buf_add_text(out, ",\"secret\":");
     (void)!buf_add_json_str(out, row->secret);
     (void)buf_printf(out, ",\"state\":\"%s\",\"reason\":", webhook_state_text(row->state));
     (void)!buf_add_json_str(out, row->reason);
@@ -163,9 +210,11 @@ static int changed(struct sql *desk, int64_t id, struct keel_error *err) {
 }
 
 int webhook_enable(struct sql *desk, int64_t id, bool on, struct keel_error *err) {
-    TRY(sql_run(desk, err,
-                "UPDATE webhook SET state = ?, reason = '', position = NULL, skip = 0 WHERE id = ?",
-                "ii", (int64_t)(on ? WEBHOOK_ON : WEBHOOK_OFF), id));
+    TRY(sql_run(
+        desk, err,
+        "UPDATE webhook SET state = ?, reason = '', position = NULL, skip = 0, change = NULL"
+        "  WHERE id = ?",
+        "ii", (int64_t)(on ? WEBHOOK_ON : WEBHOOK_OFF), id));
     return changed(desk, id, err);
 }
 

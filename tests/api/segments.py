@@ -1,5 +1,8 @@
 """See test_segments.sh."""
+import http.server
 import json
+import socket
+import threading
 import time
 import unittest
 import urllib.error
@@ -232,6 +235,181 @@ class Restarts(unittest.TestCase):
         finally:
             if server.process:
                 server.kill()
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """Takes webhooks; refuses some once, so that they come again."""
+    told, seen = [], set()
+
+    def do_POST(self):
+        event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert event["messageId"] == self.headers["webhook-id"]
+        refused = event["messageId"] not in Receiver.seen and len(Receiver.seen) % 50 == 10
+        Receiver.seen.add(event["messageId"])
+        if not refused:
+            Receiver.told.append(event)
+        self.send_response(500 if refused else 204)
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+class Stream(threading.Thread):
+    """Follows the stream of changes through whatever happens to the server, as a browser does."""
+    def __init__(self, client, query=""):
+        super().__init__(daemon=True)
+        self.client, self.query, self.last, self.stopping = client, query, None, False
+        self.told, self.events = [], []
+
+    def run(self):
+        while not self.stopping:
+            try:
+                self.follow()
+            except OSError:
+                time.sleep(0.02)
+
+    def follow(self):
+        with self.client.server.connect() as conn:
+            head = (f"GET /api/v1/segments/stream{self.query} HTTP/1.1\r\nHost: x\r\n"
+                    f"Authorization: Bearer {self.client.token}\r\n")
+            if self.last is not None:
+                head += f"Last-Event-ID: {self.last}\r\n"
+            conn.sendall(head.encode() + b"\r\n")
+            conn.settimeout(1)
+            text = b""
+            while not self.stopping:
+                try:
+                    more = conn.recv(65536)
+                except socket.timeout:
+                    continue
+                if not more:
+                    return
+                text += more
+                while b"\n\n" in text:
+                    message, text = text.split(b"\n\n", 1)
+                    self.take(message.decode())
+
+    def take(self, message):
+        if '"id":"chg_' not in message:
+            return
+        fields = {}
+        for line in message.splitlines():
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        self.last = int(fields["id"])
+        self.events.append(fields["event"])
+        self.told.append(json.loads(fields["data"]))
+
+
+class Told(unittest.TestCase):
+    def setUp(self):
+        self.server = Server()
+        with open(self.server.dir + "/keel.toml", "w", encoding="utf-8") as config:
+            config.write("[webhooks]\nallow_private = true\n")
+        self.receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+        threading.Thread(target=self.receiver.serve_forever, daemon=True).start()
+        self.server.start()
+        Receiver.told, Receiver.seen = [], set()
+
+    def tearDown(self):
+        if self.server.process:
+            self.server.stop()
+        self.receiver.shutdown()
+        self.receiver.server_close()
+
+    def once_each(self, changes, key, wanted):
+        """Every customer entered by one change, however often that was told."""
+        ids = {}
+        for change in changes:
+            ids.setdefault(key(change), set()).add(change.get("messageId") or change["id"])
+        self.assertEqual(set(ids), wanted)
+        self.assertEqual({user: len(told) for user, told in ids.items() if len(told) != 1}, {})
+
+    def test_once_through_kills(self):
+        c = Client(self.server)
+        c.send(order("first"))
+        c.save("Buyers", 'did "Order"')
+        url = f"http://127.0.0.1:{self.receiver.server_port}/in"
+        added = json.loads(keel("webhook", "add", url, "--data", self.server.dir, "--segments", "Buyers",
+                                "--format", "json"))
+        self.assertEqual((added["segments"], "events" in added), ([1], False))
+        stream = Stream(c, "?segment=Buyers&after=0")
+        stream.start()
+        sent = set()
+
+        def buy(count):
+            users = [f"u{c.next + i}" for i in range(count)]
+            c.send(*[order(user) for user in users])
+            sent.update(users)
+        self.assertTrue(wait_for(lambda: buy(1) or Receiver.told))  # the server has seen the webhook
+        told_from = {event["userId"] for event in Receiver.told}
+        unseen = sent - told_from
+        for round_ in range(4):
+            for _ in range(10):
+                buy(7)
+            time.sleep(0.01 * round_)  # dies at another moment of what it does
+            self.server.kill()
+            self.server.start()
+        buy(5)
+        self.assertTrue(wait_for(lambda: {e["user_id"] for e in stream.told} == sent))
+        self.assertTrue(wait_for(lambda: sent - unseen <= {e["userId"] for e in Receiver.told}),
+                        keel("webhook", "list", "--data", self.server.dir))
+        self.once_each(stream.told, lambda e: e["user_id"], sent)
+        self.assertEqual(set(stream.events), {"entered"})
+        self.once_each([e for e in Receiver.told if e["userId"] not in unseen], lambda e: e["userId"],
+                       sent - unseen)
+        event = Receiver.told[-1]
+        self.assertEqual((event["event"], event["properties"]["segment"], event["properties"]["segment_id"]),
+                         ("Segment Entered", "Buyers", 1))
+        stream.stopping = True
+        stream.join()
+
+    def test_causes(self):
+        c = Client(self.server)
+        c.save("Buyers", 'did "Order"')
+        c.save("Visitors", "anonymous and did \"Seen\"")
+        stream = Stream(c)
+        stream.start()
+        told = lambda: [(event, t["segment"], t.get("user_id") or t["anonymous_id"], t["cause"])
+                        for event, t in zip(stream.events, stream.told)]
+        self.assertTrue(wait_for(lambda: c.send(order(f"w{c.next}")) or stream.told))
+        c.send({"event": "Seen", "anonymousId": "a1"})
+        self.assertTrue(wait_for(lambda: ("entered", "Visitors", "a1", "event") in told()))
+        c.send({"type": "identify", "anonymousId": "a1", "userId": "u1"})
+        self.assertTrue(wait_for(lambda: ("left", "Visitors", "a1", "merged") in told()))
+        c.call("PUT", "/Buyers?wait=20", {"query": 'did "Order" where revenue > 50'})
+        c.send(order("rich", 100))
+        self.assertTrue(wait_for(lambda: ("left", "Buyers", "w0", "edited") in told()))
+        self.assertTrue(wait_for(lambda: ("entered", "Buyers", "rich", "event") in told()))
+        self.server.stop()
+        with open(self.server.dir + ".ndjson", "w", encoding="utf-8") as events:
+            events.write(json.dumps({"type": "track", **order("away", 70), "messageId": "x1",
+                                     "timestamp": "2026-01-01T00:00:00Z"}))
+        keel("import", "--data", self.server.dir, "--quiet", "--segment", self.server.dir + ".ndjson")
+        self.server.start()
+        self.assertTrue(wait_for(lambda: ("entered", "Buyers", "away", "missed") in told()), told())
+        self.assertEqual(len(told()), len(set(told())))
+        stream.stopping = True
+        stream.join()
+
+    def test_odd_streams(self):
+        c = Client(self.server)
+        c.save("A", "identified")
+        for path, status in ("?segment=B", 404), ("?after=x", 400), ("?after=-1", 400):
+            self.assertEqual(c.raw("GET", f"/stream{path}")[0], status, path)
+        hooks = f"http://127.0.0.1:{self.server.port}/api/v1/webhooks"
+        for body, status in ({"url": "https://example.com", "segments": ["B"]}, 404), \
+                ({"url": "https://example.com", "segments": [True]}, 400), \
+                ({"url": "https://example.com", "segments": ["A", 1]}, 201), \
+                ({"url": "https://example.com", "segments": [], "events": []}, 201):
+            request = urllib.request.Request(hooks, json.dumps(body).encode(),
+                                             headers={"Authorization": f"Bearer {c.token}"})
+            try:
+                with urllib.request.urlopen(request) as reply:
+                    self.assertEqual(reply.status, status)
+            except urllib.error.HTTPError as error:
+                self.assertEqual(error.code, status, error.read())
 
 
 if __name__ == "__main__":

@@ -94,7 +94,8 @@ static int64_t add_hook(struct world *w, const char *path, const char *events) {
     char url[128], secret[128];
     int64_t id;
     snprintf(url, sizeof url, "http://127.0.0.1:%u%s", receiver_port(w->receiver), path);
-    must(webhook_add(w->desk, str_from(url), str_from(events), now_ms(), &id, &err), &err);
+    struct webhook_wish wish = {.events = str_from(events)};
+    must(webhook_add(w->desk, str_from(url), &wish, now_ms(), &id, &err), &err);
     must(webhook_list(w->desk, id, copy_secret, secret, &err), &err);
     receiver_secret(w->receiver, secret);
     return id;
@@ -414,8 +415,9 @@ static void test_private_refused(void **state) {
     static const char *const bad[] = {"ftp://x.example/", "x.example", "file:///etc/passwd", "",
                                       "https://user:word@x.example/"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_int_equal(webhook_add(w->desk, str_from(bad[i]), STR(""), 0, &id, &err),
-                         -KEEL_E_INVALID);
+        assert_int_equal(
+            webhook_add(w->desk, str_from(bad[i]), &(struct webhook_wish){0}, 0, &id, &err),
+            -KEEL_E_INVALID);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
