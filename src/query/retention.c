@@ -1,31 +1,51 @@
 /* The forms RETENTION and REPEAT: who comes back, period by period.
  *
- * One machine serves both: per customer the period of his first A (or a bit for every period with
- * an A) and a bit for every period with a B. Order does not matter, so rare events come from their
- * posting copies. Folding a customer walks the bits of B from his cohort on.
+ * Two machines: per customer the period of his first A (or a bit for every period with an A), and a
+ * bit for every period with a B. Order does not matter, so rare events come from their posting
+ * copies; where that is so of A, it has been read when B is, and only customers with an A are
+ * looked at. Folding a customer walks the bits of B from his cohort on.
  *
  * Layers: form_tools.h. Threads: see form.h. Limits: cells (groups × cohorts × periods) as
  * counters_room allows.
  */
 #include "query/form_tools.h"
 #include "query/visits.h"
+#include "store/spine.h"
 
 struct presence {
     struct machine machine;
     const struct periods *periods;
-    uint32_t used;         /* periods up to the last event */
-    bool each;             /* every period with an A, not the first only */
-    struct match from, to; /* REPEAT: only `to` */
-    bool has_from;
+    uint32_t used; /* periods up to the last event */
+    bool each;     /* every period; else the first only */
+    struct match match;
+    const struct presence *among; /* only its customers matter; NULL: all do */
 };
 
 struct presence_state {
     const struct presence *m;
     struct worker *worker;
     uint32_t words;  /* of a customer's bits */
-    uint32_t *first; /* [slots] period of the first A, UINT32_MAX: none; unless each */
-    uint64_t *a, *b; /* [slots × words] */
+    uint32_t *first; /* [slots] the first period, UINT32_MAX: none; unless each */
+    uint64_t *bits;  /* [slots × words]; if each */
+    const struct presence_state *among; /* NULL unless it is read before */
 };
+
+static bool has_machine(const struct pass *pass, const struct machine *m) {
+    for (uint32_t i = 0; i < pass->n_machines; i++)
+        if (pass->machines[i] == m) return true;
+    return false;
+}
+
+/* Is all of a machine's range read when another one's begins? */
+static bool is_read_before(const struct plan *p, const struct machine *m,
+                           const struct machine *other) {
+    uint32_t end = 0, begin = p->n_passes;
+    for (uint32_t i = p->n_passes; i-- > 0;) {
+        if (has_machine(&p->passes[i], m) && end == 0) end = i + 1;
+        if (has_machine(&p->passes[i], other)) begin = i;
+    }
+    return end <= begin;
+}
 
 static int presence_open(const struct machine *m, struct worker *w, void *state,
                          struct keel_error *err) {
@@ -33,10 +53,11 @@ static int presence_open(const struct machine *m, struct worker *w, void *state,
     s->m = (const struct presence *)m;
     s->worker = w;
     s->words = s->m->used / 64 + 1;
+    if (s->m->among && is_read_before(w->plan, &s->m->among->machine, m))
+        s->among = machine_state(w, &s->m->among->machine);
     size_t n = w->plan->range_size;
-    bool ok = (s->b = k_try_alloc_array(n * s->words, sizeof *s->b)) != NULL;
-    if (s->m->each) ok = ok && (s->a = k_try_alloc_array(n * s->words, sizeof *s->a));
-    if (!s->m->each) ok = ok && (s->first = k_try_alloc_array(n, sizeof *s->first));
+    bool ok = s->m->each ? (s->bits = k_try_alloc_array(n * s->words, sizeof *s->bits)) != NULL
+                         : (s->first = k_try_alloc_array(n, sizeof *s->first)) != NULL;
     if (!ok) FAIL(err, NO_MEMORY, "too little memory for %u periods", s->m->used);
     return 0;
 }
@@ -44,27 +65,52 @@ static int presence_open(const struct machine *m, struct worker *w, void *state,
 static int presence_begin(void *state, struct range r, struct keel_error *err) {
     (void)err;
     struct presence_state *s = state;
-    size_t bytes = (size_t)r.count * s->words * sizeof *s->b;
-    memset(s->b, 0, bytes);
-    if (s->a) memset(s->a, 0, bytes);
+    if (s->bits) memset(s->bits, 0, (size_t)r.count * s->words * sizeof *s->bits);
     if (s->first) memset(s->first, 0xff, r.count * sizeof *s->first);
     return 0;
+}
+
+static inline bool has_any(const struct presence_state *s, uint32_t slot) {
+    if (s->first) return s->first[slot] != UINT32_MAX;
+    uint64_t any = 0;
+    for (uint32_t w = 0; w < s->words; w++) any |= s->bits[(size_t)slot * s->words + w];
+    return any != 0;
+}
+
+/* Leaves the rows of the customers that another machine has found. Nothing foretells who is: the
+ * edges of their runs are noted, and each row has the parity of the edges up to it. */
+static void keep_found(const struct presence_state *found, struct feed *f) {
+    uint64_t starts[BITS_WORDS] = {0}, edges[BITS_WORDS + 1] = {0}, odd = 0;
+    uint32_t count = found->worker->range.count;
+    uint16_t at[CHUNK_ROWS + 1];
+    spine_kernels()->changes(f->customer, f->n, starts);
+    uint32_t runs = bits_to_index(starts, at);
+    at[runs] = (uint16_t)f->n;
+    for (uint32_t k = 0; k < runs; k++) {
+        uint32_t slot = f->customer[at[k]] - f->first, from = at[k], to = at[k + 1];
+        uint64_t is = slot < count && has_any(found, slot);
+        edges[from >> 6] ^= is << (from & 63);
+        edges[to >> 6] ^= is << (to & 63);
+    }
+    for (uint32_t w = 0; w < BITS_WORDS; w++) {
+        uint64_t in = edges[w];
+        for (unsigned by = 1; by < 64; by *= 2) in ^= in << by;
+        in ^= odd;
+        odd = 0 - (in >> 63);
+        f->live[w] &= in;
+    }
 }
 
 static int presence_feed(void *state, struct feed *f, struct keel_error *err) {
     struct presence_state *s = state;
     struct visits v;
-    if (s->m->has_from) {
-        TRY(visits_find(&s->m->from, s->m->periods, NULL, s->worker, f, &v, err));
-        for (uint32_t k = 0; k < v.n; k++) {
-            if (s->a)
-                bit_set(s->a + (size_t)v.slot[k] * s->words, v.period[k]);
-            else if (v.period[k] < s->first[v.slot[k]])
-                s->first[v.slot[k]] = v.period[k];
-        }
-    }
-    TRY(visits_find(&s->m->to, s->m->periods, NULL, s->worker, f, &v, err));
-    for (uint32_t k = 0; k < v.n; k++) bit_set(s->b + (size_t)v.slot[k] * s->words, v.period[k]);
+    struct feed some = *f; /* other machines see all rows */
+    if (s->among) keep_found(s->among, &some);
+    TRY(visits_find(&s->m->match, s->m->periods, NULL, s->worker, &some, &v, err));
+    for (uint32_t k = 0; s->bits && k < v.n; k++)
+        bit_set(s->bits + (size_t)v.slot[k] * s->words, v.period[k]);
+    for (uint32_t k = 0; s->first && k < v.n; k++)
+        if (v.period[k] < s->first[v.slot[k]]) s->first[v.slot[k]] = v.period[k];
     return 0;
 }
 
@@ -76,8 +122,7 @@ static int presence_end(void *state, struct range r, struct keel_error *err) {
 static void presence_close(void *state) {
     struct presence_state *s = state;
     k_free(s->first);
-    k_free(s->a);
-    k_free(s->b);
+    k_free(s->bits);
 }
 
 static const struct machine_ops OPS = {
@@ -93,7 +138,7 @@ static const struct machine_ops OPS = {
 
 struct retention_form {
     struct form form;
-    struct presence *machine;
+    struct presence *from, *to; /* REPEAT: only `to` */
     struct periods periods; /* to the end of the range, or of the events if it has none; no cohort
                                begins behind `used` */
     struct splits splits;
@@ -124,7 +169,7 @@ static void form_close(void *state) {
     counters_release(&s->back);
 }
 
-/* Periods of the span, the machine, the splits. */
+/* Periods of the span, and the splits. */
 static int form_parts(struct retention_form *f, struct plan *p, struct span span,
                       struct keel_error *err) {
     TRY(periods_init(&f->periods, p->zone, p->q->period, span, &p->arena, err));
@@ -133,14 +178,25 @@ static int form_parts(struct retention_form *f, struct plan *p, struct span span
         f->used = p->snap->max_time < f->periods.start[0]
                       ? 0
                       : period_of(&f->periods, p->snap->max_time) + 1;
+    struct event_set none = {0};
+    return splits_compile(p, &none, &f->splits, err);
+}
+
+static int presence_new(const struct retention_form *f, struct plan *p,
+                        const struct query_event *event, struct span span, bool each,
+                        const struct presence *among, struct presence **out,
+                        struct keel_error *err) {
     struct presence *m = arena_zalloc(&p->arena, sizeof *m);
     m->machine = (struct machine){.ops = &OPS, .stage = 1, .span = {INT64_MAX, INT64_MIN}};
     m->periods = &f->periods;
     m->used = f->used;
-    m->machine.bytes_per_customer = 4 + 8 * (f->used / 64 + 1);
-    f->machine = m;
-    struct event_set none = {0};
-    TRY(splits_compile(p, &none, &f->splits, err));
+    m->each = each;
+    m->among = among;
+    m->machine.bytes_per_customer = each ? 8 * (f->used / 64 + 1) : 4;
+    TRY(match_compile(p, event, span, &m->match, err));
+    match_needs(p, &m->match, &m->machine);
+    m->machine.blind = match_blind(&m->match);
+    *out = m;
     return plan_add(p, &m->machine, err);
 }
 
@@ -172,14 +228,9 @@ static int retention_plan(struct form *form, struct plan *p, struct keel_error *
     f->columns = f->used;
     if (q->retention.periods > 0 && q->retention.periods + 1 < f->columns)
         f->columns = q->retention.periods + 1;
-    struct presence *m = f->machine;
-    m->each = q->retention.start == QUERY_START_EACH;
-    m->has_from = true;
-    TRY(match_compile(p, &q->retention.from, span, &m->from, err));
-    TRY(match_compile(p, &q->retention.to, span, &m->to, err));
-    match_needs(p, &m->from, &m->machine);
-    match_needs(p, &m->to, &m->machine);
-    return 0;
+    bool each = q->retention.start == QUERY_START_EACH;
+    TRY(presence_new(f, p, &q->retention.from, span, each, NULL, &f->from, err));
+    return presence_new(f, p, &q->retention.to, span, true, f->from, &f->to, err);
 }
 
 static int fold_cohort(struct retention_state *s, uint32_t group, uint32_t cohort,
@@ -204,22 +255,23 @@ static int fold_cohort(struct retention_state *s, uint32_t group, uint32_t cohor
 
 static int retention_fold(void *state, struct range r, struct keel_error *err) {
     struct retention_state *s = state;
-    const struct presence_state *m = machine_state(s->worker, &s->f->machine->machine);
+    const struct presence_state *from = machine_state(s->worker, &s->f->from->machine);
+    const struct presence_state *to = machine_state(s->worker, &s->f->to->machine);
+    uint32_t words = to->words, group;
     TRY(splitter_begin(&s->splitter, r, s->worker->members, err));
     for (uint32_t slot = 0; slot < r.count; slot++) {
-        const uint64_t *b = m->b + (size_t)slot * m->words;
-        uint32_t group;
-        if (m->first) {
-            if (m->first[slot] == UINT32_MAX) continue;
+        const uint64_t *b = to->bits + (size_t)slot * words;
+        if (from->first) {
+            if (from->first[slot] == UINT32_MAX) continue;
             TRY(splitter_customer(&s->splitter, slot, &group, err));
-            TRY(fold_cohort(s, group, m->first[slot], b, m->words, err));
+            TRY(fold_cohort(s, group, from->first[slot], b, words, err));
             continue;
         }
-        for (uint32_t w = 0; w < m->words; w++)
-            for (uint64_t a = m->a[(size_t)slot * m->words + w]; a; a &= a - 1) {
+        for (uint32_t w = 0; w < words; w++)
+            for (uint64_t a = from->bits[(size_t)slot * words + w]; a; a &= a - 1) {
                 uint32_t cohort = w * 64 + (uint32_t)__builtin_ctzll(a);
                 TRY(splitter_customer(&s->splitter, slot, &group, err));
-                TRY(fold_cohort(s, group, cohort, b, m->words, err));
+                TRY(fold_cohort(s, group, cohort, b, words, err));
             }
     }
     return 0;
@@ -321,18 +373,16 @@ static int repeat_plan(struct form *form, struct plan *p, struct keel_error *err
     struct span span = range_span(p->zone, &q->range, p->at_ms);
     if (span.from_ms == INT64_MIN) FAIL(err, INVALID, "repeat needs a range with a beginning");
     TRY(form_parts(f, p, span, err));
-    TRY(match_compile(p, &q->repeat.event, span, &f->machine->to, err));
-    match_needs(p, &f->machine->to, &f->machine->machine);
-    return 0;
+    return presence_new(f, p, &q->repeat.event, span, true, NULL, &f->to, err);
 }
 
 static int repeat_fold(void *state, struct range r, struct keel_error *err) {
     struct retention_state *s = state;
-    const struct presence_state *m = machine_state(s->worker, &s->f->machine->machine);
+    const struct presence_state *m = machine_state(s->worker, &s->f->to->machine);
     TRY(splitter_begin(&s->splitter, r, s->worker->members, err));
     uint32_t used = s->f->used;
     for (uint32_t slot = 0; slot < r.count; slot++) {
-        const uint64_t *b = m->b + (size_t)slot * m->words;
+        const uint64_t *b = m->bits + (size_t)slot * m->words;
         if (!(b[0] & 1)) continue;
         uint32_t group;
         TRY(splitter_customer(&s->splitter, slot, &group, err));
