@@ -2,6 +2,7 @@
 #include "query/customers.h"
 
 #include "query/funnel.h"
+#include "store/spine.h"
 
 struct condition {
     enum query_cond_kind kind;
@@ -137,6 +138,22 @@ static bool leaf_holds(const struct condition *c, struct worker *w, uint32_t slo
     }
 }
 
+/* Who has so many. One number, or any: by vectors; else without a branch a customer. */
+static void eval_counts(const uint32_t *count, uint32_t n, uint32_t min, uint32_t max,
+                        uint64_t *out) {
+    bool any = min == 1 && max == QUERY_NO_MAX;
+    for (uint32_t from = 0; from < n; from += CHUNK_ROWS) {
+        uint32_t some = n - from < CHUNK_ROWS ? n - from : CHUNK_ROWS;
+        uint64_t bits[BITS_WORDS] = {0};
+        if (min == max || any)
+            spine_kernels()->equal(count + from, some, any ? 0 : min, bits);
+        else
+            for (uint32_t i = 0; i < some; i++)
+                bits[i / 64] |= (uint64_t)(count[from + i] - min <= max - min) << (i & 63);
+        for (uint32_t w = 0; w * 64 < some; w++) out[from / 64 + w] = any ? ~bits[w] : bits[w];
+    }
+}
+
 static void eval_leaf(const struct condition *c, struct worker *w, struct range r,
                       const uint64_t *ask, uint64_t *out) {
     struct identity *identity = db_identity(w->plan->db);
@@ -144,15 +161,13 @@ static void eval_leaf(const struct condition *c, struct worker *w, struct range 
     const uint32_t *count = counts ? account_counts(w, c->account) : NULL;
     uint32_t min = c->kind == QUERY_COND_DID ? c->min : 1;
     uint32_t max = c->kind == QUERY_COND_DID ? c->max : 1;
+    if (counts) {
+        eval_counts(count, r.count, min, max, out);
+        for (uint32_t i = 0; i < words_of(r); i++) out[i] &= ask[i];
+        return;
+    }
     for (uint32_t i = 0; i < words_of(r); i++) {
         uint64_t word = 0;
-        uint32_t end = r.count - i * 64 < 64 ? r.count - i * 64 : 64;
-        for (uint32_t j = 0; counts && ask[i] && j < end; j++) /* no branch a customer */
-            word |= (uint64_t)(count[i * 64 + j] - min <= max - min) << j;
-        if (counts) {
-            out[i] = word & ask[i];
-            continue;
-        }
         for (uint64_t m = ask[i]; m; m &= m - 1) {
             unsigned j = (unsigned)__builtin_ctzll(m);
             uint32_t slot = i * 64 + j;

@@ -54,13 +54,13 @@ static int count_fold(void *state, struct range r, struct keel_error *err) {
         return 0;
     }
     TRY(splitter_begin(&s->splitter, r, members, err));
-    for (uint32_t slot = 0; slot < r.count; slot++) {
-        if (!bit_get(members, slot)) continue;
-        uint32_t group;
-        TRY(splitter_customer(&s->splitter, slot, &group, err));
-        TRY(counters_room(&s->counters, (uint64_t)group + 1, err));
-        s->counters.n[group]++;
-    }
+    for (uint32_t i = 0; i < words; i++)
+        for (uint64_t m = members[i]; m; m &= m - 1) {
+            uint32_t group, slot = i * 64 + (uint32_t)__builtin_ctzll(m);
+            TRY(splitter_customer(&s->splitter, slot, &group, err));
+            TRY(counters_room(&s->counters, (uint64_t)group + 1, err));
+            s->counters.n[group]++;
+        }
     return 0;
 }
 

@@ -229,11 +229,14 @@ int splitter_begin(struct splitter *s, struct range r, const uint64_t *members,
     const struct splits *splits = s->splits;
     bool accounts = false;
     for (uint32_t i = 0; i < splits->n; i++) accounts |= splits->terms[i].account != NULL;
-    for (uint32_t slot = 0; accounts && slot < r.count; slot++) {
-        if (members && !bit_get(members, slot)) continue;
-        for (uint32_t i = 0; i < splits->n; i++) {
-            if (!splits->terms[i].account) continue;
-            TRY(customer_id(s, i, slot, &s->customer_ids[i][slot], err));
+    for (uint32_t from = 0; accounts && from < r.count; from += 64) {
+        uint64_t in = r.count - from < 64 ? ((uint64_t)1 << (r.count - from)) - 1 : ~(uint64_t)0;
+        for (uint64_t m = members ? members[from / 64] & in : in; m; m &= m - 1) {
+            uint32_t slot = from + (uint32_t)__builtin_ctzll(m);
+            for (uint32_t i = 0; i < splits->n; i++) {
+                if (!splits->terms[i].account) continue;
+                TRY(customer_id(s, i, slot, &s->customer_ids[i][slot], err));
+            }
         }
     }
     return 0;

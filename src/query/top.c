@@ -8,6 +8,7 @@
 
 #include "query/form_tools.h"
 #include "query/pairs.h"
+#include "query/rank.h"
 
 struct top_machine {
     struct machine machine;
@@ -190,6 +191,25 @@ static int by_rank(const void *a, const void *b, void *ctx) {
     return datum_cmp(dict_get(ctx, x->id), dict_get(ctx, y->id));
 }
 
+/* Of those by sums n is 0, and the other way round. */
+static int64_t rank_of(const struct ranked *r) {
+    return r->n ? (int64_t)r->n : rank_of_number(r->sum);
+}
+
+/* Leaves those that are not below the limit-th, so that only a few are sorted. */
+static int keep_best(struct ranked *order, uint32_t *n, uint32_t limit, struct keel_error *err) {
+    int64_t *ranks = k_try_alloc_array(*n, sizeof *ranks);
+    if (!ranks) FAIL(err, NO_MEMORY, "too little memory for the answer");
+    for (uint32_t i = 0; i < *n; i++) ranks[i] = rank_of(&order[i]);
+    int64_t least = rank_select(ranks, *n, *n - limit);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < *n; i++)
+        if (rank_of(&order[i]) >= least) order[kept++] = order[i];
+    k_free(ranks);
+    *n = kept;
+    return 0;
+}
+
 struct top_total {
     struct dict dict;
     struct counters n;
@@ -231,6 +251,7 @@ static int show(const struct top_form *f, struct top_total *t, struct result *ou
         double sum = by_sum ? sum_value(&t->sums[id]) : 0;
         t->order[kept++] = (struct ranked){id, by_sum ? 0 : t->n.n[id], sum};
     }
+    if (limit > 0 && kept > limit) TRY(keep_best(t->order, &kept, limit, err));
     if (kept > 0) qsort_r(t->order, kept, sizeof *t->order, by_rank, &t->dict);
     for (uint32_t i = 0; i < kept && (limit == 0 || i < limit); i++) {
         const struct ranked *r = &t->order[i];
