@@ -12,7 +12,7 @@
 #include "query/form_tools.h"
 #include "query/pairs.h"
 
-enum { NODES_MAX = 1 << 26, NONE = UINT32_MAX };
+enum { NODES_MAX = 1 << 26, NONE = UINT32_MAX, SMALL_GROUPS = 64 };
 #define NEVER INT64_MIN
 
 struct attribute_machine {
@@ -36,6 +36,7 @@ struct node { /* a touch in a queue, or a waiting conversion */
 struct attribute_customer {
     uint32_t head, tail; /* touches, oldest first; LAST keeps one */
     uint32_t waiting;    /* conversions of the same time          */
+    uint64_t uncounted;  /* bit a group: he is not in its number of customers yet */
 };
 
 struct attribute_state {
@@ -50,7 +51,7 @@ struct attribute_state {
     struct counters conversions, by_customer; /* by group */
     struct sum *totals;
     uint32_t cap_totals;
-    struct pairs counted; /* (slot, group) */
+    struct pairs counted; /* (slot, group) of the groups behind SMALL_GROUPS */
 };
 
 static int state_open(const struct machine *m, struct worker *w, void *state,
@@ -81,7 +82,7 @@ static void state_close(void *state) {
 
 static int state_begin(void *state, struct range r, struct keel_error *err) {
     struct attribute_state *s = state;
-    memset(s->customers, 0xff, r.count * sizeof *s->customers); /* all NONE */
+    memset(s->customers, 0xff, r.count * sizeof *s->customers); /* all NONE, uncounted */
     s->n_nodes = 0;
     s->free_node = NONE;
     pairs_clear(&s->counted);
@@ -129,8 +130,13 @@ static int settle(struct attribute_state *s, uint32_t slot, const struct node *c
     TRY(counters_room(&s->conversions, (uint64_t)c->group + 1, err));
     TRY(counters_room(&s->by_customer, (uint64_t)c->group + 1, err));
     bool is_new;
-    if (!pairs_at(&s->counted, pair_key(slot, c->group), &is_new))
+    if (c->group < SMALL_GROUPS) {
+        uint64_t *uncounted = &s->customers[slot].uncounted;
+        is_new = *uncounted >> c->group & 1;
+        *uncounted &= ~((uint64_t)1 << c->group);
+    } else if (!pairs_at(&s->counted, pair_key(slot, c->group), &is_new)) {
         FAIL(err, LIMIT, "too many touches of customers: narrow the question");
+    }
     sum_merge(&s->totals[c->group], &c->amount);
     s->conversions.n[c->group]++;
     s->by_customer.n[c->group] += is_new;
