@@ -113,7 +113,7 @@ static int write_head(const struct audit *a, struct keel_error *err) {
     return file_pwrite_all(a->head_fd, line, AUDIT_HEAD_FILE, 0, a->head_path, err);
 }
 
-/* Cuts what a crash left of a record; then the last whole one. */
+/* The last whole record, and where it ends. */
 static int read_end(struct audit *a, uint64_t size, struct keel_error *err) {
     char text[2 * AUDIT_RECORD_MAX];
     size_t n = size < sizeof text ? (size_t)size : sizeof text;
@@ -121,20 +121,16 @@ static int read_end(struct audit *a, uint64_t size, struct keel_error *err) {
     TRY(file_pread_all(a->fd, text, n, from, a->path, err));
     size_t end = n;
     while (end > 0 && text[end - 1] != '\n') end--;
-    if (end < n && (end > 0 || from == 0)) {
-        TRY(file_truncate(a->fd, from + end, a->path, err));
-        size = from + end;
-    }
     a->last = NOTHING;
     if (end > 0) {
         size_t begin = end - 1;
         while (begin > 0 && text[begin - 1] != '\n') begin--;
         if (!audit_read_link((struct str){text + begin, end - 1 - begin}, &a->last))
             FAIL(err, CORRUPT, "%s: its last line is no record; see keel audit verify", a->path);
-    } else if (size > 0) {
+    } else if (from > 0) {
         FAIL(err, CORRUPT, "%s: it does not end in a record; see keel audit verify", a->path);
     }
-    a->size = size;
+    a->size = from + end;
     return 0;
 }
 
@@ -151,8 +147,11 @@ static int catch_up(struct audit *a, struct keel_error *err) {
     uint64_t size;
     TRY(file_size(a->fd, a->path, &size, err));
     if (size == a->size && size > 0) return 0;
-    TRY(read_end(a, size, err));
-    return check_head(a, err);
+    int code = read_end(a, size, err);
+    if (code == 0) code = check_head(a, err); /* before anything is cut */
+    if (code == 0 && a->size < size) code = file_truncate(a->fd, a->size, a->path, err);
+    if (code < 0) a->size = 0; /* the next one looks again */
+    return code;
 }
 
 static int append(struct audit *a, const struct audit_act *act, struct keel_error *err) {
