@@ -12,6 +12,7 @@
 #include "api/routes.h"
 #include "api/segments_api.h"
 #include "base/os.h"
+#include "desk/audience_member.h"
 #include "query/exec.h"
 #include "query/parse.h"
 
@@ -27,14 +28,6 @@ enum {
     PATIENCE_MS = 30000,
 };
 
-void segments_customer_json(const struct app *app, uint32_t customer, struct buf *out) {
-    enum id_kind kind;
-    struct str id = identity_id(db_identity(app->db), customer, &kind);
-    (void)!buf_printf(out, "\"customer\":%u,\"%s\":", customer,
-                      kind == ID_USER ? "user_id" : "anonymous_id");
-    (void)!buf_add_json_str(out, id);
-}
-
 /* Up to `most` customers from `from` on, as objects in a list. Returns the one behind them, or -1.
  */
 static int64_t list_customers(const struct app *app, const roaring_bitmap_t *members, uint32_t from,
@@ -46,7 +39,7 @@ static int64_t list_customers(const struct app *app, const roaring_bitmap_t *mem
     (void)!buf_add_char(out, '[');
     for (; more && n < most; more = roaring_advance_uint32_iterator(&it)) {
         (void)!buf_add_text(out, n++ ? ",{" : "{");
-        segments_customer_json(app, it.current_value, out);
+        audience_member_json(db_identity(app->db), it.current_value, out);
         (void)!buf_add_char(out, '}');
     }
     (void)!buf_add_char(out, ']');
@@ -184,20 +177,6 @@ static int read_preview(struct request *r, struct json_value body, struct previe
     return 0;
 }
 
-static roaring_bitmap_t *set_of_bits(const uint64_t *bits, uint32_t count) {
-    roaring_bitmap_t *set = roaring_bitmap_create();
-    uint32_t values[1024], n = 0;
-    for (uint32_t w = 0; w * 64 < count; w++)
-        for (uint64_t m = bits[w]; m; m &= m - 1) {
-            values[n++] = w * 64 + (uint32_t)__builtin_ctzll(m);
-            if (n < sizeof values / sizeof *values) continue;
-            roaring_bitmap_add_many(set, n, values);
-            n = 0;
-        }
-    roaring_bitmap_add_many(set, n, values);
-    return set;
-}
-
 /* Who meets the condition; *out_result: what it cost, or NULL: nobody asks. */
 static int ask(const struct preview *p, const struct snapshot *snap, const struct query_cond *where,
                roaring_bitmap_t **out, struct result **out_result, struct keel_error *err) {
@@ -211,7 +190,7 @@ static int ask(const struct preview *p, const struct snapshot *snap, const struc
     if (!options.members) FAIL(err, NO_MEMORY, "too little memory for a preview");
     int code = query_run(p->app->db, snap, &q, &options, &result, err);
     if (code == 0) {
-        *out = set_of_bits(options.members, snap->redirects.numbers);
+        *out = audience_member_set(options.members, snap->redirects.numbers);
         if (out_result)
             *out_result = result;
         else
@@ -341,50 +320,6 @@ static void release(struct exporting *e) {
     k_free(e);
 }
 
-static void csv_field(struct buf *out, struct str s) {
-    bool quote = s.n == 0;
-    for (size_t i = 0; i < s.n; i++) quote |= strchr("\",\r\n", s.p[i]) != NULL;
-    if (!quote) {
-        (void)!buf_add_str(out, s);
-        return;
-    }
-    (void)!buf_add_char(out, '"');
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] == '"') (void)!buf_add_char(out, '"');
-        (void)!buf_add_char(out, s.p[i]);
-    }
-    (void)!buf_add_char(out, '"');
-}
-
-struct owned {
-    struct buf *out;
-    uint32_t n;
-};
-
-static void add_owned(void *ctx, struct str anonymous_id) {
-    struct owned *o = ctx;
-    (void)!buf_add_text(o->out, o->n++ ? "," : ",\"anonymous_ids\":[");
-    (void)!buf_add_json_str(o->out, anonymous_id);
-}
-
-static void export_line(const struct exporting *e, uint32_t customer, struct buf *out) {
-    enum id_kind kind;
-    struct identity *identity = db_identity(e->app->db);
-    struct str id = identity_id(identity, customer, &kind);
-    if (e->csv) {
-        (void)!buf_printf(out, "%u,", customer);
-        if (kind == ID_ANONYMOUS) (void)!buf_add_char(out, ',');
-        csv_field(out, id);
-        (void)!buf_add_text(out, kind == ID_USER ? ",\n" : "\n");
-        return;
-    }
-    struct owned owned = {.out = out};
-    (void)!buf_add_char(out, '{');
-    segments_customer_json(e->app, customer, out);
-    if (kind == ID_USER) identity_owned(identity, id, add_owned, &owned);
-    (void)!buf_add_text(out, owned.n ? "]}\n" : "}\n");
-}
-
 static int send_piece(const struct exporting *e, struct buf *piece) {
     if (atomic_load(outgoing_stopping(e->app->outgoing))) return -KEEL_E_CANCELLED;
     TRY(stream_wait(e->stream, piece->n, PATIENCE_MS));
@@ -395,10 +330,10 @@ static int send_piece(const struct exporting *e, struct buf *piece) {
 
 static int send_all(const struct exporting *e, struct buf *piece) {
     roaring_uint32_iterator_t it;
-    if (e->csv) (void)!buf_add_text(piece, "customer,user_id,anonymous_id\n");
+    if (e->csv) (void)!buf_add_text(piece, AUDIENCE_MEMBER_CSV_HEAD);
     roaring_init_iterator(e->members, &it);
     for (; it.has_value; roaring_advance_uint32_iterator(&it)) {
-        export_line(e, it.current_value, piece);
+        audience_member_line(db_identity(e->app->db), it.current_value, e->csv, piece);
         if (piece->failed) return piece->failed;
         if (piece->n >= PIECE_BYTES) TRY(send_piece(e, piece));
     }

@@ -19,6 +19,7 @@
     C(import)                                                                                      \
     C(query)                                                                                       \
     C(profile)                                                                                     \
+    C(segment)                                                                                     \
     C(compact)                                                                                     \
     C(export)                                                                                      \
     C(webhook)                                                                                     \

@@ -2,6 +2,7 @@
 import http.server
 import json
 import socket
+import subprocess
 import threading
 import time
 import unittest
@@ -9,7 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from serve import KEY, Server, keel
+from serve import KEEL, KEY, Server, keel
 
 
 class Client:
@@ -410,6 +411,69 @@ class Told(unittest.TestCase):
                     self.assertEqual(reply.status, status)
             except urllib.error.HTTPError as error:
                 self.assertEqual(error.code, status, error.read())
+
+
+class Commands(unittest.TestCase):
+    """keel segment, with a server and without one: the same answers."""
+    def segment(self, *args, fails=None):
+        done = subprocess.run([KEEL, "segment", *args, "--data", self.server.dir], capture_output=True, text=True,
+                              check=False)
+        if fails is None:
+            self.assertEqual(done.returncode, 0, done.stderr)
+        else:
+            self.assertNotEqual(done.returncode, 0, done.stdout)
+            self.assertIn(fails, done.stderr)
+        return done.stdout
+
+    def answers(self):
+        listed = [line.split() for line in self.segment("list").splitlines()]
+        return {
+            "sizes": [(line[0], line[1], line[2]) for line in listed],
+            "shown": [line for line in self.segment("show", "Poor").splitlines() if not line.startswith("state")],
+            "members": self.segment("members", "Rich", "--limit", "3"),
+            "csv": self.segment("export", "Poor", "--format", "csv"),
+            "ndjson": self.segment("export", "2"),
+            "overlap": self.segment("overlap"), "two": self.segment("overlap", "Rich", "2"),
+            "preview": self.segment("preview", 'sum("Order".revenue) > 600', "--against", "Rich"),
+            "past": self.segment("preview", "identified", "--at", "2001-01-01"),
+        }
+
+    def test_commands(self):
+        self.server = Server()
+        try:
+            self.segment("add", "Rich", 'sum("Order".revenue) > 400', "--purpose", "thank", "--owner-it", "I")
+            self.segment("add", "Poor", 'did "Order" and not in segment "Rich"')
+            self.segment("add", "Gone", "identified")
+            self.server.start()
+            c = Client(self.server)
+            c.send(*[order(f"u{i}", 100 * i) for i in range(9)])
+            self.assertTrue(wait_for(lambda: c.call("GET", "/Poor")["size"] == 5))
+            self.segment("edit", "Rich", 'sum("Order".revenue) > 500', "--description", "new")
+            self.segment("remove", "Gone")
+            self.assertTrue(wait_for(lambda: c.call("GET", "/Poor")["size"] == 6))
+            self.assertTrue(wait_for(lambda: len(c.call("GET", "")["segments"]) == 2))
+            there = self.answers()
+            self.assertEqual(json.loads(self.segment("show", "Rich", "--format", "json"))["version"], 2)
+            self.server.stop()
+            here = self.answers()
+            self.assertEqual(there, here)
+            self.assertEqual(here["sizes"], [("1", "Rich", "3"), ("2", "Poor", "6")])
+            self.assertEqual(here["members"], "user_id=u6\nuser_id=u7\nuser_id=u8\n")
+            self.assertEqual(here["preview"], "2 customers: 0 enter, 1 leave, 2 stay\n")
+            self.assertEqual(here["past"], "0 customers\n")
+            self.assertEqual(len(here["csv"].splitlines()), 7)
+            self.assertIn("removed", self.segment("versions", "3"))
+            self.segment("show", "Nobody", fails="no segment")
+            self.segment("remove", "Rich", fails='"Poor"')
+            self.segment("add", "X", fails="condition")
+            self.segment("add", "X", "did", fails="line 1")
+            self.segment("dance", fails="unknown word")
+            self.segment("show", fails="which one")
+            self.segment("preview", "identified", "--at", "soon", fails="no time")
+            self.segment("list", "--format", "json", fails="server")
+        finally:
+            if self.server.process:
+                self.server.kill()
 
 
 if __name__ == "__main__":
