@@ -6,6 +6,7 @@
 #include "api/kpi_api.h"
 
 #include "api/app.h"
+#include "api/config.h"
 #include "api/metrics.h"
 #include "api/routes.h"
 #include "base/os.h"
@@ -13,6 +14,7 @@
 #include "base/time.h"
 #include "desk/kpi_clock.h"
 #include "desk/kpi_report.h"
+#include "desk/shield.h"
 #include "desk/touchpoint.h"
 
 enum { MOST_DEPTH = KPI_MAX_DEPTH, TOUCHPOINT_DAYS = 28 };
@@ -36,8 +38,15 @@ int kpi_clock_start(struct app *app, struct keel_error *err) {
     return 0;
 }
 
-static struct kpi_ask ask_of(const struct app *app) {
-    return (struct kpi_ask){.now_ms = now_ms(), .cancel = server_cutting(app->server)};
+/* Who may not see personal data is shown no number of few customers. */
+static int64_t hide_below(const struct app *app, const struct request *r) {
+    return actor_may(&r->actor, RIGHT_PERSONAL_READ) ? 0 : app->config->guard.customers;
+}
+
+static struct kpi_ask ask_of(const struct app *app, const struct request *r) {
+    return (struct kpi_ask){.now_ms = now_ms(),
+                            .cancel = server_cutting(app->server),
+                            .hide_below = (double)hide_below(app, r)};
 }
 
 static struct str param(struct request *r, const char *name) {
@@ -68,7 +77,7 @@ static void put_clock(struct kpi_clock *clock, struct buf *b) {
 
 static int list(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
-    struct kpi_ask ask = ask_of(app);
+    struct kpi_ask ask = ask_of(app, r);
     ask.refresh = str_is(param(r, "refresh"), "true");
     TRY(kpi_report_list(app->db, app->desk, &ask, &r->reply.body, err));
     put_clock(app->kpi_clock, &r->reply.body);
@@ -78,12 +87,12 @@ static int list(struct request *r, void *ctx, struct keel_error *err) {
 
 static int tree(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
-    struct kpi_ask ask = ask_of(app);
+    struct kpi_ask ask = ask_of(app, r);
     return kpi_report_tree(app->db, app->desk, &ask, &r->reply.body, err);
 }
 
 static int show(struct request *r, const struct app *app, struct str id, struct keel_error *err) {
-    struct kpi_ask ask = ask_of(app);
+    struct kpi_ask ask = ask_of(app, r);
     return kpi_report_one(app->db, app->desk, id, &ask, &r->reply.body, err);
 }
 
@@ -93,11 +102,36 @@ static int get(struct request *r, void *ctx, struct keel_error *err) {
 
 /* ---- changes ---- */
 
-static int read_change(struct request *r, unsigned how, struct kpi_change *out,
-                       struct keel_error *err) {
-    struct str who = param(r, "who"), version = param(r, "version");
-    if (who.n == 0) who = r->local ? STR("DIR/keel.sock") : STR("admin token");
-    *out = (struct kpi_change){.who = who, .at_ms = now_ms(), .how = how};
+/* What one may not ask, one may not save to be asked. */
+static int admit(void *ctx, const struct query *q, struct keel_error *err) {
+    const struct app *app = ctx;
+    const struct plan_form *form = plan_take(app->plan);
+    int code = shield_admit(form, q, err);
+    plan_drop(form);
+    return code;
+}
+
+/* Who owns the data may say on whose behalf he acts; others are who they are. */
+static struct str who(struct request *r) {
+    struct buf text;
+    struct str given = param(r, "who");
+    bool owns = r->actor.kind == ACTOR_OWNER || r->actor.kind == ACTOR_TOKEN;
+    if (owns && given.n) return given;
+    buf_init(&text, 4096);
+    actor_text(&r->actor, &text);
+    struct str name = str_dup(&r->arena, buf_str(&text));
+    buf_release(&text);
+    return name;
+}
+
+static int read_change(struct request *r, const struct app *app, unsigned how,
+                       struct kpi_change *out, struct keel_error *err) {
+    struct str version = param(r, "version");
+    *out = (struct kpi_change){.who = who(r), .at_ms = now_ms(), .how = how};
+    if (!actor_may(&r->actor, RIGHT_PERSONAL_READ)) {
+        out->admit = admit;
+        out->admit_ctx = (void *)(uintptr_t)app;
+    }
     if (version.n && (!str_to_i64(version, &out->must_be) || out->must_be < 1))
         FAIL(err, INVALID, "version is the number of the version that is changed");
     return 0;
@@ -108,9 +142,10 @@ static int put(struct request *r, const struct app *app, struct str id, unsigned
     struct kpi_change change;
     struct arena arena; /* the parser wants more room than a request's has */
     struct str put_id;
-    TRY(read_change(r, how, &change, err));
+    TRY(read_change(r, app, how, &change, err));
     arena_init(&arena, (size_t)KPI_MAX_BYTES * 256);
     int code = kpi_put(app->desk, r->body, id, &change, &arena, &put_id, err);
+    if (code == 0) r->object = str_dup(&r->arena, put_id);
     if (code == 0) code = show(r, app, put_id, err);
     arena_release(&arena);
     return code;
@@ -130,7 +165,7 @@ static int apply(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
     struct kpi_change change;
     struct kpi_applied done;
-    TRY(read_change(r, KPI_ADD | KPI_REPLACE, &change, err));
+    TRY(read_change(r, app, KPI_ADD | KPI_REPLACE, &change, err));
     TRY(kpi_apply(app->desk, r->body, "KPIs", &change, &done, err));
     (void)buf_printf(&r->reply.body,
                      "{\"added\":%u,\"changed\":%u,\"same\":%u,\"touchpoints\":%u}\n", done.added,
@@ -141,7 +176,7 @@ static int apply(struct request *r, void *ctx, struct keel_error *err) {
 static int take_away(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
     struct kpi_change change;
-    TRY(read_change(r, KPI_REPLACE, &change, err));
+    TRY(read_change(r, app, KPI_REPLACE, &change, err));
     TRY(kpi_remove(app->desk, r->parts[0], &change, err));
     r->reply.status = 204;
     return 0;
@@ -151,7 +186,7 @@ static int take_away(struct request *r, void *ctx, struct keel_error *err) {
 
 static int series(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
-    struct kpi_ask ask = ask_of(app);
+    struct kpi_ask ask = ask_of(app, r);
     const struct kpi_series_words words = {.from = param(r, "from"),
                                            .to = param(r, "to"),
                                            .grain = param(r, "grain"),
@@ -162,7 +197,7 @@ static int series(struct request *r, void *ctx, struct keel_error *err) {
 
 static int attribution(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
-    struct kpi_ask ask = ask_of(app);
+    struct kpi_ask ask = ask_of(app, r);
     struct kpi_ranges ranges = {.from = param(r, "from"),
                                 .to = param(r, "to"),
                                 .against_from = param(r, "against_from"),
@@ -178,7 +213,8 @@ static int attribution(struct request *r, void *ctx, struct keel_error *err) {
 
 static int touchpoints(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
-    struct touchpoint_ask ask = {.cancel = server_cutting(app->server)};
+    struct touchpoint_ask ask = {.cancel = server_cutting(app->server),
+                                 .hide_below = hide_below(app, r)};
     struct str from = param(r, "from"), to = param(r, "to");
     ask.to = time_day(db_zone(app->db), now_ms()) + 1;
     if (to.n) TRY(kpi_read_day(to, "to", &ask.to, err));
@@ -230,10 +266,11 @@ const struct route routes_kpi_api[] = {
     ROUTE(HTTP_GET, "/api/v1/kpis", list, "All KPIs, with what was last computed",
           "refresh boolean bring all up to date first", NULL,
           "{\"type\":\"object\",\"properties\":{\"kpis\":{\"type\":\"array\",\"items\":" KPI "}}}"),
-    ROUTE(HTTP_POST, "/api/v1/kpis", add, "Adds a KPI", "who string who adds it", KPI_BODY, KPI),
+    ROUTE(HTTP_POST, "/api/v1/kpis", add, "Adds a KPI",
+          "who string on whose behalf, by the owner of the data", KPI_BODY, KPI),
     ROUTE(HTTP_PUT, "/api/v1/kpis", apply,
           "Adds or changes all KPIs of a file (TOML or JSON), all or none; others stay",
-          "who string who changes them",
+          "who string on whose behalf, by the owner of the data",
           "{\"type\":\"object\",\"properties\":{\"kpi\":{\"type\":\"object\"},"
           "\"touchpoint\":{\"type\":\"object\"}}}",
           "{\"type\":\"object\",\"properties\":{\"added\":{\"type\":\"integer\"},"

@@ -410,6 +410,7 @@ static int act(struct sql *desk, const struct args *args, const struct verb *ver
                struct keel_error *err) {
     struct place place = {.args = args, .desk = desk};
     TRY(kpi_tables(desk, err));
+    TRY(audience_tables(desk, err));
     if (verb->change) return verb->change(desk, args, what, err);
     return report(&place, verb->name, what, err);
 }

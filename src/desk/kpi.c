@@ -143,6 +143,10 @@ int kpi_set_load(struct sql *desk, int64_t at_ms, struct kpi_set *out, struct ke
 
 /* ---- changes ---- */
 
+int kpi_admit(const struct kpi_change *change, const struct query *q, struct keel_error *err) {
+    return change->admit && q ? change->admit(change->admit_ctx, q, err) : 0;
+}
+
 int kpi_note_edit(struct sql *desk, enum kpi_kind kind, struct str id, struct str body,
                   const struct kpi_change *change, bool *added, bool *changed,
                   struct keel_error *err) {
@@ -168,7 +172,7 @@ int kpi_note_edit(struct sql *desk, enum kpi_kind kind, struct str id, struct st
     if (!there && !(change->how & KPI_ADD))
         FAIL(err, NOT_FOUND, "there is no \"%.*s\"", STR_ARG(id));
     if (change->must_be && (!there || change->must_be != version))
-        FAIL(err, EXISTS, "\"%.*s\" was changed meanwhile: it has version %lld, not %lld",
+        FAIL(err, CONFLICT, "\"%.*s\" was changed meanwhile: it has version %lld, not %lld",
              STR_ARG(id), (long long)version, (long long)change->must_be);
     if (same) return 0;
     return sql_run(desk, err,
@@ -205,6 +209,7 @@ int kpi_put(struct sql *desk, struct str text, struct str id, const struct kpi_c
     if (code == 0 && r.within.n == 0) code = toml_refuse(&r, root, "id is missing");
     if (code == 0) code = kpi_read(&r, root, &k);
     toml_reader_close(&r);
+    if (code == 0) code = kpi_admit(change, k.query, err);
     TRY(code);
     TRY(sql_begin(desk, err));
     code = kpi_note_edit(desk, KPI_KIND_KPI, k.id, k.body, change, &added, &changed, err);
@@ -227,9 +232,10 @@ static int apply_table(struct sql *desk, struct toml_reader *r, const struct tom
         r->within = str_dup(r->arena, node->key);
         if (kind == KPI_KIND_KPI) {
             TRY(kpi_read(r, node, &k));
+            TRY(kpi_admit(change, k.query, r->err));
             body = k.body;
         } else {
-            TRY(touchpoint_read(r, node, &body));
+            TRY(touchpoint_read(r, node, change, &body));
             out->touchpoints++;
         }
         TRY(kpi_note_edit(desk, kind, r->within, body, change, &added, &changed, r->err));
@@ -282,7 +288,11 @@ int kpi_remove(struct sql *desk, struct str id, const struct kpi_change *change,
                              &changed, err);
     if (code == 0) {
         code = check_all(desk, err);
-        if (code < 0) code = error_context(err, code, "\"%.*s\" cannot be removed", STR_ARG(id));
+        if (code == -KEEL_E_INVALID) {
+            code = -KEEL_E_CONFLICT;
+            if (err) err->code = code;
+            code = error_context(err, code, "\"%.*s\" cannot be removed", STR_ARG(id));
+        }
     }
     return sql_end(desk, code, err);
 }

@@ -105,8 +105,11 @@ enum kpi_put { KPI_ADD = 1, KPI_REPLACE = 2 }; /* both: whichever it takes */
 struct kpi_change {
     struct str who;
     int64_t at_ms;
-    unsigned how;    /* enum kpi_put; KEEL_E_EXISTS, KEEL_E_NOT_FOUND */
-    int64_t must_be; /* the version that is edited; another: KEEL_E_EXISTS; 0: any */
+    unsigned how;    /* enum kpi_put; KEEL_E_EXISTS, KEEL_E_NOT_FOUND                */
+    int64_t must_be; /* the version that is edited; another: KEEL_E_CONFLICT; 0: any */
+    /* May this one ask that question at all? NULL: he may. */
+    int (*admit)(void *ctx, const struct query *q, struct keel_error *err);
+    void *admit_ctx;
 };
 /* One definition, as a JSON object or TOML; `id` "": it says its own. The same definition again is
  * no new version. *out_id (of the arena) may be NULL. */
@@ -119,7 +122,7 @@ struct kpi_applied {
 /* A file of definitions ([kpi.ID], [touchpoint.NAME]): all or none. What it does not name stays. */
 int kpi_apply(struct sql *desk, struct str text, const char *name, const struct kpi_change *change,
               struct kpi_applied *out, struct keel_error *err) K_CHECKED;
-/* Its values and versions stay. KEEL_E_INVALID while another is made of it. */
+/* Its values and versions stay. KEEL_E_CONFLICT while another is made of it. */
 int kpi_remove(struct sql *desk, struct str id, const struct kpi_change *change,
                struct keel_error *err) K_CHECKED;
 

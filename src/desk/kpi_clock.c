@@ -37,7 +37,7 @@ static void compute(struct kpi_clock *c, struct kpi_run *run, const struct kpi_s
 /* All of a turn sees one snapshot: what is part of what fits. */
 static int turn_over(struct kpi_clock *c, const struct kpi_set *set, struct keel_error *err) {
     const struct kpi_run_options options = {
-        .now_ms = now_ms(), .threads = 1, .cancel = &c->stopping};
+        .desk = c->options.desk, .now_ms = now_ms(), .threads = 1, .cancel = &c->stopping};
     struct kpi_run *run;
     int64_t until_us = monotonic_us() + KPI_CLOCK_BUDGET_MS * INT64_C(1000);
     TRY(kpi_run_open(c->options.db, &options, &run, err));

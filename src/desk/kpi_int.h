@@ -17,6 +17,10 @@ int kpi_read(struct toml_reader *r, const struct toml_node *node, struct kpi *ou
 bool kpi_id_fits(struct str id);
 void kpi_hash(struct str text, char out[KPI_HASH_TEXT]);
 
+/* Asks change->admit, if there is one. */
+int kpi_admit(const struct kpi_change *change, const struct query *q,
+              struct keel_error *err) K_CHECKED;
+
 /* One version more of anything, unless the newest has the same body. *added: there was none in
  * force; *changed: there is a new version. Within a transaction. */
 int kpi_note_edit(struct sql *desk, enum kpi_kind kind, struct str id, struct str body,

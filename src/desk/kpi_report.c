@@ -60,15 +60,27 @@ static void put_unit(struct buf *b, const struct db *db, const struct kpi *k) {
     (void)!buf_add_json_str(b, currency);
 }
 
-static void put_point(struct buf *b, const struct kpi *k, const struct kpi_point *p) {
+/* Does the number stand for so few customers that it is not to be shown? */
+static bool is_hidden(const struct kpi *k, double value, const struct kpi_ask *ask) {
+    const struct query *q = k->query;
+    bool customers = q && (q->form == QUERY_COUNT ||
+                           (q->form == QUERY_TREND && q->trend.measures[0].agg == QUERY_CUSTOMERS));
+    return customers && value < ask->hide_below; /* false of what is unknown */
+}
+
+static void put_point(struct buf *b, const struct kpi *k, const struct kpi_point *p,
+                      const struct kpi_ask *ask) {
+    bool hidden = is_hidden(k, p->value, ask) || is_hidden(k, p->now, ask);
     put_day(b, "{\"period\":", p->day);
-    put_number(b, "value", p->value);
+    put_number(b, "value", hidden ? NAN : p->value);
+    if (hidden) (void)!buf_add_text(b, ",\"hidden\":true");
     if (!p->stored) return;
     (void)buf_printf(b, ",\"complete\":%s", p->complete ? "true" : "false");
     put_time(b, "computed_at", p->computed_ms);
     put_time(b, "checked_at", p->checked_ms);
     put_time(b, "asked_at", p->asked_ms);
-    double judged = p->complete ? p->value : NAN; /* half a day's sales are below every guardrail */
+    double judged =
+        p->complete && !hidden ? p->value : NAN; /* half a day's sales are below every guardrail */
     (void)buf_printf(b, ",\"version\":%lld,\"query_hash\":\"%s\",\"guardrail\":\"%s\"",
                      (long long)p->version, p->query_hash, guardrail(k, judged));
     (void)buf_printf(b, ",\"target_met\":%s", target_met(k, judged));
@@ -77,33 +89,33 @@ static void put_point(struct buf *b, const struct kpi *k, const struct kpi_point
 /* ---- latest ---- */
 
 /* The newest complete period with a value, and the running one, of what is kept. */
-static int put_latest(struct sql *desk, const struct db *db, const struct kpi *k, int64_t now_ms,
-                      struct buf *b, struct keel_error *err) {
+static int put_latest(struct sql *desk, const struct db *db, const struct kpi *k,
+                      const struct kpi_ask *ask, struct buf *b, struct keel_error *err) {
     struct kpi_point p[LATEST_BACK];
-    int32_t today = time_day(db_zone(db), now_ms);
+    int32_t today = time_day(db_zone(db), ask->now_ms);
     int32_t start = kpi_period_add(k->grain, kpi_period_start(k->grain, today), 1 - LATEST_BACK);
     const struct kpi_point *latest = NULL, *running = &p[LATEST_BACK - 1];
     TRY(kpi_stored(desk, k->id, k->grain, start, LATEST_BACK, KPI_NOW, p, err));
     for (uint32_t i = 0; i < LATEST_BACK; i++)
         if (p[i].stored && p[i].complete && !isnan(p[i].value)) latest = &p[i];
     (void)!buf_add_text(b, ",\"latest\":");
-    if (latest) put_point(b, k, latest);
+    if (latest) put_point(b, k, latest, ask);
     (void)!buf_add_text(b, latest ? "},\"running\":" : "null,\"running\":");
     bool runs = running->stored && !running->complete;
-    if (runs) put_point(b, k, running);
+    if (runs) put_point(b, k, running, ask);
     (void)!buf_add_text(b, runs ? "}" : "null");
     return 0;
 }
 
-static int put_kpi(struct sql *desk, const struct db *db, const struct kpi *k, int64_t now_ms,
-                   struct buf *b, struct keel_error *err) {
+static int put_kpi(struct sql *desk, const struct db *db, const struct kpi *k,
+                   const struct kpi_ask *ask, struct buf *b, struct keel_error *err) {
     kpi_json_open(k, b);
     (void)buf_printf(b, ",\"form\":\"%s\"", KPI_FORM_NAMES[k->form]);
     if (k->unit == KPI_MONEY && k->currency.n == 0) {
         (void)!buf_add_text(b, ",\"currency\":");
         (void)!buf_add_json_str(b, db_currency(db));
     }
-    return put_latest(desk, db, k, now_ms, b, err);
+    return put_latest(desk, db, k, ask, b, err);
 }
 
 /* ---- definitions ---- */
@@ -135,7 +147,7 @@ static int list_set(struct db *db, struct sql *desk, const struct kpi_set *set, 
             break;
         }
         if (i) (void)!buf_add_char(b, ',');
-        code = put_kpi(desk, db, &set->kpi[i], ask->now_ms, b, err);
+        code = put_kpi(desk, db, &set->kpi[i], ask, b, err);
         (void)!buf_add_str(b, buf_str(&problem));
         (void)!buf_add_char(b, '}');
     }
@@ -144,10 +156,10 @@ static int list_set(struct db *db, struct sql *desk, const struct kpi_set *set, 
     return code;
 }
 
-static int open_run(struct db *db, const struct kpi_ask *ask, struct kpi_run **out,
-                    struct keel_error *err) {
+static int open_run(struct db *db, struct sql *desk, const struct kpi_ask *ask,
+                    struct kpi_run **out, struct keel_error *err) {
     const struct kpi_run_options options = {
-        .now_ms = ask->now_ms, .threads = ask->threads, .cancel = ask->cancel};
+        .desk = desk, .now_ms = ask->now_ms, .threads = ask->threads, .cancel = ask->cancel};
     return kpi_run_open(db, &options, out, err);
 }
 
@@ -156,7 +168,7 @@ int kpi_report_list(struct db *db, struct sql *desk, const struct kpi_ask *ask, 
     struct kpi_set set;
     struct kpi_run *run = NULL;
     int code = kpi_set_load(desk, KPI_NOW, &set, err);
-    if (code == 0 && ask->refresh) code = open_run(db, ask, &run, err);
+    if (code == 0 && ask->refresh) code = open_run(db, desk, ask, &run, err);
     if (code == 0) code = list_set(db, desk, &set, run, ask, out, err);
     kpi_run_close(run);
     kpi_set_free(&set);
@@ -189,7 +201,7 @@ int kpi_report_one(struct db *db, struct sql *desk, struct str id, const struct 
     struct edits edits = {.out = out};
     int which, code = kpi_set_load(desk, KPI_NOW, &set, err);
     if (code == 0) code = kpi_need(&set, id, &which, err);
-    if (code == 0) code = put_kpi(desk, db, &set.kpi[which], ask->now_ms, out, err);
+    if (code == 0) code = put_kpi(desk, db, &set.kpi[which], ask, out, err);
     if (code == 0) {
         (void)!buf_add_text(out, ",\"edits\":[");
         code = kpi_edits(desk, id, EDITS, put_edit, &edits, err);
@@ -207,7 +219,7 @@ static int put_node(struct db *db, struct sql *desk, const struct kpi_set *set, 
     (void)buf_printf(b, ",\"form\":\"%s\",\"minus\":%s", KPI_FORM_NAMES[k->form],
                      minus ? "true" : "false");
     put_unit(b, db, k);
-    TRY(put_latest(desk, db, k, ask->now_ms, b, err));
+    TRY(put_latest(desk, db, k, ask, b, err));
     (void)!buf_add_text(b, ",\"parts\":[");
     for (uint32_t i = 0; i < k->n_parts; i++) {
         if (i) (void)!buf_add_char(b, ',');
@@ -286,8 +298,10 @@ static void put_because(struct buf *b, unsigned because) {
     (void)!buf_add_char(b, ']');
 }
 
-static void put_series_point(struct buf *b, const struct kpi *k, const struct kpi_point *p) {
-    put_point(b, k, p);
+static void put_series_point(struct buf *b, const struct kpi *k, const struct kpi_point *p,
+                             const struct kpi_ask *ask) {
+    bool hidden = is_hidden(k, p->value, ask) || is_hidden(k, p->now, ask);
+    put_point(b, k, p, ask);
     (void)!buf_add_text(b, ",\"band\":");
     if (isnan(p->band.middle)) {
         (void)!buf_add_text(b, "null");
@@ -299,7 +313,7 @@ static void put_series_point(struct buf *b, const struct kpi *k, const struct kp
         (void)!buf_add_char(b, '}');
     }
     (void)buf_printf(b, ",\"verdict\":\"%s\"", KPI_VERDICT_NAMES[p->verdict]);
-    if (p->compared) {
+    if (p->compared && !hidden) {
         (void)!buf_add_text(b, ",\"now\":{\"value\":");
         if (isfinite(p->now))
             (void)!buf_add_json_f64(b, p->now);
@@ -329,7 +343,7 @@ static void put_notes(struct buf *b, const struct kpi_run *run) {
 
 static int series_of(struct kpi_run *run, struct db *db, struct sql *desk,
                      const struct kpi_set *set, int which, const struct kpi_series_words *words,
-                     struct buf *b, struct keel_error *err) {
+                     const struct kpi_ask *asking, struct buf *b, struct keel_error *err) {
     const struct kpi *k = &set->kpi[which];
     struct kpi_series_ask ask;
     struct kpi_series series;
@@ -345,7 +359,7 @@ static int series_of(struct kpi_run *run, struct db *db, struct sql *desk,
     (void)!buf_add_text(b, ",\"points\":[");
     for (uint32_t i = 0; i < series.n; i++) {
         if (i) (void)!buf_add_char(b, ',');
-        put_series_point(b, k, &series.points[i]);
+        put_series_point(b, k, &series.points[i], asking);
     }
     (void)!buf_add_char(b, ']');
     put_notes(b, run);
@@ -365,7 +379,7 @@ static int begin(struct db *db, struct sql *desk, struct str id, const struct kp
     c->run = NULL;
     int code = kpi_set_load(desk, KPI_NOW, &c->set, err);
     if (code == 0) code = kpi_need(&c->set, id, &c->which, err);
-    if (code == 0) code = open_run(db, ask, &c->run, err);
+    if (code == 0) code = open_run(db, desk, ask, &c->run, err);
     return code;
 }
 
@@ -379,7 +393,7 @@ int kpi_report_series(struct db *db, struct sql *desk, struct str id,
                       struct buf *out, struct keel_error *err) {
     struct computing c;
     int code = begin(db, desk, id, ask, &c, err);
-    if (code == 0) code = series_of(c.run, db, desk, &c.set, c.which, words, out, err);
+    if (code == 0) code = series_of(c.run, db, desk, &c.set, c.which, words, ask, out, err);
     end(&c);
     return code;
 }
@@ -401,31 +415,34 @@ static int read_ranges(const struct kpi_ranges *r, struct days *d, struct keel_e
 }
 
 static void put_leaf(struct buf *b, const struct kpi_set *set, const struct kpi_attribution *a,
-                     const struct kpi_leaf *leaf) {
+                     const struct kpi_leaf *leaf, const struct kpi_ask *ask) {
     const struct kpi *k = &set->kpi[leaf->kpi];
     double all = a->after - a->before;
+    bool hidden = is_hidden(k, leaf->after, ask) || is_hidden(k, leaf->before, ask);
     (void)buf_printf(b, "{\"id\":\"%.*s\",\"name\":", STR_ARG(k->id));
     (void)!buf_add_json_str(b, k->name);
     (void)buf_printf(b, ",\"unit\":\"%s\"", KPI_UNIT_NAMES[k->unit]);
-    put_number(b, "value", leaf->after);
-    put_number(b, "against", leaf->before);
-    put_number(b, "contribution", a->unknown ? NAN : leaf->shown);
-    put_number(b, "share", a->unknown || all == 0 ? NAN : leaf->exact / all);
+    put_number(b, "value", hidden ? NAN : leaf->after);
+    put_number(b, "against", hidden ? NAN : leaf->before);
+    put_number(b, "contribution", a->unknown || hidden ? NAN : leaf->shown);
+    put_number(b, "share", a->unknown || hidden || all == 0 ? NAN : leaf->exact / all);
     (void)!buf_add_char(b, '}');
 }
 
 static void put_attribution(struct buf *b, struct db *db, const struct kpi_set *set, int root,
-                            const struct days *d, const struct kpi_attribution *a) {
+                            const struct days *d, const struct kpi_attribution *a,
+                            const struct kpi_ask *ask) {
     const struct kpi *k = &set->kpi[root];
+    bool hidden = is_hidden(k, a->after, ask) || is_hidden(k, a->before, ask);
     (void)buf_printf(b, "{\"id\":\"%.*s\",\"query_hash\":\"%s\"", STR_ARG(k->id), k->query_hash);
     put_unit(b, db, k);
     put_day(b, ",\"from\":", d->from);
     put_day(b, ",\"to\":", d->to);
     put_day(b, ",\"against_from\":", d->against_from);
     put_day(b, ",\"against_to\":", d->against_to);
-    put_number(b, "value", a->after);
-    put_number(b, "against", a->before);
-    put_number(b, "change", a->change);
+    put_number(b, "value", hidden ? NAN : a->after);
+    put_number(b, "against", hidden ? NAN : a->before);
+    put_number(b, "change", hidden ? NAN : a->change);
     (void)buf_printf(b, ",\"method\":\"%s\",\"digits\":%d", KPI_METHOD_NAMES[a->method], k->digits);
     if (a->unknown) {
         (void)!buf_add_text(b, ",\"unknown\":");
@@ -434,13 +451,14 @@ static void put_attribution(struct buf *b, struct db *db, const struct kpi_set *
     (void)!buf_add_text(b, ",\"contributions\":[");
     for (uint32_t i = 0; i < a->n; i++) {
         if (i) (void)!buf_add_char(b, ',');
-        put_leaf(b, set, a, &a->leaf[i]);
+        put_leaf(b, set, a, &a->leaf[i], ask);
     }
     (void)!buf_add_char(b, ']');
 }
 
 static int attribute(struct computing *c, struct db *db, const struct kpi_ranges *ranges,
-                     struct kpi_attribution *a, struct buf *out, struct keel_error *err) {
+                     const struct kpi_ask *ask, struct kpi_attribution *a, struct buf *out,
+                     struct keel_error *err) {
     struct days d;
     TRY(read_ranges(ranges, &d, err));
     TRY(kpi_attribute_leaves(&c->set, c->which, ranges->depth, a, err));
@@ -451,7 +469,7 @@ static int attribute(struct computing *c, struct db *db, const struct kpi_ranges
                          err));
     }
     kpi_attribute(&c->set, c->which, ranges->depth, a);
-    put_attribution(out, db, &c->set, c->which, &d, a);
+    put_attribution(out, db, &c->set, c->which, &d, a, ask);
     put_notes(out, c->run);
     return 0;
 }
@@ -462,7 +480,7 @@ int kpi_report_attribution(struct db *db, struct sql *desk, struct str id,
     struct computing c;
     struct kpi_attribution *a = k_zalloc(sizeof *a);
     int code = begin(db, desk, id, ask, &c, err);
-    if (code == 0) code = attribute(&c, db, ranges, a, out, err);
+    if (code == 0) code = attribute(&c, db, ranges, ask, a, out, err);
     end(&c);
     k_free(a);
     return code;

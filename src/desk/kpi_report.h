@@ -12,6 +12,9 @@ struct kpi_ask {
     unsigned threads;
     const _Atomic bool *cancel;
     bool refresh; /* list: bring all up to date first */
+    /* Numbers of customers below it are shown as null, "hidden":true. Not those that sums, products
+     * and ratios are made of: whoever saves one is asked (kpi_change.admit). 0: all are shown. */
+    double hide_below;
 };
 
 /* {"kpis":[{…,"latest":{…},"running":{…}}] without the closing brace: definitions and what is kept

@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "base/hash.h"
+#include "desk/audience.h"
 #include "query/check.h"
 #include "query/exec.h"
 
@@ -27,6 +28,7 @@ struct kpi_run {
     struct kpi_run_options options;
     const struct time_zone *zone;
     int64_t known_from, known_to; /* [first event, behind the last one before now) */
+    struct audience_book segments;
     struct arena arena;
     struct memo memo[MEMOS];
     uint32_t n_memos;
@@ -91,6 +93,7 @@ int kpi_run_open(struct db *db, const struct kpi_run_options *options, struct kp
     run->options = *options;
     run->zone = db_zone(db);
     arena_init(&run->arena, ARENA_BYTES);
+    audience_book_init(&run->segments, options->desk);
     if (snap->rows) {
         run->known_from = snap->min_time;
         run->known_to = snap->max_time < options->now_ms ? snap->max_time + 1 : options->now_ms;
@@ -101,6 +104,7 @@ int kpi_run_open(struct db *db, const struct kpi_run_options *options, struct kp
 
 void kpi_run_close(struct kpi_run *run) {
     if (!run) return;
+    audience_book_release(&run->segments);
     snapshot_close(run->snap);
     arena_release(&run->arena);
     k_free(run);
@@ -131,8 +135,11 @@ static void keep_notes(struct kpi_run *run, const struct result *r) {
 
 static int ask(struct kpi_run *run, const struct query *q, int64_t at_ms, struct result **out,
                struct keel_error *err) {
-    const struct query_options options = {
-        .at_ms = at_ms, .threads = run->options.threads, .cancel = run->options.cancel};
+    const struct query_options options = {.at_ms = at_ms,
+                                          .threads = run->options.threads,
+                                          .cancel = run->options.cancel,
+                                          .segment = audience_book_find,
+                                          .segment_ctx = &run->segments};
     TRY(query_run(run->db, run->snap, q, &options, out, err));
     keep_notes(run, *out);
     return 0;

@@ -40,6 +40,7 @@ struct query_range kpi_range(int32_t from, int32_t to); /* [from, to) as a query
 struct kpi_run;
 
 struct kpi_run_options {
+    struct sql *desk; /* where saved segments are; NULL: there are none */
     int64_t now_ms;   /* the moment of asking; events later than it are not seen */
     unsigned threads; /* 0: one a processor */
     const _Atomic bool *cancel;

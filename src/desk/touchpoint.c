@@ -14,7 +14,7 @@
 
 struct task {
     struct str id, name;
-    struct str property, start, end, within, fallback_within; /* as written, then canonical */
+    struct str property, start, end, within, fallback_within; /* as written */
     struct str staff[TOUCHPOINT_MAX_STAFF];
     uint32_t n_staff;
     struct query *completion, *fallback;
@@ -164,10 +164,12 @@ static void put_body(struct buf *b, const struct task *t) {
     buf_release(&text);
 }
 
-int touchpoint_read(struct toml_reader *r, const struct toml_node *node, struct str *out_body) {
+int touchpoint_read(struct toml_reader *r, const struct toml_node *node,
+                    const struct kpi_change *change, struct str *out_body) {
     struct task t;
     struct buf body;
     TRY(read_task(r, node, &t));
+    TRY(kpi_admit(change, t.completion, r->err));
     buf_init(&body, 4 * QUERY_MAX_TEXT);
     put_body(&body, &t);
     int code = body.failed ? error_set(r->err, KEEL_E_LIMIT, "%s: \"%.*s\" is too long", r->name,
@@ -197,9 +199,17 @@ static int64_t second_step(const struct result *r, const struct datum *channel) 
     return 0;
 }
 
-static void put_rate(struct buf *b, const char *name, int64_t part, int64_t whole) {
+/* `hidden`: fewer customers than may be shown. */
+static void put_count(struct buf *b, const char *name, int64_t n, bool hidden) {
+    if (hidden)
+        (void)buf_printf(b, ",\"%s\":null", name);
+    else
+        (void)buf_printf(b, ",\"%s\":%lld", name, (long long)n);
+}
+
+static void put_rate(struct buf *b, const char *name, int64_t part, int64_t whole, bool hidden) {
     (void)buf_printf(b, ",\"%s\":", name);
-    if (whole > 0)
+    if (whole > 0 && !hidden)
         (void)!buf_add_json_f64(b, (double)part / (double)whole);
     else
         (void)!buf_add_text(b, "null");
@@ -209,29 +219,31 @@ static void put_rate(struct buf *b, const char *name, int64_t part, int64_t whol
  * its own start, so its customers may differ from those of the completion: each rate has its own
  * whole. */
 static void put_channel(struct buf *b, const struct task *t, const struct result *done,
-                        uint64_t row, const struct result *back) {
+                        uint64_t row, const struct result *back, int64_t least) {
     const struct datum *channel = result_cell(done, row, COLUMN_CHANNEL);
     int64_t started = result_cell(done, row, COLUMN_CUSTOMERS)->integer;
-    int64_t completed = second_step(done, channel), whole = 0;
+    int64_t completed = second_step(done, channel), whole = 0, fell = second_step(back, channel);
+    bool few = started < least, staff = is_staff(t, channel);
+    bool few_completed = few || completed < least || started - completed < least;
     (void)!buf_add_text(b, "{\"channel\":");
     (void)!datum_print_json(channel, b);
-    (void)buf_printf(b, ",\"staff\":%s,\"started\":%lld,\"completed\":%lld",
-                     is_staff(t, channel) ? "true" : "false", (long long)started,
-                     (long long)completed);
-    put_rate(b, "completion_rate", completed, started);
+    (void)buf_printf(b, ",\"staff\":%s", staff ? "true" : "false");
+    put_count(b, "started", started, few);
+    put_count(b, "completed", completed, few_completed);
+    put_rate(b, "completion_rate", completed, started, few_completed);
     (void)!buf_add_text(b, ",\"median_seconds\":");
-    (void)!datum_print_json(result_cell(done, row + 1, COLUMN_MEDIAN), b);
-    if (is_staff(t, channel)) {
-        (void)!buf_add_text(b, ",\"fell_back\":null,\"fallback_rate\":null}");
-        return;
-    }
+    if (few_completed)
+        (void)!buf_add_text(b, "null");
+    else
+        (void)!datum_print_json(result_cell(done, row + 1, COLUMN_MEDIAN), b);
     for (uint64_t i = 0; i < back->n_rows; i++)
         if (result_cell(back, i, COLUMN_STEP)->integer == 1 &&
             datum_eq(result_cell(back, i, COLUMN_CHANNEL), channel))
             whole = result_cell(back, i, COLUMN_CUSTOMERS)->integer;
-    int64_t fell = second_step(back, channel);
-    (void)buf_printf(b, ",\"fell_back\":%lld", (long long)fell);
-    put_rate(b, "fallback_rate", fell, whole);
+    put_count(b, "fell_back", fell, staff || few || fell < least);
+    put_rate(b, "fallback_rate", fell, whole, staff || few || fell < least);
+    if (few || few_completed || (!staff && fell < least))
+        (void)!buf_add_text(b, ",\"hidden\":true");
     (void)!buf_add_char(b, '}');
 }
 
@@ -258,7 +270,7 @@ static int report_task(struct db *db, struct task *t, struct str body,
         for (uint64_t row = 0; row + 1 < done->n_rows; row++) {
             if (result_cell(done, row, COLUMN_STEP)->integer != 1) continue;
             if (!first) (void)!buf_add_char(b, ',');
-            put_channel(b, t, done, row, back);
+            put_channel(b, t, done, row, back, ask->hide_below);
             first = false;
         }
         put_notes(b, done);

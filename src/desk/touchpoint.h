@@ -25,14 +25,16 @@
 
 enum { TOUCHPOINT_MAX = 50, TOUCHPOINT_MAX_STAFF = 32, TOUCHPOINT_MAX_TEXT = 4000 };
 
-/* A definition from its table, as canonical JSON of the reader's arena. The id is `within`. */
+/* A definition from its table, as canonical JSON of the reader's arena. The id is `within`;
+ * change->admit is asked about its questions. */
 int touchpoint_read(struct toml_reader *r, const struct toml_node *node,
-                    struct str *out_body) K_CHECKED;
+                    const struct kpi_change *change, struct str *out_body) K_CHECKED;
 
 struct touchpoint_ask {
     int32_t from, to; /* days of the company's zone: [from, to) */
     unsigned threads; /* 0: one a processor                     */
     const _Atomic bool *cancel;
+    int64_t hide_below; /* fewer customers are null; 0: all are shown */
 };
 /* {"from":…,"to":…,"touchpoints":[{…,"channels":[…]}]} */
 int touchpoint_report(struct db *db, struct sql *desk, const struct touchpoint_ask *ask,

@@ -100,7 +100,7 @@ class Kpis(unittest.TestCase):
         self.assertNotEqual(changed["hash"], made["hash"])
         self.ask("PUT", "/api/v1/kpis/orders?version=1", {"query": "total of events"}, 409)
         self.put("double", sum=["orders"])
-        self.ask("DELETE", "/api/v1/kpis/orders", None, 400)
+        self.ask("DELETE", "/api/v1/kpis/orders", None, 409)
         self.ask("DELETE", "/api/v1/kpis/double", None, 204)
         self.ask("DELETE", "/api/v1/kpis/double", None, 404)
         self.ask("DELETE", "/api/v1/kpis/orders", None, 204)
@@ -131,6 +131,45 @@ class Kpis(unittest.TestCase):
             got, _, _ = self.server.request("GET", path, None, self.token)
             self.assertIn(got, (400, 404), path)
         self.assertNotIn("x", [k["id"] for k in self.ask("GET", "/api/v1/kpis")["kpis"]])
+
+    def test_without_personal_data(self):
+        """A key that may save and see KPIs, and no personal data: it cannot save what feels its way
+        to a person, and few customers are not counted for it."""
+        shown = keel("key", "add", "desk", "--scope", "kpi.read", "--scope", "kpi.write", "--data",
+                     self.server.dir)
+        key = {"Authorization": "Bearer " + next(w for w in shown.split() if len(w) > 30)}
+        feel = json.dumps({"query": 'count customers where trait email contains "a"'}).encode()
+        status, _, text = self.server.request("PUT", "/api/v1/kpis/feel", feel, key)
+        self.assertEqual(status, 403, text)
+        status, _, text = self.server.request("PUT", "/api/v1/kpis", b"[kpi.feel]\nquery = '" +
+                                              json.loads(feel)["query"].encode() + b"'\n", key)
+        self.assertEqual(status, 403, text)
+        few = json.dumps({"query": 'total of unique customers of "Order Completed"'}).encode()
+        status, _, text = self.server.request("PUT", "/api/v1/kpis/few?who=Somebody", few, key)
+        self.assertEqual(status, 200, text)
+        self.assertRegex(json.loads(text)["changed_by"], r"^key \d+")
+        path = f"/api/v1/kpis/few/series?from={day(5)}&to={day(4)}"
+        point = self.ask("GET", path)["points"][0]
+        self.assertEqual(point["value"], 9)
+        hidden = json.loads(self.server.request("GET", path, None, key)[2])["points"][0]
+        self.assertEqual((hidden["value"], hidden["hidden"]), (None, True))
+        path = f"/api/v1/kpis/few/series?grain=month&from={day(10)}&to={day(0)}"
+        months = json.loads(self.server.request("GET", path, None, key)[2])["points"]
+        self.assertGreaterEqual(max(p["value"] or 0 for p in months), 45)  # nine people a day
+        self.ask("DELETE", "/api/v1/kpis/few", None, 204)
+
+    def test_segments(self):
+        self.ask("POST", "/api/v1/segments", {"name": "Callers", "query":
+                 'did any event where context.channel = "phone"'}, 201)
+        self.put("callers", query='total of events of "Checkout Started" among customers where in segment "Callers"')
+        point = self.ask("GET", f"/api/v1/kpis/callers/series?from={day(5)}&to={day(4)}")["points"][0]
+        self.assertEqual(point["value"], 2)
+        self.put("lost", query='count customers where in segment "Nobody knows"')
+        listed = {k["id"]: k for k in self.ask("GET", "/api/v1/kpis?refresh=true")["kpis"]}
+        self.assertIn("Nobody knows", listed["lost"]["problem"])
+        self.assertNotIn("problem", listed["callers"])
+        for name in ("lost", "callers"):
+            self.ask("DELETE", f"/api/v1/kpis/{name}", None, 204)
 
     # ---- numbers ----
 

@@ -238,7 +238,7 @@ static void test_versions(void **state) {
     late.must_be = 1;
     assert_int_equal(kpi_put(desk, STR("{\"query\":\"total of events of 'A'\"}"), STR("v"), &late,
                              &arena, NULL, &err),
-                     -KEEL_E_EXISTS);
+                     -KEEL_E_CONFLICT);
     assert_non_null(strstr(err.message, "version 2, not 1"));
     late.must_be = 2;
     assert_int_equal(kpi_put(desk, STR("{\"query\":\"total of events of 'A'\"}"), STR("v"), &late,
@@ -290,7 +290,7 @@ static void test_trees(void **state) {
                      -KEEL_E_INVALID);
     assert_non_null(strstr(err.message, "made of itself"));
     struct kpi_change removal = change(KPI_REPLACE);
-    assert_int_equal(kpi_remove(desk, STR("leaf2"), &removal, &err), -KEEL_E_INVALID);
+    assert_int_equal(kpi_remove(desk, STR("leaf2"), &removal, &err), -KEEL_E_CONFLICT);
     assert_non_null(strstr(err.message, "\"leaf2\" cannot be removed"));
     load(KPI_NOW, &set);
     assert_true(kpi_find(&set, STR("leaf2")) >= 0); /* rolled back */
