@@ -60,7 +60,7 @@ run_block() {
 
 for document in README.md docs/import.md docs/query-language.md docs/collectors.md \
     docs/tracking-plan.md docs/backup.md docs/export.md docs/webhooks.md \
-    docs/segments.md; do
+    docs/segments.md docs/kpis.md; do
     work=$dir/${document//\//_}
     mkdir -p "$work/blocks"
     cd "$work" || exit 1
