@@ -5,7 +5,7 @@ find_package(Threads REQUIRED)
 
 pkg_check_modules(KEEL_PKG REQUIRED IMPORTED_TARGET
     sqlite3 libzstd libxxhash simdjson libdeflate zlib libpcre2-8
-    libmicrohttpd libcurl libsodium)
+    libmicrohttpd gnutls libcurl libsodium)
 
 # These ship no pkg-config file in Debian 12.
 find_library(KEEL_CSV_LIBRARY csv REQUIRED)

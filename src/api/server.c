@@ -18,7 +18,8 @@
  * and a clock thread that cuts what is late, a quarter of a second at a time.
  *
  * Stop: take no new connection, end the streams, answer with "Connection: close", wait for what is
- * under way; then cut, and wait for handlers that have a request still (they hold memory of ours).
+ * under way; then cut, and wait as long again for handlers that have a request still: they hold
+ * memory of ours, so where one does not end nothing can be freed.
  *
  * Layers: server_int.h, base/net.h. Threads and locks: server_int.h.
  */
@@ -38,12 +39,12 @@ enum {
     DEFAULT_HEADER_BYTES = 32 << 10,
     DEFAULT_MEMORY_BYTES = 256 << 20,
     CONNECTION_MEMORY_EXTRA = 4 << 10, /* libmicrohttpd's own, beside the head */
-    PEM_BYTES = 1 << 20,
-    KEPT_DESCRIPTORS = 64, /* for all but connections */
-    LOOP_DESCRIPTORS = 4,  /* epoll, wakers           */
-    SURPLUS_LEAST = 16,    /* server_most             */
+    KEPT_DESCRIPTORS = 64,             /* for all but connections */
+    LOOP_DESCRIPTORS = 4,              /* epoll, wakers           */
+    SURPLUS_LEAST = 16,                /* server_most             */
     CONNECTIONS_LEAST = 18,
-    LATE_MS = 1000, /* a request past its time is cut only if 408 was not possible */
+    STOP_LEAST_MS = 2000, /* for handlers, when their clients were cut */
+    LATE_MS = 1000,       /* a request past its time is cut only if 408 was not possible */
 };
 
 static int64_t monotonic_ms(void) { return monotonic_us() / 1000; }
@@ -236,26 +237,15 @@ static int leave_descriptors(struct server_options *o, struct keel_error *err) {
     return 0;
 }
 
-static int read_pem(const char *path, char **out, struct keel_error *err) {
-    struct buf text;
-    buf_init(&text, PEM_BYTES);
-    int code = file_read(path, &text, err);
-    if (code == 0) code = buf_add_char(&text, 0);
-    if (code == 0) *out = k_strdup((const char *)text.p);
-    buf_release(&text);
-    return code;
-}
-
 static struct MHD_Daemon *daemon_new(struct loop *loop) {
     const struct server_options *o = &loop->server->options;
     const struct listener *l = loop->listener;
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET;
-    struct MHD_OptionItem more[3];
+    struct MHD_OptionItem more[2];
     int n = 0;
     if (l->tls) {
         flags |= MHD_USE_TLS;
-        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, loop->server->cert};
-        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, loop->server->key};
+        more[n++] = tls_option();
     }
     more[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     return MHD_start_daemon(flags, 0, NULL, NULL, on_step, loop,                    /**/
@@ -278,10 +268,6 @@ static int start_listener(struct server *s, struct listener *l, struct keel_erro
         loop->server = s;
         loop->listener = l;
         loop->daemon = daemon_new(loop);
-        if (!loop->daemon && l->tls)
-            FAIL(err, INVALID,
-                 "cannot serve TLS with %s and %s; are they a certificate and its key?",
-                 s->options.cert_path, s->options.key_path);
         if (!loop->daemon) FAIL(err, IO, "the HTTP server does not start");
         TRY(loop_start(loop, err));
     }
@@ -291,8 +277,7 @@ static int start_listener(struct server *s, struct listener *l, struct keel_erro
 static int start_listeners(struct server *s, struct keel_error *err) {
     struct listener *tcp = &s->listeners[LISTENER_TCP], *local = &s->listeners[LISTENER_UNIX];
     if (s->options.cert_path) {
-        TRY(read_pem(s->options.cert_path, &s->cert, err));
-        TRY(read_pem(s->options.key_path, &s->key, err));
+        TRY(server_reload(s, err));
         tcp->tls = true;
     }
     TRY(net_listen(s->options.listen, &tcp->fd, &s->port, err));
@@ -323,8 +308,7 @@ static void release(struct server *s) {
     pthread_join(s->clock, NULL);
     work_stop(s);
     router_free(s->router);
-    k_free(s->cert);
-    k_free(s->key);
+    tls_release(s);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->clock_wake);
     pthread_cond_destroy(&s->quiet);
@@ -372,23 +356,19 @@ int server_start(const struct server_options *options, const struct route *const
 
 /* ---- stop ---- */
 
-/* True: nothing is under way. until_us 0: waits as long as it takes. */
+/* True: nothing is under way. */
 static bool wait_quiet(struct server *s, int64_t until_us) {
     struct timespec at = moment(until_us);
     int late = 0;
     pthread_mutex_lock(&s->lock);
-    while (atomic_load(&s->n_under_way) > 0 && !late) {
-        if (until_us)
-            late = pthread_cond_clockwait(&s->quiet, &s->lock, CLOCK_MONOTONIC, &at);
-        else
-            pthread_cond_wait(&s->quiet, &s->lock);
-    }
+    while (atomic_load(&s->n_under_way) > 0 && !late)
+        late = pthread_cond_clockwait(&s->quiet, &s->lock, CLOCK_MONOTONIC, &at);
     pthread_mutex_unlock(&s->lock);
     return !late;
 }
 
-void server_stop(struct server *s, unsigned grace_ms) {
-    if (!s) return;
+bool server_stop(struct server *s, unsigned grace_ms) {
+    if (!s) return true;
     atomic_store(&s->draining, true);
     for (int i = 0; i < LISTENERS; i++) accept_stop(&s->listeners[i]);
     streams_cut(s);
@@ -402,12 +382,14 @@ void server_stop(struct server *s, unsigned grace_ms) {
         pthread_mutex_lock(&s->lock);
         for (struct connection *c = s->connections; c; c = c->after) net_cut(c->fd);
         pthread_mutex_unlock(&s->lock);
-        (void)wait_quiet(s, 0);
+        int64_t last_ms = grace_ms > STOP_LEAST_MS ? grace_ms : STOP_LEAST_MS;
+        if (!wait_quiet(s, monotonic_us() + last_ms * 1000)) return false;
     }
     stop_listeners(s);
     struct keel_error ignored; /* a file that stays is replaced by the next start */
     if (s->options.socket_path) (void)!file_remove(s->options.socket_path, &ignored);
     release(s);
+    return true;
 }
 
 /* ---- questions ---- */

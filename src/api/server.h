@@ -132,7 +132,7 @@ struct server_options {
     unsigned idle_seconds;    /* 0: 60; a request must be complete within it, too          */
     size_t max_body_bytes;    /* 0: 4 MiB, as sent and decoded                             */
     size_t max_header_bytes;  /* 0: 32 KiB                                                 */
-    size_t max_memory_bytes;  /* of bodies and replies in flight; 0: 256 MiB               */
+    size_t max_memory_bytes;  /* of bodies, replies and streams; 0: 256 MiB                */
     bool trust_proxy;         /* take peer and secure from X-Forwarded-For and -Proto      */
     /* May this one call this route? 0, or an error. Not asked for routes that are public or ask
      * for a write key. NULL: nobody may. */
@@ -168,8 +168,13 @@ int64_t server_latency_us(unsigned i); /* 100 µs, then doubling */
 int server_start(const struct server_options *options, const struct route *const *tables, void *ctx,
                  struct server **out, struct keel_error *err) K_CHECKED;
 /* Takes no new connection, ends the streams, answers what is under way within `grace_ms`, then
- * cuts. Returns when every REQUEST_LATER has been finished: whoever has one must do so. */
-void server_stop(struct server *s, unsigned grace_ms);
+ * cuts, and waits as long again (2 s at least) until every handler has ended and every
+ * REQUEST_LATER been finished: whoever has one must do so. True: it is gone (NULL is, too). False:
+ * some have not ended; nothing was freed, and what they use must stay. It may be called again. */
+bool server_stop(struct server *s, unsigned grace_ms);
+/* Reads certificate and key again, for the connections that follow. KEEL_E_INVALID, or what reading
+ * says: those of before stay. Without TLS nothing is done. */
+int server_reload(struct server *s, struct keel_error *err) K_CHECKED;
 bool server_draining(const struct server *s); /* server_stop was called */
 /* Becomes true when the grace is over: for long work that can be given up. */
 const _Atomic bool *server_cutting(const struct server *s);

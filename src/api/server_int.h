@@ -6,6 +6,7 @@
  *   server_body.c    a request on its way in: head, body, decoding, dispatch
  *   server_reply.c   a reply on its way out; the problem documents
  *   server_stream.c  replies without an end
+ *   server_tls.c     the certificate
  *   server_routes.c  which route a path is
  *   server_work.c    the pool for handlers that wait or compute
  *
@@ -122,7 +123,7 @@ struct server {
     void *ctx;
     struct listener listeners[LISTENERS];
     unsigned port;
-    char *cert, *key;
+    _Atomic(struct tls *) tls;               /* of now; those of before behind it */
     _Atomic bool draining, closing, cutting; /* in this order; see server_stop */
     _Atomic uint64_t n_connections, n_open, n_requests, n_refused, n_bytes_in, n_bytes_out;
     _Atomic uint64_t n_memory, n_under_way, n_latency_us;
@@ -195,6 +196,11 @@ struct MHD_Response *stream_response(struct exchange *e);
 void stream_detach(struct reply_stream *s); /* the client is gone */
 void streams_beat(struct server *s, int64_t now);
 void streams_cut(struct server *s);
+
+/* ---- server_tls.c ---- */
+
+struct MHD_OptionItem tls_option(void); /* libmicrohttpd asks us for the certificate */
+void tls_release(struct server *s);
 
 /* ---- server_work.c ---- */
 

@@ -5,7 +5,8 @@
  * an event stream that was silent for HEARTBEAT_MS gets an empty comment.
  *
  * Layers: server_int.h. Threads: stream.lock guards everything; two holders (the pusher, the
- * connection), the last one frees. Limits: max_waiting_bytes of each stream.
+ * connection), the last one frees. Limits: max_waiting_bytes of each stream, counted in
+ * max_memory_bytes.
  */
 #include "api/server_int.h"
 
@@ -19,7 +20,9 @@ struct reply_stream {
     struct loop *loop;
     struct reply_stream *before, *after; /* server.lock */
     struct buf waiting;
-    size_t sent; /* of `waiting` */
+    size_t sent;    /* of `waiting`                                            */
+    size_t charged; /* of the server's memory: counted, and not refused, like a reply; a tail
+                       that is cut because others send much would be no help     */
     int holders;
     bool events, asleep, closed, gone;
     int64_t touched_us;
@@ -59,6 +62,14 @@ static void let_go(struct reply_stream *s) {
     k_free(s);
 }
 
+/* What the buffer has grown to. */
+static void charge(struct reply_stream *s) {
+    if (s->waiting.cap <= s->charged) return;
+    atomic_fetch_add_explicit(&s->server->n_memory, s->waiting.cap - s->charged,
+                              memory_order_relaxed);
+    s->charged = s->waiting.cap;
+}
+
 static void wake(struct reply_stream *s) {
     if (!s->asleep) return;
     s->asleep = false;
@@ -78,6 +89,7 @@ int stream_push(struct reply_stream *s, struct str text) {
         }
         code = buf_add_str(&s->waiting, text);
         s->waiting.failed = 0; /* a full buffer has room again later */
+        charge(s);
         if (code == 0) {
             s->touched_us = monotonic_us();
             wake(s);
@@ -159,6 +171,7 @@ void stream_detach(struct reply_stream *s) {
     if (server->streams == s) server->streams = s->after;
     pthread_mutex_unlock(&server->lock);
     pthread_mutex_lock(&s->lock);
+    atomic_fetch_sub_explicit(&server->n_memory, s->charged, memory_order_relaxed);
     s->gone = true;
     s->asleep = false;
     s->server = NULL;

@@ -3,7 +3,7 @@
  * Opens what the resources work on (struct app), starts the HTTP server, waits for a signal, and
  * takes everything down in the opposite order. SIGTERM and SIGINT stop it: no new connections, what
  * is under way is answered, what is in memory flushed. A second signal ends the process at once,
- * which loses nothing that was acknowledged.
+ * which loses nothing that was acknowledged. SIGHUP reads the certificate again.
  *
  * The watchdog is fed only after the server itself answered through its socket.
  *
@@ -64,7 +64,8 @@ const struct command cmd_serve = {
     .options = OPTIONS,
     .description =
         "Serves DIR over HTTP until it is told to stop: by SIGTERM or Ctrl-C, which lets\n"
-        "it answer what is under way; a second one ends it at once. The commands of this\n"
+        "it answer what is under way; a second one ends it at once. SIGHUP reads the\n"
+        "certificate again. The commands of this\n"
         "program reach it through DIR/keel.sock; over the network the token in\n"
         "DIR/admin.token is needed, which the first start makes. Options of the\n"
         "configuration: keel config show. Logs go to standard error.\n",
@@ -225,13 +226,28 @@ static bool answers(const struct serve *s) {
     return true;
 }
 
+/* SIGHUP: what can be read again without a stop. */
+static void reload(const struct serve *s) {
+    struct keel_error err;
+    manager_reloading(&s->manager);
+    if (server_reload(s->app.server, &err) < 0)
+        log_say(s->app.log, LOG_ERROR, "the certificate was not read again; that of before stays",
+                "z", "error", err.message);
+    else
+        log_say(s->app.log, LOG_INFO, "the certificate was read again", "");
+    manager_ready(&s->manager);
+}
+
 static void wait_for_signal(const struct serve *s) {
     int64_t beat = s->manager.beat_ms;
     struct timespec patience = {beat / 1000, beat % 1000 * 1000000};
     for (;;) {
         int got = sigtimedwait(&s->signals, NULL, beat ? &patience : NULL);
-        if (got > 0) return;
-        if (errno == EAGAIN && answers(s)) manager_beat(&s->manager);
+        if (got == SIGHUP)
+            reload(s);
+        else if (got > 0)
+            return;
+        if (got < 0 && errno == EAGAIN && answers(s)) manager_beat(&s->manager);
     }
 }
 
@@ -268,9 +284,14 @@ static int serve(struct serve *s, struct keel_error *err) {
     }
     manager_stopping(&s->manager);
     log_say(s->app.log, LOG_INFO, "the server stops; another signal ends it at once", "");
-    pthread_sigmask(SIG_UNBLOCK, &s->signals, NULL); /* with their default action: the end */
-    server_stop(s->app.server, (unsigned)s->config->server.stop_ms);
-    return code;
+    sigset_t ends = s->signals;
+    sigdelset(&ends, SIGHUP);
+    pthread_sigmask(SIG_UNBLOCK, &ends, NULL); /* with their default action: the end */
+    if (server_stop(s->app.server, (unsigned)s->config->server.stop_ms)) return code;
+    /* What still works on the data would find it closed. Ending now loses nothing that was
+     * acknowledged: the next start reads the journal. */
+    log_say(s->app.log, LOG_ERROR, "some requests do not end: the process ends without them", "");
+    _exit(error_exit_status(-KEEL_E_BUSY));
 }
 
 static int load_config(struct serve *s, const struct args *args, struct keel_error *err) {
@@ -297,6 +318,7 @@ static int run(int argc, char **argv, struct keel_error *err) {
     sigemptyset(&s.signals);
     sigaddset(&s.signals, SIGTERM);
     sigaddset(&s.signals, SIGINT);
+    sigaddset(&s.signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &s.signals, NULL); /* before any thread: main alone waits for them */
     signal(SIGPIPE, SIG_IGN);
     umask(077); /* what a server writes is its own: desk.db holds keys */

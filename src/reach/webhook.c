@@ -340,6 +340,7 @@ int webhooks_open(const struct webhooks_options *options, struct webhooks **out,
     w->options.base_ms = or_else(options->base_ms, WEBHOOK_BASE_MS);
     w->options.give_up_ms = or_else(options->give_up_ms, WEBHOOK_GIVE_UP_MS);
     w->options.pause_ms = or_else(options->pause_ms, WEBHOOK_PAUSE_MS);
+    w->options.retry_rows = or_else(options->retry_rows, WEBHOOK_RETRY_MOST);
     w->options.timeout_ms = or_else(options->timeout_ms, WEBHOOK_TIMEOUT_MS);
     w->dice = k_alloc(sizeof *w->dice);
     w->held = JOURNAL_NO_HOLD - 1; /* the first save tells the journal, whatever it is */

@@ -27,7 +27,9 @@
  * endpoint) and can be replayed. An endpoint that fails WEBHOOK_BREAK_AFTER times in a row without
  * a success (no connection, no answer in time, 408, 429, 5xx) is left alone for a while that
  * doubles up to WEBHOOK_MOST_PAUSE_MS, then one try decides; its events wait in the journal
- * meanwhile.
+ * meanwhile. When WEBHOOK_RETRY_MOST events wait to be tried again: one that does not answer is
+ * read for no more; of one that answers, and refuses these, the most tried become dead letters
+ * early.
  *
  * SEGMENTS. An endpoint may also, or only, ask for who enters and leaves segments: track events
  * "Segment Entered" and "Segment Left" (outbox_json), from the outbox instead of the journal, with
@@ -68,6 +70,7 @@ enum {
     WEBHOOK_PAUSE_MS = 5000,
     WEBHOOK_MOST_PAUSE_MS = 600000,
     WEBHOOK_DEAD_MOST = 100000,
+    WEBHOOK_RETRY_MOST = 10000, /* events of one endpoint that wait for another try */
 };
 
 /* ---- the tables ---- */
@@ -132,7 +135,7 @@ struct webhooks_options {
     struct db *db;      /* open for writing                                   */
     bool allow_private; /* addresses of private networks                      */
     /* For tests: 0 takes the constants. */
-    int64_t base_ms, give_up_ms, pause_ms, timeout_ms;
+    int64_t base_ms, give_up_ms, pause_ms, timeout_ms, retry_rows;
 };
 
 int webhooks_open(const struct webhooks_options *options, struct webhooks **out,

@@ -18,8 +18,7 @@
 enum {
     MESSAGE_ID_BYTES = 64,
     REASON_BYTES = 200,
-    RETRIES_AT_ONCE = 64,    /* rows of webhook_retry in memory                                */
-    RETRY_ROWS_MOST = 10000, /* more of them, and nothing new is read: the journal keeps it  */
+    RETRIES_AT_ONCE = 64, /* rows of webhook_retry in memory */
 };
 
 enum delivery_state { WAITING, FLYING, SENT, FAILED, DEAD };

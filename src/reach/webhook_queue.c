@@ -208,7 +208,7 @@ static int take_events(struct webhooks *w, struct endpoint *e, struct keel_error
 }
 
 int endpoint_read(struct webhooks *w, struct endpoint *e, struct keel_error *err) {
-    if (e->retry_rows >= RETRY_ROWS_MOST) return 0;
+    if (e->retry_rows >= w->options.retry_rows) return 0;
     if (!e->reader) TRY(open_reader(w, e, err));
     while (e->events.count < WEBHOOK_WINDOW) {
         int got = e->in_record ? 1 : next_record(w, e, err);

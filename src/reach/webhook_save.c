@@ -46,6 +46,32 @@ static int give_up_old(struct webhooks *w, const struct endpoint *e, int64_t now
                    "ii", e->id, before);
 }
 
+/* An endpoint that lives and refuses many events must not be stopped by them: those that were tried
+ * most make room, as dead letters, which can be replayed. Where nobody answers, what comes waits in
+ * the journal instead. Rows that are due may be in memory, and stay. */
+static int make_room(struct webhooks *w, const struct endpoint *e, int64_t now_ms,
+                     struct keel_error *err) {
+    int64_t rows = 0, most = w->options.retry_rows;
+    TRY(sql_number(w->desk, 0, &rows, err, "SELECT count(*) FROM webhook_retry WHERE webhook = ?",
+                   "i", e->id));
+    if (rows < most || e->paused_until_us) return 0;
+    int64_t surplus = rows - most + most / 10 + 1;
+    TRY(sql_run(w->desk, err,
+                "INSERT INTO webhook_dead(webhook, message_id, body, tries, first_ms, dead_ms,"
+                "  error) SELECT webhook, message_id, body, tries, first_ms, ?, error"
+                "  FROM webhook_retry WHERE webhook = ? AND next_ms > ?"
+                "  ORDER BY tries DESC, first_ms, message_id LIMIT ?",
+                "iiii", now_ms, e->id, now_ms, surplus));
+    pthread_mutex_lock(&w->lock);
+    w->stats.dead += (uint64_t)sql_changes(w->desk);
+    pthread_mutex_unlock(&w->lock);
+    return sql_run(w->desk, err,
+                   "DELETE FROM webhook_retry WHERE webhook = ? AND message_id IN"
+                   "  (SELECT message_id FROM webhook_retry WHERE webhook = ? AND next_ms > ?"
+                   "   ORDER BY tries DESC, first_ms, message_id LIMIT ?)",
+                   "iiii", e->id, e->id, now_ms, surplus);
+}
+
 static int save_endpoint(struct webhooks *w, struct endpoint *e, bool sweep, int64_t now_ms,
                          struct keel_error *err) {
     uint64_t position;
@@ -54,6 +80,7 @@ static int save_endpoint(struct webhooks *w, struct endpoint *e, bool sweep, int
     TRY(save_list(w->desk, &e->changes, now_ms, err));
     TRY(save_list(w->desk, &e->retries, now_ms, err));
     if (sweep && e->paused_until_us && !e->retries.count) TRY(give_up_old(w, e, now_ms, err));
+    TRY(make_room(w, e, now_ms, err));
     endpoint_cursor(e, &position, &skip);
     TRY(sql_run(w->desk, err,
                 "DELETE FROM webhook_dead WHERE webhook = ? AND id <= (SELECT id FROM webhook_dead"

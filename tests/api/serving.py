@@ -321,10 +321,26 @@ class Process(unittest.TestCase):
     def test_tls(self):
         with tempfile.TemporaryDirectory() as folder:
             cert, key = folder + "/cert.pem", folder + "/key.pem"
-            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                            "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert,
-                            "-days", "2", "-subj", "/CN=localhost", "-addext",
-                            "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+
+            def make_certificate():
+                subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                                "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert,
+                                "-days", "2", "-subj", "/CN=localhost", "-addext",
+                                "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+
+            def shown(server):
+                context = ssl.create_default_context()
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                with context.wrap_socket(server.connect()) as conn:
+                    return conn.getpeercert(binary_form=True)
+
+            def hang_up(server, said):
+                before = server.log().count(said)
+                server.process.send_signal(signal.SIGHUP)
+                while server.log().count(said) == before:
+                    time.sleep(0.01)
+
+            make_certificate()
             os.environ["KEEL_SERVER_CERT"], os.environ["KEEL_SERVER_KEY"] = cert, key
             try:
                 with Server() as server:
@@ -337,6 +353,19 @@ class Process(unittest.TestCase):
                         plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
                         self.assertNotIn(b"200 OK", plain.recv(1000))
                     self.assertIn(b"keel_build_info", self.local(server, "/metrics"))
+                    old = shown(server)
+                    with context.wrap_socket(server.connect(), server_hostname="localhost") as kept:
+                        make_certificate()
+                        self.assertEqual(shown(server), old)
+                        hang_up(server, "the certificate was read again")
+                        new = shown(server)
+                        self.assertNotEqual(new, old)
+                        with open(key, "w", encoding="ascii") as file:
+                            file.write("broken")
+                        hang_up(server, "that of before stays")
+                        self.assertEqual(shown(server), new)
+                        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                        self.assertEqual(read_reply(kept)[0], 200)
                     server.stop()
                 os.environ["KEEL_SERVER_KEY"] = cert
                 other = Server()

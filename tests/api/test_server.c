@@ -158,7 +158,7 @@ static void start(struct bench *b, struct server_options options) {
 }
 
 static void finish(struct bench *b, unsigned grace_ms) {
-    server_stop(b->server, grace_ms);
+    assert_true(server_stop(b->server, grace_ms));
     pthread_mutex_destroy(&b->lock);
     pthread_cond_destroy(&b->wake);
 }
@@ -719,7 +719,7 @@ static void stop_under_load(void **state) {
         while (atomic_load(&b.connected) < CLIENTS ||
                atomic_load(&b.finished) < 100 * (round + 1)) {
         }
-        server_stop(b.server, 20000);
+        assert_true(server_stop(b.server, 20000));
         for (int i = 0; i < CLIENTS; i++) pthread_join(clients[i], NULL);
         finishers_stop(&b, threads, 2);
         for (int i = 0; i < CLIENTS; i++) answered += load[i].answered;
@@ -735,7 +735,7 @@ struct stopping {
 };
 static void *stop_now(void *arg) {
     struct stopping *s = arg;
-    server_stop(s->server, s->grace_ms);
+    assert_true(server_stop(s->server, s->grace_ms));
     return NULL;
 }
 
@@ -767,6 +767,28 @@ static void stop_with_a_straggler(void **state) {
     pthread_cond_destroy(&b.wake);
 }
 
+/* A handler that does not end does not keep a stop from ending: it says so, and frees nothing. */
+static void stop_without_an_end(void **state) {
+    (void)state;
+    struct bench b;
+    struct http_client c;
+    start(&b, (struct server_options){0});
+    b.hold = true;
+    http_open(&c, server_port(b.server));
+    http_say(&c, "POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi");
+    pthread_mutex_lock(&b.lock);
+    while (!b.n_waiting) pthread_cond_wait(&b.wake, &b.lock);
+    pthread_mutex_unlock(&b.lock);
+    assert_false(server_stop(b.server, 50));
+    assert_true(http_ends(&c));
+    assert_true(str_is(b.waiting[0]->body, "hi"));
+    request_finish(b.waiting[0]);
+    assert_true(server_stop(b.server, 50));
+    http_close(&c);
+    pthread_mutex_destroy(&b.lock);
+    pthread_cond_destroy(&b.wake);
+}
+
 /* ---- streams ---- */
 
 static struct reply_stream *follow(struct bench *b, struct http_client *c) {
@@ -793,6 +815,9 @@ static void streams(void **state) {
     struct http_client c;
     char line[256], text[64];
     start(&b, (struct server_options){0});
+    struct server_stats stats;
+    server_stats(b.server, &stats);
+    assert_int_equal(stats.memory_bytes, 0);
     struct reply_stream *s = follow(&b, &c);
     for (int i = 0; i < 100; i++) {
         snprintf(text, sizeof text, "data: %d\n", i);
@@ -806,10 +831,14 @@ static void streams(void **state) {
         snprintf(text, sizeof text, "data: %d", i);
         if (strcmp(line, text) == 0) i++;
     }
+    server_stats(b.server, &stats);
+    assert_in_range(stats.memory_bytes, 10, 5000);
     stream_close(s);
     do assert_true(http_line(&c, line, sizeof line));
     while (strcmp(line, "0") != 0);
     http_close(&c);
+    do server_stats(b.server, &stats);
+    while (stats.memory_bytes != 0); /* given back when the connection ends */
 
     s = follow(&b, &c); /* a client that leaves */
     http_close(&c);
@@ -859,7 +888,7 @@ static void bad_starts(void **state) {
     assert_null(other);
     options = (struct server_options){.listen = STR("[::1]:0")};
     assert_int_equal(server_start(&options, TABLES, &b, &other, &err), 0);
-    server_stop(other, 1000);
+    assert_true(server_stop(other, 1000));
     finish(&b, 1000);
 }
 
@@ -881,6 +910,7 @@ int main(void) {
         cmocka_unit_test(finished_later),
         cmocka_unit_test(stop_under_load),
         cmocka_unit_test(stop_with_a_straggler),
+        cmocka_unit_test(stop_without_an_end),
         cmocka_unit_test(streams),
         cmocka_unit_test(bad_starts),
     };

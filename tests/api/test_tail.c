@@ -59,7 +59,7 @@ static int tear_down(void **state) {
     static const char *const ends[] = {"", "-wal", "-shm"};
     char path[128];
     tail_close(w->tail);
-    server_stop(w->server, 1000);
+    assert_true(server_stop(w->server, 1000));
     plan_close(w->plan);
     sql_close(w->desk);
     for (int i = 0; i < 3; i++) {

@@ -291,6 +291,26 @@ static void test_hang(void **state) {
     assert_int_equal(row.delivered, 0);
 }
 
+/* Neither an endpoint that refuses everything nor a dead one stops itself or others for good. */
+static void test_many_refusals(void **state) {
+    enum { EVENTS = 600, ROWS = 40 };
+    struct world *w = *state;
+    w->options.base_ms = 3600000; /* no second try within this test */
+    w->options.retry_rows = ROWS;
+    int64_t bad = add_hook(w, "/bad", ""), ok = add_hook(w, "/ok", "");
+    int64_t down = add_hook(w, "/down", "");
+    start(w);
+    for (int i = 0; i < 6; i++) more(w, EVENTS / 6);
+    WAIT_FOR(look(w, ok).delivered == EVENTS);
+    WAIT_FOR(look(w, bad).failed == EVENTS); /* each was offered */
+    WAIT_FOR(look(w, bad).retrying <= ROWS + WEBHOOK_WINDOW);
+    WAIT_FOR(look(w, bad).dead + row.retrying == EVENTS);
+    assert_true(row.dead >= EVENTS - ROWS - WEBHOOK_WINDOW);
+    assert_int_equal(look(w, down).dead, 0);
+    assert_int_equal(row.delivered, 0);
+    assert_true(row.failed < EVENTS / 2); /* left alone: its events wait in the journal */
+}
+
 /* ---- kill -9 ---- */
 
 static void child(struct world *w, int pipe_fd) {
@@ -423,10 +443,10 @@ static void test_private_refused(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_delivers),       TEST(test_retries),
-                                       TEST(test_breaker),        TEST(test_busy_and_slow),
-                                       TEST(test_gone_and_bad),   TEST(test_hang),
-                                       TEST(test_killed),         cmocka_unit_test(test_addresses),
-                                       TEST(test_private_refused)};
+    const struct CMUnitTest tests[] = {
+        TEST(test_delivers),       TEST(test_retries),      TEST(test_breaker),
+        TEST(test_busy_and_slow),  TEST(test_gone_and_bad), TEST(test_hang),
+        TEST(test_many_refusals),  TEST(test_killed),       cmocka_unit_test(test_addresses),
+        TEST(test_private_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,7 +42,7 @@ void rig_start(struct rig *rig) {
 }
 
 void rig_stop(struct rig *rig) {
-    server_stop(rig->app.server, 10000);
+    K_ASSERT(server_stop(rig->app.server, 10000));
     collector_close(rig->app.collector);
     sources_close(rig->app.sources);
     (void)!db_close(rig->app.db, NULL); /* fails where the test made the store fail */

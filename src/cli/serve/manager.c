@@ -1,10 +1,12 @@
 /* Implementation of manager.h. A message that cannot be sent is no reason to stop serving. */
 #include "cli/serve/manager.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/net.h"
+#include "base/os.h"
 
 void manager_init(struct manager *m) {
     const char *watchdog = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
@@ -22,5 +24,12 @@ static void tell(const struct manager *m, struct str text) {
 }
 
 void manager_ready(const struct manager *m) { tell(m, STR("READY=1\nSTATUS=serving")); }
+void manager_reloading(const struct manager *m) {
+    char text[64];
+    int n =
+        snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)monotonic_us());
+    tell(m, (struct str){text, (size_t)n});
+}
+
 void manager_stopping(const struct manager *m) { tell(m, STR("STOPPING=1\nSTATUS=stopping")); }
 void manager_beat(const struct manager *m) { tell(m, STR("WATCHDOG=1")); }

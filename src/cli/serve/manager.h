@@ -14,5 +14,6 @@ struct manager {
 
 void manager_init(struct manager *m);
 void manager_ready(const struct manager *m);
+void manager_reloading(const struct manager *m); /* then manager_ready */
 void manager_stopping(const struct manager *m);
 void manager_beat(const struct manager *m);
