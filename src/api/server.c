@@ -26,6 +26,7 @@
 #include "api/server_int.h"
 
 #include <arpa/inet.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "base/net.h"
@@ -385,6 +386,7 @@ bool server_stop(struct server *s, unsigned grace_ms) {
         int64_t last_ms = grace_ms > STOP_LEAST_MS ? grace_ms : STOP_LEAST_MS;
         if (!wait_quiet(s, monotonic_us() + last_ms * 1000)) return false;
     }
+    while (atomic_load(&s->n_finishing) > 0) sched_yield(); /* its reply may be gone before it is */
     stop_listeners(s);
     struct keel_error ignored; /* a file that stays is replaced by the next start */
     if (s->options.socket_path) (void)!file_remove(s->options.socket_path, &ignored);

@@ -420,8 +420,11 @@ void request_finish(struct request *r) {
     struct exchange *e = exchange_of(r);
     struct MHD_Connection *mhd = e->mhd;
     struct loop *loop = e->connection->loop;
+    struct server *s = e->server;
+    atomic_fetch_add(&s->n_finishing, 1);
     /* From the exchange on, e belongs to the server's thread unless it sleeps. */
     if (atomic_exchange(&e->turn, TURN_DONE) == TURN_SUSPENDED) connection_resume(loop, mhd);
+    atomic_fetch_sub(&s->n_finishing, 1);
 }
 
 static enum MHD_Result dispatch(struct exchange *e) {

@@ -127,6 +127,7 @@ struct server {
     _Atomic bool draining, closing, cutting; /* in this order; see server_stop */
     _Atomic uint64_t n_connections, n_open, n_requests, n_refused, n_bytes_in, n_bytes_out;
     _Atomic uint64_t n_memory, n_under_way, n_latency_us;
+    _Atomic unsigned n_finishing; /* threads within request_finish: they use the loop to the end */
     _Atomic uint64_t classes[SERVER_CLASSES], latency[SERVER_LATENCIES];
 
     pthread_mutex_t lock;

@@ -271,7 +271,7 @@ int endpoint_read_changes(struct webhooks *w, struct endpoint *e, struct keel_er
         e->dirty = true;
     }
     if (e->change >= w->outbox_last || e->changes.count >= WEBHOOK_WINDOW ||
-        e->retry_rows >= RETRY_ROWS_MOST)
+        e->retry_rows >= w->options.retry_rows)
         return 0;
     if (e->change < w->outbox_first - 1) {
         snprintf(e->reason, sizeof e->reason,

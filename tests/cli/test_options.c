@@ -221,8 +221,8 @@ static void output_reports_a_full_disk_once(void **state) {
     assert_int_equal(output_open(&out, "/dev/full", &err), 0);
     output_add(&out, block, sizeof block);
     output_add(&out, block, sizeof block);
-    assert_int_equal(output_failed(&out), -KEEL_E_IO);
-    assert_int_equal(output_close(&out, &err), -KEEL_E_IO);
+    assert_int_equal(output_failed(&out), -KEEL_E_NO_SPACE);
+    assert_int_equal(output_close(&out, &err), -KEEL_E_NO_SPACE);
     assert_string_equal(err.message, "cannot write to /dev/full: No space left on device");
     assert_int_equal(error_exit_status(err.code), 74);
 }
