@@ -2,6 +2,7 @@
  *
  * {id} is user_id=ID, anonymous_id=ID or a bare user id. Without the right to personal data its
  * values are masked as those of the live tail (mask.h).
+ * GET /api/v1/profiles?find=: whose an identifier is.
  * Layers: app.h, server.h, customer/profile.h. Threads: workers. */
 #include "customer/profile.h"
 #include "api/access.h"
@@ -122,7 +123,42 @@ static int profile(struct request *r, void *ctx, struct keel_error *err) {
     return code;
 }
 
+/* Who has this text as an identifier, of whatever kind: a screen's search. Nobody is an answer. */
+static int find(struct request *r, void *ctx, struct keel_error *err) {
+    static const char *const KINDS[] = {"user_id=", "anonymous_id="};
+    const struct app *app = ctx;
+    struct str text;
+    bool any = false;
+    if (!request_param(r, "find", &text) || text.n == 0)
+        FAIL(err, INVALID, "find is missing: the identifier that is looked for");
+    (void)!buf_add_text(&r->reply.body, "{\"profiles\":[");
+    for (size_t i = 0; i < sizeof KINDS / sizeof KINDS[0]; i++) {
+        char *id = arena_alloc(&r->arena, strlen(KINDS[i]) + text.n);
+        size_t n = strlen(KINDS[i]);
+        memcpy(id, KINDS[i], n);
+        memcpy(id + n, text.p, text.n);
+        uint32_t number = db_find_customer(app->db, (struct str){id, n + text.n});
+        if (number == NUMBER_NONE) continue;
+        (void)!buf_printf(&r->reply.body, "%s{\"customer\":%u,\"id\":", any ? "," : "", number);
+        (void)!buf_add_json_str(&r->reply.body, (struct str){id, n + text.n});
+        (void)!buf_add_char(&r->reply.body, '}');
+        any = true;
+    }
+    return buf_add_text(&r->reply.body, "]}\n");
+}
+
 const struct route routes_profile[] = {
+    {.methods = HTTP_GET,
+     .pattern = "/api/v1/profiles",
+     .handle = find,
+     .flags = ROUTE_WORKER,
+     .right = RIGHT_PROFILE_READ,
+     .tag = "customers",
+     .summary = "Who has an identifier, of whatever kind",
+     .params = "find string the identifier, whole",
+     .answer = "{\"type\":\"object\",\"properties\":{\"profiles\":{\"type\":\"array\",\"items\":{"
+               "\"type\":\"object\",\"properties\":{\"customer\":{\"type\":\"integer\"},"
+               "\"id\":{\"type\":\"string\"}}}}}}"},
     {.methods = HTTP_GET,
      .pattern = "/api/v1/profiles/{id}",
      .handle = profile,

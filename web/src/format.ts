@@ -32,7 +32,7 @@ export const compact = (n: number): string => numbers('c', { notation: 'compact'
 export const percent = (share: number): string =>
   numbers(share < 0.1 ? 'p1' : 'p0', { style: 'percent', maximumFractionDigits: share < 0.1 ? 1 : 0 }).format(share);
 export const money = (n: number): string =>
-  currency ? numbers('m', { style: 'currency', currency }).format(n) : count(n);
+  currency ? numbers(Math.abs(n) < 1000 ? 'm' : 'M', { style: 'currency', currency, ...(Math.abs(n) < 1000 ? {} : { maximumFractionDigits: 0 }) }).format(n) : count(n);
 
 export function duration(seconds: number): string {
   const unit = (n: number, name: string): string =>

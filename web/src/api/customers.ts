@@ -1,5 +1,5 @@
 /* Customers: finding them by any identifier, and one with all that is known. */
-import { get, Problem } from './client';
+import { get } from './client';
 import { loadSchema } from './company';
 import { ask, matching, named, type Answer } from './query';
 
@@ -39,19 +39,10 @@ const MOST_TRAITS = 12; // that are searched
 export const profile = (id: string, events: number, signal?: AbortSignal): Promise<Profile> =>
   get(`/api/v1/profiles/${encodeURIComponent(id)}?limit=${events}`, signal);
 
-async function known(id: string, signal: AbortSignal): Promise<string | null> {
-  try {
-    await profile(id, 0, signal);
-    return id;
-  } catch (error) {
-    if (error instanceof Problem && [400, 404].includes(error.status)) return null;
-    throw error;
-  }
-}
-
-/* The identifier that the text is, or null. */
+/* Under what the text is known as an identifier, or null. */
 export async function identify(text: string, signal: AbortSignal): Promise<string | null> {
-  return (await known(text, signal)) ?? (text.includes('=') ? null : known(`anonymous_id=${text}`, signal));
+  const said = await get<{ profiles: { id: string }[] }>(`/api/v1/profiles?find=${encodeURIComponent(text)}`, signal);
+  return said.profiles[0]?.id ?? null;
 }
 
 /* Customers with the text in a trait. */

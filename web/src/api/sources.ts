@@ -24,7 +24,7 @@ export interface Fates {
   from: string;
   to: string;
   total: Counts;
-  reasons: { fate: string; reason: string; events: number }[];
+  reasons: { fate: string; reason: string; count: number }[];
   points: ({ at: string } & Counts)[];
 }
 

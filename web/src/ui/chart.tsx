@@ -27,10 +27,23 @@ interface ChartProps {
 const css = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const colorOf = (series: Series, index: number): string => css(`--series-${series.color ?? (index % 8) + 1}`);
 
-/* Stacked: each series stands on those before it, so the last is drawn first. */
+/* Stacked: each series stands on those before it. The tallest is drawn first, the others over it. */
 function stack(series: Series[]): (number | null)[][] {
   const sums: number[] = [];
-  return series.map((one) => one.values.map((value, i) => (sums[i] = (sums[i] ?? 0) + (value ?? 0))));
+  return series.map((one) => one.values.map((value, i) => (sums[i] = (sums[i] ?? 0) + (value ?? 0)))).reverse();
+}
+
+const bars = uPlot.paths.bars?.({ size: [0.8, 24], align: 1 });
+
+function bar(one: Series, i: number): uPlot.Series {
+  const color = colorOf(one, i);
+  return { label: one.name, stroke: color, fill: color, width: 0, points: { show: false }, ...(bars ? { paths: bars } : {}) };
+}
+
+function line(one: Series, i: number, props: ChartProps): uPlot.Series {
+  const color = colorOf(one, i);
+  const filled = props.series.length === 1 ? { fill: `${color}22` } : {};
+  return { label: one.name, stroke: color, width: 2, points: { show: props.times.length < 2 }, ...filled };
 }
 
 function options(props: ChartProps, width: number): uPlot.Options {
@@ -39,22 +52,18 @@ function options(props: ChartProps, width: number): uPlot.Options {
   return {
     width,
     height: props.height ?? 240,
-    padding: [8, 8, 0, 0],
+    padding: [8, 24, 0, 0],
     tzDate: (at) => uPlot.tzDate(new Date(at * 1000), props.hours ? companyZone() : 'UTC'),
     legend: { show: false },
     cursor: { points: { size: 7 }, y: false, drag: { x: false, y: false } },
     scales: { x: { time: true }, y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.08 : 1] } },
     axes: [
-      { ...text, grid: { show: false }, space: 72, values: (_u, splits, _axis, _space, step) => splits.map((at) => tick(at, step, !!props.hours)) },
+      { ...text, grid: { show: false }, space: 72, size: 28, values: (_u, splits, _axis, _space, step) => splits.map((at) => tick(at, step, !!props.hours)) },
       { ...text, size: 52, values: (_u, values) => values.map((v) => compact(v)) },
     ],
     series: [
       {},
-      ...props.series.map((one, i): uPlot.Series => {
-        const color = colorOf(one, i);
-        const filled = props.stacked || props.series.length === 1;
-        return { label: one.name, stroke: color, width: props.stacked ? 1 : 2, points: { show: props.times.length < 2 }, ...(filled ? { fill: `${color}${props.stacked ? 'cc' : '22'}` } : {}) };
-      }),
+      ...(props.stacked ? props.series.map(bar).reverse() : props.series.map((one, i) => line(one, i, props))),
     ],
   };
 }
@@ -74,10 +83,8 @@ export function Chart(props: ChartProps) {
     let plot: uPlot | undefined;
     const draw = () => {
       plot?.destroy();
-      const shown = props.stacked ? { ...props, series: [...props.series] } : props;
-      const made = options(shown, box.clientWidth);
+      const made = options(props, box.clientWidth);
       made.hooks = { setCursor: [(u) => setAt(u.cursor.idx ?? null)] };
-      if (props.stacked) made.bands = props.series.slice(1).map((_, i) => ({ series: [i + 2, i + 1] as [number, number] }));
       plot = new uPlot(made, data(props), box);
     };
     draw();

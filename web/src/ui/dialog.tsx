@@ -1,6 +1,6 @@
 /* A dialog over the page: keeps the focus inside, Escape closes, the focus returns where it was. */
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { t } from '../texts';
 import { Icon } from './icons';
 
@@ -15,7 +15,7 @@ interface LayerProps {
 
 export function Layer({ label, onClose, children, ...more }: LayerProps) {
   const box = useRef<HTMLDivElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement as HTMLElement | null;
     const inside = box.current;
     (inside?.querySelector<HTMLElement>('[autofocus]') ?? inside?.querySelector<HTMLElement>(FOCUSABLE))?.focus();

@@ -46,15 +46,14 @@ export function PageHead({ title, lead, children }: { title: string; lead?: Comp
   );
 }
 
-export function Stat({ what, value, note, href }: { what: string; value: ComponentChildren; note?: ComponentChildren; href?: string }) {
-  const inside = (
-    <>
+export function Stat({ what, value, note, words }: { what: string; value: ComponentChildren; note?: ComponentChildren; words?: boolean }) {
+  return (
+    <div class="card stat">
       <span class="what">{what}</span>
-      <span class="value">{value}</span>
+      <span class={words ? 'value words' : 'value'}>{value}</span>
       {note && <span class="note">{note}</span>}
-    </>
+    </div>
   );
-  return <div class="card stat">{href ? <a href={href} class="stat-link">{inside}</a> : inside}</div>;
 }
 
 export type Tone = 'good' | 'warn' | 'bad' | 'accent' | '';

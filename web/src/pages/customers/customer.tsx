@@ -112,8 +112,8 @@ export function Customer({ id, only }: { id: string; only: string }) {
       </PageHead>
       <div class="grid stats">
         <Stat what={t.customers.stats.events} value={count(who.events)} />
-        {first && <Stat what={t.customers.stats.first} value={ago(first)} note={day(first)} />}
-        {last && <Stat what={t.customers.stats.last} value={ago(last)} note={day(last)} />}
+        {first && <Stat words what={t.customers.stats.first} value={ago(first)} note={day(first)} />}
+        {last && <Stat words what={t.customers.stats.last} value={ago(last)} note={day(last)} />}
         <Stat what={t.customers.stats.ids} value={count(who.identifiers.length)} />
       </div>
       <div class="customer">

@@ -178,9 +178,8 @@ export default function Explore({ place }: { place: Place }) {
               </details>
             </div>
           </Card>
-          <Starts question={question} />
         </div>
-        <div class={result.busy && result.data ? 'stack busy' : 'stack'} aria-live="polite" aria-busy={result.busy}>
+        <div class={result.busy && result.data ? 'answer stack busy' : 'answer stack'} aria-live="polite" aria-busy={result.busy}>
           {!question && (
             <Card>
               <Empty icon="explore" title={t.explore.emptyTitle}>
@@ -195,6 +194,9 @@ export default function Explore({ place }: { place: Place }) {
               <Waiting lines={8} />
             </Card>
           )}
+        </div>
+        <div class="stack">
+          <Starts question={question} />
         </div>
       </div>
     </>

@@ -104,7 +104,7 @@ export function Overview() {
             columns={[
               { title: t.sources.reason, cell: (row) => row.reason, sort: (row) => row.reason },
               { title: t.sources.fate, cell: (row) => (FATES.some((fate) => fate === row.fate) ? <FateBadge fate={row.fate as (typeof FATES)[number]} /> : row.fate) },
-              { title: t.sources.events, number: true, cell: (row) => count(row.events), sort: (row) => row.events },
+              { title: t.sources.events, number: true, cell: (row) => count(row.count), sort: (row) => row.count },
             ]}
           />
         )}

@@ -3,6 +3,7 @@
 import { post } from '../../api/client';
 import { loadSchema, tracked, type Schema } from '../../api/company';
 import { named, quoted, type Answer } from '../../api/query';
+import { dayKey } from '../../format';
 
 const WEEK_MS = 7 * 86400_000;
 const FEWEST = 20; // events that a change is worth telling of
@@ -54,12 +55,19 @@ export async function figures(signal: AbortSignal): Promise<Figure[]> {
     money: measure.money,
     now: number(now, i),
     before: number(before, i),
-    days: days.rows.map((row) => row[i + 1] as number | null),
+    days: whole(days).rows.map((row) => row[i + 1] as number | null),
     query: `trend of ${measure.text} by day during last 30 days`,
   }));
 }
 
-export const byDay = (signal: AbortSignal): Promise<Answer> => asOf('trend of events, unique customers by day during last 30 days', undefined, signal);
+/* Without today, of which only a part is over, and the first day, of which only a part is asked for. */
+function whole(answer: Answer): Answer {
+  const edges = [dayKey(Date.now()), dayKey(Date.now() - 30 * 86400_000)];
+  return { ...answer, rows: answer.rows.filter((row) => !edges.includes(String(row[0]))) };
+}
+
+export const byDay = async (signal: AbortSignal): Promise<Answer> =>
+  whole(await asOf('trend of events, unique customers by day during last 30 days', undefined, signal));
 
 export async function moved(signal: AbortSignal): Promise<Moved[]> {
   const query = 'total of events during last 7 days split by event';

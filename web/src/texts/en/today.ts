@@ -11,7 +11,7 @@ export const today = {
   same: 'as the week before',
   new: 'nothing the week before',
   byDay: 'Day by day',
-  byDayNote: 'The last 30 days',
+  byDayNote: 'Whole days of the last 30',
   moved: 'What moved',
   movedNote: 'Events whose number changed most against the week before',
   nothingMoved: 'Nothing moved much: every event is within a tenth of the week before.',

@@ -1,0 +1,281 @@
+// Walks the screens in Chromium; see test_pages.sh. What a step finds wrong is printed, and the
+// walk goes on: one run shows all.
+import { createRequire } from 'node:module';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { getuid } from 'node:process';
+
+const given = JSON.parse(process.argv[2]);
+const require = createRequire(given.modules);
+const { chromium } = require('playwright-core');
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'];
+const WIDTHS = { 390: 844, 1280: 860, 1920: 1080 };
+const problems = [];
+let step = 'start';
+const began = Date.now();
+const seconds = () => ((Date.now() - began) / 1000).toFixed(1);
+
+const wrong = (what) => {
+  problems.push(`${step}: ${what}`);
+  console.log(`${seconds()} s: WRONG ${step}: ${what}`);
+};
+const expect = (truth, what) => truth || wrong(what);
+
+function watch(page) {
+  page.on('console', (message) => message.type() === 'error' && wrong(`console: ${message.text()}`));
+  page.on('pageerror', (error) => wrong(`exception: ${error.message}`));
+  page.on('request', (request) => {
+    const url = new URL(request.url());
+    if (!['data:', 'blob:'].includes(url.protocol) && url.origin !== given.url) wrong(`request to ${url.origin}`);
+  });
+  page.on('dialog', (dialog) => {
+    wrong(`dialog: ${dialog.message()}`);
+    void dialog.dismiss();
+  });
+}
+
+/* Nothing is being loaded any more. */
+async function settled(page) {
+  await page.waitForFunction(() => document.querySelector('h1') && !document.querySelector('.skeleton') && !document.querySelector('[aria-busy=true]'), null, { timeout: 15000 });
+}
+
+async function open(page, path) {
+  await page.goto(given.url + path);
+  await settled(page);
+}
+
+async function accessible(page) {
+  await page.evaluate(axe);
+  const found = await page.evaluate((tags) => window.axe.run(document, { runOnly: tags }), RULES);
+  for (const violation of found.violations)
+    wrong(`axe ${violation.id}: ${violation.help}; ${violation.nodes.slice(0, 3).map((node) => `${node.target} ${node.any[0]?.message ?? ''}`).join(' | ')}`);
+}
+
+async function text(page, selector) {
+  return (await page.locator(selector).allInnerTexts()).join(' ');
+}
+
+async function send(events) {
+  const response = await fetch(`${given.url}/v1/batch`, { method: 'POST', headers: { Authorization: given.basic }, body: JSON.stringify({ batch: events }) });
+  expect(response.status === 200, `the collector answered ${response.status}`);
+}
+
+const q = (question) => `/explore?q=${encodeURIComponent(question)}`;
+const PAGES = {
+  today: '/today',
+  customers: '/customers',
+  customer: `/customers/${given.user}`,
+  explore: '/explore',
+  funnel: q(given.funnelQuery),
+  'funnel-split': q(`${given.funnelQuery} by channel`),
+  retention: q('retention from first "Order Completed" to "Order Completed" by week over 4 weeks'),
+  trend: q('trend of events, unique customers by day during last 30 days'),
+  paths: q('paths of 4 events within 30 minutes limit 40'),
+  top: q('top 10 "Product Viewed".category'),
+  wrong: q('count custmers'),
+  sources: '/sources',
+  tail: '/sources/tail',
+  quarantine: '/sources/quarantine',
+  plan: '/sources/plan',
+  setup: '/setup',
+};
+
+const steps = {
+  async 'first account'({ page }) {
+    await page.goto(`${given.url}/setup#${given.setup}`);
+    await page.locator('input[name=login]').fill('anna');
+    await accessible(page);
+    await page.locator('input[name=name]').fill('Anna Berg');
+    await page.locator('input[name=password]').fill('correct horse battery');
+    await page.locator('button.primary').click();
+    await page.locator('.topbar').waitFor();
+    await settled(page);
+    expect(page.url() === `${given.url}/today`, `after setting up: ${page.url()}`);
+    expect((await text(page, '.topbar')).includes('Anna Berg'), 'the name is not in the bar');
+    const cookies = await page.context().cookies();
+    expect(cookies.length === 1 && cookies[0].httpOnly && cookies[0].sameSite === 'Strict', `cookies: ${JSON.stringify(cookies)}`);
+  },
+
+  async 'customers by any identifier'({ page }) {
+    for (const [what, by] of Object.entries({ user: given.user, device: given.device, email: given.email, 'part of it': given.email.slice(1, -3).toUpperCase() })) {
+      await open(page, '/customers');
+      await page.locator('.finder input').fill(by);
+      if (what === 'user' || what === 'device') await page.waitForURL(/\/customers\/.+/);
+      else await page.getByRole('link', { name: given.user, exact: true }).first().click();
+      await page.locator('.ids').waitFor();
+      const shown = await text(page, '#main');
+      expect(shown.includes(given.user), `${what}: not the customer`);
+      expect(shown.includes(given.email), `${what}: no e-mail address among the traits`);
+      expect((await text(page, '.ids')).includes('seen together'), `${what}: does not say what joined the identifiers`);
+    }
+    expect((await page.locator('.day').count()) > 0, 'the timeline has no day');
+    await open(page, '/customers?find=nobody-has-this');
+    expect((await text(page, '#main')).includes('Nobody is called'), 'no empty state');
+  },
+
+  async 'a question and its picture'({ page }) {
+    await open(page, '/explore');
+    await page.locator('textarea').pressSequentially('funnel "Product V');
+    const suggested = page.locator('[role=option]').first();
+    await suggested.waitFor();
+    expect((await suggested.innerText()).includes('Product Viewed'), `suggested: ${await suggested.innerText()}`);
+    await page.keyboard.press('Tab');
+    expect((await page.locator('textarea').inputValue()) === 'funnel "Product Viewed"', `completed: ${await page.locator('textarea').inputValue()}`);
+    await page.locator('textarea').fill(given.funnelQuery);
+    await page.keyboard.press('Control+Enter');
+    await page.locator('.funnel').waitFor();
+    await settled(page);
+    const shown = (await page.locator('.funnel-what > strong').allInnerTexts()).map((number) => number.replaceAll(',', ''));
+    expect(shown.join() === given.funnel.join(), `funnel ${shown}, but the command says ${given.funnel}`);
+    expect((await text(page, '.code')).includes(given.funnelQuery), 'the canonical question is not shown');
+    expect(/Read [\d,]+ rows/.test(await text(page, '.cost')), 'the cost is not shown');
+    await page.locator('.funnel-head button').nth(1).click();
+    await page.waitForURL(/stopped/);
+    await settled(page);
+    const lost = Number(given.funnel[0]) - Number(given.funnel[1]);
+    expect((await page.locator('tbody tr').count()) === Math.min(200, lost), `who stopped: ${await page.locator('tbody tr').count()} rows, not ${lost}`);
+    await page.goBack();
+    await page.locator('.funnel').waitFor();
+    await open(page, q('count custmers'));
+    expect((await text(page, '.failure')).includes('did you mean "customers"'), 'the error does not help');
+  },
+
+  async 'a live event'({ page }) {
+    await open(page, '/sources/tail');
+    await send(given.live);
+    const first = page.locator('.tail-line', { hasText: 'Product Viewed' }).first();
+    await first.waitFor({ timeout: 5000 });
+    await first.locator('summary').click();
+    expect((await first.innerText()).includes('onerror='), 'the text of the event is not shown as text');
+    await open(page, `/customers/${given.user}`);
+    expect((await text(page, '.entry')).includes('onerror='), 'the timeline does not show the text');
+    await open(page, q('top 50 events'));
+    expect((await text(page, '.bars')).includes('onerror='), 'the ranking does not show the name');
+    expect((await page.title()) !== 'owned' && (await page.locator('#main img').count()) === 0, 'a text of an event was run');
+  },
+
+  async quarantine({ page }) {
+    await open(page, '/sources/quarantine');
+    const line = page.locator('.tail-line').first();
+    expect((await line.innerText()).includes('revenue: is missing'), `why: ${await line.innerText()}`);
+    await line.locator('summary').click();
+    await line.getByRole('button', { name: 'Replay' }).click();
+    await page.locator('.toast').first().waitFor();
+    expect((await text(page, '.toast')).includes('still against the plan'), `replay: ${await text(page, '.toast')}`);
+    await open(page, '/sources/plan');
+    await page.getByRole('button', { name: 'Edit as TOML' }).click();
+    await page.locator('.plan-text').fill('[event."Order Completed".property]\nrevenue = { type = "number" }\n');
+    await accessible(page);
+    await page.getByRole('button', { name: 'Put in force' }).click();
+    await page.locator('.dialog').waitFor({ state: 'detached' });
+    await open(page, '/sources/quarantine');
+    await page.locator('.tail-line summary').first().click();
+    await page.locator('.tail-line').first().getByRole('button', { name: 'Replay' }).click();
+    await page.locator('.toast', { hasText: '1 stored' }).waitFor({ timeout: 5000 });
+    await page.getByText('Nothing is in quarantine').waitFor({ timeout: 5000 });
+  },
+
+  async 'sources and keys'({ page }) {
+    await open(page, '/setup');
+    await page.getByRole('button', { name: 'New source' }).click();
+    await page.locator('.dialog input[name=name]').fill('kiosk');
+    await page.locator('.dialog button.primary').click();
+    await page.locator('td', { hasText: 'kiosk' }).first().waitFor();
+    await page.locator('tr', { hasText: 'kiosk' }).getByRole('button', { name: 'Refuse its events' }).click();
+    await page.locator('tr', { hasText: 'kiosk' }).getByText('off', { exact: true }).waitFor();
+    await page.locator('.toast', { hasText: 'refused now' }).getByRole('button', { name: 'Undo' }).click();
+    await page.locator('tr', { hasText: 'kiosk' }).getByRole('button', { name: 'Refuse its events' }).waitFor();
+    await page.getByRole('button', { name: 'Send a test event' }).click();
+    await page.locator('.toast', { hasText: 'on disk' }).waitFor();
+  },
+
+  async keyboard({ page }) {
+    await open(page, '/today');
+    await page.keyboard.press('Control+k');
+    await page.locator('[role=combobox]').waitFor();
+    await accessible(page);
+    await page.keyboard.type('expl');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/\/explore/);
+    await settled(page);
+    await page.keyboard.press('g');
+    await page.keyboard.press('t');
+    await page.waitForURL(/\/today/);
+    await page.keyboard.press('/');
+    await page.locator('[role=combobox]').waitFor();
+    await page.keyboard.type(given.user);
+    await page.keyboard.press('Enter');
+    await page.waitForURL(new RegExp(given.user));
+    await page.locator('.ids').waitFor();
+    await page.keyboard.press('?');
+    await page.locator('.dialog').waitFor();
+    await page.keyboard.press('Escape');
+    expect((await page.locator('.dialog').count()) === 0, 'Escape does not close');
+  },
+
+  async 'theme'({ page }) {
+    await open(page, '/today');
+    const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
+    const before = await theme();
+    await page.locator('.topbar button[title^=Theme]').click();
+    await page.locator('.topbar button[title^=Theme]').click();
+    expect((await theme()) !== before, 'the theme does not change');
+    await page.reload();
+    await settled(page);
+    expect((await theme()) !== before, 'the theme is forgotten');
+    await page.evaluate(() => localStorage.removeItem('keel.theme'));
+  },
+};
+
+async function pictures(browser, state) {
+  mkdirSync(given.shots, { recursive: true });
+  for (const colorScheme of ['light', 'dark']) {
+    const context = await browser.newContext({ storageState: state, colorScheme });
+    const page = await context.newPage();
+    watch(page);
+    for (const [name, path] of Object.entries(PAGES)) {
+      step = `${name}, ${colorScheme}`;
+      console.log(`${seconds()} s: ${step}`);
+      if (name === 'wrong') page.removeAllListeners('console'); // 400 is what is asked for
+      for (const [width, height] of Object.entries(WIDTHS)) {
+        await page.setViewportSize({ width: Number(width), height });
+        if (width === '390') await open(page, path).catch((error) => wrong(error.message));
+        await page.waitForTimeout(60); // a resize is drawn
+        const beyond = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        expect(beyond <= 0, `${beyond} pixels wider than ${width}`);
+        await page.screenshot({ path: join(given.shots, `${name}-${width}-${colorScheme}.png`), fullPage: true });
+        if (width === '1280' || (width === '390' && colorScheme === 'light')) await accessible(page);
+      }
+      if (name === 'wrong') watch(page);
+    }
+    await context.close();
+  }
+}
+
+const browser = await chromium.launch({ executablePath: given.chromium, args: getuid() === 0 ? ['--no-sandbox'] : [] });
+try {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, colorScheme: 'light' });
+  const page = await context.newPage();
+  page.setDefaultTimeout(8000);
+  watch(page);
+  for (const [name, run] of Object.entries(steps)) {
+    step = name;
+    console.log(`${seconds()} s: ${name}`);
+    if (name === 'a question and its picture') page.removeAllListeners('console'); // asks what is wrong, on purpose
+    await run({ page }).catch((error) => wrong(error.message));
+    if (name === 'first account' && problems.length) throw new Error('nothing goes without an account');
+    if (name === 'a question and its picture') page.on('console', (message) => message.type() === 'error' && wrong(`console: ${message.text()}`));
+  }
+  await pictures(browser, await context.storageState());
+  step = 'signing out';
+  await page.locator('button[title="Sign out"]').click();
+  await page.locator('input[name=password]').waitFor();
+  await accessible(page);
+} catch (error) {
+  wrong(error.stack);
+} finally {
+  await browser.close();
+}
+console.log(`${problems.length} problems in ${seconds()} s`);
+process.exit(problems.length ? 1 : 0);
