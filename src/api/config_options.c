@@ -20,7 +20,8 @@ const struct config_option CONFIG_OPTIONS[] = {
      "Address and port: 127.0.0.1:7480, [::1]:7480, or :7480 for every address. Without TLS, "
      "let a proxy on the same machine stand before it."},
     {"server", "cert", CONFIG_TEXT, FIELD(server, cert), "", 0, 0, NULL,
-     "TLS: a PEM file with the certificate and those above it, read again on SIGHUP. Empty: no TLS."},
+     "TLS: a PEM file with the certificate and those above it, read again on SIGHUP. Empty: no "
+     "TLS."},
     {"server", "key", CONFIG_TEXT, FIELD(server, key), "", 0, 0, NULL,
      "TLS: a PEM file with the certificate's private key."},
     {"server", "threads", CONFIG_INTEGER, FIELD(server, threads), "0", 0, 256, NULL,

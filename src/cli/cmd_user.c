@@ -124,7 +124,7 @@ static enum side side_of(const struct args *args, enum role role) {
 static int add(struct guard *g, const struct args *args, const char *login,
                struct keel_error *err) {
     struct user_account account = {.login = str_from(login),
-                              .name = str_from(args->name ? args->name : login)};
+                                   .name = str_from(args->name ? args->name : login)};
     struct buf password;
     int64_t id;
     if (args->role == NOT_GIVEN) FAIL(err, INVALID, "user add: which role? --role " ROLE_WORDS);

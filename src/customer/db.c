@@ -535,7 +535,7 @@ static int check_batch(struct str bytes, struct keel_error *err) {
     if (more == 0) more = batch_check_contexts(&batch, err);
     if (more == 0) more = 1;
     while (more == 1 && (more = batch_next(&batch, &event, err)) == 1) {
-        event.pause = true; /* before its context */
+        event.pause = true;                                  /* before its context */
         while (field_next(&batch, &event, &field)) continue; /* skips the items, checked */
         if (event.r.bad) more = error_set(err, KEEL_E_CORRUPT, "damaged batch: fields of an event");
     }

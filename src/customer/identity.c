@@ -209,7 +209,8 @@ static uint32_t new_number(struct identity *g, enum id_kind kind, struct str id)
     uint32_t number = redirects_add_number(g->redirects);
     if (!g->names[number / NAMES_CHUNK])
         atomic_store_explicit(&g->names[number / NAMES_CHUNK],
-                              k_zalloc_table(NAMES_CHUNK * sizeof(struct name)), memory_order_release);
+                              k_zalloc_table(NAMES_CHUNK * sizeof(struct name)),
+                              memory_order_release);
     *name_at(g, number) = (struct name){.id = id, .kind = kind};
     record_identifier(g, number, kind, id);
     return number;
@@ -451,8 +452,8 @@ static int apply_record(struct identity *g, struct str payload) {
             number != redirects_numbers(g->redirects))
             return -1;
         uint32_t hash = hash_of(id);
-        uint32_t made = kind == ID_USER ? user_of(g, id, hash)
-                                        : anonymous_number(g, anonymous_of(g, id, hash));
+        uint32_t made =
+            kind == ID_USER ? user_of(g, id, hash) : anonymous_number(g, anonymous_of(g, id, hash));
         return made == number ? 0 : -1;
     }
     if (what != RECORD_EDGE) return -1;

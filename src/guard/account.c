@@ -95,8 +95,9 @@ static int add_first(struct guard *g, struct str ticket, bool trusted,
     return insert(g, account, login, stored, out_id, err);
 }
 
-int setup_account(struct guard *g, struct str ticket, bool trusted, const struct user_account *account,
-                  struct str password, int64_t *out_id, struct keel_error *err) {
+int setup_account(struct guard *g, struct str ticket, bool trusted,
+                  const struct user_account *account, struct str password, int64_t *out_id,
+                  struct keel_error *err) {
     char login[LOGIN_MAX + 1], stored[PASSWORD_STORED];
     struct user_account first = *account;
     int64_t n;
@@ -108,8 +109,9 @@ int setup_account(struct guard *g, struct str ticket, bool trusted, const struct
     return sql_end(g->db, add_first(g, ticket, trusted, &first, login, stored, out_id, err), err);
 }
 
-int account_list(struct guard *g, int64_t only, int (*each)(void *ctx, const struct user_account *row),
-                 void *ctx, struct keel_error *err) {
+int account_list(struct guard *g, int64_t only,
+                 int (*each)(void *ctx, const struct user_account *row), void *ctx,
+                 struct keel_error *err) {
     struct sql_rows rows;
     int code;
     TRY(sql_ask(g->reader, &rows, err,
@@ -118,12 +120,12 @@ int account_list(struct guard *g, int64_t only, int (*each)(void *ctx, const str
                 "i", only));
     while ((code = sql_next(&rows, err)) == 1) {
         struct user_account row = {.id = sql_i64(&rows, 0),
-                              .login = sql_str(&rows, 1),
-                              .name = sql_str(&rows, 2),
-                              .disabled = sql_i64(&rows, 5),
-                              .has_password = sql_i64(&rows, 6),
-                              .created_ms = sql_i64(&rows, 7),
-                              .signed_in_ms = sql_i64(&rows, 8)};
+                                   .login = sql_str(&rows, 1),
+                                   .name = sql_str(&rows, 2),
+                                   .disabled = sql_i64(&rows, 5),
+                                   .has_password = sql_i64(&rows, 6),
+                                   .created_ms = sql_i64(&rows, 7),
+                                   .signed_in_ms = sql_i64(&rows, 8)};
         if (!side_by_text(sql_str(&rows, 3), &row.side) ||
             !role_by_text(sql_str(&rows, 4), &row.role))
             code =

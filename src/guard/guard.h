@@ -64,8 +64,9 @@ int account_add(struct guard *g, const struct user_account *account, struct str 
                 int64_t *out_id,
                 struct keel_error *err) K_CHECKED; /* password empty: by link only */
 /* only 0: all, by login. */
-int account_list(struct guard *g, int64_t only, int (*each)(void *ctx, const struct user_account *row),
-                 void *ctx, struct keel_error *err) K_CHECKED;
+int account_list(struct guard *g, int64_t only,
+                 int (*each)(void *ctx, const struct user_account *row), void *ctx,
+                 struct keel_error *err) K_CHECKED;
 /* KEEL_E_NOT_FOUND names the login. */
 int account_find(struct guard *g, struct str login, int64_t *out_id,
                  struct keel_error *err) K_CHECKED;
@@ -113,8 +114,9 @@ int ticket_use(struct guard *g, struct str secret, bool setup, int64_t *out_acco
                struct keel_error *err) K_CHECKED;
 /* The first account, an administrator. The ticket is asked for unless `trusted`; KEEL_E_EXISTS:
  * there is an account already. */
-int setup_account(struct guard *g, struct str ticket, bool trusted, const struct user_account *account,
-                  struct str password, int64_t *out_id, struct keel_error *err) K_CHECKED;
+int setup_account(struct guard *g, struct str ticket, bool trusted,
+                  const struct user_account *account, struct str password, int64_t *out_id,
+                  struct keel_error *err) K_CHECKED;
 
 /* ---- API keys ---- */
 

@@ -15,7 +15,7 @@
 #include "store/source.h"
 
 enum {
-    HEAD_ITEMS_PER_ROW = 8,      /* room for line items: this many a row on average, a stream */
+    HEAD_ITEMS_PER_ROW = 8, /* room for line items: this many a row on average, a stream */
     HEAD_ITEMS_LEAST = 8 * EVENT_MAX_ITEMS,
     HEAD_TEXT_BYTES = 256 << 20, /* strings without dictionary */
 };
