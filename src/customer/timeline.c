@@ -1,7 +1,6 @@
 /* Implementation of timeline.h: one ordered scan of the customer finds the events and where they
- * stand. Their values are then taken from there, column by column: what is decoded are the chunks
- * that hold one of them, each once. Lists of line items keep one chunk a column, as their objects
- * are written item by item. */
+ * stand. Their values are then picked there, column by column, those of one chunk together; of line
+ * items those of one list. */
 #include "customer/timeline.h"
 
 #include <stdlib.h>
@@ -84,13 +83,10 @@ static int list_events(struct reading *r, struct keel_error *err) {
 
 /* ---- their values ---- */
 
-/* A column and the chunk of it that was decoded last. */
 struct column_reader {
     struct column_info info;
     struct lexicon *lexicon;
     struct vec_buffer *values; /* may be shared by readers that are used one after the other */
-    const struct source *source;
-    uint32_t chunk;
 };
 
 static struct column_reader column_reader(const struct reading *r, const struct column_info *c,
@@ -100,42 +96,45 @@ static struct column_reader column_reader(const struct reading *r, const struct 
     return (struct column_reader){.info = *c, .lexicon = lexicon, .values = values};
 }
 
-/* The slot of value `at` of a source's column in c->values; -1 if there is none, or an error. */
-static int read_value(struct column_reader *c, const struct source *source, uint64_t at,
-                      int *out_slot, struct keel_error *err) {
-    *out_slot = -1;
-    if (!source->ops->has_column(source, c->info.id)) return 0;
-    uint32_t chunk = (uint32_t)(at / CHUNK_ROWS), slot = (uint32_t)(at % CHUNK_ROWS);
-    if (c->source != source || c->chunk != chunk) {
-        c->source = NULL;
-        TRY(source->ops->column(source, c->info.id, chunk, c->values, err));
-        c->source = source;
-        c->chunk = chunk;
-    }
-    if (slot < c->values->vec.n && bit_get(c->values->vec.present, slot)) *out_slot = (int)slot;
-    return 0;
-}
-
-static int add_member(struct column_reader *c, const struct source *source, uint64_t at,
-                      struct buf *to, struct keel_error *err) {
-    int slot;
-    TRY(read_value(c, source, at, &slot, err));
-    if (slot < 0) return 0;
+static void add_member(const struct column_reader *c, uint32_t slot, struct buf *to) {
+    const struct vec *v = &c->values->vec;
+    if (slot >= v->n || !bit_get(v->present, slot)) return;
     add_name(to, c->info.name);
-    add_value(to, &c->values->vec, (uint32_t)slot, &c->info, c->lexicon);
-    return 0;
+    add_value(to, v, slot, &c->info, c->lexicon);
 }
 
-/* One column of the context or of an event. */
+/* Where the column's value of an entry stands: in rows or in those of the event. */
+static uint32_t value_at(const struct entry *e, bool context) {
+    return context ? e->place.row : e->place.ordinal;
+}
+
+enum { PICKED_MOST = 64 }; /* values of one chunk at a time */
+
+/* One column of the context or of an event: entries whose values lie in one chunk, one after the
+ * other, at once. */
 static int add_column(struct reading *r, const struct column_info *info, struct vec_buffer *values,
                       struct keel_error *err) {
     struct column_reader c = column_reader(r, info, values);
-    bool context = info->stream == STREAM_ROWS;
-    for (uint32_t i = r->skip; i < r->count; i++) {
-        struct entry *e = &r->entries[i];
-        if (!context && e->stream != info->stream) continue;
-        TRY(add_member(&c, e->place.source, context ? e->place.row : e->place.ordinal,
-                       context ? &e->context : &e->properties, err));
+    const bool context = info->stream == STREAM_ROWS;
+    for (uint32_t i = r->skip; i < r->count;) {
+        struct entry *of[PICKED_MOST];
+        uint16_t slots[PICKED_MOST];
+        uint32_t n = 0, chunk = 0;
+        const struct source *source = NULL;
+        for (; i < r->count && n < PICKED_MOST; i++) {
+            struct entry *e = &r->entries[i];
+            if (!context && e->stream != info->stream) continue;
+            uint32_t at = value_at(e, context);
+            if (n > 0 && (e->place.source != source || at / CHUNK_ROWS != chunk)) break;
+            source = e->place.source;
+            chunk = at / CHUNK_ROWS;
+            of[n] = e;
+            slots[n++] = (uint16_t)(at % CHUNK_ROWS);
+        }
+        if (n == 0 || !source->ops->has_column(source, info->id)) continue;
+        TRY(source->ops->pick(source, info->id, chunk, slots, n, values, err));
+        for (uint32_t k = 0; k < n; k++)
+            add_member(&c, slots[k], context ? &of[k]->context : &of[k]->properties);
     }
     return 0;
 }
@@ -153,6 +152,36 @@ struct list_reader {
     uint64_t base;
 };
 
+/* Items first .. first+n-1 of a column, all of one chunk. */
+static int pick_items(struct column_reader *c, const struct source *source, uint64_t first,
+                      uint32_t n, struct keel_error *err) {
+    uint16_t slots[PICKED_MOST];
+    c->values->vec.n = 0;
+    if (!source->ops->has_column(source, c->info.id)) return 0;
+    for (uint32_t k = 0; k < n; k++) slots[k] = (uint16_t)(first % CHUNK_ROWS + k);
+    return source->ops->pick(source, c->info.id, (uint32_t)(first / CHUNK_ROWS), slots, n,
+                             c->values, err);
+}
+
+/* Items as objects, as many at once as lie in a chunk. */
+static int add_items(struct list_reader *l, const struct source *source, uint64_t item,
+                     uint32_t count, struct buf *to, struct keel_error *err) {
+    for (uint32_t done = 0; done < count;) {
+        uint32_t slot = (uint32_t)((item + done) % CHUNK_ROWS), n = count - done;
+        if (n > CHUNK_ROWS - slot) n = CHUNK_ROWS - slot;
+        if (n > PICKED_MOST) n = PICKED_MOST;
+        for (uint32_t c = 0; c < l->n; c++)
+            TRY(pick_items(&l->columns[c], source, item + done, n, err));
+        for (uint32_t k = 0; k < n; k++) {
+            (void)!buf_add_text(to, done + k ? ",{" : "{");
+            for (uint32_t c = 0; c < l->n; c++) add_member(&l->columns[c], slot + k, to);
+            (void)!buf_add_char(to, '}');
+        }
+        done += n;
+    }
+    return 0;
+}
+
 static int add_list(struct list_reader *l, struct entry *e, struct keel_error *err) {
     const struct source *source = e->place.source;
     uint32_t chunk = e->place.ordinal / CHUNK_ROWS, at = e->place.ordinal % CHUNK_ROWS;
@@ -169,12 +198,7 @@ static int add_list(struct list_reader *l, struct entry *e, struct keel_error *e
     struct buf *to = &e->properties;
     add_name(to, l->stream.name);
     (void)!buf_add_char(to, '[');
-    for (uint32_t k = 0; k < l->counts[at]; k++) {
-        (void)!buf_add_text(to, k ? ",{" : "{");
-        for (uint32_t c = 0; c < l->n; c++)
-            TRY(add_member(&l->columns[c], source, item + k, to, err));
-        (void)!buf_add_char(to, '}');
-    }
+    TRY(add_items(l, source, item, l->counts[at], to, err));
     (void)!buf_add_char(to, ']');
     return 0;
 }

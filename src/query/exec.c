@@ -156,6 +156,17 @@ static void add_cost(struct run *run, struct query_cost *cost) {
     }
 }
 
+/* Does any pass have an event in its span of time? */
+static bool any_rows(const struct plan *p) {
+    for (uint32_t i = 0; i < p->n_passes; i++)
+        for (uint32_t k = 0; k < p->snap->source_count; k++) {
+            const struct source *s = p->snap->sources[k];
+            if (s->min_time < p->passes[i].span.to_ms && s->max_time >= p->passes[i].span.from_ms)
+                return true;
+        }
+    return false;
+}
+
 static int run_all(struct run *run, struct pool *pool, struct result *result,
                    struct keel_error *err) {
     struct plan *p = run->plan;
@@ -163,7 +174,8 @@ static int run_all(struct run *run, struct pool *pool, struct result *result,
     run->workers = k_zalloc(run->n_workers * sizeof *run->workers);
     run->cpu_ms = k_zalloc(run->n_workers * sizeof *run->cpu_ms);
     p->range_size = run->range_size ? run->range_size : choose_range_size(p, run->n_workers);
-    uint64_t numbers = p->snap->rows > 0 ? p->snap->redirects.numbers : 0;
+    bool any = p->snap->rows > 0 && (run->need_members || any_rows(p));
+    uint64_t numbers = any ? p->snap->redirects.numbers : 0;
     run->ranges = (uint32_t)((numbers + p->range_size - 1) / p->range_size);
     run->ranges_per_piece = run->ranges / (run->n_workers * PIECES_PER_WORKER);
     if (run->ranges_per_piece == 0) run->ranges_per_piece = 1;

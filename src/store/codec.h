@@ -31,6 +31,9 @@ int ints_decode(struct str bytes, size_t n, int64_t *out) K_CHECKED;
 /* The same for values known to fit u32 (codes, gaps, deltas): the fast path; a value outside u32 is
  * -KEEL_E_CORRUPT. */
 int ints_decode_u32(struct str bytes, size_t n, uint32_t *out) K_CHECKED;
+/* The values at `count` ascending places of n, as far as the layout allows without the others: then
+ * bytes that are not needed are not checked. */
+int ints_pick(struct str bytes, size_t n, const uint16_t *at, size_t count, int64_t *out) K_CHECKED;
 
 /* ---- bits ---- n bits in words of 64, least significant first; unused high bits are 0.
  * Layouts: 0 all clear, 1 all set, 2 raw, 3 and 4 lengths of alternating runs as an integer chunk
@@ -45,6 +48,8 @@ int bits_decode(struct str bytes, size_t n, uint64_t *out) K_CHECKED; /* room fo
 int numbers_encode(const double *v, size_t n, struct buf *out) K_CHECKED;
 /* `out` has room for CHUNK_ROWS values whatever n is. */
 int numbers_decode(struct str bytes, size_t n, double *out) K_CHECKED;
+int numbers_pick(struct str bytes, size_t n, const uint16_t *at, size_t count,
+                 double *out) K_CHECKED; /* as ints_pick; room for CHUNK_ROWS */
 
 /* ---- texts ---- lengths as an integer chunk, then the bytes, zstd where that is smaller. Also
  * used for dictionaries, with n up to 1 << 24 (lengths then in chunks of 1,024). Decoding places

@@ -757,3 +757,101 @@ int ints_decode(struct str bytes, size_t n, int64_t *out) {
 int ints_decode_u32(struct str bytes, size_t n, uint32_t *out) {
     return n > CHUNK_ROWS ? -KEEL_E_CORRUPT : decode_u32(bytes, n, 0, out);
 }
+
+/* ---- single values ---- */
+
+static int pick(struct str bytes, size_t n, unsigned depth, const uint16_t *at, size_t count,
+                int64_t *out);
+
+static LARGE_FRAME int pick_decoded(struct str bytes, size_t n, unsigned depth, const uint16_t *at,
+                                    size_t count, int64_t *out) {
+    int64_t all[CHUNK_ROWS];
+    TRY(decode_i64(bytes, n, depth, all));
+    for (size_t k = 0; k < count; k++) out[k] = all[at[k]];
+    return 0;
+}
+
+static int pick_for(struct reader *r, size_t n, const uint16_t *at, size_t count, int64_t *out) {
+    unsigned width = reader_u8(r), low = width < 32 ? width : 32;
+    uint64_t base = (uint64_t)unzigzag(reader_varint(r));
+    if (width > 64) return -KEEL_E_CORRUPT;
+    const uint8_t *packed = take_packed(r, n, low);
+    const uint8_t *high = width > 32 ? take_packed(r, n, width - 32) : packed;
+    if (!packed || !high) return -KEEL_E_CORRUPT;
+    for (size_t k = 0; k < count; k++) {
+        uint64_t v = unpack_one(packed, n, low, at[k]);
+        if (width > 32) v |= (uint64_t)unpack_one(high, n, width - 32, at[k]) << 32;
+        out[k] = (int64_t)(base + v);
+    }
+    return finish(r);
+}
+
+static int pick_block(struct reader *r, size_t n, uint64_t base, size_t first, const uint16_t *at,
+                      size_t count, int64_t *out) {
+    struct exceptions e;
+    TRY(read_exceptions(r, n, &e));
+    const uint8_t *packed = take_packed(r, n, e.width);
+    if (!packed) return -KEEL_E_CORRUPT;
+    for (size_t k = 0; k < count; k++) {
+        size_t i = at[k] - first;
+        uint64_t v = unpack_one(packed, n, e.width, i), below = (UINT64_C(1) << i % 64) - 1;
+        if (e.patches.n && (e.patches.at[i / 64] >> i % 64 & 1)) {
+            int before = __builtin_popcountll(e.patches.at[i / 64] & below);
+            if (i >= 64) before += __builtin_popcountll(e.patches.at[0]);
+            v += exception_high(&e, (size_t)before);
+        }
+        out[k] = (int64_t)(base + v);
+    }
+    return 0;
+}
+
+static int pick_pfor(struct reader *r, size_t n, const uint16_t *at, size_t count, int64_t *out) {
+    uint64_t base = (uint64_t)unzigzag(reader_varint(r));
+    for (size_t first = 0, k = 0; k < count; first += PACK_BLOCK) {
+        size_t block_n = n - first < PACK_BLOCK ? n - first : PACK_BLOCK, end = k;
+        while (end < count && at[end] < first + block_n) end++;
+        TRY(pick_block(r, block_n, base, first, at + k, end - k, out + k));
+        k = end;
+    }
+    return r->bad ? -KEEL_E_CORRUPT : 0;
+}
+
+static LARGE_FRAME int pick_runs(struct reader *r, size_t n, unsigned depth, const uint16_t *at,
+                                 size_t count, int64_t *out) {
+    struct runs runs;
+    uint16_t run[CHUNK_ROWS];
+    TRY(read_runs(r, n, depth, &runs));
+    size_t i = 0, end = runs.length[0] + 1;
+    for (size_t k = 0; k < count; k++) {
+        while (at[k] >= end) end += runs.length[++i] + 1;
+        run[k] = (uint16_t)i;
+    }
+    return pick(runs.values, runs.n, depth + 1, run, count, out);
+}
+
+/* Places ascend, and lie below n. */
+static int pick(struct str bytes, size_t n, unsigned depth, const uint16_t *at, size_t count,
+                int64_t *out) {
+    if (bytes.n == 0) return -KEEL_E_CORRUPT;
+    struct reader r = reader_over(bytes.p, bytes.n);
+    unsigned layout = reader_u8(&r);
+    if (too_deep(layout, depth)) return -KEEL_E_CORRUPT;
+    switch (layout) {
+    case CONSTANT: {
+        int64_t v;
+        TRY(decode_constant(&r, &v));
+        for (size_t k = 0; k < count; k++) out[k] = v;
+        return 0;
+    }
+    case FOR: return pick_for(&r, n, at, count, out);
+    case PFOR: return pick_pfor(&r, n, at, count, out);
+    case RUNS: return pick_runs(&r, n, depth, at, count, out);
+    default: return pick_decoded(bytes, n, depth, at, count, out);
+    }
+}
+
+int ints_pick(struct str bytes, size_t n, const uint16_t *at, size_t count, int64_t *out) {
+    if (n > CHUNK_ROWS || count > n) return -KEEL_E_CORRUPT;
+    for (size_t k = 0; k < count; k++) K_ASSERT(at[k] < n && (k == 0 || at[k] >= at[k - 1]));
+    return pick(bytes, n, 0, at, count, out);
+}

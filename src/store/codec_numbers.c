@@ -109,3 +109,20 @@ int numbers_decode(struct str bytes, size_t n, double *out) {
     default: return -KEEL_E_CORRUPT;
     }
 }
+
+int numbers_pick(struct str bytes, size_t n, const uint16_t *at, size_t count, double *out) {
+    if (n > CHUNK_ROWS || count > n || bytes.n == 0) return -KEEL_E_CORRUPT;
+    struct reader r = reader_over(bytes.p, bytes.n);
+    if (reader_u8(&r) != DECIMAL) {
+        double all[CHUNK_ROWS];
+        TRY(numbers_decode(bytes, n, all));
+        for (size_t k = 0; k < count; k++) out[k] = all[at[k]];
+        return 0;
+    }
+    int64_t m[CHUNK_ROWS];
+    unsigned scale = reader_u8(&r);
+    if (r.bad || scale > SCALE_MAX) return -KEEL_E_CORRUPT;
+    TRY(ints_pick((struct str){(const char *)r.p, reader_left(&r)}, n, at, count, m));
+    for (size_t k = 0; k < count; k++) out[k] = (double)m[k] / POWER[scale];
+    return 0;
+}

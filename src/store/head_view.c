@@ -125,29 +125,63 @@ GATHER(uint32_t, code, out)
 GATHER(struct str, text, out)
 #undef GATHER
 
-static int view_column(const struct source *s, uint32_t column, uint32_t chunk,
-                       struct vec_buffer *out, struct keel_error *err) {
-    (void)err;
+/* The head of a vector for a chunk, all absent. NULL: there is no such column; else *out_slots is
+ * where the chunk's values lie in the head. */
+static const struct head_column *begin_vec(const struct source *s, uint32_t column, uint32_t chunk,
+                                           struct vec_buffer *out, const uint32_t **out_slots) {
     const struct head_source *v = of(s);
     struct vec *vec = &out->vec;
     uint32_t id = schema_column(v->head->schema, column).stream;
     uint32_t rows = view_stream_rows(s, id), from = chunk * CHUNK_ROWS;
     vec->n = rows - from < CHUNK_ROWS ? rows - from : CHUNK_ROWS;
     memset(vec->present, 0, sizeof vec->present);
-    if (!view_has_column(s, column)) {
-        vec->kind = VEC_NUMBER;
-        vec->num = out->num;
-        return 0;
-    }
+    vec->kind = VEC_NUMBER;
+    vec->num = out->num;
+    if (!view_has_column(s, column)) return NULL;
     const struct head_column *c = v->view->columns[column];
-    const uint32_t *slots = slots_of(v, id);
     vec->kind = c->kind;
+    if (c->kind == VEC_TEXT)
+        vec->text = out->text;
+    else if (c->kind != VEC_NUMBER)
+        vec->code = out->code;
+    *out_slots = slots_of(v, id) + from;
+    return c;
+}
+
+static int view_column(const struct source *s, uint32_t column, uint32_t chunk,
+                       struct vec_buffer *out, struct keel_error *err) {
+    (void)err;
+    struct vec *vec = &out->vec;
+    const uint32_t *slots;
+    const struct head_column *c = begin_vec(s, column, chunk, out, &slots);
+    if (!c) return 0;
     if (c->kind == VEC_NUMBER)
-        gather_num(c, slots + from, vec->n, vec->present, vec->num = out->num);
+        gather_num(c, slots, vec->n, vec->present, vec->num);
     else if (c->kind == VEC_TEXT)
-        gather_text(c, slots + from, vec->n, vec->present, vec->text = out->text);
+        gather_text(c, slots, vec->n, vec->present, vec->text);
     else
-        gather_code(c, slots + from, vec->n, vec->present, vec->code = out->code);
+        gather_code(c, slots, vec->n, vec->present, vec->code);
+    return 0;
+}
+
+static int view_pick(const struct source *s, uint32_t column, uint32_t chunk, const uint16_t *slots,
+                     uint32_t n, struct vec_buffer *out, struct keel_error *err) {
+    (void)err;
+    struct vec *vec = &out->vec;
+    const uint32_t *from;
+    const struct head_column *c = begin_vec(s, column, chunk, out, &from);
+    for (uint32_t k = 0; c && k < n; k++) {
+        const uint32_t slot = from[slots[k]], at = slot % CHUNK_ROWS;
+        const struct head_chunk *values = chunk_of(c, slot);
+        if (!values || !values->present[at]) continue;
+        bit_set(vec->present, slots[k]);
+        if (c->kind == VEC_NUMBER)
+            vec->num[slots[k]] = values->num[at];
+        else if (c->kind == VEC_TEXT)
+            vec->text[slots[k]] = values->text[at];
+        else
+            vec->code[slots[k]] = values->code[at];
+    }
     return 0;
 }
 
@@ -207,6 +241,7 @@ static const struct source_ops VIEW_OPS = {
     .stream_rows = view_stream_rows,
     .has_column = view_has_column,
     .column = view_column,
+    .pick = view_pick,
     .items = view_items,
     .has_posting = view_has_posting,
     .posting = view_posting,

@@ -2,70 +2,18 @@
  *
  * The directory is unpacked at open and every offset in it is checked against the file once; a
  * chunk is checked against its checksum each time it is decoded (XXH3 runs at more than 10 GB/s, a
- * chunk is one or two KB). A column's dictionary is translated into the lexicon when the column is
- * first read. Whatever the bytes are, a fault is an error that names file and region, never a wrong
- * value. A file that cannot be read, or that is cut while it is mapped, reads as zeros (os_map.c);
- * every operation asks behind its reading whether that happened.
+ * chunk is one or two KB). Whatever the bytes are, a fault is an error that names file and region,
+ * never a wrong value. A file that cannot be read, or that is cut while it is mapped, reads as
+ * zeros (os_map.c); every operation asks behind its reading whether that happened.
  */
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <zstd.h>
 
-#include "base/os.h"
 #include "base/time.h"
 #include "store/part_int.h"
 #include "store/part_keys.h"
 #include "store/spine.h"
-
-struct region {
-    uint32_t chunks;
-    uint64_t *at; /* [chunks + 1] file offsets */
-};
-
-struct part_stream {
-    uint32_t id; /* in the schema */
-    enum stream_kind kind;
-    uint32_t parent; /* local */
-    uint32_t rows;
-    uint32_t *block_base; /* events: [blocks + 1]           */
-    uint64_t *chunk_base; /* items: [parent chunks + 1]     */
-    struct region posting, counts;
-};
-
-struct part_column {
-    uint32_t id, stream; /* in the schema; local */
-    enum column_type type;
-    enum vec_kind kind;
-    struct region values, dictionary;
-    uint32_t entries;
-    uint32_t *_Atomic codes; /* part code -> lexicon code, built at first use */
-};
-
-struct part {
-    struct source base;
-    char *path;
-    struct file_map map;
-    struct part_env env;
-    uint64_t id, last_arrival;
-    struct region runs, times, events, numbers;
-    uint32_t number_limit; /* rows came with numbers below this; part_bind */
-    uint32_t highest_number;
-    uint32_t *event_ids; /* local -> schema id, NOT_AN_EVENT for what no row can be */
-    uint32_t stream_count, column_count;
-    struct part_stream *streams;
-    struct part_column *columns;
-    uint32_t *column_of; /* schema id -> index + 1 */
-    uint32_t column_of_size;
-    uint32_t *stream_of; /* schema id -> local + 1 */
-    uint32_t stream_of_size;
-    uint32_t *block_first, *block_last;
-    uint64_t *block_events;
-    struct str keys;
-    _Atomic bool keys_checked;
-    pthread_mutex_t lock; /* building translation tables */
-};
 
 enum {
     NOT_AN_EVENT = UINT32_MAX - 1,
@@ -76,9 +24,7 @@ enum {
     ZSTD_MOST_GAIN = 1 << 15, /* a block of at most 128 KiB takes at least 4 bytes */
 };
 
-static const struct part *of(const struct source *s) { return (const struct part *)s; }
-
-static int corrupt(const struct part *p, const char *what, struct keel_error *err) {
+int part_corrupt(const struct part *p, const char *what, struct keel_error *err) {
     if (file_map_broken(&p->map))
         FAIL(err, IO,
              "cannot read %s: the disk fails, or the file was cut; run 'keel doctor' and restore "
@@ -90,7 +36,7 @@ static int corrupt(const struct part *p, const char *what, struct keel_error *er
 
 /* What was read from a mapping that broke meanwhile does not count. */
 static int intact(const struct part *p, int code, struct keel_error *err) {
-    return code >= 0 && file_map_broken(&p->map) ? corrupt(p, "", err) : code;
+    return code >= 0 && file_map_broken(&p->map) ? part_corrupt(p, "", err) : code;
 }
 
 /* ---- open ---- */
@@ -295,11 +241,12 @@ static int check_header(struct part *p, struct keel_error *err) {
     uint16_t major;
     uint64_t sum;
     if (p->map.n < PART_HEADER_BYTES + PART_TRAILER_BYTES)
-        return corrupt(p, "the file is too short", err);
+        return part_corrupt(p, "the file is too short", err);
     memcpy(&major, h + 8, 2);
     memcpy(&sum, h + 56, 8);
     memcpy(&p->id, h + 32, 8);
-    if (memcmp(h, PART_MAGIC, 8) != 0 || sum != hash64(h, 56)) return corrupt(p, "its header", err);
+    if (memcmp(h, PART_MAGIC, 8) != 0 || sum != hash64(h, 56))
+        return part_corrupt(p, "its header", err);
     if (major > PART_MAJOR)
         FAIL(err, UNSUPPORTED, "%s has format %u, this keel reads up to %d; use a newer keel",
              p->path, major, PART_MAJOR);
@@ -319,13 +266,13 @@ static int load_directory(struct part *p, struct keel_error *err) {
     if (memcmp(t + 24, PART_END_MAGIC, 8) != 0 || unpacked > PART_DIRECTORY_MAX ||
         offset > p->map.n - PART_TRAILER_BYTES || bytes != p->map.n - PART_TRAILER_BYTES - offset ||
         unpacked / ZSTD_MOST_GAIN > bytes || sum != hash64(p->map.p + offset, bytes))
-        return corrupt(p, "its end (directory or trailer)", err);
+        return part_corrupt(p, "its end (directory or trailer)", err);
     uint8_t *directory = k_try_alloc(unpacked);
     if (!directory) FAIL(err, NO_MEMORY, "no memory to open %s", p->path);
     size_t n = ZSTD_decompress(directory, unpacked, p->map.p + offset, bytes);
     struct reader r = reader_over(directory, unpacked);
     int code = ZSTD_isError(n) || n != unpacked || read_directory(p, &r, offset) < 0 || r.bad
-                   ? corrupt(p, "its directory", err)
+                   ? part_corrupt(p, "its directory", err)
                    : 0;
     k_free(directory);
     return code;
@@ -411,9 +358,9 @@ static _Thread_local uint64_t thread_bytes;
 
 uint64_t part_thread_bytes(void) { return thread_bytes; }
 
-static int chunk_bytes(const struct part *p, const struct region *region, uint32_t chunk,
-                       const char *what, struct str *out, struct keel_error *err) {
-    if (chunk >= region->chunks) return corrupt(p, what, err);
+int part_chunk(const struct part *p, const struct region *region, uint32_t chunk, const char *what,
+               struct str *out, struct keel_error *err) {
+    if (chunk >= region->chunks) return part_corrupt(p, what, err);
     uint64_t at = region->at[chunk], end = region->at[chunk + 1];
     uint32_t sum;
     if (at == end) {
@@ -427,18 +374,9 @@ static int chunk_bytes(const struct part *p, const struct region *region, uint32
         char text[160];
         snprintf(text, sizeof text, "%s, chunk %u at byte %llu: wrong checksum", what, chunk,
                  (unsigned long long)at);
-        return corrupt(p, text, err);
+        return part_corrupt(p, text, err);
     }
     return 0;
-}
-
-static struct str take_sized(struct reader *r) {
-    uint16_t n = reader_u16(r);
-    const uint8_t *bytes = reader_take(r, n);
-    return (struct str){(const char *)bytes, bytes ? n : 0};
-}
-static struct str take_rest(struct reader *r) {
-    return (struct str){(const char *)r->p, reader_left(r)};
 }
 
 static uint32_t block_rows(const struct source *s, uint32_t block) {
@@ -450,16 +388,16 @@ static int read_starts(const struct part *p, uint32_t block, uint64_t *starts, u
                        uint32_t *runs, struct keel_error *err) {
     struct str bytes;
     uint32_t n = block_rows(&p->base, block);
-    TRY(chunk_bytes(p, &p->runs, block, "customers", &bytes, err));
+    TRY(part_chunk(p, &p->runs, block, "customers", &bytes, err));
     struct reader r = reader_over(bytes.p, bytes.n);
     memset(starts, 0,
            BITS_WORDS * sizeof *starts); /* the decoder writes the words of n bits only */
     *runs = reader_u16(&r);
-    struct str packed = take_sized(&r);
-    if (r.bad || *runs > n || bits_decode(take_rest(&r), n, starts) < 0 ||
+    struct str packed = part_take_sized(&r);
+    if (r.bad || *runs > n || bits_decode(part_take_rest(&r), n, starts) < 0 ||
         bits_count(starts) != *runs || !bit_get(starts, 0) ||
         (gaps && ints_decode_u32(packed, *runs, gaps) < 0))
-        return corrupt(p, "customers", err);
+        return part_corrupt(p, "customers", err);
     return 0;
 }
 
@@ -472,7 +410,7 @@ static int read_customers(const struct part *p, uint32_t block, struct row_block
         spine_kernels()->customers(out->starts, out->n, p->block_first[block], gaps, out->customer);
     return good && gaps[0] == 0 && out->customer[out->n - 1] == p->block_last[block]
                ? 0
-               : corrupt(p, "customers", err);
+               : part_corrupt(p, "customers", err);
 }
 
 /* Bounded so that (base + any u32) * unit does not overflow. */
@@ -491,13 +429,13 @@ static int read_times(const struct part *p, uint32_t block, const uint64_t *star
     uint32_t first[CHUNK_ROWS + 1], gap[CHUNK_ROWS + 1];
     struct str bytes;
     int64_t base, unit;
-    TRY(chunk_bytes(p, &p->times, block, "times", &bytes, err));
+    TRY(part_chunk(p, &p->times, block, "times", &bytes, err));
     struct reader r = reader_over(bytes.p, bytes.n);
     bool good = read_base(&r, &base, &unit);
-    struct str firsts = take_sized(&r);
+    struct str firsts = part_take_sized(&r);
     if (!good || r.bad || ints_decode_u32(firsts, runs, first) < 0 ||
-        ints_decode_u32(take_rest(&r), out->n - runs, gap) < 0)
-        return corrupt(p, "times", err);
+        ints_decode_u32(part_take_rest(&r), out->n - runs, gap) < 0)
+        return part_corrupt(p, "times", err);
     first[runs] = gap[out->n - runs] = 0;
     spine_kernels()->times(starts, out->n, first, gap, base, unit, out->time);
     return 0;
@@ -505,7 +443,7 @@ static int read_times(const struct part *p, uint32_t block, const uint64_t *star
 
 static int part_rows(const struct source *s, uint32_t block, unsigned parts, struct row_block *out,
                      struct keel_error *err) {
-    const struct part *p = of(s);
+    const struct part *p = part_of(s);
     struct str bytes;
     out->n = block_rows(s, block);
     if (parts & (ROWS_CUSTOMER | ROWS_NUMBER)) TRY(read_customers(p, block, out, err));
@@ -518,23 +456,24 @@ static int part_rows(const struct source *s, uint32_t block, unsigned parts, str
         TRY(read_times(p, block, out->starts, runs, out, err));
     }
     if (parts & ROWS_EVENT) {
-        TRY(chunk_bytes(p, &p->events, block, "events", &bytes, err));
-        if (ints_decode_u32(bytes, out->n, out->event) < 0) return corrupt(p, "events", err);
+        TRY(part_chunk(p, &p->events, block, "events", &bytes, err));
+        if (ints_decode_u32(bytes, out->n, out->event) < 0) return part_corrupt(p, "events", err);
         bool good = spine_kernels()->look_up(p->event_ids, p->stream_count, out->n, out->event);
         uint64_t bad[BITS_WORDS] = {0};
         spine_kernels()->equal(out->event, out->n, NOT_AN_EVENT, bad);
-        if (!good || bits_any(bad)) return corrupt(p, "events", err);
+        if (!good || bits_any(bad)) return part_corrupt(p, "events", err);
     }
     if (parts & ROWS_NUMBER) {
-        TRY(chunk_bytes(p, &p->numbers, block, "numbers", &bytes, err));
+        TRY(part_chunk(p, &p->numbers, block, "numbers", &bytes, err));
         if (bytes.n == 0)
             memcpy(out->number, out->customer, out->n * sizeof *out->number);
         else if (ints_decode_u32(bytes, out->n, out->number) < 0)
-            return corrupt(p, "numbers", err);
+            return part_corrupt(p, "numbers", err);
         uint32_t highest = 0;
         for (uint32_t i = 0; i < out->n; i++)
             if (out->number[i] > highest) highest = out->number[i];
-        if (highest >= p->number_limit) return corrupt(p, "numbers that were never given", err);
+        if (highest >= p->number_limit)
+            return part_corrupt(p, "numbers that were never given", err);
     }
     return 0;
 }
@@ -542,7 +481,7 @@ static int part_rows(const struct source *s, uint32_t block, unsigned parts, str
 /* ---- streams and columns ---- */
 
 static const struct part_stream *stream_at(const struct source *s, uint32_t id) {
-    const struct part *p = of(s);
+    const struct part *p = part_of(s);
     uint32_t at = id < p->stream_of_size ? p->stream_of[id] : 0;
     return at ? &p->streams[at - 1] : NULL;
 }
@@ -552,141 +491,24 @@ static uint32_t part_stream_base(const struct source *s, uint32_t id, uint32_t b
     return stream && stream->block_base ? stream->block_base[block] : 0;
 }
 
-static uint32_t part_stream_rows(const struct source *s, uint32_t id) {
+uint32_t part_stream_rows(const struct source *s, uint32_t id) {
     const struct part_stream *stream = stream_at(s, id);
     return stream ? stream->rows : 0;
 }
 
-static struct part_column *column_at(const struct source *s, uint32_t column) {
-    const struct part *p = of(s);
+struct part_column *part_column_at(const struct source *s, uint32_t column) {
+    const struct part *p = part_of(s);
     uint32_t at = column < p->column_of_size ? p->column_of[column] : 0;
     return at ? &p->columns[at - 1] : NULL;
 }
 
 static bool part_has_column(const struct source *s, uint32_t column) {
-    return column_at(s, column) != NULL;
-}
-
-static int build_codes(const struct part *p, struct part_column *c, uint32_t **out,
-                       struct keel_error *err) {
-    struct str bytes;
-    struct buf text;
-    struct lexicon *lexicon = p->env.lexicon_of(p->env.ctx, c->id);
-    TRY(chunk_bytes(p, &c->dictionary, 0, "dictionary", &bytes, err));
-    struct str *entries = k_try_alloc_array((size_t)c->entries + 1, sizeof *entries);
-    uint32_t *codes = k_try_alloc_array((size_t)c->entries + 1, sizeof *codes);
-    buf_init(&text, PART_CHUNK_MAX);
-    int code = !entries || !codes
-                   ? error_set(err, KEEL_E_NO_MEMORY, "no memory for a dictionary of %s", p->path)
-               : texts_decode(bytes, c->entries, &text, entries) < 0 ? corrupt(p, "dictionary", err)
-                                                                     : 0;
-    if (code == 0) codes[c->entries] = 0;
-    for (uint32_t i = 0; i < c->entries && code == 0; i++) {
-        codes[i] = lexicon_add(lexicon, entries[i]);
-        if (codes[i] == UINT32_MAX)
-            code = error_set(err, KEEL_E_LIMIT, "a column of %s has more than %d strings", p->path,
-                             LEXICON_MAX);
-    }
-    buf_release(&text);
-    k_free(entries);
-    if (code < 0)
-        k_free(codes);
-    else
-        *out = codes;
-    return code;
-}
-
-/* The translation table of a dictionary column; made by the first reader. */
-static int codes_of(const struct part *p, struct part_column *c, const uint32_t **out,
-                    struct keel_error *err) {
-    uint32_t *codes = atomic_load_explicit(&c->codes, memory_order_acquire);
-    if (!codes) {
-        pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&p->lock;
-        pthread_mutex_lock(lock);
-        codes = c->codes;
-        int code = codes ? 0 : build_codes(p, c, &codes, err);
-        if (code == 0) atomic_store_explicit(&c->codes, codes, memory_order_release);
-        pthread_mutex_unlock(lock);
-        TRY(code);
-    }
-    *out = codes;
-    return 0;
-}
-
-/* The same for texts as spine_kernels' spread. */
-static void spread_texts(const uint64_t *present, struct str *texts) {
-    uint16_t at[CHUNK_ROWS];
-    uint32_t k = bits_to_index(present, at);
-    while (k-- > 0 && at[k] != k) texts[at[k]] = texts[k];
-}
-
-static int decode_values(const struct part *p, struct part_column *c, struct str bytes,
-                         uint32_t present, struct vec_buffer *out, struct keel_error *err) {
-    struct vec *vec = &out->vec;
-    uint64_t bits[BITS_WORDS];
-    const uint32_t *codes = NULL;
-    int code = 0;
-    switch (c->kind) {
-    case VEC_NUMBER:
-        vec->num = out->num;
-        code = numbers_decode(bytes, present, out->num);
-        if (code == 0 && present < vec->n) spine_kernels()->spread_f64(vec->present, out->num);
-        return code;
-    case VEC_TEXT:
-        vec->text = out->text;
-        buf_clear(&out->bytes);
-        code = texts_decode(bytes, present, &out->bytes, out->text);
-        if (code == 0 && present < vec->n) spread_texts(vec->present, out->text);
-        return code;
-    case VEC_BOOL:
-        vec->code = out->code;
-        TRY(bits_decode(bytes, present, bits));
-        for (uint32_t i = 0; i < present; i++) out->code[i] = bit_get(bits, i);
-        break;
-    case VEC_CODE:
-        vec->code = out->code;
-        TRY(codes_of(p, c, &codes, err));
-        TRY(ints_decode_u32(bytes, present, out->code));
-        if (!spine_kernels()->look_up(codes, c->entries, present, out->code))
-            return -KEEL_E_CORRUPT;
-        break;
-    }
-    if (present < vec->n) spine_kernels()->spread_u32(vec->present, out->code);
-    return 0;
-}
-
-static int part_column(const struct source *s, uint32_t column, uint32_t chunk,
-                       struct vec_buffer *out, struct keel_error *err) {
-    const struct part *p = of(s);
-    struct part_column *c = column_at(s, column);
-    struct vec *vec = &out->vec;
-    uint32_t rows = c ? p->streams[c->stream].rows
-                      : part_stream_rows(s, schema_column(p->env.schema, column).stream);
-    uint32_t from = chunk * CHUNK_ROWS;
-    vec->n = rows > from ? (rows - from < CHUNK_ROWS ? rows - from : CHUNK_ROWS) : 0;
-    memset(vec->present, 0, sizeof vec->present);
-    vec->kind = c ? c->kind : VEC_NUMBER;
-    vec->num = out->num;
-    if (c && c->kind == VEC_TEXT)
-        vec->text = out->text;
-    else if (c && c->kind != VEC_NUMBER)
-        vec->code = out->code;
-    if (!c) return 0;
-    struct str bytes;
-    TRY(chunk_bytes(p, &c->values, chunk, "column values", &bytes, err));
-    if (bytes.n == 0) return 0;
-    struct reader r = reader_over(bytes.p, bytes.n);
-    struct str bits = take_sized(&r);
-    if (r.bad || bits_decode(bits, vec->n, vec->present) < 0)
-        return corrupt(p, "column values", err);
-    int code = decode_values(p, c, take_rest(&r), bits_count(vec->present), out, err);
-    if (code == -KEEL_E_CORRUPT) return corrupt(p, "column values", err);
-    return code;
+    return part_column_at(s, column) != NULL;
 }
 
 static int part_items(const struct source *s, uint32_t item_stream, uint32_t chunk,
                       uint32_t *counts, uint64_t *base, struct keel_error *err) {
-    const struct part *p = of(s);
+    const struct part *p = part_of(s);
     const struct part_stream *items = stream_at(s, item_stream);
     const struct part_stream *parent =
         items ? &p->streams[items->parent]
@@ -701,8 +523,8 @@ static int part_items(const struct source *s, uint32_t item_stream, uint32_t chu
         return 0;
     }
     struct str bytes;
-    TRY(chunk_bytes(p, &items->counts, chunk, "line items", &bytes, err));
-    if (ints_decode_u32(bytes, n, counts) < 0) return corrupt(p, "line items", err);
+    TRY(part_chunk(p, &items->counts, chunk, "line items", &bytes, err));
+    if (ints_decode_u32(bytes, n, counts) < 0) return part_corrupt(p, "line items", err);
     uint64_t total = 0;
     uint32_t most = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -712,7 +534,7 @@ static int part_items(const struct source *s, uint32_t item_stream, uint32_t chu
     *base = items->chunk_base[chunk];
     return total == items->chunk_base[chunk + 1] - *base && most <= EVENT_MAX_ITEMS
                ? 0
-               : corrupt(p, "line items", err);
+               : part_corrupt(p, "line items", err);
 }
 
 static bool part_has_posting(const struct source *s, uint32_t id) {
@@ -722,65 +544,71 @@ static bool part_has_posting(const struct source *s, uint32_t id) {
 
 static int part_posting(const struct source *s, uint32_t id, uint32_t chunk, uint32_t *customer,
                         int64_t *time, uint32_t *n, struct keel_error *err) {
-    const struct part *p = of(s);
+    const struct part *p = part_of(s);
     const struct part_stream *stream = stream_at(s, id);
     uint32_t rel[CHUNK_ROWS], from = chunk * CHUNK_ROWS, bad = 0;
     struct str bytes;
     int64_t base, unit;
     *n = stream->rows - from < CHUNK_ROWS ? stream->rows - from : CHUNK_ROWS;
-    TRY(chunk_bytes(p, &stream->posting, chunk, "postings", &bytes, err));
+    TRY(part_chunk(p, &stream->posting, chunk, "postings", &bytes, err));
     struct reader r = reader_over(bytes.p, bytes.n);
     bool good = read_base(&r, &base, &unit);
-    struct str customers = take_sized(&r);
+    struct str customers = part_take_sized(&r);
     if (!good || r.bad || ints_decode_u32(customers, *n, customer) < 0 ||
-        ints_decode_u32(take_rest(&r), *n, rel) < 0)
-        return corrupt(p, "postings", err);
+        ints_decode_u32(part_take_rest(&r), *n, rel) < 0)
+        return part_corrupt(p, "postings", err);
     for (uint32_t i = 0; i < *n; i++) time[i] = (base + rel[i]) * unit;
     /* A scan looks at the first and the last to see whether all lie in its range. */
     for (uint32_t i = 1; i < *n; i++) bad |= customer[i] < customer[i - 1];
-    return bad ? corrupt(p, "postings", err) : 0;
+    return bad ? part_corrupt(p, "postings", err) : 0;
 }
 
 static int part_keys(const struct source *s, struct event_key *out, struct keel_error *err) {
-    const struct part *p = of(s);
-    return part_keys_decode(p->keys, out, s->rows) < 0 ? corrupt(p, "message keys", err) : 0;
+    const struct part *p = part_of(s);
+    return part_keys_decode(p->keys, out, s->rows) < 0 ? part_corrupt(p, "message keys", err) : 0;
 }
 
 /* A flipped bit in the keys would let a message in twice, so the table is verified when it is first
  * asked, at a few ns a key. */
 int part_has_key(struct part *p, struct event_key key, struct keel_error *err) {
     if (!atomic_load_explicit(&p->keys_checked, memory_order_acquire)) {
-        if (part_keys_check(p->keys, p->base.rows) < 0) return corrupt(p, "message keys", err);
+        if (part_keys_check(p->keys, p->base.rows) < 0) return part_corrupt(p, "message keys", err);
         atomic_store_explicit(&p->keys_checked, true, memory_order_release);
     }
     int found = part_keys_find(p->keys, key);
-    return found < 0 ? corrupt(p, "message keys", err) : intact(p, found, err);
+    return found < 0 ? part_corrupt(p, "message keys", err) : intact(p, found, err);
 }
 
 /* The operations of a source, believed only while the file can be read. */
 
 static int rows_checked(const struct source *s, uint32_t block, unsigned parts,
                         struct row_block *out, struct keel_error *err) {
-    return intact(of(s), part_rows(s, block, parts, out, err), err);
+    return intact(part_of(s), part_rows(s, block, parts, out, err), err);
 }
 
 static int column_checked(const struct source *s, uint32_t column, uint32_t chunk,
                           struct vec_buffer *out, struct keel_error *err) {
-    return intact(of(s), part_column(s, column, chunk, out, err), err);
+    return intact(part_of(s), part_column(s, column, chunk, out, err), err);
+}
+
+static int pick_checked(const struct source *s, uint32_t column, uint32_t chunk,
+                        const uint16_t *slots, uint32_t n, struct vec_buffer *out,
+                        struct keel_error *err) {
+    return intact(part_of(s), part_pick(s, column, chunk, slots, n, out, err), err);
 }
 
 static int items_checked(const struct source *s, uint32_t item_stream, uint32_t chunk,
                          uint32_t *counts, uint64_t *base, struct keel_error *err) {
-    return intact(of(s), part_items(s, item_stream, chunk, counts, base, err), err);
+    return intact(part_of(s), part_items(s, item_stream, chunk, counts, base, err), err);
 }
 
 static int posting_checked(const struct source *s, uint32_t id, uint32_t chunk, uint32_t *customer,
                            int64_t *time, uint32_t *n, struct keel_error *err) {
-    return intact(of(s), part_posting(s, id, chunk, customer, time, n, err), err);
+    return intact(part_of(s), part_posting(s, id, chunk, customer, time, n, err), err);
 }
 
 static int keys_checked(const struct source *s, struct event_key *out, struct keel_error *err) {
-    return intact(of(s), part_keys(s, out, err), err);
+    return intact(part_of(s), part_keys(s, out, err), err);
 }
 
 static const struct source_ops PART_OPS = {
@@ -789,6 +617,7 @@ static const struct source_ops PART_OPS = {
     .stream_rows = part_stream_rows,
     .has_column = part_has_column,
     .column = column_checked,
+    .pick = pick_checked,
     .items = items_checked,
     .has_posting = part_has_posting,
     .posting = posting_checked,
@@ -838,7 +667,7 @@ static void fault(struct check *c, int code, const struct keel_error *err) {
 
 static void fault_text(struct check *c, const char *what) {
     struct keel_error err;
-    fault(c, corrupt(c->part, what, &err), &err);
+    fault(c, part_corrupt(c->part, what, &err), &err);
 }
 
 /* The posting copy of an event beside the rows: chunk after chunk, in the same order. */

@@ -1,6 +1,7 @@
 /* Implementation of scan.h: which sources, which blocks, which rows. */
 #include "store/scan.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "store/scan_int.h"
@@ -80,7 +81,8 @@ int scan_open(const struct snapshot *snap, const struct scan_spec *spec, struct 
     if (spec->column_count > SCAN_MAX_COLUMNS || spec->event_count > SCAN_MAX_EVENTS)
         FAIL(err, LIMIT, "a query may use at most %d properties and %d events", SCAN_MAX_COLUMNS,
              SCAN_MAX_EVENTS);
-    struct scan *s = k_zalloc(sizeof *s);
+    struct scan *s = k_alloc(sizeof *s);
+    memset(s, 0, offsetof(struct scan, own_rows));
     s->snap = snap;
     s->spec = *spec;
     s->wanted_size = schema_streams(store_schema(snap->store));

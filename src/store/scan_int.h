@@ -146,12 +146,12 @@ struct scan {
     /* the current batch */
     uint64_t serial;
     enum { BATCH_BLOCK, BATCH_POSTING, BATCH_SPARSE, BATCH_GATHERED } kind;
-    struct row_block *rowset, own_rows; /* own_rows, or a kept block */
-    struct kept_block *kept;            /* [sources of the snapshot]; NULL: there are too many */
+    struct row_block *rowset; /* own_rows, or a kept block */
+    struct kept_block *kept;  /* [sources of the snapshot]; NULL: there are too many */
     const struct gathered_row *batch_rows;
     uint64_t live[BITS_WORDS];
-    struct row_block scratch;
     struct scan_cost cost;
+    struct row_block own_rows, scratch; /* not zeroed at first: last */
 };
 
 /* Points *out at these parts of a block of a source of the group. Valid until the next call. 1:

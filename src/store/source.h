@@ -51,6 +51,10 @@ struct source_ops {
     /* Chunk `chunk` of a column, in its stream's order. Absent column: all absent. */
     int (*column)(const struct source *s, uint32_t column, uint32_t chunk, struct vec_buffer *out,
                   struct keel_error *err);
+    /* The same for n slots of the chunk only, in any order: the others are absent or unspecified.
+     */
+    int (*pick)(const struct source *s, uint32_t column, uint32_t chunk, const uint16_t *slots,
+                uint32_t n, struct vec_buffer *out, struct keel_error *err);
     /* Line items: counts of the 1,024 parents of a chunk, and how many items stand before them. */
     int (*items)(const struct source *s, uint32_t item_stream, uint32_t chunk, uint32_t *counts,
                  uint64_t *base, struct keel_error *err);

@@ -65,6 +65,17 @@ void unpack(const uint8_t *in, size_t n, unsigned width, uint32_t base, uint32_t
         kernels()->any(in, n, width, base, out);
 }
 
+uint32_t unpack_one(const uint8_t *in, size_t n, unsigned width, size_t i) {
+    const size_t lanes = (n + 31) / 32, bit = i / lanes * width;
+    uint32_t low, high = 0;
+    if (width == 0) return 0;
+    in += (bit / 32 * lanes + i % lanes) * 4;
+    memcpy(&low, in, sizeof low);
+    if (bit % 32 + width > 32) memcpy(&high, in + lanes * 4, sizeof high);
+    uint64_t word = ((uint64_t)high << 32 | low) >> bit % 32;
+    return (uint32_t)(word & ((UINT64_C(1) << width) - 1));
+}
+
 void widen(const uint32_t *v, size_t n, uint64_t base, int64_t *out) {
     kernels()->widen(v, n, base, out);
 }

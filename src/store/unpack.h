@@ -35,6 +35,9 @@ void pack(const uint32_t *v, size_t n, unsigned width, uint8_t *out);
  * rounded up to whole lanes: at most (n + 31) / 32 * 32 values. */
 void unpack(const uint8_t *in, size_t n, unsigned width, uint32_t base, uint32_t *out);
 
+/* Value i alone, without a base. */
+uint32_t unpack_one(const uint8_t *in, size_t n, unsigned width, size_t i);
+
 /* out[i] = base + v[i] modulo 2^64. Both have room for n rounded up to a multiple of 16. */
 void widen(const uint32_t *v, size_t n, uint64_t base, int64_t *out);
 

@@ -10,14 +10,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 enum { INTS, BITS, NUMBERS, TEXTS, DECODERS };
 
+/* Single values of a chunk that may be damaged: those of a good one. */
+static void try_pick(struct str bytes, size_t n, const int64_t *v) {
+    static int64_t picked[CHUNK_ROWS];
+    uint16_t at[CHUNK_ROWS] = {0};
+    size_t count = 0;
+    for (size_t i = n % 7; i < n && n <= CHUNK_ROWS; i += 1 + i % 13) at[count++] = (uint16_t)i;
+    int code = ints_pick(bytes, n, at, count, picked);
+    for (size_t k = 0; v && k < count; k++) K_ASSERT(code == 0 && picked[k] == v[at[k]]);
+}
+
 static void try_ints(struct str bytes, size_t n, struct buf *again) {
     static int64_t v[CHUNK_ROWS], back[CHUNK_ROWS];
     static uint32_t narrow[CHUNK_ROWS];
     int narrow_code = ints_decode_u32(bytes, n, narrow);
     if (ints_decode(bytes, n, v) < 0) {
         K_ASSERT(narrow_code < 0);
+        try_pick(bytes, n, NULL);
         return;
     }
+    try_pick(bytes, n, v);
     for (size_t i = 0; narrow_code == 0 && i < n; i++) K_ASSERT_OP(v[i], ==, narrow[i]);
     K_ASSERT(ints_encode(v, n, again) == 0);
     K_ASSERT(ints_decode(buf_str(again), n, back) == 0);

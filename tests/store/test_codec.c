@@ -43,6 +43,29 @@ static bool all_fit_u32(const int64_t *v, size_t n) {
     return true;
 }
 
+/* Some ascending places below n: none, one, some, or all. */
+static size_t some_places(size_t n, uint16_t *at) {
+    static struct rand r;
+    static bool begun;
+    if (!begun) rand_init(&r, seed);
+    begun = true;
+    uint32_t one_in = 1 + rand_below(&r, 60);
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        if (rand_below(&r, one_in) == 0) at[count++] = (uint16_t)i;
+    return count;
+}
+
+static void check_picked(struct str bytes, const int64_t *v, size_t n) {
+    int64_t picked[CHUNK_ROWS];
+    uint16_t at[CHUNK_ROWS];
+    size_t count = some_places(n, at);
+    assert_int_equal(ints_pick(bytes, n, at, count, picked), 0);
+    for (size_t k = 0; k < count; k++)
+        if (picked[k] != v[at[k]])
+            fail_msg("n %zu: picked %u differs, seed %" PRIu64, n, at[k], seed);
+}
+
 /* Encodes v into `coded`, checks that it comes back, returns the outer layout. */
 static unsigned check_ints(const int64_t *v, size_t n) {
     int64_t back[CHUNK_ROWS];
@@ -54,6 +77,7 @@ static unsigned check_ints(const int64_t *v, size_t n) {
     assert_int_equal(ints_decode(bytes, n, back), 0);
     for (size_t i = 0; i < n; i++)
         if (back[i] != v[i]) fail_msg("n %zu: value %zu differs, seed %" PRIu64, n, i, seed);
+    check_picked(bytes, v, n);
     if (all_fit_u32(v, n)) {
         assert_int_equal(ints_decode_u32(bytes, n, back32), 0);
         for (size_t i = 0; i < n; i++)
@@ -270,11 +294,19 @@ static int decode_ints(struct str bytes, size_t n) {
     static int64_t out[CHUNK_ROWS];
     static uint32_t out32[CHUNK_ROWS];
     int narrow = ints_decode_u32(bytes, n, out32), code = ints_decode(bytes, n, out);
+    if (code == 0) check_picked(bytes, out, n);
     if (narrow == 0) { /* what is a valid u32 chunk is the same as int64 */
         assert_int_equal(code, 0);
         for (size_t i = 0; i < n; i++) assert_true(out[i] == out32[i]);
     }
     return code;
+}
+
+static int pick_ints(struct str bytes, size_t n) {
+    static int64_t out[CHUNK_ROWS];
+    static uint16_t at[CHUNK_ROWS];
+    (void)!ints_pick(bytes, n, at, some_places(n, at), out); /* does no harm */
+    return ints_decode(bytes, n, out);
 }
 
 static int decode_bits(struct str bytes, size_t n) {
@@ -343,6 +375,7 @@ static void ints_damage(void **state) {
         }
         check_ints(v, n);
         check_damage(decode_ints, n);
+        check_damage(pick_ints, n);
     }
     for (unsigned layout = 0; layout < LAYOUTS; layout++)
         assert_true(reached[layout] > before[layout]);
@@ -421,6 +454,11 @@ static unsigned check_numbers(const double *v, size_t n) {
     assert_true(coded.n <= n * 8 + 16);
     uint8_t *p = exact_copy(encoded());
     assert_int_equal(numbers_decode((struct str){(const char *)p, coded.n}, n, back), 0);
+    double picked[CHUNK_ROWS];
+    uint16_t at[CHUNK_ROWS];
+    size_t count = some_places(n, at);
+    assert_int_equal(numbers_pick((struct str){(const char *)p, coded.n}, n, at, count, picked), 0);
+    for (size_t k = 0; k < count; k++) assert_memory_equal(&picked[k], &v[at[k]], sizeof picked[k]);
     unsigned layout = p[0];
     free(p);
     assert_memory_equal(back, v, n * sizeof *v);

@@ -95,6 +95,31 @@ static void add_vec(struct place *place, uint32_t column, const struct vec *v) {
     }
 }
 
+/* Single values are those of the whole chunk. */
+static int read_single(const struct source *s, uint32_t id, uint32_t chunk, const struct vec *whole,
+                       struct keel_error *err) {
+    static struct vec_buffer buffer;
+    uint16_t slots[CHUNK_ROWS];
+    uint32_t n = 0;
+    if (!buffer.bytes.max) vec_buffer_init(&buffer);
+    for (uint32_t i = chunk % 5; i < whole->n && n < 40; i += 1 + i % 29) slots[n++] = (uint16_t)i;
+    TRY(s->ops->pick(s, id, chunk, slots, n, &buffer, err));
+    const struct vec *v = &buffer.vec;
+    K_ASSERT(v->kind == whole->kind && v->n == whole->n);
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t i = slots[k];
+        K_ASSERT(bit_get(v->present, i) == bit_get(whole->present, i));
+        if (!bit_get(v->present, i)) continue;
+        if (v->kind == VEC_NUMBER)
+            K_ASSERT(memcmp(&v->num[i], &whole->num[i], sizeof v->num[i]) == 0);
+        else if (v->kind == VEC_TEXT)
+            K_ASSERT(str_eq(v->text[i], whole->text[i]));
+        else
+            K_ASSERT_OP(v->code[i], ==, whole->code[i]);
+    }
+    return 0;
+}
+
 static int read_column(struct place *place, const struct source *s, uint32_t id,
                        struct vec_buffer *buffer, struct keel_error *err) {
     struct column_info info = schema_column(place->schema, id);
@@ -104,6 +129,7 @@ static int read_column(struct place *place, const struct source *s, uint32_t id,
     for (uint64_t c = 0; c * CHUNK_ROWS < rows; c++) {
         TRY(s->ops->column(s, id, (uint32_t)c, buffer, err));
         add_vec(place, id, &buffer->vec);
+        TRY(read_single(s, id, (uint32_t)c, &buffer->vec, err));
     }
     return 0;
 }
