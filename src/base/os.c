@@ -34,6 +34,7 @@ const struct os OS_REAL = {
     .fdatasync = fdatasync,
     .ftruncate = ftruncate,
     .fallocate = fallocate,
+    .lseek = lseek,
     .fstat = real_fstat,
     .stat = real_stat,
     .rename = rename,
@@ -132,6 +133,16 @@ int file_size(int fd, const char *path, uint64_t *out_bytes, struct keel_error *
     if (os->fstat(fd, &st) < 0) return error_errno(err, errno, "cannot read the size of %s", path);
     *out_bytes = (uint64_t)st.st_size;
     return 0;
+}
+
+void file_read_no_further(int fd) {
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM); /* advice: may be ignored */
+}
+
+uint64_t file_next_data(int fd, uint64_t at) {
+    off_t found = os->lseek(fd, (off_t)at, SEEK_DATA);
+    if (found >= (off_t)at) return (uint64_t)found;
+    return found < 0 && errno == ENXIO ? UINT64_MAX : at; /* else it cannot tell: no hole */
 }
 
 int file_truncate(int fd, uint64_t size, const char *path, struct keel_error *err) {

@@ -28,6 +28,7 @@ struct os {
     int (*fdatasync)(int fd);
     int (*ftruncate)(int fd, off_t size);
     int (*fallocate)(int fd, int mode, off_t at, off_t n);
+    off_t (*lseek)(int fd, off_t at, int whence);
     int (*fstat)(int fd, struct stat *st);
     int (*stat)(const char *path, struct stat *st);
     int (*rename)(const char *from, const char *to);
@@ -70,6 +71,12 @@ int file_pwrite_all(int fd, const void *p, size_t n, uint64_t at, const char *pa
 /* Reads exactly n bytes, else KEEL_E_CORRUPT ("ends at …"). */
 int file_pread_all(int fd, void *p, size_t n, uint64_t at, const char *path,
                    struct keel_error *err) K_CHECKED;
+/* From now on reading brings into memory what is asked for, and nothing ahead of it. */
+void file_read_no_further(int fd);
+/* The first place at or behind `at` that is not in a hole, as far as the file system tells: all
+ * before it reads as zeros. UINT64_MAX: there are only holes up to the end. What was preallocated
+ * is a hole until it is written, or (in memory, so for Linux) read, be it ahead. */
+uint64_t file_next_data(int fd, uint64_t at);
 /* KEEL_E_NOT_DURABLE if it fails: it is never to be retried, as the kernel drops what it could not
  * write and reports success the next time. */
 int file_sync(int fd, const char *path, struct keel_error *err) K_CHECKED;      /* fsync     */

@@ -16,7 +16,7 @@
 
 #include "base/os.h"
 
-enum { VERSION_MAJOR = 1, VERSION_MINOR = 0, NAME_DIGITS = 16 };
+enum { VERSION_MAJOR = 1, VERSION_MINOR = 0, NAME_DIGITS = 16, PAGE_BYTES = 4096 };
 
 static const char MAGIC[8] = "KEELJRNL";
 
@@ -157,6 +157,9 @@ int journal_window_at(struct journal_window *w, uint64_t offset, size_t n, const
     if (offset < w->at || offset + n > w->at + w->n) {
         size_t want = n > JOURNAL_WINDOW_BYTES ? n : JOURNAL_WINDOW_BYTES;
         if (want > w->size - offset) want = (size_t)(w->size - offset);
+        /* To the end of a page: half of one that is read is no hole for what follows. */
+        size_t beyond = (size_t)((offset + want) % PAGE_BYTES);
+        if (want - n >= beyond && offset + want < w->size) want -= beyond;
         if (want > w->cap) {
             uint8_t *grown = k_try_realloc(w->bytes, want);
             if (!grown) FAIL(err, NO_MEMORY, "no memory to read %zu bytes of %s", want, w->path);
@@ -209,6 +212,17 @@ int journal_find_record(struct journal_window *w, uint64_t position, uint64_t le
     for (uint64_t offset = journal_offset(w, position); offset + 8 <= w->size;) {
         const uint8_t *p;
         uint64_t n = w->size - offset < STEP ? (w->size - offset) & ~(uint64_t)7 : STEP;
+        uint64_t read = offset >= w->at && offset < w->at + w->n ? w->at + w->n - offset : 0;
+        if (read < 8) {
+            uint64_t data = file_next_data(w->fd, offset);
+            if (data == UINT64_MAX) break;
+            if (data >= offset + 8) {
+                offset = data & ~(uint64_t)7;
+                continue;
+            }
+        } else if (read < n) {
+            n = read & ~(uint64_t)7; /* the rest may be a hole */
+        }
         int got = journal_window_at(w, offset, (size_t)n, &p, err);
         if (!p) return got;
         uint64_t step_end = offset + n;
@@ -268,6 +282,7 @@ int journal_window_open(struct journal_window *w, const char *dir, uint64_t firs
     *w = (struct journal_window){.fd = -1, .first = first};
     journal_file_path(w->path, dir, first);
     TRY(file_open(w->path, writable ? FILE_WRITE : FILE_READ, &w->fd, err));
+    file_read_no_further(w->fd); /* else what lies ahead of the tail would be no hole any more */
     int code = file_size(w->fd, w->path, &w->size, err);
     if (code < 0) journal_window_close(w);
     return code;

@@ -131,6 +131,6 @@ int journal_record_at(struct journal_window *w, uint64_t position, struct journa
 
 /* Searches every multiple of 8 from `position` to the end of the file for a valid record with
  * durable_upto >= least: 1 and its position in *out, or 0. *out_dirty (may be NULL) is the offset
- * behind the last 8 bytes seen that are not zero, or 0. */
+ * behind the last 8 bytes seen that are not zero, or 0. Holes are not read: they are zeros. */
 int journal_find_record(struct journal_window *w, uint64_t position, uint64_t least, uint64_t *out,
                         uint64_t *out_dirty, struct keel_error *err) K_CHECKED;

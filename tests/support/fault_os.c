@@ -316,6 +316,12 @@ static int fault_fallocate(int fd, int mode, off_t at, off_t n) {
     return result;
 }
 
+static off_t fault_lseek(int fd, off_t at, int whence) {
+    off_t result = enter(FAULT_LSEEK, false, NULL) ? -1 : OS_REAL.lseek(fd, at, whence);
+    leave();
+    return result;
+}
+
 static int fault_fstat(int fd, struct stat *st) {
     int result = enter(FAULT_FSTAT, false, NULL) ? -1 : OS_REAL.fstat(fd, st);
     leave();
@@ -384,6 +390,7 @@ static const struct os TABLE = {
     .fdatasync = fault_fdatasync,
     .ftruncate = fault_ftruncate,
     .fallocate = fault_fallocate,
+    .lseek = fault_lseek,
     .fstat = fault_fstat,
     .stat = fault_stat,
     .rename = fault_rename,
