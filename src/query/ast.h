@@ -346,7 +346,17 @@ enum query_start {
     QUERY_START_EACH,  /* every one in the range */
 };
 
-enum query_model { QUERY_MODEL_LAST, QUERY_MODEL_FIRST };
+/* What share each touch of a conversion's journey gets; docs/query-language.md has the definitions.
+ */
+enum query_model {
+    QUERY_MODEL_LAST,     /* all to the last touch                                        */
+    QUERY_MODEL_FIRST,    /* all to the first                                             */
+    QUERY_MODEL_LINEAR,   /* equal shares                                                 */
+    QUERY_MODEL_DECAY,    /* half as much for each half-life that it lies before the last */
+    QUERY_MODEL_POSITION, /* 40 % to the first, 40 % to the last, 20 % to those between   */
+    QUERY_MODEL_SHAPLEY,  /* equal shares to the different values among the touches       */
+    QUERY_MODELS,
+};
 
 enum query_rank { QUERY_RANK_EVENTS, QUERY_RANK_CUSTOMERS, QUERY_RANK_SUM };
 
@@ -428,7 +438,8 @@ struct query {
             enum query_model model;
             struct query_event *touches;
             uint32_t n_touches;
-            struct query_duration within; /* touch at most this long before; n == 0: no limit */
+            struct query_duration within;    /* touch at most this long before; n == 0: no limit */
+            struct query_duration half_life; /* DECAY; others: n == 0                         */
         } attribute;
 
         struct { /* SESSIONS: maximal runs of a customer's events with each gap <= gap */

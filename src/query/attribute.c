@@ -1,18 +1,26 @@
-/* The form ATTRIBUTE: to which touch an amount is owed.
+/* The form ATTRIBUTE: to which touches an amount is owed.
  *
- * Per customer the touches that may still matter (LAST: the latest; FIRST: those inside the window,
- * as a queue) and the conversions of the current moment. A conversion is entered provisionally
- * under the touch known by then and waits until the time moves on, because a touch at the same time
- * counts too, in whatever order the two came.
+ * Per customer the touches that may still matter (LAST: the latest; others: those inside the
+ * window, as a queue) and the conversions of the current moment. A conversion waits until the time
+ * moves on, because a touch at the same time counts too, in whatever order the two came; FIRST and
+ * LAST enter it provisionally under the touch known by then, the models that share it out walk the
+ * queue when it is settled.
  *
- * Layers: form_tools.h. Threads: see form.h. Limits: NODES_MAX waiting touches and conversions.
+ * A share is amount x weight / sum of weights; the weights of one value are added first, so that a
+ * journey of one value alone keeps its amount exactly. Shapley: the coalition S of values earns the
+ * conversions whose journeys have no others, a sum of unanimity games, whose Shapley value is equal
+ * shares to the values of each journey: no walk over coalitions is needed.
+ *
+ * Layers: form_tools.h. Threads: see form.h. Limits: NODES_MAX waiting touches and conversions;
+ * JOURNEY_MAX touches of one conversion.
  */
+#include <math.h>
 #include <stdlib.h>
 
 #include "query/form_tools.h"
 #include "query/pairs.h"
 
-enum { NODES_MAX = 1 << 26, NONE = UINT32_MAX, SMALL_GROUPS = 64 };
+enum { NODES_MAX = 1 << 26, JOURNEY_MAX = 1 << 16, NONE = UINT32_MAX, SMALL_GROUPS = 64 };
 #define NEVER INT64_MIN
 
 struct attribute_machine {
@@ -21,15 +29,16 @@ struct attribute_machine {
     uint32_t n;
     struct match touches[QUERY_MAX_EVENTS];
     struct field field; /* of the measure */
-    bool is_sum, has_prop, first;
+    bool is_sum, has_prop;
+    enum query_model model;
     struct splits splits; /* the property of the touch */
-    int64_t within_ms;
+    int64_t within_ms, half_life_ms;
 };
 
 struct node { /* a touch in a queue, or a waiting conversion */
     int64_t time;
-    uint32_t group, next;
-    bool touched; /* conversion: has a touch */
+    uint32_t group, next; /* group of a conversion that is shared out: its own touch, or NONE */
+    bool touched;         /* conversion: has a touch */
     struct sum amount;
 };
 
@@ -37,6 +46,12 @@ struct attribute_customer {
     uint32_t head, tail; /* touches, oldest first; LAST keeps one */
     uint32_t waiting;    /* conversions of the same time          */
     uint64_t uncounted;  /* bit a group: he is not in its number of customers yet */
+};
+
+/* What a group has of the conversion that is being shared out. */
+struct part {
+    uint64_t serial; /* of that conversion; another: nothing */
+    double weight;
 };
 
 struct attribute_state {
@@ -51,6 +66,10 @@ struct attribute_state {
     struct counters conversions, by_customer; /* by group */
     struct sum *totals;
     uint32_t cap_totals;
+    struct part *parts; /* by group */
+    uint32_t *met;      /* groups of the conversion */
+    uint32_t n_met, cap_parts;
+    uint64_t serial;
     struct pairs counted; /* (slot, group) of the groups behind SMALL_GROUPS */
 };
 
@@ -77,6 +96,8 @@ static void state_close(void *state) {
     counters_release(&s->conversions);
     counters_release(&s->by_customer);
     k_free(s->totals);
+    k_free(s->parts);
+    k_free(s->met);
     pairs_release(&s->counted);
 }
 
@@ -143,11 +164,95 @@ static int settle(struct attribute_state *s, uint32_t slot, const struct node *c
     return 0;
 }
 
+static double touch_weight(const struct attribute_machine *m, uint32_t k, uint32_t n,
+                           int64_t before_last_ms) {
+    if (m->model == QUERY_MODEL_DECAY)
+        return exp2(-(double)before_last_ms / (double)m->half_life_ms);
+    if (m->model != QUERY_MODEL_POSITION || n <= 2) return 1;
+    return k == 0 || k + 1 == n ? 0.4 : 0.2 / (n - 2);
+}
+
+static int add_part(struct attribute_state *s, uint32_t group, double weight,
+                    struct keel_error *err) {
+    if (group >= s->cap_parts) {
+        uint32_t cap = s->cap_parts ? s->cap_parts : 64;
+        while (cap <= group) cap *= 2;
+        struct part *parts = k_try_realloc(s->parts, cap * sizeof *parts);
+        if (parts) s->parts = parts;
+        uint32_t *met = k_try_realloc(s->met, cap * sizeof *met);
+        if (met) s->met = met;
+        if (!parts || !met) FAIL(err, NO_MEMORY, "too little memory for touches");
+        memset(parts + s->cap_parts, 0, (cap - s->cap_parts) * sizeof *parts);
+        s->cap_parts = cap;
+    }
+    struct part *part = &s->parts[group];
+    if (part->serial != s->serial) {
+        *part = (struct part){.serial = s->serial, .weight = weight};
+        s->met[s->n_met++] = group;
+    } else if (s->m->model != QUERY_MODEL_SHAPLEY) {
+        part->weight += weight;
+    }
+    return 0;
+}
+
+/* The touches of a conversion, by group, in s->parts and s->met. */
+static int weigh(struct attribute_state *s, uint32_t slot, uint32_t own, struct keel_error *err) {
+    uint32_t n = 0, k = 0;
+    int64_t last = 0;
+    s->serial++;
+    s->n_met = 0;
+    for (uint32_t at = s->customers[slot].head; at != NONE; at = s->nodes[at].next) {
+        if (at == own) continue;
+        last = s->nodes[at].time;
+        n++;
+    }
+    if (n > JOURNEY_MAX)
+        FAIL(err, LIMIT,
+             "a customer has more than %d touches before one event: use a shorter "
+             "distance (\"within\")",
+             JOURNEY_MAX);
+    for (uint32_t at = s->customers[slot].head; at != NONE; at = s->nodes[at].next) {
+        const struct node *touch = &s->nodes[at];
+        if (at == own) continue;
+        TRY(add_part(s, touch->group, touch_weight(s->m, k++, n, last - touch->time), err));
+    }
+    return 0;
+}
+
+/* Enters a conversion under every value among its touches. */
+static int settle_shares(struct attribute_state *s, uint32_t slot, const struct node *c,
+                         struct keel_error *err) {
+    TRY(weigh(s, slot, c->group, err));
+    struct node part = *c;
+    if (s->n_met <= 1) {
+        uint32_t missing[QUERY_MAX_SPLITS] = {0};
+        if (s->n_met == 1)
+            part.group = s->met[0];
+        else
+            TRY(groups_find(&s->splitter.groups, missing, &part.group, err));
+        return settle(s, slot, &part, err);
+    }
+    double whole = 0, amount = sum_value(&c->amount);
+    for (uint32_t i = 0; i < s->n_met; i++) whole += s->parts[s->met[i]].weight;
+    for (uint32_t i = 0; i < s->n_met; i++) {
+        part.group = s->met[i];
+        part.amount = (struct sum){0};
+        sum_add(&part.amount, amount * (s->parts[part.group].weight / whole));
+        TRY(settle(s, slot, &part, err));
+    }
+    return 0;
+}
+
+static bool is_shared(const struct attribute_machine *m) { return m->model > QUERY_MODEL_FIRST; }
+
 static int settle_waiting(struct attribute_state *s, uint32_t slot, struct keel_error *err) {
     struct attribute_customer *c = &s->customers[slot];
     while (c->waiting != NONE) {
         uint32_t at = c->waiting;
-        TRY(settle(s, slot, &s->nodes[at], err));
+        if (is_shared(s->m))
+            TRY(settle_shares(s, slot, &s->nodes[at], err));
+        else
+            TRY(settle(s, slot, &s->nodes[at], err));
         c->waiting = s->nodes[at].next;
         free_node(s, at);
     }
@@ -166,7 +271,9 @@ static int take_conversion(struct attribute_state *s, uint32_t slot, int64_t t,
     }
     struct node node = {.time = t, .next = c->waiting, .amount = *amount};
     node.touched = c->head != NONE;
-    if (node.touched) {
+    if (is_shared(s->m)) {
+        node.group = NONE;
+    } else if (node.touched) {
         node.group = s->nodes[c->head].group;
     } else { /* the group of no touch is that of a missing value */
         uint32_t missing[QUERY_MAX_SPLITS] = {0};
@@ -179,15 +286,16 @@ static int take_conversion(struct attribute_state *s, uint32_t slot, int64_t t,
 static int take_touch(struct attribute_state *s, uint32_t slot, int64_t t, uint32_t group,
                       uint32_t own, struct keel_error *err) {
     struct attribute_customer *c = &s->customers[slot];
-    for (uint32_t at = c->waiting; at != NONE; at = s->nodes[at].next) {
+    bool first = s->m->model == QUERY_MODEL_FIRST, last = s->m->model == QUERY_MODEL_LAST;
+    for (uint32_t at = c->waiting; at != NONE && (first || last); at = s->nodes[at].next) {
         struct node *w = &s->nodes[at];
-        if (at == own || (s->m->first && w->touched)) continue;
+        if (at == own || (first && w->touched)) continue;
         w->group = group;
         w->touched = true;
     }
-    bool one = !s->m->first || s->m->within_ms == INT64_MAX;
+    bool one = last || (first && s->m->within_ms == INT64_MAX);
     if (one && c->head != NONE) { /* LAST: the newest; FIRST without limit: the oldest */
-        if (!s->m->first) {
+        if (last) {
             s->nodes[c->head].time = t;
             s->nodes[c->head].group = group;
         }
@@ -196,6 +304,7 @@ static int take_touch(struct attribute_state *s, uint32_t slot, int64_t t, uint3
     uint32_t at;
     struct node node = {.time = t, .group = group, .next = NONE};
     TRY(new_node(s, &node, &at, err));
+    if (own != NONE && is_shared(s->m)) s->nodes[own].group = at;
     if (c->tail != NONE)
         s->nodes[c->tail].next = at;
     else
@@ -283,8 +392,11 @@ static int form_plan(struct form *form, struct plan *p, struct keel_error *err) 
     m->machine =
         (struct machine){.ops = &OPS, .stage = 1, .ordered = true, .span = {INT64_MAX, INT64_MIN}};
     m->machine.bytes_per_customer = sizeof(struct attribute_customer) + sizeof(struct node);
+    plan_note(p, "allocation, not causal: a rule shares out what happened; it does not show what "
+                 "would have happened without a touch");
     m->within_ms = duration_ms(q->attribute.within);
-    m->first = q->attribute.model == QUERY_MODEL_FIRST;
+    m->model = q->attribute.model;
+    m->half_life_ms = duration_ms(q->attribute.half_life);
     m->is_sum = measure->agg == QUERY_SUM;
     m->has_prop = measure->has_prop;
     if (before.from_ms != INT64_MIN)
@@ -309,6 +421,12 @@ struct owed {
     uint64_t conversions, customers;
     double amount;
 };
+
+/* Shares to the millionth: thirds of a whole add up to it again, and rows that owe the same are
+ * equal. Whole numbers of ten-thousandths stay as they are. */
+static double rounded(double amount) {
+    return fabs(amount) < 0x1p32 ? rint(amount * 1e6) / 1e6 : amount;
+}
 
 static int by_amount(const void *a, const void *b, void *ctx) {
     const struct owed *x = a, *y = b;
@@ -341,6 +459,7 @@ static int show(const struct attribute_form *f, struct merged *m, struct worker 
         struct owed one = owed[g];
         one.group = g;
         one.amount = sum_value(&amounts[g]);
+        if (is_shared(f->machine)) one.amount = rounded(one.amount);
         owed[kept++] = one;
     }
     if (kept > 0) qsort_r(owed, kept, sizeof *owed, by_amount, &m->groups);

@@ -21,6 +21,7 @@ const uint32_t build_clause_forms[CLAUSES] = {
     [CLAUSE_AMONG] = ((1u << QUERY_FORMS) - 1) & ~(FORM(COUNT) | FORM(LIST)),
     [CLAUSE_OVER] = FORM(TREND) | FORM(RETENTION),
     [CLAUSE_GAP] = FORM(SESSIONS),
+    [CLAUSE_HALF_LIFE] = FORM(ATTRIBUTE),
     [CLAUSE_SAME] = FORM(FUNNEL),
     [CLAUSE_COLUMNS] = FORM(LIST),
     [CLAUSE_ORDER] = FORM(LIST),
@@ -43,6 +44,7 @@ static const char *const CLAUSE_TEXT[CLAUSES] = {
     [CLAUSE_AMONG] = "\"among\"",
     [CLAUSE_OVER] = "\"over\"",
     [CLAUSE_GAP] = "\"with gap\"",
+    [CLAUSE_HALF_LIFE] = "\"with half-life\"",
     [CLAUSE_SAME] = "\"with same\"",
     [CLAUSE_COLUMNS] = "\"with\"",
     [CLAUSE_ORDER] = "\"order by\"",
@@ -431,5 +433,6 @@ void build_finish(struct query_builder *b) {
         build_fail(b, b->over_at, "\"over\" counts the periods of \"by\": over 7 days by day");
     if (q->form == QUERY_TREND) q->trend.over = b->over ? b->over : 1;
     if (q->form == QUERY_RETENTION) q->retention.periods = b->over;
+    if (q->form == QUERY_ATTRIBUTE) query_usual_half_life(q);
     if (q->form == QUERY_TIME && q->time.n_percentiles == 0) query_usual_percentiles(q, b->arena);
 }

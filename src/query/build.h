@@ -45,6 +45,7 @@ enum build_clause {
     CLAUSE_AMONG,
     CLAUSE_OVER,
     CLAUSE_GAP,
+    CLAUSE_HALF_LIFE,
     CLAUSE_SAME,
     CLAUSE_COLUMNS,
     CLAUSE_ORDER,

@@ -408,6 +408,10 @@ static int check_attribute(struct finding *f, const struct query *q) {
     if (q->n_splits != 1)
         WRONG(q->n_splits ? q->splits[1].at : NOWHERE,
               "expected \"by\" and one property of the touch, such as \"by campaign\"");
+    bool decay = q->attribute.model == QUERY_MODEL_DECAY;
+    if (q->attribute.half_life.n && !decay)
+        WRONG(NOWHERE, "a half-life goes with \"to decay\" only");
+    TRY(check_duration(f, q->attribute.half_life, decay, "\"with half-life\""));
     return check_duration(f, q->attribute.within, false, "\"within\"");
 }
 

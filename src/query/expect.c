@@ -52,6 +52,9 @@ static const struct group {
     {"what to count (events, unique customers, sum(…), …)",
      {QT_CUSTOMERS, QT_EVENTS, QT_UNIQUE, QT_AGGREGATE},
      {QT_CUSTOMERS, QT_EVENTS, QT_UNIQUE, QT_AGGREGATE, QT_COUNT, QT_FIRST, QT_LAST}},
+    {"last, first, linear, decay, position or shapley",
+     {QT_FIRST, QT_LAST, QT_MODEL},
+     {QT_FIRST, QT_LAST, QT_MODEL}},
     {"a property, a trait or a measure (sum(…))",
      {QT_NAME, QT_TRAIT, QT_AGGREGATE},
      {QT_NAME, QT_TRAIT, QT_AGGREGATE, QT_COUNT, QT_FIRST, QT_LAST, QT_UNIQUE}},
@@ -110,7 +113,7 @@ static const char *token_text(int code, char *out, size_t n) {
 
 static const struct {
     uint8_t code;
-    enum build_clause clauses[3];
+    enum build_clause clauses[4];
     uint8_t n;
 } CLAUSE_WORDS[] = {
     {QT_BY, {CLAUSE_PERIOD, CLAUSE_SPLIT, CLAUSE_RANK}, 3},
@@ -119,7 +122,7 @@ static const struct {
     {QT_LIMIT, {CLAUSE_LIMIT}, 1},
     {QT_AMONG, {CLAUSE_AMONG}, 1},
     {QT_OVER, {CLAUSE_OVER}, 1},
-    {QT_WITH, {CLAUSE_GAP, CLAUSE_SAME, CLAUSE_COLUMNS}, 3},
+    {QT_WITH, {CLAUSE_GAP, CLAUSE_SAME, CLAUSE_COLUMNS, CLAUSE_HALF_LIFE}, 4},
     {QT_ORDER, {CLAUSE_ORDER}, 1},
     {QT_PERCENTILES, {CLAUSE_PERCENTILES}, 1},
     {QT_WITHOUT, {CLAUSE_WITHOUT}, 1},

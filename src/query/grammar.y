@@ -157,6 +157,7 @@ start(R) ::= EACH.  { R = QUERY_START_EACH; }
 
 model(R) ::= FIRST. { R = QUERY_MODEL_FIRST; }
 model(R) ::= LAST.  { R = QUERY_MODEL_LAST; }
+model(R) ::= MODEL(T). { R = (enum query_model)query_words[T->word].number; }
 
 /* ---- clauses ---- */
 
@@ -195,6 +196,9 @@ clause ::= OVER(T) NUMBER(N) UNIT(U). {
 }
 clause ::= WITH(T) GAP duration(D). {
     if (build_clause(b, CLAUSE_GAP, T)) b->q->sessions.gap = *D;
+}
+clause ::= WITH(T) HALF_LIFE duration(D). {
+    if (build_clause(b, CLAUSE_HALF_LIFE, T)) b->q->attribute.half_life = *D;
 }
 clause ::= WITH(T) SAME props(L). {
     if (build_clause(b, CLAUSE_SAME, T)) {

@@ -13,5 +13,4 @@ static const char *const QUERY_AGGREGATES[QUERY_AGGS] = {
     "count", "sum", "avg", "min", "max", "first", "last", "unique", "customers"};
 static const char *const QUERY_OVERS[] = {"auto", "any", "all"};
 static const char *const QUERY_STARTS_TEXT[] = {"first", "each"};
-static const char *const QUERY_MODELS[] = {"last", "first"};
 static const char *const QUERY_RANKS[] = {"events", "customers", "sum"};

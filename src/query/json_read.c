@@ -496,10 +496,14 @@ static int read_paths(R r, J v, struct query *q) {
 
 static int read_attribute(R r, J v, struct query *q) {
     int model = 0;
+    const char *models[QUERY_MODELS];
+    for (int i = 0; i < QUERY_MODELS; i++) models[i] = query_model_text((enum query_model)i);
     TRY(member(r, v, "measure", read_measure, &q->attribute.measure));
-    TRY(member_word(r, v, "model", QUERY_MODELS, 2, &model));
+    TRY(member_word(r, v, "model", models, QUERY_MODELS, &model));
     q->attribute.model = (enum query_model)model;
     TRY(LIST(v, "touches", read_event, q->attribute.touches, q->attribute.n_touches));
+    TRY(member_maybe(r, v, "half_life", read_duration, &q->attribute.half_life));
+    query_usual_half_life(q);
     return member_maybe(r, v, "within", read_duration, &q->attribute.within);
 }
 
@@ -562,7 +566,7 @@ static int read_form(R r, J v, struct query *q) {
         ONLY(v, SHARED, "limit", "length", "of", "starting_at", "ending_at", "within");
         return read_paths(r, v, q);
     case QUERY_ATTRIBUTE:
-        ONLY(v, SHARED, "by", "limit", "measure", "model", "touches", "within");
+        ONLY(v, SHARED, "by", "limit", "measure", "model", "touches", "within", "half_life");
         return read_attribute(r, v, q);
     case QUERY_SESSIONS:
         ONLY(v, SHARED, "by", "period", "of", "gap");

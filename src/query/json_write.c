@@ -306,8 +306,9 @@ static void put_form(struct buf *out, const struct query *q) {
     case QUERY_PATHS: put_paths(out, q); return;
     case QUERY_ATTRIBUTE:
         put_measure(out, "measure", &q->attribute.measure);
-        put_text(out, "model", QUERY_MODELS[q->attribute.model]);
+        put_text(out, "model", query_model_text(q->attribute.model));
         put_events(out, "touches", q->attribute.touches, q->attribute.n_touches);
+        put_duration(out, "half_life", q->attribute.half_life);
         put_duration(out, "within", q->attribute.within);
         return;
     case QUERY_SESSIONS:

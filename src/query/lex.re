@@ -77,7 +77,7 @@ again:
         [ \t\r\n] | "\xc2\xa0"          { glued = false; goto again; }
         "--" [^\n\x00]*                 { glued = false; goto again; }
 
-        ident {
+        ident | 'half-life' {
             struct query_token t = {.code = QT_NAME,
                                     .glued = glued,
                                     .offset = (uint32_t)(start - text),

@@ -22,9 +22,13 @@ static const char *const OPERATORS[QUERY_OPS] = {
     "=",       "!=",       "<",           "<=",        ">",       ">=",     "in",        "not in",
     "between", "contains", "starts with", "ends with", "matches", "exists", "is missing"};
 
+static const char *const MODELS[QUERY_MODELS] = {"last",  "first",    "linear",
+                                                 "decay", "position", "shapley"};
+
 const char *query_unit_text(enum query_unit unit) { return UNITS[unit]; }
 const char *query_op_text(enum query_op op) { return OPERATORS[op]; }
 const char *query_agg_text(enum query_agg agg) { return AGGREGATES[agg]; }
+const char *query_model_text(enum query_model model) { return MODELS[model]; }
 const char *query_event_kind_text(enum query_event_kind kind) { return KINDS[kind]; }
 
 static int done(const struct buf *out) { return out->failed; }
@@ -365,8 +369,9 @@ static void paths(struct buf *out, const struct query *q) {
 static void attribute(struct buf *out, const struct query *q) {
     text(out, "attribute ");
     trend_measure(out, &q->attribute.measure);
-    text(out, q->attribute.model == QUERY_MODEL_LAST ? " to last " : " to first ");
+    (void)buf_printf(out, " to %s ", query_model_text(q->attribute.model));
     events(out, "", q->attribute.touches, q->attribute.n_touches);
+    duration(out, " with half-life ", q->attribute.half_life);
     duration(out, " within ", q->attribute.within);
 }
 

@@ -21,7 +21,8 @@ int query_print_measure(const struct query_measure *m, struct buf *out) K_CHECKE
 int query_print_term(const struct query_term *t, struct buf *out) K_CHECKED;
 int query_print_time(const struct query_time *t, struct buf *out); /* or look at out->failed */
 
-const char *query_unit_text(enum query_unit unit); /* "day"                                 */
-const char *query_op_text(enum query_op op);       /* ">=", "starts with" */
-const char *query_agg_text(enum query_agg agg);    /* "sum"; CUSTOMERS: "unique customers"  */
+const char *query_unit_text(enum query_unit unit);    /* "day"                                 */
+const char *query_op_text(enum query_op op);          /* ">=", "starts with" */
+const char *query_agg_text(enum query_agg agg);       /* "sum"; CUSTOMERS: "unique customers"  */
+const char *query_model_text(enum query_model model); /* "last" */
 const char *query_event_kind_text(enum query_event_kind kind); /* "page"; "track", "any event" */

@@ -136,3 +136,8 @@ void query_usual_percentiles(struct query *q, struct arena *a) {
     q->time.percentiles = arena_alloc(a, sizeof usual);
     memcpy(q->time.percentiles, usual, sizeof usual);
 }
+
+void query_usual_half_life(struct query *q) {
+    if (q->attribute.model == QUERY_MODEL_DECAY && q->attribute.half_life.n == 0)
+        q->attribute.half_life = (struct query_duration){7, QUERY_DAY};
+}

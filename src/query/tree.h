@@ -29,5 +29,7 @@ bool query_time_may_precede(const struct query_time *from, const struct query_ti
 /* Each number larger than the one before it. */
 bool query_ascending(const double *v, uint32_t n);
 
+/* What a decay that names none has: 7 days. */
+void query_usual_half_life(struct query *q);
 /* What a TIME query has when it names none: 50, 90. */
 void query_usual_percentiles(struct query *q, struct arena *a);

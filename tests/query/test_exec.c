@@ -219,9 +219,13 @@ static void say_attribute(struct ask *a) {
     ONE_OF(a, "attribute sum(\"Order\".price) to ", "attribute events of \"Order\" to ",
            "attribute sum(\"Order\".products.qty) to ", "attribute count(\"A\".color) to ",
            "attribute events of any event to ");
-    ONE_OF(a, "last ", "first ");
+    static const char *const models[] = {"last ",  "first ",    "linear ",
+                                         "decay ", "position ", "shapley "};
+    uint32_t model = dice(a, 6);
+    say(a, models[model]);
     say_events(a, 2);
     ONE_OF(a, " by color", " by channel", " by mix");
+    if (model == 3) ONE_OF(a, "", " with half-life 5 hours", " with half-life 2 seconds");
     say_within(a);
     ONE_OF(a, "", " limit 2");
     say_range(a);

@@ -376,7 +376,8 @@ static void draw_trend(struct gen *g, struct query *q) {
 static void draw_attribute(struct gen *g, struct query *q) {
     do q->attribute.measure = draw_measure(g, true);
     while (q->attribute.measure.agg > QUERY_SUM);
-    q->attribute.model = maybe(g, 50) ? QUERY_MODEL_FIRST : QUERY_MODEL_LAST;
+    q->attribute.model = (enum query_model)below(g, QUERY_MODELS);
+    if (q->attribute.model == QUERY_MODEL_DECAY) q->attribute.half_life = draw_duration(g);
     q->attribute.n_touches = some(g, 1, 4);
     q->attribute.touches = draw_events(g, q->attribute.n_touches);
     if (maybe(g, 50)) q->attribute.within = draw_duration(g);

@@ -532,38 +532,79 @@ static void sessions_show(struct rows *t, struct result *out) {
 
 /* ---- attribute, rfm, top ---- */
 
+/* The share of touch i among n; at most one touch of each value has one with SHAPLEY. */
+static double touch_share(const struct query *q, const struct naive_event *const *touch,
+                          const struct datum *key, uint32_t n, uint32_t i) {
+    double all = 0, own = 0;
+    for (uint32_t j = 0; j < n; j++) {
+        double w = 1;
+        switch (q->attribute.model) {
+        case QUERY_MODEL_LAST: w = j == n - 1; break;
+        case QUERY_MODEL_FIRST: w = j == 0; break;
+        case QUERY_MODEL_POSITION:
+            w = n == 1 ? 1 : n == 2 ? 0.5 : j == 0 || j == n - 1 ? 0.4 : 0.2 / (n - 2);
+            break;
+        case QUERY_MODEL_DECAY: /* relative to the last: the others' ratio to it is the meaning */
+            w = pow(0.5, (double)(touch[n - 1]->time - touch[j]->time) /
+                             (double)duration_ms(q->attribute.half_life));
+            break;
+        case QUERY_MODEL_SHAPLEY:
+            for (uint32_t k = 0; k < j; k++)
+                if (datum_eq(&key[k], &key[j])) w = 0;
+            break;
+        default: break;
+        }
+        all += w;
+        if (j == i) own = w;
+    }
+    return own / all;
+}
+
 static void attribute(struct rows *t, const struct naive_customer *c) {
+    static const struct naive_event *touch[NAIVE_MAX_EVENTS];
+    static struct datum key[NAIVE_MAX_EVENTS];
     const struct query *q = t->q;
     const struct query_measure *m = &q->attribute.measure;
     int64_t within = duration_ms(q->attribute.within);
-    struct span span = range_span(t->h->zone, &q->range, t->h->at_ms);
+    bool one = q->attribute.model == QUERY_MODEL_LAST || q->attribute.model == QUERY_MODEL_FIRST;
     for (uint32_t i = 0; i < c->n; i++) {
-        const struct naive_event *e = c->e[i], *touch = NULL;
+        const struct naive_event *e = c->e[i];
+        uint32_t n = 0;
         if (!naive_in(t->h, &q->range, e) || !naive_matches(t->h, &m->event, e)) continue;
         for (uint32_t j = 0; j < c->n; j++) {
             bool is = false;
             for (uint32_t k = 0; k < q->attribute.n_touches; k++)
                 is |= naive_matches(t->h, &q->attribute.touches[k], c->e[j]);
-            if (!is || j == i || c->e[j]->time > e->time || c->e[j]->time >= span.to_ms) continue;
-            if (e->time - c->e[j]->time > within) continue;
-            if (!touch || q->attribute.model == QUERY_MODEL_LAST) touch = c->e[j];
+            if (!is || j == i || c->e[j]->time > e->time || e->time - c->e[j]->time > within)
+                continue;
+            struct datum values[MAX_KEY];
+            splits(t->h, q, c, q->attribute.touches, q->attribute.n_touches, c->e[j], values);
+            key[n] = values[0];
+            touch[n++] = c->e[j];
         }
-        struct datum key[MAX_KEY] = {datum_null()};
-        if (touch) splits(t->h, q, c, q->attribute.touches, q->attribute.n_touches, touch, key);
-        struct row *row = find(t, key);
-        struct naive_customer one = {0, &c->e[i], 1};
-        row->fact[0] += naive_measure(t->h, &one, m).number;
-        row->fact[1]++;
-        count_customer(row, c->root);
+        struct naive_customer alone = {0, &c->e[i], 1};
+        double amount = naive_measure(t->h, &alone, m).number;
+        struct datum none = datum_null();
+        for (uint32_t k = 0; k < n || k == 0; k++) {
+            double share = n ? touch_share(q, touch, key, n, k) : 1;
+            if (one && share == 0) continue;
+            struct row *row = find(t, n ? &key[k] : &none);
+            row->fact[0] += amount * share;
+            bool met = row->last_root == c->root + 1 && row->fact[2] == (double)(i + 1);
+            row->fact[1] += !met; /* one conversion counts once in a row */
+            row->fact[2] = (double)(i + 1);
+            count_customer(row, c->root);
+        }
     }
 }
 
 static void attribute_show(struct rows *t, struct result *out) {
+    bool shared = t->q->attribute.model > QUERY_MODEL_FIRST;
     keys_compared = t->n_key;
     if (t->n > 0) qsort(t->row, t->n, sizeof *t->row, by_fact);
     for (uint32_t i = 0; i < t->n && (t->q->limit == 0 || i < t->q->limit); i++) {
         struct row *row = &t->row[i];
-        row->key[1] = datum_number(row->fact[0]);
+        row->key[1] = datum_number(shared ? round(row->fact[0] * 1e6) / 1e6 : row->fact[0]);
         row->key[2] = datum_integer((uint64_t)row->fact[1]);
         row->key[3] = datum_integer(row->customers);
         put(out, row->key, 4);
