@@ -377,6 +377,7 @@ static void take_leaves(struct live *l, struct live *from, struct leaf **leaves,
         from->leaves[i]->refs = 0;
         take_leaf(l, from->leaves[i]);
         from->leaves[i] = NULL;
+        notes_release(&from->users[i]); /* live_remove passes over it from here on */
     }
 }
 
