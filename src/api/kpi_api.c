@@ -23,11 +23,11 @@ static void add_metrics(void *ctx, struct metric_text *t) {
     struct kpi_clock_stats s;
     kpi_clock_stats(ctx, &s);
     metric(t, METRIC_COUNTER, "keel_kpi_computed_total", "KPIs brought up to date by the clock",
-           (double)s.computed, NULL);
+           (double)s.computed, (const char *)NULL);
     metric(t, METRIC_COUNTER, "keel_kpi_failed_total", "KPIs that could not be", (double)s.failed,
-           NULL);
+           (const char *)NULL);
     metric(t, METRIC_GAUGE, "keel_kpi_turn_seconds", "How long the clock's last turn took",
-           (double)s.took_ms / 1000, NULL);
+           (double)s.took_ms / 1000, (const char *)NULL);
 }
 
 int kpi_clock_start(struct app *app, struct keel_error *err) {

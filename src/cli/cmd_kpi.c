@@ -372,7 +372,7 @@ static int add(struct sql *desk, const struct args *a, const char *id, struct ke
 
 static int apply(struct sql *desk, const struct args *a, const char *path, struct keel_error *err) {
     struct kpi_change change = change_of(a, KPI_ADD | KPI_REPLACE);
-    struct kpi_applied done;
+    struct kpi_applied done = {0};
     struct output out;
     struct buf text;
     buf_init(&text, KPI_MAX_BYTES);

@@ -43,7 +43,7 @@ static struct cell cell_of(struct json_value v, enum cell_type type, struct buf 
     struct cell cell = {.is_null = true};
     switch (type) {
     case CELL_STRING:
-        if (json_type(v) == JSON_ARRAY) {
+        if (text && json_type(v) == JSON_ARRAY) {
             cell.text = joined(v, text);
             cell.is_null = cell.text.n == 0;
         } else {

@@ -171,8 +171,8 @@ bool kpi_round_shares(const double *exact, uint32_t n, double change, int digits
         left -= shown[i];
     }
     double one = left < 0 ? -1 : 1;
-    for (double k = fabs(left); n && k >= 1;
-         k--) { /* at most n of them, but for sums of rounding */
+    uint64_t missing = n ? (uint64_t)fabs(left) : 0; /* at most n, but for sums of rounding */
+    for (; missing > 0; missing--) {
         uint32_t best = 0;
         for (uint32_t i = 1; i < n; i++)
             if (lost[i] * one > lost[best] * one) best = i;

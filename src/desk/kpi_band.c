@@ -55,6 +55,7 @@ static bool levels_of(const double *x, uint32_t reach, uint32_t season, double s
 /* 1.4826 times the median of n distances; if that is 0, 1.2533 times their mean. Sorts. */
 static double deviation(double *r, uint32_t n) {
     double sum = 0;
+    K_ASSERT(n > 0);
     for (uint32_t i = 0; i < n; i++) sum += r[i];
     double s = OF_MEDIAN * median(r, n);
     return s > 0 ? s : OF_MEAN * sum / n;

@@ -249,6 +249,7 @@ static void put_text(struct buf *b, const char *name, struct str text) {
 static void put_form(struct buf *b, const struct kpi *k) {
     (void)buf_printf(b, ",\"%s\":", KPI_FORM_NAMES[k->form]);
     if (k->form == KPI_QUERY) {
+        K_ASSERT(k->query);
         (void)!buf_add_json_str(b, k->query->text);
         return;
     }

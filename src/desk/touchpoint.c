@@ -73,6 +73,7 @@ static int parse_funnel(struct toml_reader *r, const struct toml_node *node, con
     if (code < 0)
         return toml_refuse(r, node, "start, end, within and property do not make a funnel: %s",
                            why.message);
+    K_ASSERT(q);
     if (q->form != QUERY_FUNNEL || q->funnel.n_steps != 2 || q->n_splits != 1 || q->where ||
         q->splits[0].kind != QUERY_TERM_PROP || q->range.kind != QUERY_RANGE_ALL)
         return toml_refuse(r, node,
@@ -145,6 +146,7 @@ static void put_event(struct buf *b, const char *name, const struct query_event 
 
 static void put_body(struct buf *b, const struct task *t) {
     struct buf text;
+    K_ASSERT(t->completion);
     buf_init(&text, QUERY_MAX_TEXT);
     (void)!buf_add_char(b, '{');
     put_text(b, "name", t->name);
@@ -260,6 +262,7 @@ static int report_task(struct db *db, struct task *t, struct str body,
                        const struct touchpoint_ask *ask, struct buf *b, struct keel_error *err) {
     struct ask_options options = {.threads = ask->threads, .cancel = ask->cancel};
     struct result *done = NULL, *back = NULL;
+    K_ASSERT(t->completion && t->fallback);
     t->completion->range = t->fallback->range = kpi_range(ask->from, ask->to);
     TRY(ask_run(db, t->completion, &options, &done, err));
     int code = ask_run(db, t->fallback, &options, &back, err);

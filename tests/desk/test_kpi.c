@@ -101,7 +101,7 @@ static void test_refused(void **state) {
         {"x", "[]", "the KPI:1:"},
         {"x", "{\"query\":5}", "query is a text, not an integer"},
         {"x", "{\"query\":\"\"}", "query: "},
-        {"x", "{\"query\":\"total of evnts\"}", "did you mean \"events\"?"},
+        {"x", "{\"query\":\"total of eventss\"}", "did you mean \"events\"?"},
         {"x", "{\"query\":\"list customers\"}", "is not one number"},
         {"x", "{\"query\":\"trend of events by day\"}",
          "write \"total of\" instead of \"trend of\""},
@@ -178,7 +178,7 @@ static void test_limits(void **state) {
     put("level0", "{\"query\":\"total of events\"}");
     int code = 0, level = 0;
     while (code == 0 && level < 100) { /* each made of the one below it */
-        char id[16], body[64];
+        char id[32], body[64];
         snprintf(id, sizeof id, "level%d", ++level);
         snprintf(body, sizeof body, "{\"sum\":[\"level%d\"]}", level - 1);
         code = put_how(id, body, KPI_ADD, &err);
