@@ -9,8 +9,9 @@
  * default body is gzip labelled as a form: the label is not looked at. A reply is Segment's, not
  * the text "OK": SDKs that parse replies as JSON would send again.
  *
- * A merge names identifiers of any type. There is no such event in this store yet: it is kept in
- * the quarantine, to be replayed when there is.
+ * A merge names two identifiers of any type. That of a user_id and an anonymous_id is an alias
+ * (segment.h); of others this store knows nothing yet: they are kept in the quarantine, to be
+ * replayed when it does.
  *
  * Layers: dialect.h, credentials.h. Threads: those of the connections.
  */

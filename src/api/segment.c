@@ -130,6 +130,7 @@ enum segment_key segment_key_of(struct str key) {
                                   : KEY_UNKNOWN;
     case 11: return IS("anonymousId") ? KEY_ANONYMOUS : KEY_UNKNOWN;
     case 12: return IS("integrations") ? KEY_DROPPED : KEY_UNKNOWN;
+    case 15: return IS("mergeProperties") ? KEY_MERGE : KEY_UNKNOWN;
     case 17: return IS("originalTimestamp") ? KEY_ORIGINAL : KEY_UNKNOWN;
     default: return KEY_UNKNOWN;
     }
@@ -396,16 +397,53 @@ static enum segment_reason find_names(struct json_cursor *c, const struct segmen
 
 /* Writes the event whose keys are in `object`; the reason if it is refused, else SEGMENT_REASONS.
  */
+/* {"type":…,"value":…}, at the cursor. */
+static void read_identifier(struct json_cursor *c, struct str *type, struct str *value) {
+    const uint32_t *type_at = NULL, *value_at = NULL;
+    struct str key = {"", 0};
+    for (bool first = true; cursor_member(c, &first, &key) > 0; cursor_skip(c)) {
+        if (str_eq(key, STR("type"))) type_at = c->at;
+        if (str_eq(key, STR("value"))) value_at = c->at;
+    }
+    const uint32_t *behind = c->at;
+    *type = read_text(c, type_at);
+    *value = read_text(c, value_at);
+    c->at = behind;
+}
+
+/* RudderStack's merge of a user_id and an anonymous_id, in either order, says what an alias says.
+ * Of other identifiers nothing is known here. */
+static enum segment_reason find_merged(struct json_cursor *c, const struct segment_object *object,
+                                       struct event_head *head) {
+    const uint32_t *start = object->at[KEY_MERGE];
+    if (!start || c->text[*start] != '[') return SEGMENT_MERGE;
+    c->at = start;
+    for (bool first = true; cursor_element(c, &first) > 0;) {
+        struct str type, value;
+        if (cursor_peek(c) != '{') return SEGMENT_MERGE;
+        read_identifier(c, &type, &value);
+        bool user = str_is(type, "user_id") || str_is(type, "userId");
+        bool anonymous = str_is(type, "anonymous_id") || str_is(type, "anonymousId");
+        struct str *to = user ? &head->user_id : &head->related_id;
+        if (c->error || (!user && !anonymous) || value.n == 0 || to->n) return SEGMENT_MERGE;
+        *to = value;
+    }
+    return head->user_id.n && head->related_id.n ? SEGMENT_REASONS : SEGMENT_MERGE;
+}
+
 static enum segment_reason write_event(struct json_cursor *c, const struct document *d,
                                        const struct segment_object *object) {
     struct batch_writer *w = d->sink->writer;
     struct event_head head = {.name = {"", 0}, .related_id = {"", 0}};
     struct event_time time;
     int type = d->options->type;
-    if (type == SEGMENT_ANY_TYPE) type = read_type(read_text(c, object->at[KEY_TYPE]));
+    struct str stated = read_text(c, object->at[KEY_TYPE]);
+    bool merge = type == SEGMENT_ANY_TYPE && str_is(stated, "merge");
+    if (type == SEGMENT_ANY_TYPE) type = merge ? EVENT_ALIAS : read_type(stated);
     if (type < 0) return SEGMENT_TYPE;
     head.type = (enum event_type)type;
-    enum segment_reason reason = find_names(c, object, &head);
+    enum segment_reason reason =
+        merge ? find_merged(c, object, &head) : find_names(c, object, &head);
     if (c->error) return SEGMENT_BAD_JSON;
     if (reason != SEGMENT_REASONS) return reason;
     if (!find_time(c, d, object, &time)) return SEGMENT_TIME_TEXT;

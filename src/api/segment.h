@@ -6,9 +6,10 @@
  * is refused for another reason leaves the others. What becomes of an event:
  *
  * Type, name, ids. "type", or what the caller says (POST /v1/track …). track: "event" is the name;
- * page, screen: "name" is. userId, anonymousId, groupId, previousId: strings; a number is taken by
- * its digits. E-commerce names of the first spec become those of the second ("Completed Order" is
- * "Order Completed"), their property id becomes product_id, orderId becomes order_id.
+ * page, screen: "name" is. RudderStack's merge of a user_id and an anonymous_id is an alias.
+ * userId, anonymousId, groupId, previousId: strings; a number is taken by its digits. E-commerce
+ * names of the first spec become those of the second ("Completed Order" is "Order Completed"),
+ * their property id becomes product_id, orderId becomes order_id.
  *
  * Time. With original = originalTimestamp, or else timestamp:
  *   receivedAt - (sentAt - original)   if all three are known: the client's clock does not matter;

@@ -311,14 +311,15 @@ static bool is_other(enum event_type type, enum segment_key key) {
     case KEY_GROUP: return type != EVENT_GROUP;
     case KEY_PREVIOUS: return type != EVENT_ALIAS;
     case KEY_BATCH:
+    case KEY_MERGE:
     case KEY_UNKNOWN: return true;
     default: return false;
     }
 }
 
 static bool has_others(const struct segment_event *e) {
-    static const enum segment_key keys[] = {KEY_UNKNOWN, KEY_EVENT,    KEY_NAME,
-                                            KEY_GROUP,   KEY_PREVIOUS, KEY_BATCH};
+    static const enum segment_key keys[] = {KEY_UNKNOWN,  KEY_EVENT, KEY_NAME, KEY_GROUP,
+                                            KEY_PREVIOUS, KEY_BATCH, KEY_MERGE};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (e->object->at[keys[i]] && is_other(e->type, keys[i])) return true;
     return false;

@@ -25,6 +25,7 @@ enum segment_key {
     KEY_CHANNEL,
     KEY_BATCH,
     KEY_WRITE_KEY,
+    KEY_MERGE,
     KEY_DROPPED, /* known, and left out */
     KEY_UNKNOWN,
     KEYS

@@ -41,8 +41,8 @@ const char *error_text(int code); /* static text of a (negative or positive) cod
 int error_exit_status(int code);  /* process exit code, 0 for 0                     */
 int error_http_status(int code);  /* HTTP status, 200 for 0                         */
 
-/* clang's analyzer looks at one file at a time: what error.c returns could be 0 to it, and then every
- * result that is written on success only would be read without a value. */
+/* clang's analyzer looks at one file at a time: what error.c returns could be 0 to it, and then
+ * every result that is written on success only would be read without a value. */
 #ifdef __clang_analyzer__
 static inline int error_negative(int code) {
     __builtin_assume(code < 0); /* a branch would make this too large to be always looked into */

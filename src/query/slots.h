@@ -19,7 +19,7 @@ struct slots {
 
 void slots_init(struct slots *t, uint32_t value_bytes);
 void slots_release(struct slots *t);
-void *slots_find(const struct slots *t, uint32_t number); /* NULL: not there */
+void *slots_find(const struct slots *t, uint32_t number);         /* NULL: not there */
 void *slots_add(struct slots *t, uint32_t number, bool *out_new); /* zeroed when new */
 /* The customers of the table, in no order: *at begins at 0; false: no more. Nothing may be added or
  * removed meanwhile. */

@@ -16,7 +16,7 @@ int worker_open(struct worker *w, const struct plan *p, unsigned index,
                 struct keel_error *err) K_CHECKED;
 int worker_read(struct worker *w, const struct snapshot *snap, struct keel_error *err) K_CHECKED;
 void worker_stop_reading(struct worker *w); /* the snapshot may be closed */
-void worker_close(struct worker *w); /* a zeroed one is fine */
+void worker_close(struct worker *w);        /* a zeroed one is fine */
 
 /* Feeds the range's rows to the machines of a stage; those of stage 1 see members only. `cancel` is
  * looked at between batches; NULL: never. */

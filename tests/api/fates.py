@@ -180,6 +180,34 @@ class Fates(unittest.TestCase):
             self.assertEqual(found[key + " ad"], (cut(here), None))
             self.assertEqual(found[key + " ao"], (cut(there), None))
 
+    def test_merge(self):
+        """A merge of a user and a visitor joins them, in either order; others wait in quarantine."""
+        def merge(number, *pairs):
+            reply = self.server.request("POST", "/v1/merge", {
+                "type": "merge", "messageId": f"merge{number}",
+                "mergeProperties": [{"type": kind, "value": value} for kind, value in pairs]},
+                {"Authorization": BASIC})
+            self.assertEqual((reply[0], reply[2]), (200, b'{"success":true}'))
+        self.post([{"type": "track", "event": "A", "messageId": f"x{n}", **who} for n, who in enumerate((
+            {"userId": "u1"}, {"anonymousId": "a1"}, {"anonymousId": "a2"}, {"anonymousId": "a3"}))])
+        customers = lambda: self.ask("POST", "/api/v1/query", json.dumps({
+            "query": 'count customers where did "A"'}))["rows"][0][0]
+        self.assertEqual(customers(), 4)
+        merge(1, ("user_id", "u1"), ("anonymous_id", "a1"))
+        self.assertEqual(customers(), 3)
+        merge(2, ("anonymousId", "a2"), ("userId", "u1"))
+        self.assertEqual(customers(), 2)
+        merge(3, ("email", "u1@example.test"), ("anonymous_id", "a3"))
+        merge(4, ("user_id", "u1"))
+        merge(5, ("user_id", "u1"), ("user_id", "u2"))
+        merge(6)
+        self.assertEqual(customers(), 2)
+        rows = self.quarantined()
+        self.assertEqual([row["reasons"][0]["code"] for row in rows],
+                         ["merge of other identifiers than a user_id and an anonymous_id"] * 4)
+        total = self.totals()
+        self.assertEqual([total[name] for name in SUM], [6, 0, 4, 0])
+
     def test_limits_of_the_quarantine(self):
         self.server.stop()
         with open(self.server.dir + "/keel.toml", "w", encoding="utf-8") as file:
