@@ -8,13 +8,16 @@ build_preset = cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log;
 	cmake --build build/$(1)
 test_preset = ctest --preset $(1)
 
-.PHONY: all demo test check format dev asan tsan cov fuzz faults bench bench-ingest clean help packages dev-packages
+.PHONY: all demo demo-stop test check format dev asan tsan cov fuzz faults bench bench-ingest clean help packages dev-packages
 
 all: packages ## build/keel, optimised
 	@$(call build_preset,release)
 
-demo: all ## make a simulated marketplace, import it, ask it questions
+demo: all ## a simulated marketplace: imported, asked, served with its screens, events arriving
 	@tools/demo
+
+demo-stop: ## end the server of the demo
+	@tools/demo stop
 
 test: packages ## build and run all tests, then again under AddressSanitizer and UBSan
 	@$(call build_preset,dev)
