@@ -5,6 +5,7 @@
  *
  * Layers: segments_api.h. Threads: the workers'. Limits: SEGMENTS_BODY_MAX. */
 #include "api/segments_api.h"
+#include "api/shielded.h"
 
 #include "api/routes.h"
 #include "base/os.h"
@@ -156,25 +157,29 @@ static int row_json(const struct audience_row *row, struct buf *out) {
     return out->failed;
 }
 
-static void status_json(const struct app *app, int64_t id, struct buf *out) {
-    struct audience_status s;
-    audiences_status(app->audiences, id, &s);
-    (void)!buf_printf(out, ",\"state\":\"%s\",\"size\":", AUDIENCE_STATE_TEXT[s.state]);
-    if (s.version)
-        (void)!buf_printf(out, "%llu,\"size_version\":%lld,", (unsigned long long)s.size,
-                          (long long)s.version);
-    else
-        (void)!buf_add_text(out, "null,\"size_version\":null,");
-    segments_time_json("as_of", s.as_of_ms, out);
-    if (*s.error) text_member("error", str_from(s.error), out);
-}
-
 struct listing {
     struct app *app;
+    const struct request *request;
     struct buf *out;
     uint32_t rows;
     bool detail; /* also who names whom */
 };
+
+static void status_json(const struct listing *l, int64_t id) {
+    const struct app *app = l->app;
+    struct buf *out = l->out;
+    struct audience_status s;
+    audiences_status(app->audiences, id, &s);
+    (void)!buf_printf(out, ",\"state\":\"%s\",\"size\":", AUDIENCE_STATE_TEXT[s.state]);
+    if (s.version) {
+        shielded_number(app, l->request, s.size, out);
+        (void)!buf_printf(out, ",\"size_version\":%lld,", (long long)s.version);
+    } else {
+        (void)!buf_add_text(out, "null,\"size_version\":null,");
+    }
+    segments_time_json("as_of", s.as_of_ms, out);
+    if (*s.error) text_member("error", str_from(s.error), out);
+}
 
 struct mentions {
     struct buf *out;
@@ -218,7 +223,7 @@ static int add_row(void *ctx, const struct audience_row *row) {
     if (l->rows++) (void)!buf_add_char(l->out, ',');
     (void)!buf_add_char(l->out, '{');
     TRY(row_json(row, l->out));
-    status_json(l->app, row->id, l->out);
+    status_json(l, row->id);
     if (l->detail) {
         struct mentions m = {.out = l->out, .wanted = row->name};
         (void)!buf_add_text(l->out, ",\"names\":[");
@@ -234,7 +239,7 @@ static int add_row(void *ctx, const struct audience_row *row) {
 /* ---- handlers ---- */
 
 static int list(struct request *r, void *ctx, struct keel_error *err) {
-    struct listing l = {.app = ctx, .out = &r->reply.body};
+    struct listing l = {.app = ctx, .request = r, .out = &r->reply.body};
     (void)!buf_add_text(l.out, "{\"segments\":[");
     TRY(audience_list(l.app->desk, 0, add_row, &l, err));
     (void)!buf_add_text(l.out, "]}");
@@ -242,7 +247,7 @@ static int list(struct request *r, void *ctx, struct keel_error *err) {
 }
 
 static int show(struct request *r, struct app *app, int64_t id, struct keel_error *err) {
-    struct listing l = {.app = app, .out = &r->reply.body, .detail = true};
+    struct listing l = {.app = app, .request = r, .out = &r->reply.body, .detail = true};
     return audience_list(app->desk, id, add_row, &l, err);
 }
 
@@ -280,6 +285,7 @@ static int create_from(struct request *r, struct app *app, struct json_parser *p
     TRY(segments_number_param(r, "wait", 0, MOST_WAIT_S, &wait, err)); /* before it is saved */
     TRY(json_parse(parser, r->body, &body, err));
     TRY(read_spec(r, body, &spec, err));
+    if (spec.query.p) TRY(shielded_condition(app, r, spec.query, err));
     TRY(audience_add(app->desk, &spec, now_ms(), &id, err));
     r->reply.status = 201;
     return changed(r, app, id, err);
@@ -301,6 +307,7 @@ static int change_from(struct request *r, struct app *app, struct json_parser *p
     TRY(segments_id(r, app, &id, err));
     TRY(json_parse(parser, r->body, &body, err));
     TRY(read_spec(r, body, &spec, err));
+    if (spec.query.p) TRY(shielded_condition(app, r, spec.query, err));
     TRY(audience_change(app->desk, id, &spec, now_ms(), err));
     return changed(r, app, id, err);
 }
@@ -331,7 +338,7 @@ static int add_version(void *ctx, const struct audience_row *row) {
 }
 
 static int versions(struct request *r, void *ctx, struct keel_error *err) {
-    struct listing l = {.app = ctx, .out = &r->reply.body};
+    struct listing l = {.app = ctx, .request = r, .out = &r->reply.body};
     int64_t id;
     if (!str_to_i64(r->parts[0], &id)) /* a number may be of one that was removed */
         TRY(segments_id(r, ctx, &id, err));
@@ -345,7 +352,9 @@ static int add_size(void *ctx, int64_t at_ms, int64_t size) {
     struct listing *l = ctx;
     (void)!buf_add_text(l->out, l->rows++ ? ",{" : "{");
     segments_time_json("at", at_ms, l->out);
-    return buf_printf(l->out, ",\"size\":%lld}", (long long)size);
+    (void)!buf_add_text(l->out, ",\"size\":");
+    shielded_number(l->app, l->request, (uint64_t)size, l->out);
+    return buf_add_char(l->out, '}');
 }
 
 static int time_param(struct request *r, const struct app *app, const char *name, int64_t *out,
@@ -358,7 +367,7 @@ static int time_param(struct request *r, const struct app *app, const char *name
 }
 
 static int history(struct request *r, void *ctx, struct keel_error *err) {
-    struct listing l = {.app = ctx, .out = &r->reply.body};
+    struct listing l = {.app = ctx, .request = r, .out = &r->reply.body};
     int64_t id, from = INT64_MIN, to = INT64_MAX;
     TRY(segments_id(r, ctx, &id, err));
     TRY(time_param(r, l.app, "from", &from, err));

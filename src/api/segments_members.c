@@ -7,12 +7,15 @@
 #include <roaring/roaring.h>
 #include <stdatomic.h>
 
+#include "api/config.h"
 #include "api/log.h"
 #include "api/outgoing.h"
 #include "api/routes.h"
 #include "api/segments_api.h"
+#include "api/shielded.h"
 #include "base/os.h"
 #include "desk/audience_member.h"
+#include "desk/personal.h"
 #include "query/exec.h"
 #include "query/parse.h"
 
@@ -69,6 +72,7 @@ static int members(struct request *r, void *ctx, struct keel_error *err) {
 
 struct overlap {
     struct app *app;
+    const struct request *request;
     struct str ids; /* asked for; empty: the first ones */
     struct buf *out;
     uint32_t n;
@@ -100,25 +104,37 @@ static int add_set(void *ctx, const struct audience_row *row) {
     TRY(code);
     (void)!buf_printf(o->out, "%s{\"id\":%lld,\"name\":", o->n ? "," : "", (long long)row->id);
     (void)!buf_add_json_str(o->out, row->name);
-    (void)!buf_printf(o->out, ",\"size\":%llu}",
-                      (unsigned long long)roaring_bitmap_get_cardinality(o->sets[o->n]));
+    (void)!buf_add_text(o->out, ",\"size\":");
+    shielded_number(o->app, o->request, roaring_bitmap_get_cardinality(o->sets[o->n]), o->out);
+    (void)!buf_add_char(o->out, '}');
     o->n++;
     return o->out->failed;
+}
+
+/* Few, or all but few of one of the two: then nothing is said. */
+static void put_shared(const struct overlap *o, uint32_t i, uint32_t k) {
+    uint64_t shared = roaring_bitmap_and_cardinality(o->sets[i], o->sets[k]);
+    if (shielded_close(o->app, o->request, roaring_bitmap_get_cardinality(o->sets[i]) - shared) ||
+        shielded_close(o->app, o->request, roaring_bitmap_get_cardinality(o->sets[k]) - shared))
+        (void)!buf_add_text(o->out, "null");
+    else
+        shielded_number(o->app, o->request, shared, o->out);
 }
 
 static void put_matrix(const struct overlap *o) {
     for (uint32_t i = 0; i < o->n; i++) {
         (void)!buf_add_text(o->out, i ? ",[" : "[");
-        for (uint32_t k = 0; k < o->n; k++)
-            (void)!buf_printf(
-                o->out, "%s%llu", k ? "," : "",
-                (unsigned long long)roaring_bitmap_and_cardinality(o->sets[i], o->sets[k]));
+        for (uint32_t k = 0; k < o->n; k++) {
+            if (k) (void)!buf_add_char(o->out, ',');
+            put_shared(o, i, k);
+        }
         (void)!buf_add_char(o->out, ']');
     }
 }
 
 static int overlap(struct request *r, void *ctx, struct keel_error *err) {
-    struct overlap o = {.app = ctx, .ids = STR(""), .out = &r->reply.body, .err = err};
+    struct overlap o = {
+        .app = ctx, .request = r, .ids = STR(""), .out = &r->reply.body, .err = err};
     (void)request_param(r, "ids", &o.ids);
     (void)!buf_add_text(o.out, "{\"segments\":[");
     int code = audience_list(o.app->desk, 0, add_set, &o, err);
@@ -133,6 +149,7 @@ static int overlap(struct request *r, void *ctx, struct keel_error *err) {
 
 struct preview {
     struct app *app;
+    const struct request *request;
     struct audience_book book;
     struct arena arena;
     struct str query, canonical;
@@ -170,9 +187,11 @@ static int read_preview(struct request *r, struct json_value body, struct previe
         (!json_i64(v, &sample) || sample < 0 || sample > SAMPLE_MOST))
         FAIL(err, INVALID, "\"sample\" is a number from 0 to %d", SAMPLE_MOST);
     p->sample = (uint32_t)sample;
-    if (!actor_may(&r->actor, RIGHT_PROFILE_READ)) p->sample = 0; /* numbers only */
+    p->request = r;
+    if (is_shielded(r)) p->sample = 0; /* numbers only */
     r->disclosed |= p->sample > 0;
     TRY(audience_read(p->query, &p->arena, &p->where, &p->canonical, err));
+    TRY(shielded_condition(p->app, r, p->query, err));
     if (p->against) TRY(audience_list(p->app->desk, p->against, copy_saved, p, err));
     return 0;
 }
@@ -203,8 +222,9 @@ static int ask(const struct preview *p, const struct snapshot *snap, const struc
 static void put_difference(const struct preview *p, const char *name, const roaring_bitmap_t *a,
                            const roaring_bitmap_t *b, struct buf *out) {
     roaring_bitmap_t *only = roaring_bitmap_andnot(a, b);
-    (void)!buf_printf(out, ",\"%s\":%llu,\"sample_%s\":", name,
-                      (unsigned long long)roaring_bitmap_get_cardinality(only), name);
+    (void)!buf_printf(out, ",\"%s\":", name);
+    shielded_number(p->app, p->request, roaring_bitmap_get_cardinality(only), out);
+    (void)!buf_printf(out, ",\"sample_%s\":", name);
     (void)list_customers(p->app, only, 0, p->sample, out);
     roaring_bitmap_free(only);
 }
@@ -223,10 +243,19 @@ static int compare(struct preview *p, const struct snapshot *snap, const roaring
         if (code == 0) code = ask(p, snap, where, &saved, NULL, err);
     }
     TRY(code);
-    (void)!buf_printf(out, ",\"against\":{\"id\":%lld,\"version\":%lld,\"size\":%llu,\"stay\":%llu",
-                      (long long)p->against, (long long)p->version,
-                      (unsigned long long)roaring_bitmap_get_cardinality(saved),
-                      (unsigned long long)roaring_bitmap_and_cardinality(set, saved));
+    if (shielded_close(p->app, p->request, roaring_bitmap_xor_cardinality(set, saved))) {
+        roaring_bitmap_free(saved);
+        FAIL(err, FORBIDDEN,
+             "it differs from the saved segment by so few customers that they would be shown; that "
+             "needs the right %s",
+             right_text(RIGHT_PERSONAL_READ));
+    }
+    (void)!buf_printf(out,
+                      ",\"against\":{\"id\":%lld,\"version\":%lld,\"size\":", (long long)p->against,
+                      (long long)p->version);
+    shielded_number(p->app, p->request, roaring_bitmap_get_cardinality(saved), out);
+    (void)!buf_add_text(out, ",\"stay\":");
+    shielded_number(p->app, p->request, roaring_bitmap_and_cardinality(set, saved), out);
     put_difference(p, "enter", set, saved, out);
     put_difference(p, "leave", saved, set, out);
     (void)!buf_add_char(out, '}');
@@ -268,9 +297,9 @@ static int answer(struct preview *p, const struct snapshot *snap, struct buf *ou
     TRY(ask(p, snap, p->where, &set, &result, err));
     (void)!buf_add_char(out, '{');
     int code = segments_condition_json(p->canonical, out, err);
-    (void)!buf_printf(out, ",\"size\":%llu,\"customers\":%u,\"sample\":",
-                      (unsigned long long)roaring_bitmap_get_cardinality(set),
-                      everybody(&snap->redirects));
+    (void)!buf_add_text(out, ",\"size\":");
+    shielded_number(p->app, p->request, roaring_bitmap_get_cardinality(set), out);
+    (void)!buf_printf(out, ",\"customers\":%u,\"sample\":", everybody(&snap->redirects));
     (void)list_customers(p->app, set, 0, p->sample, out);
     put_cost(result, out);
     if (code == 0 && p->against) code = compare(p, snap, set, out, err);
@@ -320,6 +349,28 @@ static void release(struct exporting *e) {
     k_free(e);
 }
 
+/* Ids are what an export is for; where a source sent addresses as ids, not everybody has it. */
+static int check_ids(const struct exporting *e, struct keel_error *err) {
+    roaring_uint32_iterator_t it;
+    enum id_kind kind;
+    roaring_init_iterator(e->members, &it);
+    for (; it.has_value; roaring_advance_uint32_iterator(&it))
+        if (personal_by_shape(identity_id(db_identity(e->app->db), it.current_value, &kind)) !=
+            PERSONAL_NOT)
+            FAIL(err, FORBIDDEN, "ids that look like addresses or phone numbers need the right %s",
+                 right_text(RIGHT_PERSONAL_READ));
+    return 0;
+}
+
+/* To who may not see personal data: not of few, and no address. */
+static int check_shielded(const struct request *r, const struct exporting *e,
+                          struct keel_error *err) {
+    if (!is_shielded(r)) return 0;
+    if (roaring_bitmap_get_cardinality(e->members) < (uint64_t)e->app->config->guard.customers)
+        FAIL(err, FORBIDDEN, "so few members need the right %s", right_text(RIGHT_PERSONAL_READ));
+    return check_ids(e, err);
+}
+
 static int send_piece(const struct exporting *e, struct buf *piece) {
     if (atomic_load(outgoing_stopping(e->app->outgoing))) return -KEEL_E_CANCELLED;
     TRY(stream_wait(e->stream, piece->n, PATIENCE_MS));
@@ -362,6 +413,7 @@ static int start_export(struct request *r, struct exporting *e, struct keel_erro
     e->csv = str_is(format, "csv");
     TRY(segments_id(r, e->app, &id, err));
     TRY(audiences_members(e->app->audiences, id, &e->members, err));
+    TRY(check_shielded(r, e, err));
     r->disclosed = true;
     r->reply.content_type = e->csv ? "text/csv; charset=utf-8" : "application/x-ndjson";
     e->stream = request_stream(r, WAITING_BYTES);
@@ -395,7 +447,7 @@ static int export_members(struct request *r, void *ctx, struct keel_error *err) 
     }
 
 const struct route routes_segments_members[] = {
-    ROUTE(HTTP_GET, "/{id}/members", members, RIGHT_PROFILE_READ, "Its members of now", NULL,
+    ROUTE(HTTP_GET, "/{id}/members", members, RIGHT_PERSONAL_READ, "Its members of now", NULL,
           "limit integer how many; default 100\ncursor string next_cursor of the answer before",
           "{\"type\":\"object\",\"properties\":{\"size\":{\"type\":\"integer\"},\"members\":"
           "{\"type\":\"array\",\"items\":{\"type\":\"object\"}},\"next_cursor\":{\"type\":"

@@ -160,91 +160,108 @@ static int compare(struct shield *s, int64_t who, struct set *set, struct keel_e
 
 /* ---- sets ---- */
 
-/* Parses and asks a question of our own. */
-static int ask(const struct shield_question *q, struct db *db, struct str text, struct result **out,
-               struct keel_error *err) {
-    struct arena arena;
-    struct query *own;
-    arena_init(&arena, 2 * (size_t)QUERY_ARENA_BYTES);
-    int code = query_parse(text, &arena, &own, NULL, err);
-    if (code == 0) code = ask_run(db, own, q->options, out, err);
-    arena_release(&arena);
+/* Who meets the condition, as bits by root number. */
+static int members(const struct shield_question *q, struct db *db, const struct snapshot *snap,
+                   uint64_t *bits, struct keel_error *err) {
+    struct query own = {.form = QUERY_COUNT, .where = q->query->where};
+    struct result *r;
+    struct query_options how = {.at_ms = QUERY_AT_NOW,
+                                .threads = q->options->threads,
+                                .cancel = q->options->cancel,
+                                .segment = q->options->segment,
+                                .segment_ctx = q->options->segment_ctx,
+                                .members = bits};
+    if (q->options->at.n && !time_parse(q->options->at, db_zone(db), &how.at_ms))
+        FAIL(err, INVALID, "the moment of asking is no time");
+    TRY(query_run(db, snap, &own, &how, &r, err));
+    result_free(r);
+    return 0;
+}
+
+static int make_set(const struct shield_question *q, struct db *db, const struct snapshot *snap,
+                    struct set *set, struct keel_error *err) {
+    struct buf text;
+    size_t words = snap->redirects.numbers / 64 + 1;
+    uint64_t *bits = k_try_zalloc(words * sizeof *bits);
+    if (!bits) FAIL(err, NO_MEMORY, "too little memory to compare questions");
+    int code = members(q, db, snap, bits, err);
+    for (size_t w = 0; w < words && code == 0; w++)
+        for (uint64_t m = bits[w]; m; m &= m - 1) {
+            uint64_t number = w * 64 + (uint64_t)__builtin_ctzll(m);
+            enter(set->cells, hash64(&number, sizeof number), 1);
+            set->size++;
+        }
+    k_free(bits);
+    buf_init(&text, QUERY_MAX_TEXT);
+    if (code == 0) code = query_print_cond(q->query->where, &text);
+    set->condition = hash64(text.p, text.n) ^ hash_str(q->options->at);
+    set->asked_ms = now_ms();
+    buf_release(&text);
     return code;
 }
 
 static int everybody(const struct shield_question *q, struct db *db, uint64_t *out,
                      struct keel_error *err) {
+    struct query all = {.form = QUERY_COUNT};
     struct result *r;
-    TRY(ask(q, db, STR("count customers"), &r, err));
+    TRY(ask_run(db, &all, q->options, &r, err));
     *out = (uint64_t)result_cell(r, 0, 0)->integer;
     result_free(r);
     return 0;
 }
 
-/* *out NULL: too many to be kept. */
-static int members(const struct shield_question *q, struct db *db, struct set **out,
-                   struct keel_error *err) {
-    struct buf text;
-    struct result *r;
-    buf_init(&text, QUERY_MAX_TEXT + 256);
-    (void)!buf_add_text(&text, "list customers where ");
-    (void)!query_print_cond(q->query->where, &text);
-    uint64_t condition = hash64(text.p, text.n) ^ hash_str(q->options->at);
-    (void)!buf_printf(&text, " limit %d", RESULT_MAX_ROWS);
-    int code = text.failed ? error_set(err, KEEL_E_LIMIT, "the condition is too long")
-                           : ask(q, db, buf_str(&text), &r, err);
-    buf_release(&text);
-    if (code < 0) return code;
-    struct set *set = NULL;
-    if (!r->cut) {
-        set = k_zalloc(sizeof *set);
-        set->condition = condition;
-        set->asked_ms = now_ms();
-        set->size = r->n_rows;
-        for (uint64_t i = 0; i < r->n_rows; i++)
-            enter(set->cells, hash_str(result_cell(r, i, 0)->str), 1);
-    }
-    result_free(r);
-    *out = set;
-    return 0;
-}
-
 static int check_difference(struct shield *s, const struct shield_question *q, struct db *db,
-                            bool *out_rounded, struct keel_error *err) {
-    struct set *set;
-    uint64_t all;
+                            struct keel_error *err) {
+    struct snapshot *snap;
+    uint64_t all = 0;
     if (!q->query->where) return 0; /* everybody, with whom every set is compared */
-    TRY(members(q, db, &set, err));
-    *out_rounded = set == NULL;
-    if (!set) return 0;
-    int code = everybody(q, db, &all, err);
+    TRY(snapshot_open(db_store(db), &snap, err));
+    struct set *set = k_zalloc(sizeof *set);
+    int code = make_set(q, db, snap, set, err);
+    snapshot_close(snap);
+    if (code == 0) code = everybody(q, db, &all, err);
     if (code == 0 && all > set->size && all - set->size < s->k)
         code = error_set(err, KEEL_E_FORBIDDEN,
                          "these are all customers but fewer than %u: the difference would show "
                          "single customers. It needs the right personal.read",
                          s->k);
-    if (code < 0) {
-        k_free(set);
-        return code;
-    }
-    return compare(s, q->who, set, err);
+    if (code == 0) return compare(s, q->who, set, err);
+    k_free(set);
+    return code;
+}
+
+/* "count customers where CONDITION", in the arena. */
+static int read_condition(struct str condition, struct arena *arena, struct query **out,
+                          struct keel_error *err) {
+    struct buf text;
+    buf_init(&text, QUERY_MAX_TEXT + 256);
+    (void)!buf_add_text(&text, "count customers where ");
+    (void)!buf_add_str(&text, condition);
+    int code = text.failed ? error_set(err, KEEL_E_LIMIT, "the condition is too long")
+                           : query_parse(buf_str(&text), arena, out, NULL, err);
+    buf_release(&text);
+    return code;
 }
 
 int shield_admit_condition(const struct plan_form *form, struct str condition,
                            struct keel_error *err) {
     struct arena arena;
-    struct buf text;
     struct query *q;
-    buf_init(&text, QUERY_MAX_TEXT + 256);
     arena_init(&arena, 2 * (size_t)QUERY_ARENA_BYTES);
-    (void)!buf_add_text(&text, "count customers where ");
-    (void)!buf_add_str(&text, condition);
-    int code = text.failed ? error_set(err, KEEL_E_LIMIT, "the condition is too long")
-                           : query_parse(buf_str(&text), &arena, &q, NULL, err);
+    int code = read_condition(condition, &arena, &q, err);
     if (code == 0) code = shield_admit(form, q, err);
     arena_release(&arena);
-    buf_release(&text);
     return code;
+}
+
+int shield_condition(struct shield *s, const struct shield_question *q, struct db *db,
+                     struct str condition, struct keel_error *err) {
+    struct shield_question own = *q;
+    struct query *query;
+    TRY(read_condition(condition, q->arena, &query, err));
+    TRY(shield_admit(q->form, query, err));
+    own.query = query;
+    return check_difference(s, &own, db, err);
 }
 
 /* ---- asking ---- */
@@ -265,7 +282,7 @@ int shield_run(struct shield *s, const struct shield_question *q, struct db *db,
     const struct query *wide;
     struct result *people = NULL, *r = NULL;
     TRY(shield_admit(q->form, q->query, err));
-    TRY(check_difference(s, q, db, &h.rounded, err));
+    TRY(check_difference(s, q, db, err));
     TRY(shield_widen(q->query, q->arena, &wide, &h.added, err));
     TRY(ask_people(q, db, &people, err));
     int code = ask_run(db, wide, q->options, &r, err);

@@ -20,10 +20,10 @@
  * about 1 in 10,000 that two sets that differ by few are taken for different by many.
  *
  * What it does not do. Only conditions on customers (`where`, `among`) are compared, not the
- * filters of events within a trend or a funnel, nor rows of a split with each other. Sets of more
- * than RESULT_MAX_ROWS customers are not compared; their numbers are rounded to 10 k. The memory
+ * filters of events within a trend or a funnel, nor rows of a split with each other. The memory
  * ends with the process, and two people can put together what each may ask. A personal property
- * that nobody has classed and whose name does not say so is not known to be one.
+ * that nobody has classed and whose name does not say so is not known to be one. The largest or
+ * smallest value of a group is that of one customer, although it does not say whose.
  *
  * Layers: plan.h, personal.h, query. Threads: any. Limits: SHIELD_SETS of a person, the oldest
  * gives way; SHIELD_PEOPLE, the longest silent gives way.
@@ -59,6 +59,11 @@ struct shield_question {
 /* As ask_run. KEEL_E_FORBIDDEN says what may not be asked, and why. */
 int shield_run(struct shield *s, const struct shield_question *q, struct db *db,
                struct result **out, struct keel_error *err) K_CHECKED;
+
+/* May this condition be asked for, or saved, by this one? As shield_run does before it asks;
+ * q->query is not looked at. */
+int shield_condition(struct shield *s, const struct shield_question *q, struct db *db,
+                     struct str condition, struct keel_error *err) K_CHECKED;
 
 /* May somebody without the right to personal data ask this at all? For what is saved and asked
  * later, too: segments, KPIs. */

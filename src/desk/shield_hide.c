@@ -118,10 +118,6 @@ static int find_column(const struct result *r, uint32_t from, const char *name, 
          "the right personal.read");
 }
 
-static void round_down(struct datum *d, unsigned k) {
-    if (d->type == DATUM_INTEGER) d->integer -= d->integer % (10 * (int64_t)k);
-}
-
 /* Same keys but for the last `but` of them: rows of one group. */
 static bool same_group(struct result *r, uint64_t a, uint64_t b, uint32_t keys) {
     for (uint32_t c = 0; c < keys; c++)
@@ -182,10 +178,6 @@ static int hide_by_customers(const struct shield_hiding *h, struct result *r, ui
         } else if (is_few(cell(r, row, people), h->k)) {
             clear(r, row, people, r->n_columns, hidden);
         }
-        if (h->rounded) {
-            round_down(cell(r, row, people), h->k);
-            if (size != people) round_down(cell(r, row, size), h->k);
-        }
     }
     if (q->form == QUERY_FUNNEL) hide_drops(r, q->n_splits, keys, people, h->k, hidden);
     if (q->form == QUERY_REPEAT) hide_drops(r, q->n_splits, keys, people, h->k, hidden);
@@ -201,8 +193,6 @@ static void hide_trend(const struct shield_hiding *h, struct result *r, uint64_t
         for (uint32_t i = 0; i < n; i++) {
             if (is_few(cell(r, row, first + n + i), h->k))
                 clear(r, row, first + i, first + i + 1, hidden);
-            else if (h->rounded && h->query->trend.measures[i].agg == QUERY_CUSTOMERS)
-                round_down(cell(r, row, first + i), h->k);
         }
     for (uint64_t row = 0; row < r->n_rows; row++) /* without the columns that were added */
         memmove(r->cells + row * (r->n_columns - n), r->cells + row * r->n_columns,
@@ -267,10 +257,6 @@ int shield_hide(const struct shield_hiding *h, struct result *r, struct keel_err
                  "hidden in %llu rows: numbers of fewer than %u customers, or from which such a "
                  "number would follow",
                  (unsigned long long)hidden, h->k);
-        add_note(r, note);
-    }
-    if (h->rounded) {
-        snprintf(note, sizeof note, "numbers of customers are rounded down to %u", 10 * h->k);
         add_note(r, note);
     }
     return 0;

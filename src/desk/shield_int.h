@@ -16,7 +16,6 @@ struct shield_hiding {
     const struct query *query; /* as it was asked */
     uint32_t added;
     unsigned k;
-    bool rounded;                /* the set was too large to be compared     */
     const struct result *people; /* TOP: its values by customers, or NULL */
 };
 int shield_hide(const struct shield_hiding *h, struct result *r, struct keel_error *err) K_CHECKED;
