@@ -274,10 +274,10 @@ static int invite(struct serve *s, struct keel_error *err) {
 
 static int serve(struct serve *s, struct keel_error *err) {
     TRY(start(s, err));
+    int code = invite(s, err); /* first: who sees that it listens has the link */
     log_say(s->app.log, LOG_INFO, "the server listens", "ziz", "data", s->app.dir, "port",
             (int64_t)server_port(s->app.server), "address",
             s->listen ? s->listen : s->config->server.listen);
-    int code = invite(s, err);
     if (code == 0) {
         manager_ready(&s->manager);
         wait_for_signal(s);
