@@ -69,8 +69,9 @@ static double spread_of(const double *x, uint32_t reach, uint32_t season, double
     for (uint32_t s = 0; s < season; s++) positive &= level[s] > 0;
     for (uint32_t i = 0; i < reach; i++) {
         if (isnan(x[i])) continue;
-        off[n] = fabs(x[i] + slope * (double)(i + 1) - level[i % season]);
-        relative[n] = off[n] / level[i % season];
+        double of = level[i % season];
+        off[n] = fabs(x[i] + slope * (double)(i + 1) - of);
+        relative[n] = of > 0 ? off[n] / of : 0;
         n++;
     }
     double s = deviation(off, n);
