@@ -60,6 +60,7 @@ static void language(struct output *o) {
            "  funnel \"Product Viewed\", \"Order Completed\" within 7 days by channel\n"
            "  retention from first \"Order Completed\" to \"Order Completed\" by month\n"
            "  repeat of \"Order Completed\" by month since 2024-01-01\n"
+           "  lifecycle of \"Order Completed\" by month\n"
            "  time from first \"Product Added\" to \"Order Completed\"\n"
            "How much, how often:\n"
            "  trend of sum(\"Order Completed\".revenue), unique customers by week\n"

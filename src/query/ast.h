@@ -337,6 +337,7 @@ enum query_form {
     QUERY_SESSIONS,  /* sessions with gap D by day split by …                            */
     QUERY_RFM,       /* rfm of E by revenue recency … frequency … value …                */
     QUERY_TOP,       /* top N E.prop where F by events | customers | sum(prop)           */
+    QUERY_LIFECYCLE, /* lifecycle of E, E by month split by …                            */
     QUERY_FORMS
 };
 
@@ -370,17 +371,17 @@ struct query {
      */
     struct query_range range;
 
-    /* `by` a period: RETENTION, REPEAT and a trend need one, SESSIONS may have one. A trend without
-     * is written `total of`. */
+    /* `by` a period: RETENTION, REPEAT, LIFECYCLE and a trend need one, SESSIONS may have one. A
+     * trend without is written `total of`. */
     bool has_period;
-    enum query_unit period; /* hour … year; RETENTION, REPEAT: day … year */
+    enum query_unit period; /* hour … year; RETENTION, REPEAT, LIFECYCLE: day … year */
 
     /* One row each per combination of values (a missing value is null, a group like any other).
      *   COUNT                    TRAIT, MEASURE
      *   FUNNEL, TIME             PROP of e1 of the chain (TIME: of A), TRAIT
      *   TREND                    PROP of the counted event, TRAIT
      *   SESSIONS                 PROP of the session's first event, TRAIT
-     *   RETENTION, REPEAT        TRAIT
+     *   RETENTION, REPEAT, LIFECYCLE  TRAIT
      *   ATTRIBUTE                exactly one PROP: of the touch
      * Others have none. */
     struct query_term *splits;
@@ -447,6 +448,12 @@ struct query {
             struct query_event *alphabet; /* as in PATHS */
             uint32_t n_alphabet;
         } sessions;
+
+        struct { /* LIFECYCLE: per period, how many did one of the events for the first time, again,
+                  * after a pause, no longer; what lies before the range counts as history */
+            struct query_event *events;
+            uint32_t n_events;
+        } lifecycle;
 
         struct { /* RFM: n thresholds make classes 1 … n + 1, the last the best.
                   * Class of recency: 1 + number of thresholds D with last time >= end - D;

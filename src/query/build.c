@@ -12,9 +12,10 @@
 
 const uint32_t build_clause_forms[CLAUSES] = {
     [CLAUSE_RANGE] = ((1u << QUERY_FORMS) - 1) & ~(FORM(COUNT) | FORM(LIST)),
-    [CLAUSE_PERIOD] = FORM(RETENTION) | FORM(REPEAT) | FORM(TREND) | FORM(SESSIONS),
+    [CLAUSE_PERIOD] =
+        FORM(RETENTION) | FORM(REPEAT) | FORM(TREND) | FORM(SESSIONS) | FORM(LIFECYCLE),
     [CLAUSE_SPLIT] = FORM(COUNT) | FORM(FUNNEL) | FORM(RETENTION) | FORM(REPEAT) | FORM(TREND) |
-                     FORM(TIME) | FORM(ATTRIBUTE) | FORM(SESSIONS) | FORM(RFM),
+                     FORM(TIME) | FORM(ATTRIBUTE) | FORM(SESSIONS) | FORM(RFM) | FORM(LIFECYCLE),
     [CLAUSE_RANK] = FORM(TOP),
     [CLAUSE_WITHIN] = FORM(FUNNEL) | FORM(TIME) | FORM(PATHS) | FORM(ATTRIBUTE),
     [CLAUSE_LIMIT] = FORM(LIST) | FORM(PATHS) | FORM(ATTRIBUTE),
@@ -70,6 +71,7 @@ static const char *const FORM_TEXT[QUERY_FORMS] = {
     [QUERY_SESSIONS] = "sessions",
     [QUERY_RFM] = "rfm",
     [QUERY_TOP] = "top",
+    [QUERY_LIFECYCLE] = "lifecycle",
 };
 
 void build_fail(struct query_builder *b, struct query_pos at, const char *format, ...) {

@@ -326,6 +326,7 @@ static const struct rule {
     [QUERY_FUNNEL] = {PROP | TRAIT, "a property or a trait", .range = true},
     [QUERY_RETENTION] = {TRAIT, "a trait", .range = true, .period = 2, .shortest = QUERY_DAY},
     [QUERY_REPEAT] = {TRAIT, "a trait", .range = true, .period = 2, .shortest = QUERY_DAY},
+    [QUERY_LIFECYCLE] = {TRAIT, "a trait", .range = true, .period = 2, .shortest = QUERY_DAY},
     [QUERY_TREND] = {PROP | TRAIT, "a property or a trait", .range = true, .period = 1,
                      .shortest = QUERY_HOUR},
     [QUERY_TIME] = {PROP | TRAIT, "a property or a trait", .range = true},
@@ -481,6 +482,8 @@ static int check_form(struct finding *f, const struct query *q) {
                               "\"with gap\" and a time, such as 30 minutes");
     case QUERY_RFM: return check_rfm(f, q);
     case QUERY_TOP: return check_top(f, q);
+    case QUERY_LIFECYCLE:
+        return check_events(f, q->lifecycle.events, q->lifecycle.n_events, 1, "a lifecycle");
     case QUERY_FORMS: break;
     }
     K_ASSERT_OP(q->form, <, QUERY_FORMS);

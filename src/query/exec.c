@@ -123,6 +123,7 @@ static const struct form_ops *const FORMS[QUERY_FORMS] = {
     [QUERY_SESSIONS] = &FORM_SESSIONS,
     [QUERY_RFM] = &FORM_RFM,
     [QUERY_TOP] = &FORM_TOP,
+    [QUERY_LIFECYCLE] = &FORM_LIFECYCLE,
 };
 
 static int plan_query(struct run *run, const struct query_options *options,

@@ -139,10 +139,11 @@ static int form_of(const struct query_token *t) {
         uint8_t code;
         enum query_form form;
     } forms[] = {
-        {QT_LIST, QUERY_LIST},         {QT_FUNNEL, QUERY_FUNNEL}, {QT_RETENTION, QUERY_RETENTION},
-        {QT_REPEAT, QUERY_REPEAT},     {QT_TREND, QUERY_TREND},   {QT_TOTAL, QUERY_TREND},
-        {QT_TIME, QUERY_TIME},         {QT_PATHS, QUERY_PATHS},   {QT_ATTRIBUTE, QUERY_ATTRIBUTE},
-        {QT_SESSIONS, QUERY_SESSIONS}, {QT_RFM, QUERY_RFM},       {QT_TOP, QUERY_TOP},
+        {QT_LIST, QUERY_LIST},           {QT_FUNNEL, QUERY_FUNNEL}, {QT_RETENTION, QUERY_RETENTION},
+        {QT_REPEAT, QUERY_REPEAT},       {QT_TREND, QUERY_TREND},   {QT_TOTAL, QUERY_TREND},
+        {QT_TIME, QUERY_TIME},           {QT_PATHS, QUERY_PATHS},   {QT_ATTRIBUTE, QUERY_ATTRIBUTE},
+        {QT_SESSIONS, QUERY_SESSIONS},   {QT_RFM, QUERY_RFM},       {QT_TOP, QUERY_TOP},
+        {QT_LIFECYCLE, QUERY_LIFECYCLE},
     };
     if (t[0].code == QT_COUNT) return t[1].code == QT_EVENTS ? QUERY_TREND : QUERY_COUNT;
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
@@ -195,7 +196,7 @@ static void write_set(struct writer *w, const struct set *possible) {
         if (name) names[n++] = name;
     }
     if (end) names[n++] = "the end";
-    bool cut = n > SHOWN + 4;
+    bool cut = n > SHOWN + 5; /* all forms are shown */
     w->total = cut ? 0 : n;
     for (unsigned i = 0; i < (cut ? SHOWN : n); i++) add_item(w, names[i]);
     if (cut) add(w, ", …");

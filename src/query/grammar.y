@@ -33,6 +33,7 @@
 %type of_event {struct query_event *}
 %type events {struct build_list *}
 %type of_events {struct build_list *}
+%type lifecycle {struct build_list *}
 %type filter {struct query_filter *}
 %type filter_and {struct query_filter *}
 %type filter_not {struct query_filter *}
@@ -95,6 +96,13 @@ head ::= REPEAT OF event(E). {
     b->q->form = QUERY_REPEAT;
     b->q->repeat.event = *E;
 }
+head ::= LIFECYCLE OF lifecycle(L). {
+    b->q->form = QUERY_LIFECYCLE;
+    b->q->lifecycle.events = L->items;
+    b->q->lifecycle.n_events = L->n;
+}
+lifecycle(R) ::= events(L). { R = L; }
+lifecycle(R) ::= CUSTOMERS(T). { R = ADD(NULL, build_event(b, QUERY_EVENT_ANY, T, NO_TOKEN)); }
 head ::= trend_or_total OF trend_measures(L). {
     b->q->form = QUERY_TREND;
     b->q->trend.measures = L->items;

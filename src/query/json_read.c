@@ -578,6 +578,9 @@ static int read_form(R r, J v, struct query *q) {
     case QUERY_TOP:
         ONLY(v, SHARED, "limit", "event", "property", "rank", "rank_property");
         return read_top(r, v, q);
+    case QUERY_LIFECYCLE:
+        ONLY(v, SHARED, "by", "period", "events");
+        return LIST(v, "events", read_event, q->lifecycle.events, q->lifecycle.n_events);
     case QUERY_FORMS: break;
     }
 #undef SHARED

@@ -322,6 +322,9 @@ static void put_form(struct buf *out, const struct query *q) {
         put_text(out, "rank", QUERY_RANKS[q->top.rank]);
         if (q->top.rank == QUERY_RANK_SUM) put_path(out, "rank_property", &q->top.rank_prop);
         return;
+    case QUERY_LIFECYCLE:
+        put_events(out, "events", q->lifecycle.events, q->lifecycle.n_events);
+        return;
     case QUERY_FORMS: break;
     }
     K_ASSERT_OP(q->form, <, QUERY_FORMS);

@@ -439,6 +439,10 @@ static void head(struct buf *out, const struct query *q) {
         return;
     case QUERY_RFM: rfm(out, q); return;
     case QUERY_TOP: top(out, q); return;
+    case QUERY_LIFECYCLE:
+        events(out, "lifecycle of ", q->lifecycle.events, q->lifecycle.n_events);
+        period(out, q, 0);
+        return;
     case QUERY_FORMS: break;
     }
     K_ASSERT_OP(q->form, <, QUERY_FORMS);
@@ -451,7 +455,7 @@ int query_print(const struct query *q, struct buf *out) {
     range(out, &q->range);
     /* The issue's own wording: `by` where there is no period, `split by` where there may be one. */
     bool timed = q->form == QUERY_TREND || q->form == QUERY_RETENTION || q->form == QUERY_REPEAT ||
-                 q->form == QUERY_SESSIONS;
+                 q->form == QUERY_SESSIONS || q->form == QUERY_LIFECYCLE;
     terms(out, timed ? " split by " : " by ", q->splits, q->n_splits);
     if (ranged && q->where) {
         text(out, " among customers where ");

@@ -1,9 +1,11 @@
-/* The forms RETENTION and REPEAT: who comes back, period by period.
+/* The forms RETENTION, REPEAT and LIFECYCLE: who comes back, period by period.
  *
  * Two machines: per customer the period of his first A (or a bit for every period with an A), and a
  * bit for every period with a B. Order does not matter, so rare events come from their posting
  * copies; where that is so of A, it has been read when B is, and only customers with an A are
- * looked at. Folding a customer walks the bits of B from his cohort on.
+ * looked at. Folding a customer walks the bits of B from his cohort on. LIFECYCLE has one machine
+ * an event, over the whole history, and walks the bits of their union: each says what the customer
+ * is in its period, and the gap behind it when he lapsed.
  *
  * Layers: form_tools.h. Threads: see form.h. Limits: cells (groups × cohorts × periods) as
  * counters_room allows.
@@ -211,18 +213,20 @@ static void note_incomplete(const struct retention_form *f, struct plan *p, int6
               period_unit_name(p->q->period), (int)n_day, day, (int)n_end, end);
 }
 
+/* What periods are listed for: from the first event on, and to the last one if the range is open.
+ * Zeros up to today would say that nobody came back, where nothing is known. */
+static struct span shown_span(const struct plan *p, struct span span) {
+    const struct query_range *r = &p->q->range;
+    if (p->snap->rows == 0) return (struct span){0, 0};
+    if (span.from_ms < p->snap->min_time) span.from_ms = p->snap->min_time;
+    bool open = r->kind == QUERY_RANGE_ALL || (r->kind == QUERY_RANGE_SPAN && !r->has_to);
+    return open ? plan_span(p, span) : span;
+}
+
 static int retention_plan(struct form *form, struct plan *p, struct keel_error *err) {
     struct retention_form *f = (struct retention_form *)form;
     const struct query *q = p->q;
-    struct span span = range_span(p->zone, &q->range, p->at_ms), shown = span;
-    /* Cohorts without customers have no rows: nothing is lost before the first event. */
-    if (p->snap->rows == 0) shown = (struct span){0, 0};
-    if (shown.from_ms < p->snap->min_time) shown.from_ms = p->snap->min_time;
-    /* An open range ends with the last event: zeros up to today would say that nobody came back,
-     * where nothing is known. */
-    bool open =
-        q->range.kind == QUERY_RANGE_ALL || (q->range.kind == QUERY_RANGE_SPAN && !q->range.has_to);
-    if (open) shown = plan_span(p, shown);
+    struct span span = range_span(p->zone, &q->range, p->at_ms), shown = shown_span(p, span);
     TRY(form_parts(f, p, shown, err));
     note_incomplete(f, p, shown.to_ms);
     f->columns = f->used;
@@ -438,5 +442,138 @@ const struct form_ops FORM_REPEAT = {
     .open = form_open,
     .fold = repeat_fold,
     .answer = repeat_answer,
+    .close = form_close,
+};
+
+/* ---- lifecycle: new, retained, returned, lapsed ---- */
+
+enum { NEW, RETAINED, RETURNED, LAPSED, LIFE_FACTS };
+
+struct lifecycle_form {
+    struct retention_form shared; /* its periods: those of the whole history */
+    struct presence *did[QUERY_MAX_EVENTS];
+    uint32_t n;
+    uint32_t begin; /* the first period that is shown */
+};
+
+static int lifecycle_plan(struct form *form, struct plan *p, struct keel_error *err) {
+    struct lifecycle_form *f = (struct lifecycle_form *)form;
+    const struct query *q = p->q;
+    struct span span = range_span(p->zone, &q->range, p->at_ms);
+    struct span shown = shown_span(p, span), history = shown, seen = {INT64_MIN, span.to_ms};
+    if (span_empty(shown))
+        seen = (struct span){0, 0};
+    else
+        history.from_ms = p->snap->min_time;
+    TRY(form_parts(&f->shared, p, history, err));
+    note_incomplete(&f->shared, p, shown.to_ms);
+    if (f->shared.periods.n > 0) f->begin = period_of(&f->shared.periods, shown.from_ms);
+    f->n = q->lifecycle.n_events;
+    for (uint32_t i = 0; i < f->n; i++)
+        TRY(presence_new(&f->shared, p, &q->lifecycle.events[i], seen, true, NULL, &f->did[i],
+                         err));
+    return 0;
+}
+
+/* Counts what a customer with these bits is; row: [period x LIFE_FACTS]. */
+static void live_through(const uint64_t *bits, uint32_t words, uint32_t periods, uint64_t *row) {
+    uint32_t next = UINT32_MAX; /* the period behind the last active one */
+    for (uint32_t w = 0; w < words; w++)
+        for (uint64_t m = bits[w]; m; m &= m - 1) {
+            uint32_t k = w * 64 + (uint32_t)__builtin_ctzll(m);
+            unsigned is = next == UINT32_MAX ? NEW : next == k ? RETAINED : RETURNED;
+            row[(uint64_t)k * LIFE_FACTS + is]++;
+            if (is == RETURNED) row[(uint64_t)next * LIFE_FACTS + LAPSED]++;
+            next = k + 1;
+        }
+    if (next < periods) row[(uint64_t)next * LIFE_FACTS + LAPSED]++;
+}
+
+static int lifecycle_fold(void *state, struct range r, struct keel_error *err) {
+    struct retention_state *s = state;
+    const struct lifecycle_form *f = (const struct lifecycle_form *)s->f;
+    const struct presence_state *all = machine_state(s->worker, &f->did[0]->machine);
+    uint64_t width = (uint64_t)f->shared.periods.n * LIFE_FACTS;
+    TRY(splitter_begin(&s->splitter, r, s->worker->members, err));
+    for (uint32_t i = 1; i < f->n; i++) {
+        const struct presence_state *one = machine_state(s->worker, &f->did[i]->machine);
+        for (size_t w = 0; w < (size_t)r.count * all->words; w++) all->bits[w] |= one->bits[w];
+    }
+    for (uint32_t slot = 0; slot < r.count; slot++) {
+        uint32_t group;
+        if (!has_any(all, slot)) continue;
+        TRY(splitter_customer(&s->splitter, slot, &group, err));
+        TRY(counters_room(&s->back, (group + 1) * width, err));
+        live_through(all->bits + (size_t)slot * all->words, all->words, f->shared.periods.n,
+                     s->back.n + group * width);
+    }
+    return 0;
+}
+
+/* known: who did it before this period. */
+static int lifecycle_row(const struct lifecycle_form *f, const struct merged *m, uint32_t group,
+                         uint32_t period, uint64_t known, const uint64_t *facts, struct result *out,
+                         struct keel_error *err) {
+    struct datum cells[QUERY_MAX_SPLITS + 7], *at = cells;
+    uint64_t again = facts[RETAINED] + facts[RETURNED];
+    *at++ = period_datum(&f->shared.periods, f->shared.form.plan->zone, period);
+    group_cells(&m->groups, group, at);
+    at += m->groups.n_terms;
+    *at++ = datum_integer(facts[NEW] + again);
+    for (unsigned i = 0; i < LIFE_FACTS; i++) *at++ = datum_integer(facts[i]);
+    *at++ = datum_integer(known - again - facts[LAPSED]);
+    return result_row(out, cells, err);
+}
+
+static int lifecycle_rows(const struct lifecycle_form *f, const struct merged *m,
+                          const struct counters *lives, struct result *out,
+                          struct keel_error *err) {
+    uint32_t periods = f->shared.periods.n, groups = m->groups.count;
+    uint64_t *known = k_try_zalloc((groups + 1) * sizeof *known);
+    if (!known) FAIL(err, NO_MEMORY, "too little memory for %u groups", groups);
+    int code = 0;
+    for (uint32_t k = 0; k < periods; k++)
+        for (uint32_t i = 0; i < groups && code == 0; i++) {
+            uint32_t group = m->order[i];
+            const uint64_t *facts = lives->n + ((uint64_t)group * periods + k) * LIFE_FACTS;
+            bool has = m->groups.n_terms == 0 || known[group] + facts[NEW] > 0;
+            if (k >= f->begin && has)
+                code = lifecycle_row(f, m, group, k, known[group], facts, out, err);
+            known[group] += facts[NEW];
+        }
+    k_free(known);
+    return code;
+}
+
+static int lifecycle_answer(const struct form *form, struct worker *workers, uint32_t n,
+                            struct result *out, struct keel_error *err) {
+    static const char *const names[] = {"active",   "new",    "retained",
+                                        "returned", "lapsed", "dormant"};
+    const struct lifecycle_form *f = (const struct lifecycle_form *)form;
+    const struct query *q = form->plan->q;
+    TRY(add_period_column(q->period, out, err));
+    TRY(add_term_columns(q->splits, q->n_splits, out, err));
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        TRY(result_column(out, str_from(names[i]), DATUM_INTEGER, err));
+    if (f->shared.periods.n == 0) return 0;
+    struct merged m;
+    struct counters lives = {0};
+    int code = merge_groups(&f->shared, workers, n, &m, err);
+    if (code == 0)
+        code =
+            total(&m, workers, n, (uint64_t)f->shared.periods.n * LIFE_FACTS, false, &lives, err);
+    if (code == 0) code = lifecycle_rows(f, &m, &lives, out, err);
+    counters_release(&lives);
+    merged_release(&m);
+    return code;
+}
+
+const struct form_ops FORM_LIFECYCLE = {
+    .form_bytes = sizeof(struct lifecycle_form),
+    .state_bytes = sizeof(struct retention_state),
+    .plan = lifecycle_plan,
+    .open = form_open,
+    .fold = lifecycle_fold,
+    .answer = lifecycle_answer,
     .close = form_close,
 };

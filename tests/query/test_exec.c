@@ -149,6 +149,18 @@ static void say_repeat(struct ask *a) {
     say_among(a);
 }
 
+static void say_lifecycle(struct ask *a) {
+    say(a, "lifecycle of ");
+    if (dice(a, 4))
+        say_events(a, 3);
+    else
+        say(a, "customers");
+    ONE_OF(a, " by day", " by week", " by month", " by quarter");
+    ONE_OF(a, "", " split by trait country");
+    say_range(a);
+    say_among(a);
+}
+
 static void say_trend(struct ask *a) {
     bool total = dice(a, 4) == 0;
     say(a, total ? "total of " : "trend of ");
@@ -274,27 +286,12 @@ static void say_top_events(struct ask *a) {
 }
 
 static void (*const SAY[])(struct ask *) = {
-    say_count, say_list,  say_funnel,    say_retention, say_repeat, say_trend, say_trend,
-    say_time,  say_paths, say_attribute, say_sessions,  say_rfm,    say_top,   say_top_events,
+    say_count,    say_list,  say_funnel, say_retention,  say_repeat,
+    say_trend,    say_trend, say_time,   say_paths,      say_attribute,
+    say_sessions, say_rfm,   say_top,    say_top_events, say_lifecycle,
 };
 
 /* ---- comparing ---- */
-
-static bool same_cell(const struct datum *a, const struct datum *b) {
-    if (a->type != b->type) return false;
-    if (a->type != DATUM_NUMBER) return datum_eq(a, b);
-    double scale = a->number < 0 ? -a->number : a->number;
-    double apart = a->number < b->number ? b->number - a->number : a->number - b->number;
-    return apart <= 1e-9 * (scale > 1 ? scale : 1);
-}
-
-static bool same_answer(const struct result *a, const struct result *b) {
-    if (a->n_rows != b->n_rows) return false;
-    if (a->n_rows > 0 && a->n_columns != b->n_columns) return false;
-    for (uint64_t i = 0; i < a->n_rows * a->n_columns; i++)
-        if (!same_cell(&a->cells[i], &b->cells[i])) return false;
-    return true;
-}
 
 static void print_answer(const char *title, const struct result *r) {
     struct buf text;
@@ -335,7 +332,7 @@ static bool check(struct db *db, struct naive *h, struct str question, unsigned 
     if (query_run(db, snap, q, &options, &got, &err) < 0)
         fail_msg("%.*s: %s", STR_ARG(question), err.message);
     naive_answer(h, q, wanted);
-    bool same = same_answer(got, wanted);
+    bool same = naive_same(got, wanted);
     if (wanted->n_rows == 0) empty++;
     if (!same && print) {
         print_answer("engine", got);

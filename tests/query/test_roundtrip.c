@@ -413,6 +413,11 @@ static void draw_form(struct gen *g, struct query *q) {
         q->has_period = true;
         q->repeat.event = draw_event(g);
         return;
+    case QUERY_LIFECYCLE:
+        q->has_period = true;
+        q->lifecycle.n_events = some(g, 1, 3);
+        q->lifecycle.events = draw_events(g, q->lifecycle.n_events);
+        return;
     case QUERY_TREND: draw_trend(g, q); return;
     case QUERY_TIME: draw_time_form(g, q); return;
     case QUERY_PATHS: draw_paths(g, q); return;
@@ -431,8 +436,9 @@ static void draw_form(struct gen *g, struct query *q) {
 
 static struct query *draw_query(struct gen *g) {
     static const unsigned split_kinds[QUERY_FORMS] = {
-        [QUERY_COUNT] = 6, [QUERY_FUNNEL] = 3, [QUERY_RETENTION] = 2, [QUERY_REPEAT] = 2,
-        [QUERY_TREND] = 3, [QUERY_TIME] = 3,   [QUERY_ATTRIBUTE] = 1, [QUERY_SESSIONS] = 3};
+        [QUERY_COUNT] = 6,     [QUERY_FUNNEL] = 3,   [QUERY_RETENTION] = 2,
+        [QUERY_REPEAT] = 2,    [QUERY_TREND] = 3,    [QUERY_TIME] = 3,
+        [QUERY_ATTRIBUTE] = 1, [QUERY_SESSIONS] = 3, [QUERY_LIFECYCLE] = 2};
     struct query *q = new_items(g, 1, sizeof *q);
     q->form = (enum query_form)below(g, QUERY_FORMS);
     draw_form(g, q);
@@ -440,7 +446,8 @@ static struct query *draw_query(struct gen *g) {
     if (maybe(g, own ? 90 : 40)) q->where = draw_cond(g, 3);
     if (!own) q->range = draw_range(g, q->form == QUERY_REPEAT ? 100 : 50);
     if (q->has_period) {
-        bool days = q->form == QUERY_RETENTION || q->form == QUERY_REPEAT;
+        bool days =
+            q->form == QUERY_RETENTION || q->form == QUERY_REPEAT || q->form == QUERY_LIFECYCLE;
         uint32_t first = days ? QUERY_DAY : QUERY_HOUR;
         q->period = (enum query_unit)(first + below(g, QUERY_UNITS - first));
     }

@@ -460,3 +460,21 @@ bool naive_holds(const struct naive *h, const struct naive_customer *c,
     default: return leaf_holds(h, c, q);
     }
 }
+
+/* ---- comparing answers ---- */
+
+static bool same_cell(const struct datum *a, const struct datum *b) {
+    if (a->type != b->type) return false;
+    if (a->type != DATUM_NUMBER) return datum_eq(a, b);
+    double scale = a->number < 0 ? -a->number : a->number;
+    double apart = a->number < b->number ? b->number - a->number : a->number - b->number;
+    return apart <= 1e-9 * (scale > 1 ? scale : 1);
+}
+
+bool naive_same(const struct result *a, const struct result *b) {
+    if (a->n_rows != b->n_rows) return false;
+    if (a->n_rows > 0 && a->n_columns != b->n_columns) return false;
+    for (uint64_t i = 0; i < a->n_rows * a->n_columns; i++)
+        if (!same_cell(&a->cells[i], &b->cells[i])) return false;
+    return true;
+}

@@ -57,6 +57,9 @@ void naive_link(struct naive *h);
 /* Rows as the engine must give them; columns are named "c1", "c2", … */
 void naive_answer(const struct naive *h, const struct query *q, struct result *out);
 
+/* Same rows; numbers up to the rounding of sums in another order. */
+bool naive_same(const struct result *a, const struct result *b);
+
 /* ---- shared by naive.c and naive_forms.c ---- */
 
 struct naive_customer {

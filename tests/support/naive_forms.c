@@ -320,6 +320,69 @@ static void repeat_show(struct rows *t, struct result *out) {
     }
 }
 
+/* ---- lifecycle ---- */
+
+static bool active_in(const struct rows *t, const struct naive_customer *c, int64_t from,
+                      int64_t to) {
+    const struct query *q = t->q;
+    int64_t end = range_span(t->h->zone, &q->range, t->h->at_ms).to_ms;
+    for (uint32_t i = 0; i < c->n; i++) {
+        int64_t p = period_number(t->h, q->period, c->e[i]->time);
+        if (c->e[i]->time >= end || p < from || p > to) continue;
+        for (uint32_t k = 0; k < q->lifecycle.n_events; k++)
+            if (naive_matches(t->h, &q->lifecycle.events[k], c->e[i])) return true;
+    }
+    return false;
+}
+
+/* False if no period is shown. */
+static bool lifecycle_shown(const struct rows *t, int64_t *first, int64_t *last) {
+    int64_t from = range_span(t->h->zone, &t->q->range, t->h->at_ms).from_ms, min = INT64_MAX;
+    for (uint32_t i = 0; i < t->h->n; i++)
+        if (t->h->events[i].time < min) min = t->h->events[i].time;
+    from = from < min ? min : from;
+    int64_t to = last_moment(t->h, &t->q->range);
+    if (t->h->n == 0 || from > to) return false;
+    *first = period_number(t->h, t->q->period, from);
+    *last = period_number(t->h, t->q->period, to);
+    return true;
+}
+
+static void lifecycle(struct rows *t, const struct naive_customer *c) {
+    int64_t first, last;
+    struct datum key[MAX_KEY];
+    if (!lifecycle_shown(t, &first, &last)) return;
+    splits(t->h, t->q, c, NULL, 0, NULL, key + 1);
+    for (int64_t p = first; p <= last; p++) {
+        bool now = active_in(t, c, p, p), just = active_in(t, c, p - 1, p - 1);
+        bool before = active_in(t, c, INT64_MIN, p - 1);
+        if (!now && !before) continue;
+        key[0] = period_cell(t->q->period, p);
+        struct row *row = find(t, key);
+        row->fact[0] += now;
+        row->fact[1] += now && !before;
+        row->fact[2] += now && just;
+        row->fact[3] += now && before && !just;
+        row->fact[4] += !now && just;
+        row->fact[5] += !now && before && !just;
+    }
+}
+
+static void lifecycle_show(struct rows *t, struct result *out) {
+    int64_t first, last;
+    if (t->q->n_splits == 0 && lifecycle_shown(t, &first, &last))
+        for (int64_t p = first; p <= last; p++) {
+            struct datum key = period_cell(t->q->period, p);
+            find(t, &key);
+        }
+    sort_rows(t);
+    for (uint32_t i = 0; i < t->n; i++) {
+        for (uint32_t k = 0; k < 6; k++)
+            t->row[i].key[t->n_key + k] = datum_integer((uint64_t)t->row[i].fact[k]);
+        put(out, t->row[i].key, t->n_key + 6);
+    }
+}
+
 /* ---- trend ---- */
 
 /* The events of all customers that count for a measure in a window of periods and a group: as if
@@ -714,6 +777,7 @@ static const struct {
     [QUERY_SESSIONS] = {sessions, sessions_show, 0},
     [QUERY_RFM] = {rfm, rfm_show, 3},
     [QUERY_TOP] = {top, top_show, 1},
+    [QUERY_LIFECYCLE] = {lifecycle, lifecycle_show, 1},
 };
 
 void naive_answer(const struct naive *h, const struct query *q, struct result *out) {

@@ -8,7 +8,7 @@ export interface Token {
   text: string;
 }
 
-const FORMS = ['count customers', 'count customers where', 'list customers where', 'funnel', 'retention from first', 'trend of', 'total of', 'paths of 3 events', 'top 10', 'time from first', 'attribute', 'sessions with gap 30 minutes', 'repeat of', 'rfm of'];
+const FORMS = ['count customers', 'count customers where', 'list customers where', 'funnel', 'retention from first', 'trend of', 'total of', 'paths of 3 events', 'top 10', 'time from first', 'attribute', 'sessions with gap 30 minutes', 'repeat of', 'lifecycle of', 'rfm of'];
 const MORE = [
   'where', 'and', 'or', 'not', 'did', 'did not', 'at least 2 times', 'followed by', 'not followed by', 'within 7 days', 'by', 'by day', 'by week', 'by month',
   'during last 7 days', 'during last 30 days', 'since', 'before', 'among customers where', 'identified', 'anonymous', 'trait', 'in segment', 'any event', 'page', 'screen',

@@ -66,6 +66,7 @@ export const explore = {
     funnel: 'Funnel',
     retention: 'Retention',
     repeat: 'Repeat',
+    lifecycle: 'Lifecycle',
     trend: 'Trend',
     total: 'Total',
     time: 'Time between events',
