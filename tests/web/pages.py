@@ -14,6 +14,7 @@ from serve import KEEL, KEY, Server, keel
 
 SOURCE = os.environ["KEEL_SOURCE"]
 FUNNEL = 'funnel "Product Viewed", "Product Added", "Order Completed" within 7 days'
+CONDITION = 'sum("Order Completed".revenue) > 50 during last 30 days and identified'
 SCRIPT = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 PLAN = '[event."Order Completed".property]\nrevenue = { type = "number", required = true, min = 0, class = "public" }\n'
 
@@ -48,6 +49,7 @@ def main():
         profile = json.loads(keel("profile", "--data", server.dir, "--format", "json", f"user_id={who[0]}"))
         device = next(i["id"] for i in profile["identifiers"] if i["type"] == "anonymous_id")
         funnel = [row[2] for row in rows(server.dir, FUNNEL)]
+        size = rows(server.dir, "count customers where " + CONDITION)[0][0]
         server.start()
         end = time.monotonic() + 30
         while not (link := re.search(r"/setup#(\S+)\n", printed(server))) and time.monotonic() < end:
@@ -58,7 +60,8 @@ def main():
         basic = "Basic " + base64.b64encode(f"{KEY}:".encode()).decode()
         given = {
             "url": f"http://127.0.0.1:{server.port}", "setup": link[1], "user": who[0], "email": who[1],
-            "device": device, "funnelQuery": FUNNEL, "funnel": funnel, "script": SCRIPT, "live": live,
+            "device": device, "funnelQuery": FUNNEL, "funnel": funnel,
+            "condition": CONDITION, "conditionSize": size, "script": SCRIPT, "live": live,
             "basic": basic, "key": KEY, "shots": os.path.join(SOURCE, "build/web/shots"),
             "modules": os.path.join(SOURCE, "web/"), "chromium": "/usr/bin/chromium", "keel": KEEL,
         }

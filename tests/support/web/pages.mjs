@@ -66,6 +66,8 @@ const PAGES = {
   today: '/today',
   customers: '/customers',
   customer: `/customers/${given.user}`,
+  audiences: '/audiences',
+  audience: '/audiences/1',
   explore: '/explore',
   funnel: q(given.funnelQuery),
   'funnel-split': q(`${given.funnelQuery} by channel`),
@@ -139,6 +141,30 @@ const steps = {
     await page.locator('.funnel').waitFor();
     await open(page, q('count custmers'));
     expect((await text(page, '.failure')).includes('did you mean "customers"'), 'the error does not help');
+  },
+
+  async 'an audience'({ page }) {
+    await open(page, '/audiences');
+    await page.getByRole('link', { name: 'New audience' }).first().click();
+    await page.getByRole('button', { name: 'Add a condition' }).click();
+    await page.locator('.condition select').nth(1).selectOption('Product Viewed');
+    await page.locator('.condition input[type=number]').first().fill('3');
+    await page.waitForFunction(() => document.querySelector('textarea').value === 'did "Product Viewed" at least 3 times');
+    await page.locator('textarea').fill(given.condition);
+    await page.locator('.condition').nth(1).waitFor();
+    expect((await page.locator('.condition select').first().inputValue()) === 'measure', 'the builder does not follow the text');
+    await page.waitForFunction((size) => document.querySelector('.how-many')?.textContent.replaceAll(',', '') === size, given.conditionSize);
+    await page.keyboard.press('Escape');
+    await accessible(page);
+    await page.locator('input[name=name]').fill('Good customers');
+    await page.getByRole('button', { name: 'Save' }).click();
+    const row = page.locator('tr', { hasText: 'Good customers' });
+    await row.getByText('live', { exact: true }).waitFor();
+    expect((await row.locator('strong').innerText()).replaceAll(',', '') === given.conditionSize, 'the saved audience has another size');
+    await row.getByRole('link').click();
+    await settled(page);
+    await page.locator('textarea').fill('identified');
+    await page.getByText('would leave').waitFor();
   },
 
   async 'a live event'({ page }) {

@@ -18,6 +18,7 @@ export interface PageEntry {
 export const PAGES: PageEntry[] = [
   { name: 'today', key: 't', right: 'query', load: () => import('./today') },
   { name: 'customers', key: 'c', right: 'profile.read', load: () => import('./customers') },
+  { name: 'audiences', key: 'a', right: 'query', load: () => import('./audiences') },
   { name: 'explore', key: 'e', right: 'query', load: () => import('./explore') },
   { name: 'sources', key: 's', right: 'event.read', load: () => import('./sources') },
   { name: 'setup', key: 'u', right: 'query', load: () => import('./setup') },

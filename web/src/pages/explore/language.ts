@@ -83,7 +83,7 @@ export function suggest(before: string, schema: Schema | undefined): Suggestion[
   const used = events.filter((event) => before.includes(quoted(event.name)));
   const known = properties([...used.flatMap((event) => event.properties)], 'property', from).concat(properties(schema?.context ?? [], 'context', from));
   const names = events.map((event): Suggestion => ({ text: quoted(event.name), shown: event.name, kind: 'event', from }));
-  const words = MORE.map((text): Suggestion => ({ text, shown: text, kind: 'word', from }));
+  const words = MORE.filter((text) => text.startsWith(word.toLowerCase())).map((text): Suggestion => ({ text, shown: text, kind: 'word', from }));
   const wantsName = /(?:where|by|and|or|,|\()\s*$/i.test(head);
   return rank(wantsName ? [...known, ...words, ...names] : [...words, ...names, ...known], word).slice(0, 8);
 }

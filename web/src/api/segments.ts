@@ -1,0 +1,64 @@
+/* Saved segments: audiences that keep themselves right; docs/segments.md. */
+import { call, get, post } from './client';
+import type { QueryJson } from './query';
+
+export interface Segment {
+  id: number;
+  name: string;
+  description: string;
+  purpose: string;
+  owners: { marketing: string; it: string };
+  version: number;
+  query: string;
+  hash: string;
+  json: QueryJson;
+  changed_at: string;
+  changed_by: string;
+  state: 'filling' | 'live' | 'failed';
+  size: number | null;
+  error?: string;
+  names: unknown[];
+  named_by: unknown[];
+}
+
+export interface Member {
+  customer: number;
+  user_id?: string;
+  anonymous_id?: string;
+}
+
+export interface Preview {
+  query: string; // canonical
+  json: QueryJson;
+  size: number;
+  customers: number; // of all
+  sample: Member[];
+  notes: string[];
+  cost: { rows: number; bytes: number; ms: number; cpu_ms: number };
+  against?: { size: number; stay: number; enter: number; sample_enter: Member[]; leave: number; sample_leave: Member[] };
+}
+
+export interface Spec {
+  name?: string;
+  query?: string | QueryJson;
+  purpose?: string;
+  description?: string;
+  owners?: { marketing: string; it: string };
+}
+
+export interface Overlap {
+  segments: { id: number; name: string; size: number }[];
+  overlap: number[][];
+}
+
+const one = (id: number): string => `/api/v1/segments/${id}`;
+
+export const segments = (signal?: AbortSignal): Promise<Segment[]> => get<{ segments: Segment[] }>('/api/v1/segments', signal).then((said) => said.segments);
+export const segment = (id: number, signal?: AbortSignal): Promise<Segment> => get(one(id), signal);
+export const saveSegment = (id: number | null, spec: Spec): Promise<Segment> => (id === null ? post('/api/v1/segments?wait=5', spec) : call('PUT', `${one(id)}?wait=5`, spec));
+export const removeSegment = (id: number): Promise<void> => call('DELETE', one(id));
+export const overlap = (signal?: AbortSignal): Promise<Overlap> => get('/api/v1/segments/overlap', signal);
+export const sizes = (id: number, signal?: AbortSignal): Promise<{ at: string; size: number }[]> =>
+  get<{ sizes: { at: string; size: number }[] }>(`${one(id)}/history`, signal).then((said) => said.sizes);
+export const preview = (query: string | QueryJson, id: number | null, signal?: AbortSignal): Promise<Preview> =>
+  post('/api/v1/segments/preview', id === null ? { query, sample: 8 } : { query, id, sample: 8 }, signal);

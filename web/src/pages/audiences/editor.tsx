@@ -1,0 +1,215 @@
+/* One audience: builder and text, each the other's mirror; the number of people while typing; who
+ * would enter and leave before it is saved. */
+import { useEffect, useMemo, useState } from 'preact/hooks';
+import { useAsk, useSettled } from '../../api/ask';
+import { send, type Problem } from '../../api/client';
+import { loadSchema } from '../../api/company';
+import type { QueryJson } from '../../api/query';
+import { preview, removeSegment, saveSegment, segments, sizes, type Member, type Preview, type Segment } from '../../api/segments';
+import { may } from '../../api/session';
+import { ago, count } from '../../format';
+import { go, href } from '../../router';
+import { t } from '../../texts';
+import { Chart } from '../../ui/chart';
+import { saveAs } from '../../ui/copy';
+import { Icon } from '../../ui/icons';
+import { Badge, Card, Failure, PageHead, Waiting } from '../../ui/parts';
+import { say } from '../../ui/toast';
+import { Editor } from '../explore/editor';
+import '../explore/explore.css';
+import { Builder } from './builder';
+import type { Cond } from './tree';
+
+const STILL_MS = 250;
+const SECOND_THOUGHTS_MS = 8000;
+
+function People({ members }: { members: Member[] }) {
+  return (
+    <ul class="people">
+      {members.map((member) => {
+        const id = member.user_id ?? member.anonymous_id ?? '';
+        return (
+          <li key={member.customer}>
+            <a href={href('customers', [member.user_id ? `user_id=${id}` : `anonymous_id=${id}`])}>{id}</a>
+          </li>
+        );
+      })}
+    </ul>
+  );
+}
+
+function Count({ said, problem, busy }: { said: Preview | undefined; problem: Problem | undefined; busy: boolean }) {
+  return (
+    <Card title={t.audiences.count}>
+      <div class={busy ? 'stack busy' : 'stack'} aria-live="polite">
+        {problem && <Failure problem={problem} />}
+        {!said && !problem && <p class="muted">{t.audiences.unfinished}</p>}
+        {said && !problem && (
+          <>
+            <p class="how-many">{count(said.size)}</p>
+            <p class="muted">{t.audiences.share(said.size, said.customers)}</p>
+            {said.notes.map((note) => (
+              <p key={note} class="notice">
+                {note}
+              </p>
+            ))}
+            {said.against && (
+              <section class="stack" aria-label={t.audiences.against}>
+                <p class="row">
+                  <Badge tone="good">
+                    +{count(said.against.enter)} {t.audiences.enter}
+                  </Badge>
+                  <Badge tone="bad">
+                    −{count(said.against.leave)} {t.audiences.leave}
+                  </Badge>
+                  <Badge>
+                    {count(said.against.stay)} {t.audiences.stay}
+                  </Badge>
+                </p>
+              </section>
+            )}
+            {said.sample.length > 0 && (
+              <>
+                <h3>{t.audiences.sample}</h3>
+                <People members={said.sample} />
+              </>
+            )}
+            <p class="cost">{t.audiences.took(said.cost.ms, said.cost.rows)}</p>
+          </>
+        )}
+      </div>
+    </Card>
+  );
+}
+
+function History({ id }: { id: number }) {
+  const asked = useAsk(`sizes ${id}`, (signal) => sizes(id, signal));
+  const drawn = useMemo(() => {
+    const all = asked.data ?? [];
+    return { times: all.map((one) => new Date(one.at).getTime() / 1000), series: [{ name: t.audiences.size, values: all.map((one) => one.size) }] };
+  }, [asked.data]);
+  if (!asked.data || asked.data.length < 2) return null;
+  return (
+    <Card title={t.audiences.time}>
+      <Chart label={t.audiences.time} times={drawn.times} series={drawn.series} hours height={180} />
+    </Card>
+  );
+}
+
+/* The request's answer carries both forms, so each side follows the other. */
+export function Audience({ saved }: { saved: Segment | null }) {
+  const schema = useAsk('schema', loadSchema);
+  const others = useAsk('segments', segments);
+  const [text, setText] = useState(saved?.query ?? '');
+  const [where, setWhere] = useState<Cond | null>((saved?.json['where'] as Cond | undefined) ?? null);
+  const [asked, setAsked] = useState<string | QueryJson>(saved?.query ?? '');
+  const settled = useSettled(asked, STILL_MS);
+  const key = settled === '' ? null : typeof settled === 'string' ? settled : JSON.stringify(settled);
+  const said = useAsk(key, (signal) => preview(settled, saved?.id ?? null, signal));
+  const [shown, show] = useState<Preview>();
+  useEffect(() => {
+    if (!said.data || settled !== asked) return;
+    show(said.data);
+    if (typeof settled === 'string') setWhere((said.data.json['where'] as Cond | undefined) ?? null);
+    else setText(said.data.query);
+  }, [said.data]);
+  const edit = (to: string) => {
+    setText(to);
+    setAsked(to.trim());
+  };
+  const build = (to: Cond | null) => {
+    setWhere(to);
+    if (!to) setText('');
+    setAsked(to ? { form: 'count', where: to } : '');
+  };
+  const save = (event: SubmitEvent) => {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget as HTMLFormElement);
+    const field = (name: string): string => String(form.get(name) ?? '').trim();
+    saveSegment(saved?.id ?? null, { name: field('name'), query: text, purpose: field('purpose'), owners: { marketing: field('marketing'), it: field('it') } })
+      .then((now) => {
+        say(t.audiences.saved(now.name));
+        go(href('audiences'));
+      })
+      .catch((error: Error) => say(error.message, { bad: true }));
+  };
+  if (!schema.data || !others.data) return schema.problem ? <Failure problem={schema.problem} /> : <Waiting lines={8} />;
+  const known = { schema: schema.data, segments: others.data.filter((one) => one.id !== saved?.id) };
+  return (
+    <>
+      <PageHead title={saved?.name ?? t.audiences.new} lead={saved ? t.audiences.versionOf(saved.version, saved.changed_by, ago(saved.changed_at)) : t.audiences.textNote}>
+        <a class="button" href="/audiences">
+          <Icon name="back" size={16} />
+          {t.audiences.all}
+        </a>
+        {saved && may('export') && (
+          <button type="button" class="button" onClick={() => void exportCsv(saved)}>
+            {t.audiences.export}
+          </button>
+        )}
+        {saved && may('segment.write') && (
+          <button type="button" class="button danger" onClick={() => removeSoon(saved)}>
+            {t.audiences.remove}
+          </button>
+        )}
+      </PageHead>
+      <div class="audience">
+        <div class="stack">
+          <Card title={t.audiences.builder}>
+            <Builder value={where} known={known} onChange={build} />
+          </Card>
+          <Card title={t.audiences.text} note={t.audiences.textNote}>
+            <Editor value={text} schema={schema.data} onChange={edit} onAsk={() => said.again()} />
+          </Card>
+        </div>
+        <div class="stack">
+          <Count said={key ? shown : undefined} problem={said.problem} busy={said.busy && key !== null} />
+          {may('segment.write') && (
+            <Card title={t.audiences.details}>
+              <form class="stack" onSubmit={save}>
+                <label class="field">
+                  <span>{t.audiences.name}</span>
+                  <input class="input" name="name" required value={saved?.name} />
+                </label>
+                <label class="field">
+                  <span>{t.audiences.purpose}</span>
+                  <input class="input" name="purpose" value={saved?.purpose} />
+                  <small>{t.audiences.purposeWhy}</small>
+                </label>
+                <label class="field">
+                  <span>{t.audiences.ownerMarketing}</span>
+                  <input class="input" name="marketing" value={saved?.owners.marketing} />
+                </label>
+                <label class="field">
+                  <span>{t.audiences.ownerIt}</span>
+                  <input class="input" name="it" value={saved?.owners.it} />
+                </label>
+                <button class="button primary" disabled={!text.trim() || !!said.problem}>
+                  {t.audiences.save}
+                </button>
+              </form>
+            </Card>
+          )}
+          {saved && <History id={saved.id} />}
+        </div>
+      </div>
+    </>
+  );
+}
+
+async function exportCsv(saved: Segment): Promise<void> {
+  try {
+    const response = await send('GET', `/api/v1/segments/${saved.id}/export?format=csv`);
+    saveAs(`${saved.name}.csv`, 'text/csv', await response.text());
+  } catch (error) {
+    say((error as Error).message, { bad: true });
+  }
+}
+
+function removeSoon(saved: Segment): void {
+  const timer = setTimeout(() => {
+    removeSegment(saved.id).catch((error: Error) => say(error.message, { bad: true }));
+  }, SECOND_THOUGHTS_MS);
+  say(t.audiences.removed(saved.name), { undo: () => clearTimeout(timer) });
+  go(href('audiences'));
+}

@@ -1,3 +1,0 @@
-export const kpis = {
-  title: 'Kpis',
-};
