@@ -19,6 +19,12 @@ struct latest {
     uint8_t holds;
 };
 
+/* SUM. */
+struct total {
+    struct sum sum;
+    uint8_t holds;
+};
+
 /* HISTORY. */
 struct told {
     int64_t timer_ms;
@@ -31,8 +37,8 @@ struct leaf_machine {
     struct match matches[LEAF_MOST_MATCHES];
     uint32_t n_matches;
     struct span span;   /* COUNT: of the events that count */
-    struct field field; /* TRAIT */
-    struct test test;   /* TRAIT */
+    struct field field; /* TRAIT, SUM */
+    struct test test;   /* TRAIT, SUM */
 };
 
 struct leaf_state {
@@ -40,6 +46,7 @@ struct leaf_state {
     struct worker *worker;
     struct field_reader reader; /* TRAIT */
     struct dict dict;
+    struct flat flat; /* SUM */
 };
 
 enum { DICT_STALE = 1 << 16 }; /* values of a trait after which its dictionary starts over */
@@ -53,6 +60,9 @@ static void choose_kind(struct leaf *leaf) {
     if (c->kind == QUERY_COND_IDENTIFIED || c->kind == QUERY_COND_ANONYMOUS)
         leaf->kind = LEAF_IDENTIFIED;
     if (c->kind == QUERY_COND_TRAIT) leaf->kind = LEAF_TRAIT;
+    if (c->kind == QUERY_COND_MEASURE && c->measure.agg == QUERY_SUM &&
+        c->measure.range.kind != QUERY_RANGE_LAST)
+        leaf->kind = LEAF_SUM;
     if (c->kind != QUERY_COND_DID) return;
     leaf->need = c->max == QUERY_NO_MAX ? c->min : c->max + 1;
     bool moving = c->range.kind == QUERY_RANGE_LAST;
@@ -64,6 +74,7 @@ static uint32_t state_bytes(const struct leaf *leaf) {
     switch (leaf->kind) {
     case LEAF_RECENT: return (uint32_t)(sizeof(struct recent) + leaf->need * sizeof(int64_t));
     case LEAF_TRAIT: return sizeof(struct latest);
+    case LEAF_SUM: return sizeof(struct total);
     case LEAF_HISTORY: return sizeof(struct told);
     default: return sizeof(uint32_t);
     }
@@ -188,6 +199,26 @@ static int feed_trait(struct leaf_state *s, struct feed *f, const uint16_t *rows
     return 0;
 }
 
+/* Exact and free of order (sums.h), so it is what a query adds up. */
+static int feed_sum(struct leaf_state *s, struct feed *f, const uint16_t *rows, uint32_t n,
+                    struct keel_error *err) {
+    struct leaf *leaf = s->m->leaf;
+    TRY(field_flat_numbers(&s->m->field, f, rows, n, &s->flat, err));
+    for (uint32_t k = 0; k < s->flat.n; k++) {
+        uint16_t row = rows[s->flat.at[k]];
+        int64_t t = f->time[row];
+        if (t >= s->m->sink->now_ms || t < s->m->span.from_ms || t >= s->m->span.to_ms) continue;
+        bool is_new;
+        struct total *total = slots_add(&leaf->state, f->customer[row], &is_new);
+        sum_add(&total->sum, s->flat.number[k]);
+        struct datum value = datum_number(sum_value(&total->sum));
+        bool before = is_new ? leaf->otherwise : total->holds;
+        total->holds = test_datum(&s->m->test, &value, &s->worker->scratch);
+        if (total->holds != before) s->m->sink->changed(s->m->sink->ctx, leaf, f->customer[row]);
+    }
+    return 0;
+}
+
 /* ---- the machine ---- */
 
 static int leaf_open(const struct machine *m, struct worker *w, void *state,
@@ -205,6 +236,7 @@ static void leaf_close(void *state) {
     struct leaf_state *s = state;
     field_reader_release(&s->reader);
     dict_release(&s->dict);
+    flat_release(&s->flat);
 }
 
 static int leaf_begin(void *state, struct range r, struct keel_error *err) {
@@ -233,6 +265,7 @@ static int leaf_feed(void *state, struct feed *f, struct keel_error *err) {
         TRY(match_index(&s->m->matches[i], s->worker, f, rows, &n, err));
         if (n == 0) continue;
         if (s->m->leaf->kind == LEAF_TRAIT) TRY(feed_trait(s, f, rows, n, err));
+        if (s->m->leaf->kind == LEAF_SUM) TRY(feed_sum(s, f, rows, n, err));
         for (uint32_t k = 0; k < n; k++) {
             uint32_t customer = f->customer[rows[k]];
             int64_t t = f->time[rows[k]];
@@ -286,6 +319,14 @@ static int add_funnel(struct plan *p, struct leaf_machine *m, struct keel_error 
     return 0;
 }
 
+static int add_sum(struct plan *p, struct leaf_machine *m, struct keel_error *err) {
+    const struct query_measure *measure = &m->leaf->cond->measure;
+    m->span = range_span(p->zone, &measure->range, INT64_MAX);
+    TRY(field_resolve(p, &measure->prop, &m->matches[0].events, &m->field, err));
+    field_needs(p, &m->field, &m->machine);
+    return 0;
+}
+
 /* A measure over no events at all. */
 static struct datum measure_of_nothing(const struct query_measure *m) {
     bool number = m->agg == QUERY_COUNT_OF || m->agg == QUERY_SUM || m->agg == QUERY_UNIQUE;
@@ -310,6 +351,7 @@ static int compile(struct plan *p, struct leaf_machine *m, struct keel_error *er
     case QUERY_COND_MEASURE:
         nothing = measure_of_nothing(&c->measure);
         TRY(add_match(p, m, &c->measure.event, err));
+        if (leaf->kind == LEAF_SUM) TRY(add_sum(p, m, err));
         break;
     case QUERY_COND_TRAIT: TRY(add_trait(p, m, err)); break;
     default: return 0;
@@ -363,6 +405,10 @@ bool leaf_says(struct leaf *leaf, const struct live_moment *at, uint32_t custome
     case LEAF_TRAIT: {
         const struct latest *last = slots_find(&leaf->state, customer);
         return last ? last->holds : leaf->otherwise;
+    }
+    case LEAF_SUM: {
+        const struct total *total = slots_find(&leaf->state, customer);
+        return total ? total->holds : leaf->otherwise;
     }
     case LEAF_IDENTIFIED: {
         enum id_kind kind;
@@ -436,6 +482,7 @@ bool leaf_merge(struct leaf *leaf, uint32_t from, uint32_t to) {
     if (state && leaf->kind == LEAF_COUNT) merge_count(leaf, state, to);
     if (state && leaf->kind == LEAF_RECENT) merge_recent(leaf, state, to);
     if (state && leaf->kind == LEAF_TRAIT) known = merge_latest(leaf, state, to);
+    if (state && leaf->kind == LEAF_SUM) known = false; /* the test is the machine's */
     leaf_forget(leaf, from);
     return known;
 }

@@ -7,6 +7,7 @@
  *   COUNT       did E [N times]                     how often, up to what still matters
  *   RECENT      did E [N times] during last …       the newest times, as many as matter
  *   TRAIT       trait P …                           when it was last set, and whether that passes
+ *   SUM         sum(E.p) … without a moving range   the sum, and whether that passes
  *   IDENTIFIED  identified, anonymous               nothing: the identity graph knows
  *   HISTORY     everything else                     whether it held when last asked
  *
@@ -30,7 +31,7 @@ struct roaring_bitmap_s;
 
 enum { LEAF_MOST_TIMES = 8, LEAF_MOST_MATCHES = 2 * QUERY_MAX_EVENTS };
 
-enum leaf_kind { LEAF_COUNT, LEAF_RECENT, LEAF_TRAIT, LEAF_IDENTIFIED, LEAF_HISTORY };
+enum leaf_kind { LEAF_COUNT, LEAF_RECENT, LEAF_TRAIT, LEAF_SUM, LEAF_IDENTIFIED, LEAF_HISTORY };
 
 struct leaf {
     enum leaf_kind kind;
@@ -45,7 +46,7 @@ struct leaf {
     uint64_t provisional; /* the plan's: a change gives old events another meaning */
     bool otherwise;       /* what holds for a customer who has none of its events */
     struct slots state;   /* COUNT, need > 1: uint32_t · RECENT: struct recent · TRAIT: struct
-                             latest */
+                             latest · SUM: struct total */
     struct roaring_bitmap_s *seen;  /* COUNT, need == 1, and HISTORY: who has any of its events */
     struct roaring_bitmap_s *holds; /* HISTORY: for whom of those it held                      */
     struct span span;               /* RECENT: the range at span_at_ms */
