@@ -165,16 +165,41 @@ static void feed_count(struct leaf_state *s, uint32_t customer, int64_t t) {
     s->m->sink->changed(s->m->sink->ctx, leaf, customer);
 }
 
-static void feed_recent(struct leaf_state *s, uint32_t customer, int64_t t) {
-    struct leaf *leaf = s->m->leaf;
-    bool is_new;
-    note_time(leaf, slots_add(&leaf->state, customer, &is_new), t);
-    s->m->sink->changed(s->m->sink->ctx, leaf, customer);
+static uint32_t count_now(struct leaf *leaf, const struct live_moment *at, const struct recent *r) {
+    if (leaf->span_at_ms != at->now_ms) {
+        leaf->span = range_span(at->zone, &leaf->cond->range, at->now_ms);
+        leaf->span_at_ms = at->now_ms;
+    }
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < r->n; i++)
+        n += r->times[i] >= leaf->span.from_ms && r->times[i] < leaf->span.to_ms;
+    return n;
 }
 
+/* A timer that is due says that time has changed the answer already: then it is looked at, whatever
+ * this event does. */
+static void feed_recent(struct leaf_state *s, uint32_t customer, int64_t t) {
+    struct leaf *leaf = s->m->leaf;
+    struct leaf_sink *sink = s->m->sink;
+    struct live_moment at = {.now_ms = sink->now_ms, .zone = s->worker->plan->zone};
+    bool is_new;
+    struct recent *r = slots_add(&leaf->state, customer, &is_new);
+    bool due = r->timer_ms != 0 && r->timer_ms <= sink->now_ms;
+    bool before = !sink->fresh_only && count_passes(leaf, count_now(leaf, &at, r));
+    note_time(leaf, r, t);
+    if (sink->fresh_only) return; /* is being filled */
+    if (due || sink->rebuilding || count_passes(leaf, count_now(leaf, &at, r)) != before)
+        sink->changed(sink->ctx, leaf, customer);
+    else
+        sink->kept(sink->ctx, leaf, customer);
+}
+
+/* Until the timeline is asked it says what it said. */
 static void feed_history(struct leaf_state *s, uint32_t customer) {
-    roaring_bitmap_add(s->m->leaf->seen, customer);
-    s->m->sink->ask(s->m->sink->ctx, s->m->leaf, customer);
+    struct leaf *leaf = s->m->leaf;
+    if (roaring_bitmap_add_checked(leaf->seen, customer) && leaf->otherwise)
+        roaring_bitmap_add(leaf->holds, customer);
+    s->m->sink->ask(s->m->sink->ctx, leaf, customer);
 }
 
 static int feed_trait(struct leaf_state *s, struct feed *f, const uint16_t *rows, uint32_t n,
@@ -380,17 +405,6 @@ int leaf_machine(struct plan *p, struct leaf *leaf, struct leaf_sink *sink,
 
 /* ---- asking ---- */
 
-static uint32_t count_now(struct leaf *leaf, const struct live_moment *at, const struct recent *r) {
-    if (leaf->span_at_ms != at->now_ms) {
-        leaf->span = range_span(at->zone, &leaf->cond->range, at->now_ms);
-        leaf->span_at_ms = at->now_ms;
-    }
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < r->n; i++)
-        n += r->times[i] >= leaf->span.from_ms && r->times[i] < leaf->span.to_ms;
-    return n;
-}
-
 bool leaf_says(struct leaf *leaf, const struct live_moment *at, uint32_t customer) {
     switch (leaf->kind) {
     case LEAF_COUNT: {
@@ -487,9 +501,7 @@ bool leaf_merge(struct leaf *leaf, uint32_t from, uint32_t to) {
     return known;
 }
 
-void leaf_answer(struct leaf *leaf, uint32_t customer, bool holds) {
-    if (holds)
-        roaring_bitmap_add(leaf->holds, customer);
-    else
-        roaring_bitmap_remove(leaf->holds, customer);
+bool leaf_answer(struct leaf *leaf, uint32_t customer, bool holds) {
+    return holds ? roaring_bitmap_add_checked(leaf->holds, customer)
+                 : roaring_bitmap_remove_checked(leaf->holds, customer);
 }

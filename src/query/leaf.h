@@ -75,7 +75,9 @@ struct leaf_sink {
     bool fresh_only;         /* those that are to be filled */
     bool rebuilding; /* a customer's whole timeline is being fed, in order: ties are decided */
     void (*changed)(void *ctx, struct leaf *leaf,
-                    uint32_t customer);                           /* it may say something else */
+                    uint32_t customer); /* it may say something else */
+    /* RECENT: it says the same as before, but maybe until another moment. */
+    void (*kept)(void *ctx, struct leaf *leaf, uint32_t customer);
     void (*ask)(void *ctx, struct leaf *leaf, uint32_t customer); /* only the timeline can tell */
 };
 
@@ -96,5 +98,5 @@ void leaf_forget(struct leaf *leaf, uint32_t customer);
 /* The whole timeline of `from` has become part of that of `to`. False: the timeline must be asked.
  */
 bool leaf_merge(struct leaf *leaf, uint32_t from, uint32_t to);
-/* HISTORY: the answer of the timeline. */
-void leaf_answer(struct leaf *leaf, uint32_t customer, bool holds);
+/* HISTORY: the answer of the timeline. True: it is another one than before. */
+bool leaf_answer(struct leaf *leaf, uint32_t customer, bool holds);

@@ -157,6 +157,12 @@ static void on_changed(void *ctx, struct leaf *leaf, uint32_t customer) {
     if (leaf->kind == LEAF_RECENT) schedule(l, leaf, customer, leaf_turn(leaf, &at, customer));
 }
 
+static void on_kept(void *ctx, struct leaf *leaf, uint32_t customer) {
+    struct live *l = ctx;
+    struct live_moment at = live_moment(l);
+    schedule(l, leaf, customer, leaf_turn(leaf, &at, customer));
+}
+
 static void on_ask(void *ctx, struct leaf *leaf, uint32_t customer) {
     struct live *l = ctx;
     if (leaf->kind == LEAF_HISTORY)
@@ -264,8 +270,8 @@ static void on_told(void *ctx, const struct who_answer *answer) {
     uint32_t customer = answer->customer;
     if (!roaring_bitmap_contains(t->leaf->seen, customer)) return;
     l->stats.asked++;
-    leaf_answer(t->leaf, customer, answer->holds);
-    if (!t->filling) notes_add(&l->changed, customer, t->leaf->index);
+    bool other = leaf_answer(t->leaf, customer, answer->holds);
+    if (other && !t->filling) notes_add(&l->changed, customer, t->leaf->index);
     const struct query_range *range = range_of(t->leaf->cond);
     int64_t turn = INT64_MAX, next;
     for (uint32_t i = 0; i < t->turns->n; i++) {
@@ -367,6 +373,7 @@ int live_fill(struct live *l, bool everything, struct keel_error *err) {
                                  .fresh_only = true,
                                  .rebuilding = true,
                                  .changed = on_filled,
+                                 .kept = on_filled,
                                  .ask = on_filled};
     struct snapshot *snap = snapshot_of(l->store, l->version);
     int code = fill(l, snap, everything, err);
@@ -510,8 +517,8 @@ int live_feed(struct live *l, struct store_version *version, struct keel_error *
     const struct redirect_view *after = store_version_redirects(version);
     TRY(live_compile(l, err));
     if (mark_fresh(l)) TRY(live_fill(l, false, err));
-    l->sink =
-        (struct leaf_sink){.ctx = l, .now_ms = l->now_ms, .changed = on_changed, .ask = on_ask};
+    l->sink = (struct leaf_sink){
+        .ctx = l, .now_ms = l->now_ms, .changed = on_changed, .kept = on_kept, .ask = on_ask};
     l->first_new = before->numbers;
     roaring_bitmap_clear(l->active);
     follow_moves(l, before, after);
