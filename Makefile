@@ -8,7 +8,7 @@ build_preset = cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log;
 	cmake --build build/$(1)
 test_preset = ctest --preset $(1)
 
-.PHONY: all demo demo-stop test check format dev asan tsan cov fuzz faults bench bench-ingest clean help packages dev-packages
+.PHONY: all demo demo-stop test check format dev asan tsan cov fuzz faults bench bench-ingest bench-live clean help packages dev-packages
 
 all: packages ## build/keel, optimised
 	@$(call build_preset,release)
@@ -54,6 +54,9 @@ faults: packages ## 1,000 kills of a loaded server; prove that the tests notice 
 
 bench: all ## benchmarks against the peers
 	@bench/run
+
+bench-live: all ## 500 live segments under 50,000 events/s, beside ClickHouse (two minutes)
+	@bench/live
 
 bench-ingest: all ## durable events a second over HTTP, beside bare HTTP (two minutes)
 	@bench/ingest

@@ -32,18 +32,23 @@ void outbox_batch_init(struct outbox_batch *b, int64_t first, int64_t at_ms) {
     *b = (struct outbox_batch){.first = first, .at_ms = at_ms};
     buf_init(&b->segments, ROW_BYTES / 4);
     buf_init(&b->changes, ROW_BYTES);
+    b->places = k_zalloc(OUTBOX_PLACES * sizeof *b->places);
 }
 
 void outbox_batch_release(struct outbox_batch *b) {
     buf_release(&b->segments);
     buf_release(&b->changes);
     k_free(b->ids);
+    k_free(b->places);
     *b = (struct outbox_batch){0};
 }
 
 static uint32_t place_of(struct outbox_batch *b, const struct outbox_change *c) {
-    for (uint32_t i = b->n_segments; i-- > 0;)
+    uint16_t *near = &b->places[(uint64_t)c->segment % OUTBOX_PLACES];
+    if (*near && b->ids[*near - 1] == c->segment) return *near - 1u;
+    for (uint32_t i = b->n_segments; i-- > 0;) /* another one has its place */
         if (b->ids[i] == c->segment) return i;
+    *near = (uint16_t)(b->n_segments + 1);
     if (b->n_segments == b->cap_segments) {
         b->cap_segments = b->cap_segments ? b->cap_segments * 2 : 16;
         b->ids = k_realloc(b->ids, b->cap_segments * sizeof *b->ids);

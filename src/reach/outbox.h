@@ -29,6 +29,7 @@ enum {
     OUTBOX_BATCH = 1 << 15,
     OUTBOX_KEEP_BYTES = 256 << 20,
     OUTBOX_ID_BYTES = 40,
+    OUTBOX_PLACES = 1 << 12,
 };
 
 enum outbox_cause {
@@ -59,7 +60,8 @@ int outbox_tables(struct sql *desk, struct keel_error *err) K_CHECKED;
 /* A batch while it grows. Zeroed is empty. */
 struct outbox_batch {
     struct buf segments, changes;
-    int64_t *ids; /* of the segments so far */
+    int64_t *ids;     /* of the segments so far                                        */
+    uint16_t *places; /* [OUTBOX_PLACES] by the low bits of an id: where it stands, + 1 */
     uint32_t n_segments, cap_segments, n;
     int64_t first, at_ms; /* number of its first change */
 };
