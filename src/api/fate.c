@@ -519,13 +519,13 @@ static void metric_counts(void *ctx, struct counted *c) {
         if (m->reasons && t->reason)
             metric(m->text, METRIC_COUNTER, "keel_events_by_reason_total",
                    "Events by what became of them and why", (double)t->n, "source", source, "fate",
-                   FATE_NAMES[t->kind], "reason", reason_text(m->f, t->reason), NULL);
+                   FATE_NAMES[t->kind], "reason", reason_text(m->f, t->reason), (const char *)NULL);
     }
     bool any = c->sums.n > 0;
     pthread_mutex_unlock(&c->lock);
     for (int i = 0; any && !m->reasons && i < FATE_KINDS; i++)
         metric(m->text, METRIC_COUNTER, "keel_events_total", "Events by what became of them",
-               (double)of[i], "source", source, "fate", FATE_NAMES[i], NULL);
+               (double)of[i], "source", source, "fate", FATE_NAMES[i], (const char *)NULL);
 }
 
 void fate_metrics(void *fate, struct metric_text *text) {

@@ -83,10 +83,10 @@ void metric(struct metric_text *t, enum metric_kind kind, const char *name, cons
 /* ---- our own ---- */
 
 static void counter(struct metric_text *t, const char *name, const char *help, uint64_t value) {
-    metric(t, METRIC_COUNTER, name, help, (double)value, NULL);
+    metric(t, METRIC_COUNTER, name, help, (double)value, (const char *)NULL);
 }
 static void gauge(struct metric_text *t, const char *name, const char *help, uint64_t value) {
-    metric(t, METRIC_GAUGE, name, help, (double)value, NULL);
+    metric(t, METRIC_GAUGE, name, help, (double)value, (const char *)NULL);
 }
 
 static void latency(struct metric_text *t, const struct server_stats *s) {
@@ -101,11 +101,12 @@ static void latency(struct metric_text *t, const struct server_stats *s) {
         else
             snprintf(le, sizeof le, "+Inf");
         metric(t, METRIC_HISTOGRAM, "keel_http_request_duration_seconds_bucket", "", (double)sum,
-               "le", le, NULL);
+               "le", le, (const char *)NULL);
     }
     metric(t, METRIC_HISTOGRAM, "keel_http_request_duration_seconds_sum", "",
-           (double)s->latency_sum_us / 1e6, NULL);
-    metric(t, METRIC_HISTOGRAM, "keel_http_request_duration_seconds_count", "", (double)sum, NULL);
+           (double)s->latency_sum_us / 1e6, (const char *)NULL);
+    metric(t, METRIC_HISTOGRAM, "keel_http_request_duration_seconds_count", "", (double)sum,
+           (const char *)NULL);
 }
 
 static void of_server(const struct server *server, struct metric_text *t) {
@@ -115,7 +116,7 @@ static void of_server(const struct server *server, struct metric_text *t) {
     for (unsigned i = 0; i < SERVER_CLASSES; i++)
         metric(t, METRIC_COUNTER, "keel_http_requests_total",
                "Requests by class of status; none: the client never sent a whole one",
-               (double)s.classes[i], "class", CLASSES[i], NULL);
+               (double)s.classes[i], "class", CLASSES[i], (const char *)NULL);
     counter(t, "keel_http_refused_total", "Requests refused before a handler saw them", s.refused);
     counter(t, "keel_http_received_bytes_total", "Bytes of bodies as sent", s.bytes_in);
     counter(t, "keel_http_sent_bytes_total", "Bytes of bodies of replies", s.bytes_out);
@@ -177,7 +178,7 @@ static void of_process(struct metric_text *t) {
         metric(t, METRIC_COUNTER, "process_cpu_seconds_total", "Processor time",
                (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                    (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6,
-               NULL);
+               (const char *)NULL);
 }
 
 static int scrape(struct request *r, void *ctx, struct keel_error *err) {
@@ -185,7 +186,7 @@ static int scrape(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
     struct metric_text t = {.out = &r->reply.body};
     metric(&t, METRIC_GAUGE, "keel_build_info", "1, with the version", 1, "version", KEEL_VERSION,
-           NULL);
+           (const char *)NULL);
     of_server(app->server, &t);
     of_store(app->db, &t);
     if (app->collector) of_collector(app->collector, &t);

@@ -4,7 +4,7 @@
  *
  *     static void webhooks_metrics(void *ctx, struct metric_text *t) {
  *         metric(t, METRIC_COUNTER, "keel_webhook_deliveries_total", "Deliveries by outcome",
- *                n, "outcome", "failed", NULL);
+ *                n, "outcome", "failed", (const char *)NULL);
  *     }
  *     metrics_add(app->metrics, webhooks_metrics, webhooks);
  *
@@ -33,7 +33,8 @@ struct metrics *metrics_new(void);
 void metrics_free(struct metrics *m); /* NULL is fine */
 void metrics_add(struct metrics *m, metrics_provider *provider, void *ctx);
 
-/* One sample: pairs of label and value, ended by NULL. Texts may have any characters. */
+/* One sample: pairs of label and value, ended by a null that has the type of the others (a bare
+ * NULL may be an int, and a variadic call does not convert it). Texts may have any characters. */
 void metric(struct metric_text *t, enum metric_kind kind, const char *name, const char *help,
             double value, ... /* const char *label, const char *value, …, NULL */)
     __attribute__((sentinel));

@@ -175,17 +175,20 @@ static void webhook_metrics(const struct outgoing *o, struct metric_text *t) {
         "Tries of webhooks by outcome; dead: given up, counted as failed, too";
     struct webhooks_stats s;
     webhooks_stats(o->app->webhooks, &s);
-    metric(t, METRIC_COUNTER, NAME, HELP, (double)s.delivered, "outcome", "delivered", NULL);
-    metric(t, METRIC_COUNTER, NAME, HELP, (double)s.failed, "outcome", "failed", NULL);
-    metric(t, METRIC_COUNTER, NAME, HELP, (double)s.dead, "outcome", "dead", NULL);
+    metric(t, METRIC_COUNTER, NAME, HELP, (double)s.delivered, "outcome", "delivered",
+           (const char *)NULL);
+    metric(t, METRIC_COUNTER, NAME, HELP, (double)s.failed, "outcome", "failed",
+           (const char *)NULL);
+    metric(t, METRIC_COUNTER, NAME, HELP, (double)s.dead, "outcome", "dead", (const char *)NULL);
     metric(t, METRIC_GAUGE, "keel_webhook_in_flight", "Requests of webhooks under way",
-           (double)s.in_flight, NULL);
+           (double)s.in_flight, (const char *)NULL);
     metric(t, METRIC_GAUGE, "keel_webhook_waiting", "Events read for webhooks and not yet sent",
-           (double)s.waiting, NULL);
+           (double)s.waiting, (const char *)NULL);
     metric(t, METRIC_GAUGE, "keel_webhook_paused", "Webhooks that are left alone for a while",
-           (double)s.paused_endpoints, NULL);
+           (double)s.paused_endpoints, (const char *)NULL);
     metric(t, METRIC_GAUGE, "keel_webhook_engine_failed",
-           "1: the engine met an error of the journal or of desk.db", s.last_error.code != 0, NULL);
+           "1: the engine met an error of the journal or of desk.db", s.last_error.code != 0,
+           (const char *)NULL);
 }
 
 static void add_metrics(void *ctx, struct metric_text *t) {
@@ -194,12 +197,12 @@ static void add_metrics(void *ctx, struct metric_text *t) {
     webhook_metrics(o, t);
     archive_stats(o->archive, &s);
     metric(t, METRIC_COUNTER, "keel_archive_events_total", "Events written to the raw archive",
-           (double)s.events, NULL);
+           (double)s.events, (const char *)NULL);
     metric(t, METRIC_COUNTER, "keel_archive_bytes_total", "Bytes of JSON written to it",
-           (double)s.bytes, NULL);
+           (double)s.bytes, (const char *)NULL);
     metric(t, METRIC_COUNTER, "keel_archive_dropped_requests_total",
            "Requests that it lost: the disk refused, or was too slow", (double)s.dropped_lines,
-           NULL);
+           (const char *)NULL);
 }
 
 /* ---- life ---- */

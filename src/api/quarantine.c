@@ -180,12 +180,13 @@ void quarantine_metrics(void *quarantine, struct metric_text *text) {
     struct quarantine_stats s;
     if (quarantine_stats(quarantine, &s, NULL) < 0) return; /* unknown is not 0: no line */
     metric(text, METRIC_GAUGE, "keel_quarantine_events", "Events that wait for a decision",
-           (double)s.open, NULL);
-    metric(text, METRIC_GAUGE, "keel_quarantine_bytes", "Their JSON", (double)s.open_bytes, NULL);
+           (double)s.open, (const char *)NULL);
+    metric(text, METRIC_GAUGE, "keel_quarantine_bytes", "Their JSON", (double)s.open_bytes,
+           (const char *)NULL);
     metric(text, METRIC_GAUGE, "keel_quarantine_max_events", "Beyond, events are answered 503",
-           (double)s.max_events, NULL);
+           (double)s.max_events, (const char *)NULL);
     metric(text, METRIC_GAUGE, "keel_quarantine_max_bytes", "Beyond, events are answered 503",
-           (double)s.max_bytes, NULL);
+           (double)s.max_bytes, (const char *)NULL);
 }
 
 int quarantine_sweep(struct quarantine *q, int64_t now_ms, struct keel_error *err) {

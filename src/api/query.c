@@ -196,7 +196,8 @@ static int translate(struct request *r, void *ctx, struct keel_error *err) {
     (void)!buf_add_text(out, ",\"json\":");
     if (code == 0) code = query_json_print(q.query, out);
     (void)!buf_add_text(out, "}\n");
-    if (code) return error_set(err, code, "the question is too long to be written");
+    if (code)
+        return error_set(err, (enum keel_code) - code, "the question is too long to be written");
     return 0;
 }
 

@@ -131,7 +131,7 @@ void audience_book_set(struct audience_book *b, struct str name, const struct qu
 static int load_entry(struct audience_book *b, struct str name, struct audience_entry **out,
                       struct keel_error *err) {
     struct sql_rows rows;
-    const struct query_cond *cond;
+    const struct query_cond *cond = NULL;
     struct str text;
     if (!b->desk) FAIL(err, NOT_FOUND, "there is no segment \"%.*s\"", STR_ARG(name));
     int64_t tables = 0; /* of a directory that was never served, or by an older keel */

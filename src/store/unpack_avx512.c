@@ -59,7 +59,7 @@ static void unpack_high(const struct patches *f, unsigned width, uint32_t *value
     const __m512i at = _mm512_add_epi8(_mm512_shuffle_epi8(_mm512_srli_epi64(bit, 3), spread),
                                        _mm512_set1_epi64(0x0706050403020100));
     const __m512i shift = _mm512_and_si512(bit, _mm512_set1_epi64(7));
-    const __m512i mask = _mm512_set1_epi64((INT64_C(1) << f->width) - 1);
+    const __m512i mask = _mm512_set1_epi64((long long)((UINT64_C(1) << f->width) - 1));
     const __m128i up = _mm_cvtsi32_si128((int)width);
     const uint8_t *high = f->high;
     size_t left = (f->n * f->width + 7) / 8;
