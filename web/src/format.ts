@@ -28,6 +28,8 @@ function dates(key: string, options: Intl.DateTimeFormatOptions): Intl.DateTimeF
 export const NONE = '–';
 
 export const count = (n: number): string => numbers('n', { maximumFractionDigits: 2 }).format(n);
+/* A number of people; null: too few to be told to this reader. */
+export const people = (n: number | null | undefined): string => (n === null || n === undefined ? '‹few›' : count(n));
 export const compact = (n: number): string => numbers('c', { notation: 'compact', maximumFractionDigits: 1 }).format(n);
 export const percent = (share: number): string =>
   numbers(share < 0.1 ? 'p1' : 'p0', { style: 'percent', maximumFractionDigits: share < 0.1 ? 1 : 0 }).format(share);

@@ -30,12 +30,12 @@ export interface Member {
 export interface Preview {
   query: string; // canonical
   json: QueryJson;
-  size: number;
+  size: number | null; // null, here and below: too few to be told to this reader
   customers: number; // of all
-  sample: Member[];
+  sample?: Member[];
   notes: string[];
   cost: { rows: number; bytes: number; ms: number; cpu_ms: number };
-  against?: { size: number; stay: number; enter: number; sample_enter: Member[]; leave: number; sample_leave: Member[] };
+  against?: { stay: number | null; enter: number | null; leave: number | null };
 }
 
 export interface Spec {
@@ -47,8 +47,8 @@ export interface Spec {
 }
 
 export interface Overlap {
-  segments: { id: number; name: string; size: number }[];
-  overlap: number[][];
+  segments: { id: number; name: string; size: number | null }[];
+  overlap: (number | null)[][];
 }
 
 const one = (id: number): string => `/api/v1/segments/${id}`;
@@ -58,7 +58,7 @@ export const segment = (id: number, signal?: AbortSignal): Promise<Segment> => g
 export const saveSegment = (id: number | null, spec: Spec): Promise<Segment> => (id === null ? post('/api/v1/segments?wait=5', spec) : call('PUT', `${one(id)}?wait=5`, spec));
 export const removeSegment = (id: number): Promise<void> => call('DELETE', one(id));
 export const overlap = (signal?: AbortSignal): Promise<Overlap> => get('/api/v1/segments/overlap', signal);
-export const sizes = (id: number, signal?: AbortSignal): Promise<{ at: string; size: number }[]> =>
-  get<{ sizes: { at: string; size: number }[] }>(`${one(id)}/history`, signal).then((said) => said.sizes);
+export const sizes = (id: number, signal?: AbortSignal): Promise<{ at: string; size: number | null }[]> =>
+  get<{ sizes: { at: string; size: number | null }[] }>(`${one(id)}/history`, signal).then((said) => said.sizes);
 export const preview = (query: string | QueryJson, id: number | null, signal?: AbortSignal): Promise<Preview> =>
   post('/api/v1/segments/preview', id === null ? { query, sample: 8 } : { query, id, sample: 8 }, signal);

@@ -17,8 +17,8 @@ export function Spark({ values }: { values: (number | null)[] }) {
 }
 
 /* How much more or less than before, in a colour. */
-export function Change({ now, before }: { now: number; before: number }) {
-  if (!before) return null;
+export function Change({ now, before }: { now: number | null; before: number | null }) {
+  if (!before || now === null) return null;
   const share = now / before - 1;
   const sign = share > 0 ? '▲' : share < 0 ? '▼' : '';
   return (

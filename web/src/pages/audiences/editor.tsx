@@ -7,7 +7,7 @@ import { loadSchema } from '../../api/company';
 import type { QueryJson } from '../../api/query';
 import { preview, removeSegment, saveSegment, segments, sizes, type Member, type Preview, type Segment } from '../../api/segments';
 import { may } from '../../api/session';
-import { ago, count } from '../../format';
+import { ago, people } from '../../format';
 import { go, href } from '../../router';
 import { t } from '../../texts';
 import { Chart } from '../../ui/chart';
@@ -46,8 +46,8 @@ function Count({ said, problem, busy }: { said: Preview | undefined; problem: Pr
         {!said && !problem && <p class="muted">{t.audiences.unfinished}</p>}
         {said && !problem && (
           <>
-            <p class="how-many">{count(said.size)}</p>
-            <p class="muted">{t.audiences.share(said.size, said.customers)}</p>
+            <p class="how-many">{people(said.size)}</p>
+            <p class="muted">{said.size === null ? t.audiences.few : t.audiences.share(said.size, said.customers)}</p>
             {said.notes.map((note) => (
               <p key={note} class="notice">
                 {note}
@@ -57,18 +57,18 @@ function Count({ said, problem, busy }: { said: Preview | undefined; problem: Pr
               <section class="stack" aria-label={t.audiences.against}>
                 <p class="row">
                   <Badge tone="good">
-                    +{count(said.against.enter)} {t.audiences.enter}
+                    +{people(said.against.enter)} {t.audiences.enter}
                   </Badge>
                   <Badge tone="bad">
-                    −{count(said.against.leave)} {t.audiences.leave}
+                    −{people(said.against.leave)} {t.audiences.leave}
                   </Badge>
                   <Badge>
-                    {count(said.against.stay)} {t.audiences.stay}
+                    {people(said.against.stay)} {t.audiences.stay}
                   </Badge>
                 </p>
               </section>
             )}
-            {said.sample.length > 0 && (
+            {!!said.sample?.length && (
               <>
                 <h3>{t.audiences.sample}</h3>
                 <People members={said.sample} />

@@ -2,7 +2,7 @@
 import { useAsk, useEvery } from '../../api/ask';
 import { overlap, segment, segments, type Overlap } from '../../api/segments';
 import { may } from '../../api/session';
-import { ago, count, NONE, percent } from '../../format';
+import { ago, people, percent } from '../../format';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Icon } from '../../ui/icons';
@@ -34,11 +34,11 @@ function Matrix({ told }: { told: Overlap }) {
             <tr key={row.id}>
               <th scope="row">{row.name}</th>
               {told.segments.map((column, k) => {
-                const shared = told.overlap[i]?.[k] ?? 0;
-                const share = row.size ? shared / row.size : 0;
+                const shared = told.overlap[i]?.[k];
+                const share = row.size && shared ? shared / row.size : 0;
                 return (
-                  <td key={column.id} class="heat" style={{ '--part': i === k ? '0' : share.toFixed(3) }} title={percent(share)}>
-                    {count(shared)}
+                  <td key={column.id} class="heat" style={{ '--part': i === k ? '0' : share.toFixed(3) }} title={shared === null ? t.audiences.few : percent(share)}>
+                    {people(shared)}
                   </td>
                 );
               })}
@@ -97,7 +97,7 @@ function List() {
                   </span>
                 ),
               },
-              { title: t.audiences.size, number: true, sort: (row) => row.size, cell: (row) => <strong>{row.size === null ? NONE : count(row.size)}</strong> },
+              { title: t.audiences.size, number: true, sort: (row) => row.size, cell: (row) => <strong>{people(row.size)}</strong> },
               { title: t.audiences.condition, cell: (row) => <code class="said">{row.query}</code> },
               { title: t.audiences.owners, cell: (row) => <span class="muted">{[row.owners.marketing, row.owners.it].filter(Boolean).join(' · ')}</span> },
               { title: t.audiences.changed, sort: (row) => row.changed_at, cell: (row) => <span class="muted">{ago(row.changed_at)}</span> },

@@ -7,6 +7,7 @@ import { ago, count, NONE } from '../../format';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Icon } from '../../ui/icons';
+import { may } from '../../api/session';
 import { Card, Empty, Failure, PageHead, Waiting } from '../../ui/parts';
 import { Table, type Column } from '../../ui/table';
 import { Customer } from './customer';
@@ -38,11 +39,14 @@ export function People({ answer, caption }: { answer: Answer; caption: string })
   return <Table caption={caption} columns={columns} rows={answer.rows} rowKey={(row, i) => `${row[0]}${i}`} onRow={(row) => go(href('customers', [String(row[0])]))} />;
 }
 
+const NOBODY: Answer = { query: '', columns: [], rows: [], cost: { rows: 0, blocks: 0, bytes: 0, ms: 0, cpu_ms: 0 } };
+
 type Found = { id: string } | { people: Answer };
 
 async function find(text: string, signal: AbortSignal): Promise<Found> {
   const id = await identify(text, signal);
-  return id ? { id } : { people: await search(text, signal) };
+  if (id) return { id };
+  return { people: may('personal.read') ? await search(text, signal) : NOBODY };
 }
 
 function Results({ text }: { text: string }) {
@@ -57,7 +61,7 @@ function Results({ text }: { text: string }) {
     return (
       <Card>
         <Empty icon="customers" title={t.customers.nobody(text)}>
-          <p>{t.customers.nobodyWhy}</p>
+          <p>{may('personal.read') ? t.customers.nobodyWhy : t.customers.onlyWhole}</p>
         </Empty>
       </Card>
     );
@@ -90,6 +94,17 @@ function Recent() {
   );
 }
 
+/* Lists of single customers are for who may see personal data. */
+function Unlisted() {
+  return (
+    <Card>
+      <Empty icon="customers" title={t.customers.unlisted}>
+        <p>{t.customers.onlyWhole}</p>
+      </Empty>
+    </Card>
+  );
+}
+
 function Finder({ text }: { text: string }) {
   const [typed, setTyped] = useState(text);
   const settled = useSettled(typed, 350).trim();
@@ -112,7 +127,7 @@ function Finder({ text }: { text: string }) {
           onInput={(event) => setTyped(event.currentTarget.value)}
         />
       </form>
-      {text ? <Results key={text} text={text} /> : <Recent />}
+      {text ? <Results key={text} text={text} /> : may('personal.read') ? <Recent /> : <Unlisted />}
     </>
   );
 }

@@ -12,8 +12,8 @@ const MOST_MOVED = 8;
 export interface Figure {
   name: string;
   money: boolean;
-  now: number;
-  before: number;
+  now: number | null; // null: not told to this reader
+  before: number | null;
   days: (number | null)[];
   query: string;
 }
@@ -49,7 +49,7 @@ export async function figures(signal: AbortSignal): Promise<Figure[]> {
     asOf(`total of ${all} during last 7 days`, weekAgo(), signal),
     asOf(`trend of ${all} by day during last 30 days`, undefined, signal),
   ]);
-  const number = (answer: Answer, i: number): number => Number(answer.rows[0]?.[i] ?? 0);
+  const number = (answer: Answer, i: number): number | null => (answer.rows[0]?.[i] ?? null) as number | null;
   return wanted.map((measure, i) => ({
     name: measure.name,
     money: measure.money,
@@ -73,16 +73,18 @@ export async function moved(signal: AbortSignal): Promise<Moved[]> {
   const query = 'total of events during last 7 days split by event';
   const [now, before] = await Promise.all([asOf(query, undefined, signal), asOf(query, weekAgo(), signal)]);
   const all = new Map<string, Moved>();
+  const hidden = new Set<string>(); // of so few people that this reader is not told
   for (const [answer, which] of [[now, 'now'], [before, 'before']] as const)
     for (const row of answer.rows) {
       const event = String(row[0]);
+      if (row[1] === null) hidden.add(event);
       const one = all.get(event) ?? { event, now: 0, before: 0 };
       one[which] = Number(row[1]);
       all.set(event, one);
     }
   const change = (one: Moved): number => Math.abs(Math.log((one.now + 1) / (one.before + 1)));
   return [...all.values()]
-    .filter((one) => Math.max(one.now, one.before) >= FEWEST && change(one) > 0.1)
+    .filter((one) => !hidden.has(one.event) && Math.max(one.now, one.before) >= FEWEST && change(one) > 0.1)
     .sort((a, b) => change(b) - change(a))
     .slice(0, MOST_MOVED);
 }

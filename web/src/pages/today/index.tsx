@@ -6,7 +6,7 @@ import { loadCompany } from '../../api/company';
 import { quoted, type Answer } from '../../api/query';
 import { may } from '../../api/session';
 import { fates, held, sources } from '../../api/sources';
-import { count, longDay, money } from '../../format';
+import { count, longDay, money, people } from '../../format';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Chart } from '../../ui/chart';
@@ -42,9 +42,9 @@ function Figures() {
         return (
           <a key={figure.name} class="card stat figure" href={href('explore', [], { q: figure.query })}>
             <span class="what">{named(figure)}</span>
-            <span class="value">{write(figure.now)}</span>
+            <span class="value">{figure.now === null ? people(null) : write(figure.now)}</span>
             <span class="note">
-              <Change now={figure.now} before={figure.before} /> {figure.before ? t.today.before(write(figure.before)) : t.today.new}
+              <Change now={figure.now} before={figure.before} /> {figure.before ? t.today.before(write(figure.before)) : figure.before === 0 ? t.today.new : ''}
             </span>
             <Spark values={figure.days} />
           </a>

@@ -23,6 +23,7 @@ export const audiences = {
   count: 'People who fit now',
   share: (part: number, all: number) => (all ? `${percent(part / all)} of ${plural(all, 'customer', 'customers')}` : ''),
   took: (ms: number, rows: number) => `counted in ${count(Math.round(ms * 10) / 10)} ms over ${count(rows)} rows`,
+  few: 'Too few to be told without the right to personal data.',
   unfinished: 'Write or choose a condition, and the number of people shows here.',
   enter: 'would enter',
   leave: 'would leave',

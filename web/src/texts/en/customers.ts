@@ -11,6 +11,8 @@ export const customers = {
   cutAt: (n: number) => `The first ${count(n)} are shown. Type more of the name or address.`,
   nobody: (text: string) => `Nobody is called “${text}”`,
   nobodyWhy: 'Identifiers must be whole; names and addresses may be a part. Letters may be large or small.',
+  unlisted: 'Find one customer',
+  onlyWhole: 'Type a whole user id or anonymous id. Lists of people, and finding them by name or address, need the right to personal data.',
   emptyTitle: 'Nobody yet',
   emptyWhy: 'Customers appear with their first event. Send one from a website, an app or a server:',
   emptyLink: 'Set up a source',

@@ -1,6 +1,6 @@
 /* Values with a number each: bars, the largest first as the answer has them. */
 import type { Answer } from '../../../api/query';
-import { count, percent } from '../../../format';
+import { people, percent } from '../../../format';
 import { t } from '../../../texts';
 import { groupName } from './cells';
 
@@ -21,9 +21,9 @@ export function Bars({ answer, value }: { answer: Answer; value: number }) {
             <i style={{ width: `${(Math.max(0, number(row)) / most) * 100}%` }} />
           </span>
           <span class="num">
-            <strong>{count(number(row))}</strong>
+            <strong>{people(row[value] as number | null)}</strong>
             <span class="muted" title={t.explore.share}>
-              {percent(number(row) / sum)}
+              {row[value] === null ? '' : percent(number(row) / sum)}
             </span>
           </span>
         </li>

@@ -1,6 +1,7 @@
 /* A funnel: a bar a step, a group a colour; what was lost between them can be clicked to the people. */
 import { at, parse, type Answer, type Cell, type QueryJson } from '../../../api/query';
-import { count, duration, percent } from '../../../format';
+import { may } from '../../../api/session';
+import { duration, people, percent } from '../../../format';
 import { go, href } from '../../../router';
 import { t } from '../../../texts';
 import { say } from '../../../ui/toast';
@@ -8,7 +9,7 @@ import { groupName } from './cells';
 
 interface Step {
   event: string;
-  customers: number;
+  customers: number | null; // null: too few to be told to this reader
   rate: number | null;
   seconds: number | null;
 }
@@ -21,7 +22,7 @@ function groups(answer: Answer): { name: string; steps: Step[] }[] {
   for (const row of answer.rows) {
     const name = groupName(row.slice(0, first), answer.columns);
     const steps = found.get(name) ?? [];
-    steps.push({ event: String(row[first + 1]), customers: Number(row[first + 2]), rate: row[first + 3] as number | null, seconds: row[first + 4] as number | null });
+    steps.push({ event: String(row[first + 1]), customers: row[first + 2] as number | null, rate: row[first + 3] as number | null, seconds: row[first + 4] as number | null });
     found.set(name, steps);
   }
   return [...found].map(([name, steps]) => ({ name, steps })).sort((a, b) => (b.steps[0]?.customers ?? 0) - (a.steps[0]?.customers ?? 0));
@@ -34,11 +35,17 @@ async function open(query: string, how: 'reached' | 'stopped_at', step: number):
     const { steps, within, without, same, range, among } = json as Record<string, Cell & QueryJson>;
     const condition = { funnel: { steps, within, without, same }, [how]: step, range };
     const where = among ? { and: [condition, among] } : condition;
-    const list = JSON.parse(JSON.stringify({ form: 'list', where, limit: 200 })) as QueryJson; // drops what is undefined
+    const list = JSON.parse(JSON.stringify(may('personal.read') ? { form: 'list', where, limit: 200 } : { form: 'count', where })) as QueryJson; // drops what is undefined
     go(href('explore', [], { q: (await parse(list)).text }));
   } catch (error) {
     say((error as Error).message, { bad: true });
   }
+}
+
+function lost(steps: Step[] | undefined, at: number): number | null {
+  const before = steps?.[at - 1]?.customers ?? null;
+  const now = steps?.[at]?.customers ?? null;
+  return before === null || now === null ? null : before - now;
 }
 
 export function Funnel({ answer }: { answer: Answer }) {
@@ -67,7 +74,7 @@ export function Funnel({ answer }: { answer: Answer }) {
               <strong>{event}</strong>
               {!split && s > 0 && (
                 <button type="button" class="button small plain no-print" onClick={() => void open(answer.query, 'stopped_at', s)}>
-                  {t.explore.lost(count((shown[0]?.steps[s - 1]?.customers ?? 0) - (shown[0]?.steps[s]?.customers ?? 0)))}
+                  {t.explore.lost(people(lost(shown[0]?.steps, s)))}
                 </button>
               )}
               <button type="button" class="button small plain no-print" onClick={() => void open(answer.query, 'reached', s + 1)}>
@@ -81,13 +88,13 @@ export function Funnel({ answer }: { answer: Answer }) {
               return (
                 <div key={group.name} class="funnel-row" title={group.name}>
                   <span class="funnel-bar">
-                    <i class={`series-${g + 1}`} style={{ width: `${(step.customers / most) * 100}%` }} />
+                    <i class={`series-${g + 1}`} style={{ width: `${((step.customers ?? 0) / most) * 100}%` }} />
                   </span>
                   <span class="funnel-what">
                     {split && <span class="hidden-text">{group.name}: </span>}
-                    <strong>{count(step.customers)}</strong>
+                    <strong>{people(step.customers)}</strong>
                     {step.rate !== null && s > 0 && <span>{` · ${percent(step.rate)} ${t.explore.ofFirst}`}</span>}
-                    {before && before.customers > 0 && s > 1 && <span>{` · ${percent(step.customers / before.customers)} ${t.explore.ofBefore}`}</span>}
+                    {before?.customers && step.customers !== null && s > 1 && <span>{` · ${percent(step.customers / before.customers)} ${t.explore.ofBefore}`}</span>}
                     {step.seconds !== null && <span class="muted">{` · ${t.explore.takes(duration(step.seconds))}`}</span>}
                   </span>
                 </div>

@@ -1,13 +1,13 @@
 /* Retention: a row a cohort, a column a period, the darker the more came back. */
 import { useState } from 'preact/hooks';
 import { at, type Answer } from '../../../api/query';
-import { count, NONE, percent, plainDay } from '../../../format';
+import { count, NONE, people, percent, plainDay } from '../../../format';
 import { t } from '../../../texts';
 import { groupName } from './cells';
 
 interface Cohort {
   name: string;
-  size: number;
+  size: number | null; // null: too few to be told to this reader
   rates: (number | undefined)[];
   people: (number | undefined)[];
 }
@@ -17,10 +17,10 @@ function cohorts(answer: Answer, group: string): Cohort[] {
   const found = new Map<string, Cohort>();
   for (const row of answer.rows) {
     if (groupName(row.slice(0, first), answer.columns) !== group) continue;
-    const [name, period, size, customers, rate] = row.slice(first) as [string, number, number, number, number | null];
+    const [name, period, size, customers, rate] = row.slice(first) as [string, number, number | null, number | null, number | null];
     const cohort = found.get(name) ?? { name, size, rates: [], people: [] };
     cohort.rates[period] = rate ?? undefined;
-    cohort.people[period] = customers;
+    cohort.people[period] = customers ?? undefined;
     found.set(name, cohort);
   }
   return [...found.values()];
@@ -28,8 +28,8 @@ function cohorts(answer: Answer, group: string): Cohort[] {
 
 /* The weighted mean of each period, over the cohorts for which it is known. */
 function mean(all: Cohort[], period: number): number | undefined {
-  const known = all.filter((cohort) => cohort.rates[period] !== undefined);
-  const size = known.reduce((sum, cohort) => sum + cohort.size, 0);
+  const known = all.filter((cohort) => cohort.rates[period] !== undefined && cohort.size !== null);
+  const size = known.reduce((sum, cohort) => sum + (cohort.size ?? 0), 0);
   return size ? known.reduce((sum, cohort) => sum + (cohort.people[period] ?? 0), 0) / size : undefined;
 }
 
@@ -41,11 +41,11 @@ export function Retention({ answer, unit }: { answer: Answer; unit: string }) {
   const all = cohorts(answer, group);
   const periods = Math.max(0, ...all.map((cohort) => cohort.rates.length));
   const strongest = Math.max(0.0001, ...all.flatMap((cohort) => cohort.rates.slice(1).map((rate) => rate ?? 0)));
-  const cell = (rate: number | undefined, period: number, people?: number) => {
+  const cell = (rate: number | undefined, period: number, who?: number) => {
     if (rate === undefined) return <td key={period} />;
     const strength = period === 0 ? 0 : Math.min(1, rate / strongest);
     return (
-      <td key={period} class="heat" style={{ '--part': strength.toFixed(3) }} title={people === undefined ? undefined : count(people)}>
+      <td key={period} class="heat" style={{ '--part': strength.toFixed(3) }} title={who === undefined ? undefined : count(who)}>
         {percent(rate)}
       </td>
     );
@@ -82,7 +82,7 @@ export function Retention({ answer, unit }: { answer: Answer; unit: string }) {
             {all.map((cohort) => (
               <tr key={cohort.name}>
                 <th scope="row">{plainDay(cohort.name)}</th>
-                <td class="num">{count(cohort.size)}</td>
+                <td class="num">{people(cohort.size)}</td>
                 {Array.from({ length: periods }, (_, i) => cell(cohort.rates[i], i, cohort.people[i]))}
               </tr>
             ))}
@@ -90,7 +90,7 @@ export function Retention({ answer, unit }: { answer: Answer; unit: string }) {
           <tfoot>
             <tr>
               <th scope="row">{t.explore.all}</th>
-              <td class="num">{all.length ? count(all.reduce((sum, cohort) => sum + cohort.size, 0)) : NONE}</td>
+              <td class="num">{all.some((cohort) => cohort.size === null) ? NONE : count(all.reduce((sum, cohort) => sum + (cohort.size ?? 0), 0))}</td>
               {Array.from({ length: periods }, (_, i) => cell(mean(all, i), i))}
             </tr>
           </tfoot>
