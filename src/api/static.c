@@ -121,6 +121,7 @@ const struct route routes_static[] = {
     PAGE("customers"),
     PAGE("audiences"),
     PAGE("explore"),
+    PAGE("kpis"),
     PAGE("sources"),
     PAGE("setup"),
     PAGE("login"),

@@ -33,8 +33,10 @@ export const people = (n: number | null | undefined): string => (n === null || n
 export const compact = (n: number): string => numbers('c', { notation: 'compact', maximumFractionDigits: 1 }).format(n);
 export const percent = (share: number): string =>
   numbers(share < 0.1 ? 'p1' : 'p0', { style: 'percent', maximumFractionDigits: share < 0.1 ? 1 : 0 }).format(share);
-export const money = (n: number): string =>
-  currency ? numbers(Math.abs(n) < 1000 ? 'm' : 'M', { style: 'currency', currency, ...(Math.abs(n) < 1000 ? {} : { maximumFractionDigits: 0 }) }).format(n) : count(n);
+export function money(n: number, of: string | undefined = currency): string {
+  const small = Math.abs(n) < 1000;
+  return of ? numbers(`${small ? 'm' : 'M'}${of}`, { style: 'currency', currency: of, ...(small ? {} : { maximumFractionDigits: 0 }) }).format(n) : count(n);
+}
 
 export function duration(seconds: number): string {
   const unit = (n: number, name: string): string =>

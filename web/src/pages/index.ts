@@ -20,6 +20,7 @@ export const PAGES: PageEntry[] = [
   { name: 'customers', key: 'c', right: 'profile.read', load: () => import('./customers') },
   { name: 'audiences', key: 'a', right: 'query', load: () => import('./audiences') },
   { name: 'explore', key: 'e', right: 'query', load: () => import('./explore') },
+  { name: 'kpis', key: 'k', right: 'kpi.read', load: () => import('./kpis') },
   { name: 'sources', key: 's', right: 'event.read', load: () => import('./sources') },
   { name: 'setup', key: 'u', right: 'query', load: () => import('./setup') },
 ];

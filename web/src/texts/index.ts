@@ -4,9 +4,10 @@ import { audiences } from './en/audiences';
 import { common } from './en/common';
 import { customers } from './en/customers';
 import { explore } from './en/explore';
+import { kpis } from './en/kpis';
 import { login } from './en/login';
 import { setup } from './en/setup';
 import { sources } from './en/sources';
 import { today } from './en/today';
 
-export const t = { common, today, customers, audiences, explore, sources, setup, login };
+export const t = { common, today, customers, audiences, explore, kpis, sources, setup, login };

@@ -12,6 +12,15 @@ export interface Series {
   values: (number | null)[];
   color?: number; // 1 to 8; by default its place
   format?: (n: number) => string;
+  dashed?: boolean;
+}
+
+/* What is expected: an area behind the lines. Where it is not known there is none. */
+export interface Band {
+  name: string;
+  low: (number | null)[];
+  high: (number | null)[];
+  format: (n: number) => string;
 }
 
 interface ChartProps {
@@ -22,6 +31,8 @@ interface ChartProps {
   height?: number;
   tableElsewhere?: boolean; // the page shows the numbers by itself
   stacked?: boolean;
+  band?: Band;
+  marked?: { name: string; at: (string | null)[] }; // points of the first series, with a word for each
 }
 
 const css = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -42,8 +53,24 @@ function bar(one: Series, i: number): uPlot.Series {
 
 function line(one: Series, i: number, props: ChartProps): uPlot.Series {
   const color = colorOf(one, i);
-  const filled = props.series.length === 1 ? { fill: `${color}22` } : {};
-  return { label: one.name, stroke: color, width: 2, points: { show: props.times.length < 2 }, ...filled };
+  const filled = props.series.length === 1 && !props.band ? { fill: `${color}22` } : {};
+  const dashed = one.dashed ? { dash: [5, 5] } : {};
+  return { label: one.name, stroke: color, width: 2, points: { show: props.times.length < 2 }, ...filled, ...dashed };
+}
+
+/* Behind the lines the two edges of the band, before them the marks. */
+function edges(band: Band): uPlot.Series[] {
+  return [band.name, band.name].map((label) => ({ label, stroke: 'transparent', width: 0, points: { show: false } }));
+}
+
+function marks(name: string): uPlot.Series {
+  return { label: name, stroke: css('--bad'), paths: () => null, points: { show: true, size: 10, width: 2, stroke: css('--bad'), fill: css('--surface') } };
+}
+
+/* From 0, or from the least value below it; what is expected below that is cut off. */
+function reach(props: ChartProps, max: number): [number, number] {
+  const least = props.stacked ? 0 : Math.min(0, ...props.series.flatMap((one) => one.values.map((value) => value ?? 0)));
+  return [least * 1.08, max > 0 ? max * 1.08 : least < 0 ? 0 : 1];
 }
 
 function options(props: ChartProps, width: number): uPlot.Options {
@@ -56,21 +83,26 @@ function options(props: ChartProps, width: number): uPlot.Options {
     tzDate: (at) => uPlot.tzDate(new Date(at * 1000), props.hours ? companyZone() : 'UTC'),
     legend: { show: false },
     cursor: { points: { size: 7 }, y: false, drag: { x: false, y: false } },
-    scales: { x: { time: true }, y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.08 : 1] } },
+    scales: { x: { time: true }, y: { range: (_u, _min, max) => reach(props, max) } },
     axes: [
       { ...text, grid: { show: false }, space: 72, size: 28, values: (_u, splits, _axis, _space, step) => splits.map((at) => tick(at, step, !!props.hours)) },
       { ...text, size: 52, values: (_u, values) => values.map((v) => compact(v)) },
     ],
     series: [
       {},
+      ...(props.band ? edges(props.band) : []),
       ...(props.stacked ? props.series.map(bar).reverse() : props.series.map((one, i) => line(one, i, props))),
+      ...(props.marked ? [marks(props.marked.name)] : []),
     ],
+    ...(props.band ? { bands: [{ series: [1, 2] as [number, number], fill: `${css('--series-8')}33` }] } : {}),
   };
 }
 
 function data(props: ChartProps): uPlot.AlignedData {
   const rows = props.stacked ? stack(props.series) : props.series.map((one) => one.values);
-  return [props.times, ...rows];
+  const behind = props.band ? [props.band.high, props.band.low] : [];
+  const before = props.marked ? [props.marked.at.map((mark, i) => (mark ? (props.series[0]?.values[i] ?? null) : null))] : [];
+  return [props.times, ...behind, ...rows, ...before];
 }
 
 export function Chart(props: ChartProps) {
@@ -96,7 +128,7 @@ export function Chart(props: ChartProps) {
       sized.disconnect();
       plot?.destroy();
     };
-  }, [props.times, props.series, props.stacked, props.height, asTable]);
+  }, [props.times, props.series, props.stacked, props.height, props.band, props.marked, asTable]);
 
   const when = (seconds: number): string => (props.hours ? moment(seconds * 1000) : plainDay(new Date(seconds * 1000).toISOString().slice(0, 10)));
   const shownAt = at !== null && props.times[at] !== undefined ? at : null;
@@ -104,6 +136,9 @@ export function Chart(props: ChartProps) {
     { title: t.common.when, cell: (i) => when(props.times[i] ?? 0) },
     ...props.series.map((one): Column<number> => ({ title: one.name, number: true, cell: (i) => shown(one, i) })),
   ];
+  const { band, marked } = props;
+  if (band) columns.push({ title: band.name, number: true, cell: (i) => expected(band, i) });
+  if (marked) columns.push({ title: marked.name, cell: (i) => marked.at[i] ?? '' });
   return (
     <figure class="chart" aria-label={props.label}>
       <div class="chart-legend">
@@ -114,6 +149,19 @@ export function Chart(props: ChartProps) {
             {shownAt !== null && <strong>{shown(one, shownAt)}</strong>}
           </span>
         ))}
+        {band && (
+          <span>
+            <i class="dot band" />
+            {band.name}
+            {shownAt !== null && <strong>{expected(band, shownAt)}</strong>}
+          </span>
+        )}
+        {marked?.at.some(Boolean) && (
+          <span>
+            <i class="dot mark" />
+            {marked.name}
+          </span>
+        )}
         <span class="when">{shownAt !== null ? when(props.times[shownAt] ?? 0) : ''}</span>
         {!props.tableElsewhere && (
           <button type="button" class="button plain small no-print" aria-pressed={asTable} onClick={() => showTable(!asTable)}>
@@ -129,4 +177,10 @@ export function Chart(props: ChartProps) {
 function shown(series: Series, index: number): string {
   const value = series.values[index];
   return value === null || value === undefined ? NONE : (series.format ?? count)(value);
+}
+
+function expected(band: Band, index: number): string {
+  const low = band.low[index];
+  const high = band.high[index];
+  return low === null || low === undefined || high === null || high === undefined ? NONE : `${band.format(low)} – ${band.format(high)}`;
 }

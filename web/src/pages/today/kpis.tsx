@@ -1,11 +1,11 @@
 /* The company's KPIs with their last whole period; nothing where there are none. */
 import { useAsk } from '../../api/ask';
 import { kpis, type Kpi } from '../../api/kpis';
-import { count, duration, money, percent, plainDay } from '../../format';
+import { plainDay } from '../../format';
+import { href } from '../../router';
 import { t } from '../../texts';
 import { Badge } from '../../ui/parts';
-
-const WRITE = { count, money, percent, duration };
+import { writer } from '../kpis/write';
 
 export function Kpis() {
   const asked = useAsk('kpis', kpis);
@@ -20,11 +20,11 @@ export function Kpis() {
 }
 
 function One({ kpi }: { kpi: Kpi }) {
-  const write = WRITE[kpi.unit ?? 'count'];
+  const write = writer(kpi);
   const point = kpi.latest ?? kpi.running;
   const outside = point?.guardrail === 'above' || point?.guardrail === 'below';
   return (
-    <div class="card stat">
+    <a class="card stat figure" href={href('kpis', [kpi.id])}>
       <span class="what">{kpi.name}</span>
       <span class="value">{point?.value === null || point?.value === undefined ? <span class="muted">{t.today.unknown}</span> : write(point.value)}</span>
       <span class="note row">
@@ -32,6 +32,6 @@ function One({ kpi }: { kpi: Kpi }) {
         {kpi.target && <Badge tone={point?.target_met ? 'good' : ''}>{t.today.kpiTarget(write(kpi.target.value))}</Badge>}
         {outside && <Badge tone="bad">{t.today.outside}</Badge>}
       </span>
-    </div>
+    </a>
   );
 }

@@ -1,0 +1,104 @@
+/* One KPI: where it stands, its values, what changed it, its definition and versions. */
+import { useState } from 'preact/hooks';
+import { useAsk } from '../../api/ask';
+import { kpi, kpis, kpiSeries, putKpi, removeKpi, type Edit, type Kpi } from '../../api/kpis';
+import { may } from '../../api/session';
+import { NONE, plainDay } from '../../format';
+import { go, type Place } from '../../router';
+import { t } from '../../texts';
+import { Card, Empty, Failure, PageHead, Stat, Waiting } from '../../ui/parts';
+import { say } from '../../ui/toast';
+import { AttributionCard } from './attribution';
+import { DefinitionCard, VersionsCard } from './definition';
+import { definitionOf, Editing } from './edit';
+import { Guardrail, KpiChange, rails, Target } from './parts';
+import { SeriesCard } from './series';
+import { before, periodName, told, writer } from './write';
+
+const failed = (error: unknown): void => say((error as Error).message, { bad: true });
+
+function remove(one: Kpi & { edits: Edit[] }): void {
+  const definition = definitionOf(one);
+  removeKpi(one.id)
+    .then(() => {
+      go('/kpis');
+      const undo = () => void putKpi(one.id, definition).then(() => go(`/kpis/${one.id}`)).catch(failed);
+      say(t.kpis.removed(one.name), { undo });
+    })
+    .catch(failed);
+}
+
+function Figures({ one }: { one: Kpi }) {
+  const past = useAsk(`before ${one.id} ${one.version}`, (signal) => kpiSeries(one.id, {}, signal));
+  const write = writer(one);
+  const was = before(past.data?.points, one.latest?.period);
+  const running = one.running && !one.running.hidden ? one.running.value : null;
+  return (
+    <section class="grid stats" aria-label={one.name}>
+      <Stat
+        what={one.latest ? periodName(one.grain, one.latest.period, plainDay) : t.kpis.value}
+        value={one.latest?.hidden ? t.kpis.hidden : told(one.latest?.value, write)}
+        note={running === null ? undefined : t.kpis.running(write(running))}
+      />
+      <Stat what={t.kpis.change} words value={past.busy && !past.data ? '…' : <KpiChange kpi={one} was={was} />} note={was === null ? t.kpis.changeUnknown : t.kpis.against(write(was))} />
+      <Stat what={t.kpis.target} words value={<Target kpi={one} />} />
+      <Stat what={t.kpis.guardrail} words value={<Guardrail kpi={one} />} note={rails(one) === NONE ? undefined : rails(one)} />
+    </section>
+  );
+}
+
+export function KpiPage({ id, place }: { id: string; place: Place }) {
+  const asked = useAsk(`kpi ${id}`, (signal) => kpi(id, signal));
+  const all = useAsk('names', kpis);
+  const [editing, edit] = useState(false);
+  const one = asked.data;
+  if (asked.problem?.status === 404)
+    return (
+      <>
+        <PageHead title={t.kpis.title} />
+        <Card>
+          <Empty icon="kpis" title={t.kpis.noneHere(id)}>
+            <a class="button" href="/kpis">
+              {t.kpis.all}
+            </a>
+          </Empty>
+        </Card>
+      </>
+    );
+  if (asked.problem) return <Failure problem={asked.problem} again={asked.again} />;
+  if (!one) return <><PageHead title={t.kpis.title} /><Waiting lines={8} /></>;
+  return (
+    <>
+      <p class="kpi-back no-print">
+        <a href="/kpis">{t.kpis.all}</a>
+      </p>
+      <PageHead title={one.name} lead={one.description}>
+        {may('kpi.write') && (
+          <>
+            <button type="button" class="button" onClick={() => edit(true)}>
+              {t.kpis.edit}
+            </button>
+            <button type="button" class="button danger" onClick={() => remove(one)}>
+              {t.kpis.remove}
+            </button>
+          </>
+        )}
+      </PageHead>
+      <Figures one={one} />
+      <SeriesCard key={one.version} kpi={one} place={place} />
+      {one.form !== 'query' && <AttributionCard key={`why ${one.version}`} kpi={one} place={place} />}
+      <DefinitionCard kpi={one} all={all.data ?? []} />
+      <VersionsCard kpi={one} changed={asked.again} />
+      {editing && (
+        <Editing
+          kpi={one}
+          onClose={() => edit(false)}
+          onSaved={() => {
+            edit(false);
+            asked.again();
+          }}
+        />
+      )}
+    </>
+  );
+}

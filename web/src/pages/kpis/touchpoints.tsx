@@ -1,0 +1,74 @@
+/* Where customers serve themselves and where staff does: completion, time, fall-back. */
+import { useAsk } from '../../api/ask';
+import { touchpoints, type Channel, type Touchpoint } from '../../api/kpis';
+import { count, duration, NONE, percent, plainDay } from '../../format';
+import { t } from '../../texts';
+import { Badge, Bar, Card, Failure, Waiting } from '../../ui/parts';
+import { Table } from '../../ui/table';
+import { addDays, known } from './write';
+
+function number(row: Channel, value: number | null, write: (n: number) => string) {
+  if (known(value)) return write(value);
+  return <span class="muted">{row.hidden ? t.kpis.hidden : NONE}</span>;
+}
+
+function Task({ task }: { task: Touchpoint }) {
+  const words = t.kpis.touchpoints;
+  return (
+    <section class="stack">
+      <div>
+        <h3>{task.name}</h3>
+        <p class="muted">{words.task(task.start, task.end, task.within)}</p>
+      </div>
+      {task.channels.length === 0 ? (
+        <p class="muted">{words.nobody}</p>
+      ) : (
+        <Table
+          caption={`${words.title}: ${task.name}`}
+          rows={task.channels}
+          rowKey={(row) => row.channel ?? ''}
+          columns={[
+            { title: words.channel, cell: (row) => <span class="row">{row.channel ?? words.none} {row.staff && <Badge>{words.staff}</Badge>}</span> },
+            { title: words.started, number: true, sort: (row) => row.started, cell: (row) => number(row, row.started, count) },
+            { title: words.completed, number: true, sort: (row) => row.completed, cell: (row) => number(row, row.completed, count) },
+            {
+              title: words.completion,
+              number: true,
+              sort: (row) => row.completion_rate,
+              cell: (row) => (
+                <span class="kpi-rate">
+                  <Bar share={row.completion_rate ?? 0} />
+                  {number(row, row.completion_rate, percent)}
+                </span>
+              ),
+            },
+            { title: words.time, number: true, sort: (row) => row.median_seconds, cell: (row) => number(row, row.median_seconds, duration) },
+            { title: words.fellBack, number: true, sort: (row) => row.fell_back, cell: (row) => number(row, row.fell_back, count) },
+            { title: words.fallback, number: true, sort: (row) => row.fallback_rate, cell: (row) => number(row, row.fallback_rate, percent) },
+          ]}
+        />
+      )}
+      {task.notes.map((note) => (
+        <p key={note} class="notice">
+          {note}
+        </p>
+      ))}
+    </section>
+  );
+}
+
+export function Touchpoints() {
+  const asked = useAsk('touchpoints', touchpoints);
+  if (asked.data && !asked.data.touchpoints.length) return null;
+  return (
+    <Card title={t.kpis.touchpoints.title} note={asked.data && t.kpis.touchpoints.note(plainDay(asked.data.from), plainDay(addDays(asked.data.to, -1)))}>
+      {asked.problem && <Failure problem={asked.problem} again={asked.again} />}
+      {!asked.data && !asked.problem && <Waiting />}
+      <div class="stack kpi-tasks">
+        {asked.data?.touchpoints.map((task) => (
+          <Task key={task.id} task={task} />
+        ))}
+      </div>
+    </Card>
+  );
+}
