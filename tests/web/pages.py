@@ -44,6 +44,7 @@ def main():
         with open(server.dir + ".toml", "w", encoding="utf-8") as plan:
             plan.write(PLAN)
         keel("plan", "import", plan.name, "--data", server.dir)
+        keel("kpi", "apply", os.path.join(SOURCE, "examples/kpis/marketplace.toml"), "--data", server.dir)
         people = "list customers where identified and unique(any event.context.channel) >= 2 and trait email exists"
         who = rows(server.dir, people + " with trait email, count(any event) limit 1")[0]
         profile = json.loads(keel("profile", "--data", server.dir, "--format", "json", f"user_id={who[0]}"))

@@ -76,6 +76,9 @@ const PAGES = {
   paths: q('paths of 4 events within 30 minutes limit 40'),
   top: q('top 10 "Product Viewed".category'),
   wrong: q('count custmers'),
+  kpis: '/kpis',
+  kpi: '/kpis/net',
+  'kpi-then': '/kpis/sales?grain=week&as_of=2026-01-01T00:00',
   sources: '/sources',
   tail: '/sources/tail',
   quarantine: '/sources/quarantine',
@@ -214,6 +217,39 @@ const steps = {
     await page.locator('tr', { hasText: 'kiosk' }).getByRole('button', { name: 'Refuse its events' }).waitFor();
     await page.getByRole('button', { name: 'Send a test event' }).click();
     await page.locator('.toast', { hasText: 'on disk' }).waitFor();
+  },
+
+  async kpis({ page }) {
+    const number = (said) => Number(said.replace(/[^0-9.−-]/g, '').replace('−', '-'));
+    await open(page, '/kpis');
+    const tree = page.locator('table').first();
+    const rows = await tree.locator('tbody tr').allInnerTexts();
+    expect(rows[0]?.includes('Net sales') && rows[1]?.includes('Gross sales'), `the tree begins with ${rows.slice(0, 2)}`);
+    expect(rows.some((row) => row.includes('Refunds') && row.includes('Head of service') && row.includes('Lead of back office')), 'no owners of both sides');
+    await page.locator('h3', { hasText: 'Find something to buy' }).waitFor();
+    await tree.getByRole('link', { name: 'Net sales' }).click();
+    await page.waitForURL(/\/kpis\/net/);
+    await page.locator('.u-over').first().waitFor();
+    await page.locator('.kpi-sum').waitFor();
+    await settled(page);
+    const parts = await page.locator('tr:has(.fall):has(a) td:nth-child(2)').allInnerTexts();
+    const sum = parts.reduce((all, part) => all + Math.round(number(part) * 100), 0);
+    const change = number((await text(page, '.kpi-sum')).split(':')[1]);
+    expect(parts.length === 5 && sum === Math.round(change * 100), `the contributions ${parts} sum to ${sum / 100}, not ${change}`);
+    await page.locator('.chart').getByRole('button', { name: 'Table' }).click();
+    expect((await page.locator('.chart tbody tr').count()) === 35, `the table has ${await page.locator('.chart tbody tr').count()} days`);
+    await page.getByRole('button', { name: 'Edit' }).click();
+    await page.locator('.dialog input[name=parts]').fill('gross, -nothing');
+    await page.locator('.dialog button.primary').click();
+    expect((await text(page, '.dialog [role=alert]')).includes('There is no KPI “nothing”'), 'an unknown part is not told');
+    await accessible(page);
+    await page.locator('.dialog input[name=parts]').fill('gross, -refunds');
+    await page.locator('.dialog input[name=name]').fill('Net turnover');
+    await page.locator('.dialog button.primary').click();
+    await page.locator('h1', { hasText: 'Net turnover' }).waitFor();
+    await page.locator('.toast', { hasText: 'version 2' }).getByRole('button', { name: 'Undo' }).click();
+    await page.locator('h1', { hasText: 'Net sales' }).waitFor();
+    expect((await text(page, '.kpi-said')).includes('CMO'), 'the owners are lost');
   },
 
   async keyboard({ page }) {

@@ -79,11 +79,11 @@ function Shown({ kpi, said }: { kpi: Kpi; said: Attribution }) {
           rowKey={(row) => row.key}
           columns={[
             { title: words.part, cell: (row) => (row.id ? <a href={href('kpis', [row.id])}>{row.name}</a> : <strong>{row.name}</strong>) },
+            { title: words.contribution, number: true, cell: (row) => (row.id ? plus(row.contribution) : <strong>{told(row.total, write)}</strong>) },
+            { title: words.picture, cell: (row) => complete && <Fall step={row} up={(kpi.direction ?? 'up') === 'up'} /> },
+            { title: words.share, number: true, cell: (row) => <span class="muted">{row.id ? (known(row.share) ? percent(Math.round(row.share * 1000) / 1000 || 0) : NONE) : ''}</span> },
             { title: words.before, number: true, cell: (row) => row.id && own(row, row.against) },
             { title: words.after, number: true, cell: (row) => row.id && own(row, row.value) },
-            { title: words.picture, cell: (row) => complete && <Fall step={row} up={(kpi.direction ?? 'up') === 'up'} /> },
-            { title: words.contribution, number: true, cell: (row) => (row.id ? plus(row.contribution) : <strong>{told(row.total, write)}</strong>) },
-            { title: words.share, number: true, cell: (row) => <span class="muted">{row.id ? (known(row.share) ? percent(Math.round(row.share * 1000) / 1000 || 0) : NONE) : ''}</span> },
           ]}
         />
       )}

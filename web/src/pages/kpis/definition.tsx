@@ -55,7 +55,7 @@ export function DefinitionCard({ kpi, all }: { kpi: Kpi; all: Kpi[] }) {
     >
       <div class="stack">
         {kpi.query && (
-          <div class="snippet">
+          <div class="kpi-query">
             <pre class="code wrap">{kpi.query}</pre>
             <Copy text={kpi.query} />
           </div>

@@ -119,7 +119,7 @@ export function List({ add }: { add: () => void }) {
           {
             title: t.kpis.kpi,
             cell: (row) => (
-              <span class="kpi-name" style={{ paddingLeft: `${row.depth * 20}px` }}>
+              <span class="kpi-name" style={{ '--depth': row.depth }}>
                 <span class="kpi-sign muted" aria-hidden="true">{row.sign}</span>
                 <span class="hidden-text">{row.says} </span>
                 <a class={row.depth ? '' : 'root'} href={href('kpis', [row.kpi.id])}>

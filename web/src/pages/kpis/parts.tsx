@@ -22,7 +22,7 @@ export function KpiChange({ kpi, was }: { kpi: Kpi; was: number | null }) {
   const still = was > 0 ? Math.abs(share) < STILL : rose === 0;
   const good = rose > 0 === ((kpi.direction ?? 'up') === 'up');
   return (
-    <span class={still ? 'muted' : good ? 'up' : 'down'} title={t.kpis.against(writer(kpi)(was))}>
+    <span class={`kpi-change ${still ? 'muted' : good ? 'up' : 'down'}`} title={t.kpis.against(writer(kpi)(was))}>
       {still ? '' : rose > 0 ? '▲ ' : '▼ '}
       {was > 0 ? percent(Math.abs(share)) : signed(rose, writer(kpi))}
       {!still && <span class="hidden-text"> {good ? t.kpis.better : t.kpis.worse}</span>}

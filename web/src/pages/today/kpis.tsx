@@ -24,7 +24,7 @@ function One({ kpi }: { kpi: Kpi }) {
   const point = kpi.latest ?? kpi.running;
   const outside = point?.guardrail === 'above' || point?.guardrail === 'below';
   return (
-    <a class="card stat figure" href={href('kpis', [kpi.id])}>
+    <a class="card stat figure bare" href={href('kpis', [kpi.id])}>
       <span class="what">{kpi.name}</span>
       <span class="value">{point?.value === null || point?.value === undefined ? <span class="muted">{t.today.unknown}</span> : write(point.value)}</span>
       <span class="note row">
