@@ -1,7 +1,7 @@
 /* One KPI: where it stands, its values, what changed it, its definition and versions. */
 import { useState } from 'preact/hooks';
 import { useAsk } from '../../api/ask';
-import { kpi, kpis, kpiSeries, putKpi, removeKpi, type Edit, type Kpi } from '../../api/kpis';
+import { kpi, kpis, kpiSeries, putKpi, removeKpi, type Edit, type Kpi, type SeriesPoint } from '../../api/kpis';
 import { may } from '../../api/session';
 import { NONE, plainDay } from '../../format';
 import { go, type Place } from '../../router';
@@ -28,10 +28,15 @@ function remove(one: Kpi & { edits: Edit[] }): void {
     .catch(failed);
 }
 
-function Figures({ one }: { one: Kpi }) {
-  const past = useAsk(`before ${one.id} ${one.version}`, (signal) => kpiSeries(one.id, {}, signal));
+/* Its values first: asking for them brings up to date what is told of it. */
+async function whole(id: string, signal: AbortSignal) {
+  const series = await kpiSeries(id, {}, signal).catch(() => null);
+  return { one: await kpi(id, signal), points: series?.points };
+}
+
+function Figures({ one, points }: { one: Kpi; points: SeriesPoint[] | undefined }) {
   const write = writer(one);
-  const was = before(past.data?.points, one.latest?.period);
+  const was = before(points, one.latest?.period);
   const running = one.running && !one.running.hidden ? one.running.value : null;
   return (
     <section class="grid stats" aria-label={one.name}>
@@ -40,7 +45,7 @@ function Figures({ one }: { one: Kpi }) {
         value={one.latest?.hidden ? t.kpis.hidden : told(one.latest?.value, write)}
         note={running === null ? undefined : t.kpis.running(write(running))}
       />
-      <Stat what={t.kpis.change} words value={past.busy && !past.data ? '…' : <KpiChange kpi={one} was={was} />} note={was === null ? t.kpis.changeUnknown : t.kpis.against(write(was))} />
+      <Stat what={t.kpis.change} words value={<KpiChange kpi={one} was={was} />} note={was === null ? t.kpis.changeUnknown : t.kpis.against(write(was))} />
       <Stat what={t.kpis.target} words value={<Target kpi={one} />} />
       <Stat what={t.kpis.guardrail} words value={<Guardrail kpi={one} />} note={rails(one) === NONE ? undefined : rails(one)} />
     </section>
@@ -48,10 +53,10 @@ function Figures({ one }: { one: Kpi }) {
 }
 
 export function KpiPage({ id, place }: { id: string; place: Place }) {
-  const asked = useAsk(`kpi ${id}`, (signal) => kpi(id, signal));
+  const asked = useAsk(`kpi ${id}`, (signal) => whole(id, signal));
   const all = useAsk('names', kpis);
   const [editing, edit] = useState(false);
-  const one = asked.data;
+  const one = asked.data?.one;
   if (asked.problem?.status === 404)
     return (
       <>
@@ -84,7 +89,7 @@ export function KpiPage({ id, place }: { id: string; place: Place }) {
           </>
         )}
       </PageHead>
-      <Figures one={one} />
+      <Figures one={one} points={asked.data?.points} />
       <SeriesCard key={one.version} kpi={one} place={place} />
       {one.form !== 'query' && <AttributionCard key={`why ${one.version}`} kpi={one} place={place} />}
       <DefinitionCard kpi={one} all={all.data ?? []} />

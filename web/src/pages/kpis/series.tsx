@@ -12,6 +12,7 @@ import { Table } from '../../ui/table';
 import { addDays, known, periodName, signed, told, writer } from './write';
 
 const FLAGS_TOLD = 5;
+const DIFFERENCES_TOLD = 10;
 const FAR = 3; // a target that is so many times what is shown would flatten it
 
 const outside = (point: SeriesPoint): point is SeriesPoint & { verdict: 'below' | 'above' } => point.verdict === 'below' || point.verdict === 'above';
@@ -92,6 +93,7 @@ function Differences({ kpi, said }: { kpi: Kpi; said: KpiSeries }) {
         <Table
           caption={words.differs}
           rows={rows}
+          limit={DIFFERENCES_TOLD}
           rowKey={(row) => row.period}
           columns={[
             { title: t.common.when, cell: (row) => periodName(said.grain, row.period, plainDay) },
