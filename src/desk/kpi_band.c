@@ -66,6 +66,7 @@ static double spread_of(const double *x, uint32_t reach, uint32_t season, double
     double off[KPI_BAND_MOST], relative[KPI_BAND_MOST];
     bool positive = true;
     uint32_t n = 0;
+    K_ASSERT(season > 0);
     for (uint32_t s = 0; s < season; s++) positive &= level[s] > 0;
     for (uint32_t i = 0; i < reach; i++) {
         if (isnan(x[i])) continue;
