@@ -47,6 +47,10 @@ async function open(page, path) {
 
 async function accessible(page) {
   await page.evaluate(axe);
+  // What is fading in has not its contrast yet.
+  await page.evaluate(() => Promise.allSettled(document.getAnimations()
+    .filter((animation) => animation.effect?.getComputedTiming().iterations !== Infinity)
+    .map((animation) => animation.finished)));
   const found = await page.evaluate((tags) => window.axe.run(document, { runOnly: tags }), RULES);
   for (const violation of found.violations)
     wrong(`axe ${violation.id}: ${violation.help}; ${violation.nodes.slice(0, 3).map((node) => `${node.target} ${node.any[0]?.message ?? ''}`).join(' | ')}`);
