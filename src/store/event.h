@@ -160,7 +160,7 @@ void event_context_end(struct batch_writer *w, struct str text, uint32_t tokens)
  * the context's number + 1, and `tokens` of its event_context_end; 0: no. event_context_share then
  * stands for all of the above. */
 uint32_t event_context_guess(const struct batch_writer *w, struct str text, uint32_t *tokens);
-void event_context_share(struct batch_writer *w, uint32_t number_plus_1);
+void event_context_share(struct batch_writer *w, uint32_t slot);
 /* Replaces the key of the open event, whose fields are all written, by one derived from what it
  * says: type, name, ids, fields in any order, and `own_time` (the moment that the sender stated;
  * not one that depends on when the event is read). The same content has the same key in every

@@ -45,7 +45,7 @@ static inline void bits_first(uint64_t *words, uint32_t n) { /* bits 0..n-1 set,
         words[w] = n >= from + 64 ? ~(uint64_t)0 : n > from ? ((uint64_t)1 << (n - from)) - 1 : 0;
     }
 }
-uint32_t bits_count(const uint64_t *words);
+uint32_t bits_count(const uint64_t *bits);
 static inline bool bits_any(const uint64_t *words) {
     uint64_t any = 0;
     for (uint32_t w = 0; w < BITS_WORDS; w++) any |= words[w];

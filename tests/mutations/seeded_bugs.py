@@ -105,7 +105,7 @@ MUTATIONS = [
     ("checksums of chunks are not compared", PART_READ,
      "if (sum != (uint32_t)hash_str(*out)) {", "if (sum == 0 && out->n == 0) {"),
     ("the key table is not verified", PART_READ,
-     "        if (part_keys_check(p->keys, p->base.rows) < 0) return corrupt(p, \"message keys\", err);\n", ""),
+     "        if (part_keys_check(p->keys, p->base.rows) < 0) return part_corrupt(p, \"message keys\", err);\n", ""),
     ("parts of a later identity are taken", PART_READ,
      "    if (p->base.identity_version > redirects->version)\n",
      "    if (p->base.identity_version == UINT32_MAX)\n"),
