@@ -131,7 +131,7 @@ static int company(struct request *r, void *ctx, struct keel_error *err) {
     (void)!buf_add_json_str(out, db_currency(app->db));
     (void)!buf_printf(out, ",\"events\":%llu,\"bytes\":%llu,\"parts\":%llu}\n",
                       (unsigned long long)stats.rows,
-                      (unsigned long long)(stats.part_bytes + stats.journal_bytes),
+                      (unsigned long long)stats.part_bytes + stats.journal_bytes,
                       (unsigned long long)stats.parts);
     return 0;
 }

@@ -208,7 +208,7 @@ static int ask(const struct preview *p, const struct snapshot *snap, const struc
     options.members = k_try_zalloc((snap->redirects.numbers / 64 + 1) * sizeof *options.members);
     if (!options.members) FAIL(err, NO_MEMORY, "too little memory for a preview");
     int code = query_run(p->app->db, snap, &q, &options, &result, err);
-    if (code == 0) {
+    if (code >= 0) {
         *out = audience_member_set(options.members, snap->redirects.numbers);
         if (out_result)
             *out_result = result;
@@ -240,7 +240,7 @@ static int compare(struct preview *p, const struct snapshot *snap, const roaring
         code = audiences_members(p->app->audiences, p->against, &saved, NULL);
     if (code == -KEEL_E_BUSY) {
         code = audience_read(p->saved, &p->arena, &where, &text, err);
-        if (code == 0) code = ask(p, snap, where, &saved, NULL, err);
+        if (code >= 0) code = ask(p, snap, where, &saved, NULL, err);
     }
     TRY(code);
     if (shielded_close(p->app, p->request, roaring_bitmap_xor_cardinality(set, saved))) {

@@ -281,7 +281,7 @@ static int server_members(struct work *w, int64_t id, struct keel_error *err) {
                  (long long)id, (long long)(left < 1000 ? left : 1000), STR_ARG(next));
         buf_clear(&reply);
         code = call(w, "GET", path, (struct str){NULL, 0}, &reply, err);
-        if (code == 0) code = json_parse(parser, buf_str(&reply), &root, err);
+        if (code >= 0) code = json_parse(parser, buf_str(&reply), &root, err);
         if (code < 0) break;
         print_page(w, json_get(root, "members"), &left);
         next = STR("");

@@ -147,7 +147,7 @@ static int add(struct sql *desk, const char *what, const struct args *args, stru
     arena_init(&arena, 1 << 20);
     if (args->events) wish.events = str_from(args->events);
     int code = find_segments(desk, args->segments, &arena, &wish.segments, err);
-    if (code == 0) code = webhook_add(desk, str_from(what), &wish, now_ms(), &id, err);
+    if (code >= 0) code = webhook_add(desk, str_from(what), &wish, now_ms(), &id, err);
     arena_release(&arena);
     TRY(code);
     TRY(webhook_list(desk, id, print_secret, p, err));

@@ -446,7 +446,7 @@ static void flushed(void *ctx) {
 static int load_settings(struct db *db, const char *dir, struct keel_error *err) {
     struct str zone;
     int code = store_setting(db->store, "currency", &db->settings, &db->currency, err);
-    if (code == 0) code = store_setting(db->store, "time_zone", &db->settings, &zone, err);
+    if (code >= 0) code = store_setting(db->store, "time_zone", &db->settings, &zone, err);
     if (code == -KEEL_E_NOT_FOUND)
         FAIL(err, CORRUPT,
              "%s has no time zone or no currency: it was not made to its end; remove it and run "

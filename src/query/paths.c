@@ -234,7 +234,7 @@ static int find_runs(struct path_state *s, struct feed *f, struct run_rows *r,
 static uint64_t bits_between(const uint64_t *bits, uint32_t from, uint32_t to) {
     uint64_t word = bits[from >> 6] >> (from & 63);
     if (to >> 6 != from >> 6) word |= bits[to >> 6] << (64 - (from & 63));
-    return word & ~(uint64_t)0 >> (63 - (to - from));
+    return word & ~(uint64_t)0 >> ((63 - (to - from)) & 63);
 }
 
 static inline path_key labels_up_to(const struct path_machine *m, const struct run_rows *r,

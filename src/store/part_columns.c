@@ -125,10 +125,9 @@ static struct part_column *begin(const struct source *s, uint32_t column, uint32
 /* 1: presence, which is decoded, and the values, which are not; 0: the chunk has none. */
 static int read_chunk(const struct part *p, const struct part_column *c, uint32_t chunk,
                       struct vec *vec, struct str *out, struct keel_error *err) {
-    struct str bytes;
-    TRY(part_chunk(p, &c->values, chunk, "column values", &bytes, err));
-    if (bytes.n == 0) return 0;
-    struct reader r = reader_over(bytes.p, bytes.n);
+    TRY(part_chunk(p, &c->values, chunk, "column values", out, err));
+    if (out->n == 0) return 0;
+    struct reader r = reader_over(out->p, out->n);
     struct str bits = part_take_sized(&r);
     if (r.bad || bits_decode(bits, vec->n, vec->present) < 0)
         return part_corrupt(p, "column values", err);

@@ -360,13 +360,11 @@ uint64_t part_thread_bytes(void) { return thread_bytes; }
 
 int part_chunk(const struct part *p, const struct region *region, uint32_t chunk, const char *what,
                struct str *out, struct keel_error *err) {
+    *out = (struct str){"", 0};
     if (chunk >= region->chunks) return part_corrupt(p, what, err);
     uint64_t at = region->at[chunk], end = region->at[chunk + 1];
     uint32_t sum;
-    if (at == end) {
-        *out = (struct str){"", 0};
-        return 0;
-    }
+    if (at == end) return 0;
     thread_bytes += end - at;
     memcpy(&sum, p->map.p + at, 4);
     *out = (struct str){(const char *)p->map.p + at + 4, end - at - 4};
