@@ -72,7 +72,7 @@ static int write_head(struct change *c, const struct sealed *sealed, struct keel
     struct source **sources;
     struct part_set *before = current_parts(c->store);
     struct head *head = sealed->head->head;
-    struct head_view *view = head_view_new(head, 0, head_rows(head), &sealed->redirects);
+    struct head_view *view = head_view_new(head, 0, head_rows(head), &sealed->redirects, true);
     uint32_t count = head_view_sources(view, &sources);
     int code = 0;
     for (uint32_t i = 0; i < count && code == 0; i++)

@@ -31,6 +31,7 @@ struct head *head_new(struct schema *schema, struct lexicon *(*lexicon_of)(void 
     h->key_slots = k_zalloc_table(h->key_mask * sizeof *h->key_slots);
     h->key_mask--;
     pthread_mutex_init(&h->tables, NULL);
+    pthread_mutex_init(&h->views, NULL);
     arena_init(&h->text, SIZE_MAX / 2);
     arena_init(&h->chunks, SIZE_MAX / 2);
     return h;
@@ -53,6 +54,7 @@ static void stream_free(struct head_stream *s) {
 
 void head_free(struct head *h) {
     if (!h) return;
+    head_view_free(h->newest);
     for (uint32_t i = 0; i < h->column_capacity; i++) column_free(h->columns[i]);
     for (uint32_t i = 0; i < h->stream_capacity; i++) stream_free(h->streams[i]);
     k_free(h->columns);
@@ -66,6 +68,7 @@ void head_free(struct head *h) {
     arena_release(&h->text);
     arena_release(&h->chunks);
     pthread_mutex_destroy(&h->tables);
+    pthread_mutex_destroy(&h->views);
     k_free(h);
 }
 

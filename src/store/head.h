@@ -1,9 +1,10 @@
 /* The head: recent events in memory, readable right after commit.
  *
  * Rows are appended in arrival order to flat arrays; a column's values lie in chunks of 1,024 slots
- * of its stream, allocated when the first value arrives. A *view* sorts the rows published so far
- * into timeline order (radix by root customer, then by time) and presents them as one source per
- * time bucket, so that a scan and the part writer see a head as they see a part.
+ * of its stream, allocated when the first value arrives. A *view* presents the rows published so
+ * far in timeline order, as one source per time bucket and sorted run, so that a scan and the part
+ * writer see a head as they see parts. Views share their runs: the next one sorts what arrived
+ * since, and merges runs so that there are few (head_view.c).
  *
  * Layers: schema, lexicon, redirect, source. Threads: one writer appends; head_publish makes the
  * rows up to there visible; readers use views. Slots above the published count are never read.
@@ -72,9 +73,11 @@ void head_prefetch_key(const struct head *h, struct event_key key); /* it will b
 bool head_has_key(const struct head *h, struct event_key key, int64_t from_ms, int64_t to_ms);
 
 struct head_view;
-/* The rows [first, rows), which are published, placed under their roots as of `redirects`. Never
- * fails; zero rows give zero sources. The head must outlive the view. */
+/* The rows [first, rows), which are published, placed under their roots as of `redirects`. `whole`:
+ * one source a bucket, at the cost of merging all of its runs. Never fails; zero rows give zero
+ * sources. The head must outlive the view. Any thread; waits while another makes one. */
 struct head_view *head_view_new(struct head *h, uint32_t first, uint32_t rows,
-                                const struct redirect_view *redirects);
+                                const struct redirect_view *redirects, bool whole);
 void head_view_free(struct head_view *v);
+bool head_view_whole(const struct head_view *v); /* has it one source a bucket? */
 uint32_t head_view_sources(const struct head_view *v, struct source ***out); /* borrowed */

@@ -1,4 +1,5 @@
-/* Private types of the head, shared by head.c (appending) and head_view.c (reading). */
+/* Private types of the head, shared by head.c (appending), head_view.c (reading) and
+ * head_runs.c (sorting). */
 #pragma once
 
 #include <pthread.h>
@@ -76,6 +77,8 @@ struct head {
     struct head_stream **streams;
     struct head_column **columns;
     uint32_t stream_capacity, column_capacity;
+    pthread_mutex_t views;    /* guards the newest view, and its making */
+    struct head_view *newest; /* whose runs the next one shares; NULL: none yet */
     bool items_full;
     struct queued queue[QUEUE_SLOTS];
     /* Counters, modulo QUEUE_SLOTS: the first in the queue, the first that has not been looked for

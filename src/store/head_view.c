@@ -1,45 +1,30 @@
-/* Views of a head: published rows sorted into timeline order, one source per time bucket.
+/* Views of a head: published rows in timeline order, as sorted runs.
  *
- * Sorting: rows are dealt out to buckets in arrival order, then radix-sorted by root customer
- * (stable, 11 bits a pass, passes over equal digits skipped), then each customer's run is sorted by
- * (time, number), which is nearly sorted already. About 10 ns a row. A view copies no values: a
- * chunk of a column is gathered from the head's chunks when asked for.
+ * A run is an immutable source: the rows of one time bucket that arrived in one stretch, in the
+ * order of source.h. The head keeps the runs of its newest view; the next view shares them, sorts
+ * only what arrived since, and merges the new run with older ones of its bucket while these are not
+ * GROWTH times as large (head_runs.c). So a row is merged log(rows) times in its life, however
+ * often a view is asked for, and a bucket has at most log4(rows) + 1 runs, which a scan merges for
+ * the customers it reads as it does with overlapping parts. A `whole` view has one run a bucket. A
+ * view copies no values: a chunk of a column is gathered from the head's chunks when asked for.
  *
- * Layers: head_int.h, source.h. Threads: built by one thread, then immutable.
+ * Here: reading a run, and what a run needs besides its order (streams, blocks).
+ *
+ * Layers: head_int.h, source.h. Threads: a run is built by one thread, then immutable; counted.
+ * Limits: 16 bytes a row of a run and as many again while it is merged; 4 an item.
  */
 #include <stdlib.h>
 
-#include "base/time.h"
 #include "store/head_int.h"
+#include "store/head_runs.h"
 
 struct view_stream {
     uint32_t rows;
-    uint32_t *view_row;   /* events: the view row of each                                    */
+    uint32_t *view_row;   /* events: the run's row of each                                   */
     uint32_t *block_base; /* events: [blocks + 1] rows before each block                     */
     uint32_t *slot;       /* head slot of each                                               */
     uint64_t *chunk_base; /* items: [parent chunks + 1] items before each chunk of parents   */
     uint32_t parent;      /* items: stream id of the event                                   */
-};
-
-struct head_source {
-    struct source base;
-    const struct head *head;
-    uint32_t *row; /* arrival index of each view row */
-    uint32_t *customer;
-    uint32_t *block_first, *block_last;
-    uint64_t *block_events;
-    uint32_t stream_capacity;
-    struct view_stream **streams;
-    const struct head_view *view;
-};
-
-struct head_view {
-    struct head_column **columns; /* the head's table as it was */
-    uint32_t column_capacity;
-    struct head_stream **streams;
-    uint32_t stream_capacity;
-    uint32_t count;
-    struct source **sources;
 };
 
 static const struct head_source *of(const struct source *s) {
@@ -86,8 +71,8 @@ static uint32_t view_stream_rows(const struct source *s, uint32_t id) {
 }
 
 static bool view_has_column(const struct source *s, uint32_t column) {
-    const struct head_view *view = of(s)->view;
-    return column < view->column_capacity && view->columns[column];
+    const struct head_tables *tables = of(s)->tables;
+    return column < tables->column_capacity && tables->columns[column];
 }
 
 /* Slots in the head of a stream's values, in the view's order. */
@@ -138,7 +123,7 @@ static const struct head_column *begin_vec(const struct source *s, uint32_t colu
     vec->kind = VEC_NUMBER;
     vec->num = out->num;
     if (!view_has_column(s, column)) return NULL;
-    const struct head_column *c = v->view->columns[column];
+    const struct head_column *c = v->tables->columns[column];
     vec->kind = c->kind;
     if (c->kind == VEC_TEXT)
         vec->text = out->text;
@@ -204,7 +189,7 @@ static int view_items(const struct source *s, uint32_t item_stream, uint32_t chu
     *base = items ? items->chunk_base[chunk] : 0;
     for (uint32_t i = 0; parent && i < CHUNK_ROWS && from + i < parent->rows; i++)
         counts[i] =
-            items ? list_of(v->view->streams[item_stream], parent->slot[from + i]).count : 0;
+            items ? list_of(v->tables->streams[item_stream], parent->slot[from + i]).count : 0;
     return 0;
 }
 
@@ -235,7 +220,21 @@ static int view_keys(const struct source *s, struct event_key *out, struct keel_
     return 0;
 }
 
+static bool view_has_customers(const struct source *s, uint32_t first, uint32_t count) {
+    const uint32_t *customer = of(s)->customer;
+    uint32_t lo = 0, hi = s->rows;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (customer[mid] < first)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < s->rows && customer[lo] - first < count;
+}
+
 static const struct source_ops VIEW_OPS = {
+    .has_customers = view_has_customers,
     .rows = view_rows,
     .stream_base = view_stream_base,
     .stream_rows = view_stream_rows,
@@ -251,55 +250,6 @@ static const struct source_ops VIEW_OPS = {
 bool source_is_head(const struct source *s) { return s->ops == &VIEW_OPS; }
 
 /* ---- building ---- */
-
-static void radix_sort(uint32_t *key, uint32_t *value, uint32_t *key2, uint32_t *value2,
-                       uint32_t n) {
-    enum { BITS = 11, SIZE = 1 << BITS };
-    for (int shift = 0; shift < 32; shift += BITS) {
-        uint32_t count[SIZE] = {0};
-        for (uint32_t i = 0; i < n; i++) count[key[i] >> shift & (SIZE - 1)]++;
-        if (n && count[key[0] >> shift & (SIZE - 1)] == n) continue;
-        uint32_t sum = 0;
-        for (int d = 0; d < SIZE; d++) {
-            uint32_t c = count[d];
-            count[d] = sum;
-            sum += c;
-        }
-        for (uint32_t i = 0; i < n; i++) {
-            uint32_t at = count[key[i] >> shift & (SIZE - 1)]++;
-            key2[at] = key[i];
-            value2[at] = value[i];
-        }
-        memcpy(key, key2, n * sizeof *key);
-        memcpy(value, value2, n * sizeof *value);
-    }
-}
-
-static int compare_rows(const void *a, const void *b, void *ctx) {
-    const struct head *h = ctx;
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    if (h->time[x] != h->time[y]) return h->time[x] < h->time[y] ? -1 : 1;
-    if (h->number[x] != h->number[y]) return h->number[x] < h->number[y] ? -1 : 1;
-    return x < y ? -1 : x > y;
-}
-
-static void sort_runs(struct head_source *v) {
-    const struct head *h = v->head;
-    uint32_t n = v->base.rows;
-    for (uint32_t i = 0; i < n;) {
-        uint32_t end = i + 1;
-        bool sorted = true;
-        while (end < n && v->customer[end] == v->customer[i]) {
-            uint32_t x = v->row[end - 1], y = v->row[end];
-            sorted &= h->time[x] < h->time[y] ||
-                      (h->time[x] == h->time[y] && h->number[x] <= h->number[y]);
-            end++;
-        }
-        if (!sorted)
-            qsort_r(v->row + i, end - i, sizeof *v->row, compare_rows, (void *)(uintptr_t)h);
-        i = end;
-    }
-}
 
 static void build_items(struct head_source *v, uint32_t id, const struct head_stream *items) {
     uint32_t parent_id = schema_stream(v->head->schema, id).parent;
@@ -353,9 +303,9 @@ static void build_streams(struct head_source *v) {
     }
     for (uint32_t id = 0; id < v->stream_capacity; id++)
         if (v->streams[id]) v->streams[id]->block_base[blocks] = v->streams[id]->rows;
-    for (uint32_t id = 0; id < v->view->stream_capacity && id < v->stream_capacity; id++)
-        if (v->view->streams[id] && v->view->streams[id]->lists)
-            build_items(v, id, v->view->streams[id]);
+    for (uint32_t id = 0; id < v->tables->stream_capacity && id < v->stream_capacity; id++)
+        if (v->tables->streams[id] && v->tables->streams[id]->lists)
+            build_items(v, id, v->tables->streams[id]);
 }
 
 static void build_blocks(struct head_source *v) {
@@ -380,101 +330,35 @@ static void build_blocks(struct head_source *v) {
     s->block_events = v->block_events;
 }
 
-static struct source *build_source(const struct head_view *view, const struct head *h,
-                                   const struct redirect_view *redirects, int32_t bucket,
-                                   const uint32_t *rows, uint32_t n, uint32_t arrived) {
+struct head_source *run_new(const struct head *h, struct head_tables *tables, int32_t bucket,
+                            struct run_rows rows, struct run_span span, uint32_t version) {
     struct head_source *v = k_zalloc(sizeof *v);
+    v->refs = 1;
     v->head = h;
-    v->view = view;
+    v->tables = head_tables_ref(tables);
     v->base = (struct source){.ops = &VIEW_OPS,
-                              .rows = n,
-                              .blocks = (n + CHUNK_ROWS - 1) / CHUNK_ROWS,
+                              .rows = rows.n,
+                              .blocks = (rows.n + CHUNK_ROWS - 1) / CHUNK_ROWS,
                               .bucket = bucket,
-                              .first_arrival = h->first_arrival,
-                              .last_arrival = h->first_arrival + arrived,
-                              .identity_version = redirects->version};
-    v->row = k_alloc_array(n, sizeof *v->row);
-    v->customer = k_alloc_array(n, sizeof *v->customer);
-    memcpy(v->row, rows, n * sizeof *rows);
-    for (uint32_t i = 0; i < n; i++) v->customer[i] = redirect_root(redirects, h->number[rows[i]]);
-    uint32_t *scratch = k_alloc_array((size_t)n * 2, sizeof *scratch);
-    radix_sort(v->customer, v->row, scratch, scratch + n, n);
-    k_free(scratch);
-    sort_runs(v);
+                              .first_arrival = h->first_arrival + span.from,
+                              .last_arrival = h->first_arrival + span.to,
+                              .identity_version = version};
+    v->row = rows.row;
+    v->customer = rows.customer;
     v->stream_capacity = schema_streams(h->schema);
     v->streams = k_zalloc(v->stream_capacity * sizeof *v->streams);
     build_blocks(v);
     build_streams(v);
-    return &v->base;
+    return v;
 }
 
-/* Deals the rows out to their buckets, in arrival order: *order is the rows bucket after bucket,
- * ends[] where each bucket of the table ends. */
-enum { FIRST_BUCKET = 0, BUCKETS = (2200 - 1970) * 12 + 2 };
-
-static void deal_buckets(const struct head *h, uint32_t first, uint32_t n, uint32_t *order,
-                         uint32_t *ends) {
-    uint16_t *bucket = k_alloc_array(n, sizeof *bucket);
-    int64_t from = 0, to = 0; /* the last row's bucket, as a span: rows come nearly in time order */
-    int32_t last = 0;
-    memset(ends, 0, BUCKETS * sizeof *ends);
-    for (uint32_t i = 0; i < n; i++) {
-        int64_t time = h->time[first + i];
-        if (time < from || time >= to) {
-            last = bucket_of(time);
-            from = bucket_start(last);
-            to = bucket_start(last + 1);
-        }
-        K_ASSERT(last >= FIRST_BUCKET && last < BUCKETS);
-        bucket[i] = (uint16_t)last;
-        ends[last]++;
-    }
-    uint32_t sum = 0;
-    for (int b = 0; b < BUCKETS; b++) {
-        uint32_t count = ends[b];
-        ends[b] = sum;
-        sum += count;
-    }
-    for (uint32_t i = 0; i < n; i++) order[ends[bucket[i]]++] = first + i;
-    k_free(bucket);
+struct head_source *run_ref(struct head_source *v) {
+    atomic_fetch_add(&v->refs, 1);
+    return v;
 }
 
-struct head_view *head_view_new(struct head *h, uint32_t first, uint32_t rows,
-                                const struct redirect_view *redirects) {
-    struct head_view *view = k_zalloc(sizeof *view);
-    K_ASSERT_OP(first, <=, rows);
-    K_ASSERT_OP(rows, <=, head_rows(h));
-    uint32_t n = rows - first;
-    pthread_mutex_lock(&h->tables);
-    view->column_capacity = h->column_capacity;
-    view->columns = k_alloc_array(h->column_capacity, sizeof *view->columns);
-    view->stream_capacity = h->stream_capacity;
-    view->streams = k_alloc_array(h->stream_capacity, sizeof *view->streams);
-    if (h->column_capacity)
-        memcpy(view->columns, h->columns, h->column_capacity * sizeof *view->columns);
-    if (h->stream_capacity)
-        memcpy(view->streams, h->streams, h->stream_capacity * sizeof *view->streams);
-    pthread_mutex_unlock(&h->tables);
-    if (n == 0) return view;
-    uint32_t *order = k_alloc_array(n, sizeof *order);
-    uint32_t *ends = k_alloc_array(BUCKETS, sizeof *ends);
-    deal_buckets(h, first, n, order, ends);
-    uint32_t buckets = 0;
-    for (int b = 0; b < BUCKETS; b++) buckets += ends[b] > (b ? ends[b - 1] : 0);
-    view->sources = k_alloc_array(buckets, sizeof *view->sources);
-    for (int b = 0; b < BUCKETS; b++) {
-        uint32_t start = b ? ends[b - 1] : 0;
-        if (ends[b] > start)
-            view->sources[view->count++] =
-                build_source(view, h, redirects, b, order + start, ends[b] - start, rows);
-    }
-    k_free(order);
-    k_free(ends);
-    return view;
-}
-
-static void source_free(struct source *s) {
-    struct head_source *v = (struct head_source *)s;
+void run_unref(struct head_source *v) {
+    if (atomic_fetch_sub(&v->refs, 1) != 1) return;
     for (uint32_t i = 0; i < v->stream_capacity; i++) {
         struct view_stream *stream = v->streams[i];
         if (!stream) continue;
@@ -490,19 +374,6 @@ static void source_free(struct source *s) {
     k_free(v->block_first);
     k_free(v->block_last);
     k_free(v->block_events);
+    head_tables_unref(v->tables);
     k_free(v);
-}
-
-void head_view_free(struct head_view *v) {
-    if (!v) return;
-    for (uint32_t i = 0; i < v->count; i++) source_free(v->sources[i]);
-    k_free(v->sources);
-    k_free(v->columns);
-    k_free(v->streams);
-    k_free(v);
-}
-
-uint32_t head_view_sources(const struct head_view *v, struct source ***out) {
-    *out = v->sources;
-    return v->count;
 }

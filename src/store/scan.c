@@ -158,6 +158,10 @@ int scan_range(struct scan *s, uint32_t first, uint32_t count, struct keel_error
     return 0;
 }
 
+bool scan_has_range(const struct scan *s, const struct source *source) {
+    return !source->ops->has_customers || source->ops->has_customers(source, s->first, s->count);
+}
+
 static bool in_time(const struct scan *s, const struct source *source) {
     return source->min_time < s->spec.to_ms && source->max_time >= s->spec.from_ms;
 }
@@ -190,7 +194,7 @@ static void begin_source(struct scan *s) {
     const struct group *g = &s->groups[s->group];
     for (; s->source < g->count; s->source++) {
         const struct source *source = g->sources[s->source];
-        if (!in_time(s, source)) continue;
+        if (!in_time(s, source) || !scan_has_range(s, source)) continue;
         s->block = source_find_block(source, s->first);
         s->end_block = s->block;
         while (s->end_block < source->blocks &&

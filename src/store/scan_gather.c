@@ -40,6 +40,12 @@ static uint32_t first_moved(const struct bucket_moves *m, uint32_t customer) {
 static int mark_customers(struct scan *s, uint32_t slot, struct keel_error *err) {
     const struct source *source = s->groups[s->group].sources[slot];
     struct row_block *rows;
+    if (!scan_has_range(s, source)) return 0;
+    if (s->count == 1 && source->ops->has_customers) {
+        s->slow[0] |= 1;
+        s->any_slow = true;
+        return 0;
+    }
     for (uint32_t b = source_find_block(source, s->first);
          b < source->blocks && (uint64_t)source->block_first[b] < (uint64_t)s->first + s->count;
          b++) {

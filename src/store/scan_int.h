@@ -159,6 +159,9 @@ struct scan {
 int scan_read_rows(struct scan *s, uint32_t slot, uint32_t block, unsigned parts,
                    struct row_block **out, struct keel_error *err);
 
+/* False: no customer of the range has a row in the source. Parts are not asked. */
+bool scan_has_range(const struct scan *s, const struct source *source);
+
 /* Sets bit i where a[i] == v. */
 void bits_equal_u32(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits);
 

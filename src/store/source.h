@@ -46,6 +46,8 @@ struct source_ops {
     /* How many rows of an event stand before this block (block may be == blocks: the total). */
     uint32_t (*stream_base)(const struct source *s, uint32_t stream, uint32_t block);
     uint32_t (*stream_rows)(const struct source *s, uint32_t stream);
+    /* Has it a row of one of the customers first … first + count - 1? NULL: that costs decoding. */
+    bool (*has_customers)(const struct source *s, uint32_t first, uint32_t count);
     /* Is there a value of this column? */
     bool (*has_column)(const struct source *s, uint32_t column);
     /* Chunk `chunk` of a column, in its stream's order. Absent column: all absent. */

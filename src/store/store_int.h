@@ -38,8 +38,11 @@ struct held_view {
     _Atomic uint32_t refs;
     struct held_head *head;
     uint32_t first, rows, version;
-    pthread_mutex_t lock;   /* the making */
+    pthread_mutex_t lock;   /* the making; the count */
+    uint32_t asked;         /* by snapshots */
     struct head_view *view; /* NULL until a snapshot asks for it */
+    struct head_view
+        *whole; /* NULL until HELD_VIEW_SETTLED have; then the first may be in use still */
 };
 
 /* What parts hold under another customer than today's root, at one version of the redirects: found

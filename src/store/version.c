@@ -6,7 +6,8 @@
  * pointer under `state`; a snapshot takes a reference under the same lock, and has all three or
  * none of a change. Making one copies no rows: redirects are shared copy-on-write, a head is named
  * with its number of rows, and sorting these into a view is left to the first snapshot that asks,
- * outside the lock; the next ones share it while head, rows and redirects stay as they are.
+ * outside the lock; the next ones share it while head, rows and redirects stay as they are. When
+ * several have asked, few rows come: the view is made whole, so that scans need not merge its runs.
  *
  * Layers: part.h, head.h, redirect.h. Threads: `state` guards the pointer and what it is made from;
  * a view and the misplaced rows have a lock each, for their making. Limits: as store.h says.
@@ -20,6 +21,9 @@
 /* A batch larger than a head has a head of its own size. The slack takes batches that come when a
  * head is nearly full. */
 enum { HEAD_SLACK = 4 };
+
+/* Snapshots of one view from which on it is worth to be made whole. */
+enum { HELD_VIEW_SETTLED = 3 };
 
 /* ---- parts ---- */
 
@@ -111,6 +115,7 @@ void held_head_follow(struct held_head *head, struct held_head *next) {
 static void held_view_unref(struct held_view *v) {
     if (!v || atomic_fetch_sub(&v->refs, 1) != 1) return;
     head_view_free(v->view);
+    head_view_free(v->whole);
     held_head_unref(v->head);
     pthread_mutex_destroy(&v->lock);
     k_free(v);
@@ -144,9 +149,13 @@ static struct held_view *view_of(const struct store_version *before, struct held
 static uint32_t view_sources(struct held_view *v, const struct redirect_view *redirects,
                              struct source ***out) {
     pthread_mutex_lock(&v->lock);
-    if (!v->view) v->view = head_view_new(v->head->head, v->first, v->rows, redirects);
+    v->asked++;
+    if (!v->view) v->view = head_view_new(v->head->head, v->first, v->rows, redirects, false);
+    if (v->asked >= HELD_VIEW_SETTLED && !v->whole && !head_view_whole(v->view))
+        v->whole = head_view_new(v->head->head, v->first, v->rows, redirects, true);
+    const struct head_view *view = v->whole ? v->whole : v->view;
     pthread_mutex_unlock(&v->lock);
-    return head_view_sources(v->view, out);
+    return head_view_sources(view, out);
 }
 
 static void held_moves_unref(struct held_moves *m) {
@@ -226,15 +235,14 @@ static int order_sources(const void *a, const void *b) {
 /* All sources of the version, in order. */
 static void gather_sources(struct snapshot *snap) {
     struct store_version *v = snap->version;
-    uint32_t most = v->set->count;
     struct source **of_view;
-    for (uint32_t i = 0; i < v->view_count; i++)
-        most += view_sources(v->views[i], &v->redirects, &of_view);
-    snap->sources = k_alloc_array(most, sizeof *snap->sources);
+    snap->sources = k_alloc_array(v->set->count, sizeof *snap->sources);
     for (uint32_t i = 0; i < v->set->count; i++)
         snap->sources[snap->source_count++] = part_source(v->set->parts[i]->part);
     for (uint32_t i = 0; i < v->view_count; i++) {
         uint32_t n = view_sources(v->views[i], &v->redirects, &of_view);
+        snap->sources =
+            k_realloc(snap->sources, (snap->source_count + n + 1) * sizeof *snap->sources);
         for (uint32_t k = 0; k < n; k++) snap->sources[snap->source_count++] = of_view[k];
     }
     if (snap->source_count)
