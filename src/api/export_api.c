@@ -153,20 +153,10 @@ static int prepare(struct request *r, struct exporting *e, struct keel_error *er
 }
 
 static int start(struct request *r, struct exporting *e, struct keel_error *err) {
-    pthread_t thread;
     TRY(prepare(r, e, err));
     bool csv = e->options.format == EXPORT_CSV;
     r->reply.content_type = csv ? "text/csv; charset=utf-8" : "application/x-ndjson";
-    e->stream = request_stream(r, WAITING_BYTES);
-    int failed = pthread_create(&thread, NULL, run, e);
-    if (!failed) {
-        pthread_detach(thread);
-        return 0;
-    }
-    r->reply.stream = NULL;
-    r->reply.content_type = NULL;
-    stream_close(e->stream);
-    return error_errno(err, failed, "cannot start an export");
+    return request_document(r, WAITING_BYTES, run, e, &e->stream, err);
 }
 
 static int export_handler(struct request *r, void *ctx, struct keel_error *err) {

@@ -405,7 +405,6 @@ static void *run_export(void *arg) {
 
 static int start_export(struct request *r, struct exporting *e, struct keel_error *err) {
     struct str format = STR("ndjson");
-    pthread_t thread;
     int64_t id;
     (void)request_param(r, "format", &format);
     if (!str_is(format, "ndjson") && !str_is(format, "csv"))
@@ -416,16 +415,7 @@ static int start_export(struct request *r, struct exporting *e, struct keel_erro
     TRY(check_shielded(r, e, err));
     r->disclosed = true;
     r->reply.content_type = e->csv ? "text/csv; charset=utf-8" : "application/x-ndjson";
-    e->stream = request_stream(r, WAITING_BYTES);
-    int failed = pthread_create(&thread, NULL, run_export, e);
-    if (!failed) {
-        pthread_detach(thread);
-        return 0;
-    }
-    r->reply.stream = NULL;
-    r->reply.content_type = NULL;
-    stream_close(e->stream);
-    return error_errno(err, failed, "cannot start an export");
+    return request_document(r, WAITING_BYTES, run_export, e, &e->stream, err);
 }
 
 static int export_members(struct request *r, void *ctx, struct keel_error *err) {

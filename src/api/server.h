@@ -85,6 +85,10 @@ void request_finish(struct request *r);
  * and must call stream_close once, also when stream_push said that the client is gone. */
 struct reply_stream;
 struct reply_stream *request_stream(struct request *r, size_t max_waiting_bytes);
+/* The same for a long document: `*out` is set, then write(arg) runs in a thread of its own, which
+ * closes the stream. When no thread can be had, the reply is as if there had been no stream. */
+int request_document(struct request *r, size_t max_waiting_bytes, void *(*write)(void *), void *arg,
+                     struct reply_stream **out, struct keel_error *err);
 /* 0; KEEL_E_CANCELLED: the client is gone; KEEL_E_LIMIT: it reads too slowly, nothing was added. */
 int stream_push(struct reply_stream *s, struct str text) K_CHECKED;
 /* Waits until there is room for so many bytes: for a ROUTE_WORKER that writes a long document.

@@ -51,6 +51,21 @@ struct reply_stream *request_stream(struct request *r, size_t max_waiting_bytes)
     return s;
 }
 
+int request_document(struct request *r, size_t max_waiting_bytes, void *(*write)(void *), void *arg,
+                     struct reply_stream **out, struct keel_error *err) {
+    struct reply_stream *s = *out = request_stream(r, max_waiting_bytes);
+    pthread_t thread;
+    int failed = pthread_create(&thread, NULL, write, arg);
+    if (!failed) {
+        pthread_detach(thread);
+        return 0;
+    }
+    r->reply.stream = NULL;
+    r->reply.content_type = NULL;
+    stream_close(s);
+    return error_errno(err, failed, "cannot start to write the reply");
+}
+
 /* Gives up one of two holds. The lock is held, and released here. */
 static void let_go(struct reply_stream *s) {
     bool last = --s->holders == 0;
