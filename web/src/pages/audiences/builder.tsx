@@ -1,5 +1,7 @@
 /* Conditions as fields. It edits the JSON form; whatever it cannot show stays as it is. */
+import { useAsk } from '../../api/ask';
 import type { Property, Schema } from '../../api/company';
+import { parse } from '../../api/query';
 import type { Segment } from '../../api/segments';
 import { t } from '../../texts';
 import { Icon } from '../../ui/icons';
@@ -158,17 +160,22 @@ function MeasureFields({ value, known, onChange }: Part<Measured>) {
   );
 }
 
+/* What has no fields here is shown as the language says it. */
+function Written({ value }: { value: Cond }) {
+  const said = useAsk(JSON.stringify(value), (signal) => parse({ form: 'count', where: value }, signal));
+  return (
+    <>
+      <Badge>{t.audiences.written}</Badge>
+      <code>{said.data?.text.replace(/^count customers where /, '') ?? JSON.stringify(value)}</code>
+    </>
+  );
+}
+
 function One({ value, known, onChange }: Part<Cond>) {
   const kind = kindOf(value);
   const first = known.schema.events.find((event) => event.type === 'track')?.name ?? '';
   const turn = (to: Kind) => onChange(fresh(to, first, known.schema.traits[0]?.name ?? '', known.segments[0]?.name ?? ''));
-  if (kind === 'written')
-    return (
-      <>
-        <Badge tone="warn">{t.audiences.written}</Badge>
-        <code class="clip">{JSON.stringify(value)}</code>
-      </>
-    );
+  if (kind === 'written') return <Written value={value} />;
   return (
     <>
       <select class="input kind" aria-label={t.audiences.condition} value={kind} onChange={(event) => turn(event.currentTarget.value as Kind)}>
