@@ -104,10 +104,11 @@ static int64_t range_from(const struct time_zone *zone, const struct query_range
 }
 
 /* Along a stretch of moments the range's start moves on evenly, or stands still: where clocks were
- * put forward there, an hour of wall time is one moment. Ends with the local day at the latest. */
+ * put forward there, an hour of wall time is one moment. Ends with the local day at the latest.
+ * `from`: the start at `at`. */
 static int64_t stretch_end(const struct time_zone *zone, const struct query_range *r, int64_t at,
-                           int64_t *out_step) {
-    int64_t from = range_from(zone, r, at), step = range_from(zone, r, at + 1) == from ? 0 : 1;
+                           int64_t from, int64_t *out_step) {
+    int64_t step = range_from(zone, r, at + 1) == from ? 0 : 1;
     int64_t good = at, bad = time_day_start(zone, time_day(zone, at) + 1);
     for (int64_t look = bad - 1; bad - good > 1; look = good + (bad - good) / 2) {
         if (range_from(zone, r, look) - from == (look - at) * step)
@@ -122,7 +123,7 @@ static int64_t stretch_end(const struct time_zone *zone, const struct query_rang
 int64_t range_stretch_end(const struct time_zone *zone, const struct query_range *r,
                           int64_t at_ms) {
     int64_t step;
-    return stretch_end(zone, r, at_ms, &step);
+    return stretch_end(zone, r, at_ms, range_from(zone, r, at_ms), &step);
 }
 
 struct span range_margin(const struct time_zone *zone, const struct query_range *r, int64_t at_ms) {
@@ -130,15 +131,26 @@ struct span range_margin(const struct time_zone *zone, const struct query_range 
     return (struct span){at_ms - longest_ms(r), range_span(zone, r, at_ms).from_ms};
 }
 
+/* Not before this moment does an event of the time t leave the range. The start of the range of a
+ * whole local day lies in one day, give or take another where clocks skip, and does not step back
+ * as days go by: so the days on which it is still two days before the event's need not be walked.
+ */
+static int64_t first_exit(const struct time_zone *zone, const struct query_range *r, int64_t t) {
+    int32_t day_of_t = time_day(zone, t), day = time_day(zone, t + shortest_ms(r)), first = day;
+    while (day_add(day, r->unit, -(int)r->n) < day_of_t - 1) day++;
+    return day == first ? t + shortest_ms(r) : time_day_start(zone, day);
+}
+
 static int64_t calendar_turn(const struct time_zone *zone, const struct query_range *r, int64_t t,
                              int64_t at_ms) {
     bool in = range_has(zone, r, t, at_ms);
-    int64_t from = t + shortest_ms(r), last = t + longest_ms(r);
-    int64_t at = in && from > at_ms ? from : at_ms + 1;
+    int64_t exit = in ? first_exit(zone, r, t) : INT64_MIN, last = t + longest_ms(r);
+    int64_t at = exit > at_ms ? exit : at_ms + 1;
     while (at <= last) {
-        if (range_has(zone, r, t, at) != in) return at;
-        int64_t step, stop = stretch_end(zone, r, at, &step);
-        int64_t leaves = at + (t - range_from(zone, r, at)) + 1;
+        int64_t from = range_from(zone, r, at);
+        if ((t >= from && t < at) != in) return at;
+        int64_t step, stop = stretch_end(zone, r, at, from, &step);
+        int64_t leaves = at + (t - from) + 1;
         if (in && step == 1 && leaves < stop) return leaves;
         at = stop;
     }

@@ -26,7 +26,7 @@ struct head_source {
     const struct head *head;
     struct head_tables *tables;
     uint32_t *row; /* arrival index of each row */
-    uint32_t *customer;
+    uint32_t *customer, *event;
     uint32_t *block_first, *block_last;
     uint64_t *block_events;
     uint32_t stream_capacity;

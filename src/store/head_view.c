@@ -11,7 +11,7 @@
  * Here: reading a run, and what a run needs besides its order (streams, blocks).
  *
  * Layers: head_int.h, source.h. Threads: a run is built by one thread, then immutable; counted.
- * Limits: 16 bytes a row of a run and as many again while it is merged; 4 an item.
+ * Limits: 20 bytes a row of a run and as many again while it is merged; 4 an item.
  */
 #include <stdlib.h>
 
@@ -33,6 +33,16 @@ static const struct head_source *of(const struct source *s) {
 
 /* ---- reading ---- */
 
+static void view_moments(const struct source *s, uint32_t block, uint32_t from, uint32_t to,
+                         struct row_block *out) {
+    const struct head_source *v = of(s);
+    for (uint32_t i = from; i < to; i++) {
+        uint32_t row = v->row[block * CHUNK_ROWS + i];
+        out->time[i] = v->head->time[row];
+        out->number[i] = v->head->number[row];
+    }
+}
+
 static int view_rows(const struct source *s, uint32_t block, unsigned parts, struct row_block *out,
                      struct keel_error *err) {
     (void)err;
@@ -46,12 +56,8 @@ static int view_rows(const struct source *s, uint32_t block, unsigned parts, str
         for (uint32_t i = 0; i < n; i++)
             if (i == 0 || out->customer[i] != out->customer[i - 1]) bit_set(out->starts, i);
     }
-    for (uint32_t i = 0; i < n && (parts & (ROWS_TIME | ROWS_EVENT | ROWS_NUMBER)); i++) {
-        uint32_t row = v->row[from + i];
-        out->time[i] = v->head->time[row];
-        out->event[i] = v->head->event[row];
-        out->number[i] = v->head->number[row];
-    }
+    if (parts & ROWS_EVENT) memcpy(out->event, v->event + from, n * sizeof *out->event);
+    if (parts & (ROWS_TIME | ROWS_NUMBER)) view_moments(s, block, 0, n, out);
     return 0;
 }
 
@@ -235,6 +241,7 @@ static bool view_has_customers(const struct source *s, uint32_t first, uint32_t 
 
 static const struct source_ops VIEW_OPS = {
     .has_customers = view_has_customers,
+    .moments = view_moments,
     .rows = view_rows,
     .stream_base = view_stream_base,
     .stream_rows = view_stream_rows,
@@ -278,7 +285,7 @@ static void build_streams(struct head_source *v) {
     const struct head *h = v->head;
     uint32_t n = v->base.rows, blocks = v->base.blocks;
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t id = h->event[v->row[i]];
+        uint32_t id = v->event[i];
         if (!v->streams[id]) {
             v->streams[id] = k_zalloc(sizeof **v->streams);
             v->streams[id]->block_base = k_alloc_array(blocks + 1, sizeof(uint32_t));
@@ -297,7 +304,7 @@ static void build_streams(struct head_source *v) {
             for (uint32_t id = 0; id < v->stream_capacity; id++)
                 if (v->streams[id])
                     v->streams[id]->block_base[i / CHUNK_ROWS] = v->streams[id]->rows;
-        struct view_stream *s = v->streams[h->event[v->row[i]]];
+        struct view_stream *s = v->streams[v->event[i]];
         s->slot[s->rows] = h->ordinal[v->row[i]];
         s->view_row[s->rows++] = i;
     }
@@ -311,6 +318,7 @@ static void build_streams(struct head_source *v) {
 static void build_blocks(struct head_source *v) {
     const struct head *h = v->head;
     struct source *s = &v->base;
+    v->event = k_alloc_array(s->rows, sizeof *v->event);
     v->block_first = k_alloc_array(s->blocks, sizeof *v->block_first);
     v->block_last = k_alloc_array(s->blocks, sizeof *v->block_last);
     v->block_events = k_zalloc(s->blocks * sizeof *v->block_events);
@@ -321,7 +329,8 @@ static void build_blocks(struct head_source *v) {
         int64_t time = h->time[v->row[i]];
         if (i % CHUNK_ROWS == 0) v->block_first[block] = v->customer[i];
         v->block_last[block] = v->customer[i];
-        v->block_events[block] |= event_bit(h->event[v->row[i]]);
+        v->event[i] = h->event[v->row[i]];
+        v->block_events[block] |= event_bit(v->event[i]);
         if (time < s->min_time) s->min_time = time;
         if (time > s->max_time) s->max_time = time;
     }
@@ -371,6 +380,7 @@ void run_unref(struct head_source *v) {
     k_free(v->streams);
     k_free(v->row);
     k_free(v->customer);
+    k_free(v->event);
     k_free(v->block_first);
     k_free(v->block_last);
     k_free(v->block_events);

@@ -48,6 +48,10 @@ struct source_ops {
     uint32_t (*stream_rows)(const struct source *s, uint32_t stream);
     /* Has it a row of one of the customers first … first + count - 1? NULL: that costs decoding. */
     bool (*has_customers)(const struct source *s, uint32_t first, uint32_t count);
+    /* Fills time and number of the rows from … to - 1 of a block alone: `rows` without them, then
+     * this, is what a reader of few customers asks for. With has_customers only. */
+    void (*moments)(const struct source *s, uint32_t block, uint32_t from, uint32_t to,
+                    struct row_block *out);
     /* Is there a value of this column? */
     bool (*has_column)(const struct source *s, uint32_t column);
     /* Chunk `chunk` of a column, in its stream's order. Absent column: all absent. */

@@ -49,6 +49,19 @@ static int by_place(const void *a, const void *b) {
     return (x->arrival > y->arrival) - (x->arrival < y->arrival);
 }
 
+/* Time and number of some rows of a block are those of all. */
+static void check_moments(const struct source *s, uint32_t block, const struct row_block *all) {
+    struct row_block *some = k_zalloc(sizeof *some);
+    uint32_t from = all->n / 3, to = all->n - all->n / 4;
+    s->ops->moments(s, block, from, to, some);
+    for (uint32_t i = from; i < to; i++) {
+        assert_int_equal(some->time[i], all->time[i]);
+        assert_int_equal(some->number[i], all->number[i]);
+    }
+    assert_true(to == CHUNK_ROWS || some->time[to] == 0);
+    k_free(some);
+}
+
 /* Rows of one source, checked to be in order, and each event's stream with them. */
 static uint32_t read_source(const struct source *s, struct row *out) {
     struct row_block *b = k_alloc(sizeof *b);
@@ -62,6 +75,7 @@ static uint32_t read_source(const struct source *s, struct row *out) {
         assert_int_equal(s->block_last[block], b->customer[b->n - 1]);
         for (uint32_t id = 1; id <= EVENTS; id++)
             assert_int_equal(s->ops->stream_base(s, id, block), ordinals[id]);
+        check_moments(s, block, b);
         for (uint32_t i = 0; i < b->n; i++, n++) {
             out[n] = (struct row){b->customer[i],       b->number[i], b->event[i],
                                   (uint32_t)keys[n].hi, b->time[i],   s->bucket};
