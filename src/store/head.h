@@ -9,6 +9,8 @@
  * Layers: schema, lexicon, redirect, source. Threads: one writer appends; head_publish makes the
  * rows up to there visible; readers use views. Slots above the published count are never read.
  * Limits: fixed at birth; head_has_room tells when to flush.
+ * Views: 20 bytes a row and 4 an item, once for all that are shared; runs that were merged since
+ * live on in the views that have them.
  */
 #pragma once
 
