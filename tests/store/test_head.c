@@ -218,11 +218,15 @@ static void test_a_view_behind_the_newest(void **state) {
     add_rows(l, 300);
     redirects_set(l->redirects, 3, 4);
     redirects_view(l->redirects, &after);
-    struct row *more = expect(l, &after);
+    struct row *more = expect(l, &after), *unmoved = expect(l, &before);
     struct head_view *newest = head_view_new(l->head, 0, l->n, &after, false);
     struct head_view *late = head_view_new(l->head, 0, n, &before, false);
     struct head_view *whole = head_view_new(l->head, 0, n, &before, true);
     check_view(newest, more, l->n);
+    struct head_view *old = head_view_new(l->head, 0, l->n, &before, false);
+    check_view(old, unmoved, l->n);
+    head_view_free(old);
+    k_free(unmoved);
     check_view(late, rows, n);
     check_view(whole, rows, n);
     head_view_free(newest);
