@@ -1,7 +1,7 @@
 /* Saved segments, live: their members while the server runs, and who is told.
  *
  * A thread of its own follows the store (query/live.h): what is committed changes memberships
- * within milliseconds, and so does time. Every change goes into the outbox (reach/outbox.h), in
+ * soon after its commit, and so does time. Every change goes into the outbox (reach/outbox.h), in
  * groups that are on disk before anybody is told; who tells (webhooks, streams) reads there.
  *
  *   New segments are filled beside the others by a second thread, while these go on; their first

@@ -16,7 +16,7 @@ interface Command {
   run: () => void;
 }
 
-const QUESTION = /^(count|list|funnel|retention|repeat|trend|total|time|paths|attribute|sessions|rfm|top|compare|lifecycle)\s/i;
+const QUESTION = /^(count|list|funnel|retention|repeat|trend|total|time|paths|attribute|sessions|rfm|top|lifecycle)\s/i;
 
 function commands(typed: string): Command[] {
   const text = typed.trim();

@@ -20,7 +20,7 @@ const WORDS = new Set(
   `count customers where list funnel retention repeat trend total time paths top attribute sessions rfm of from first last each to by split day week month quarter year hour within during
    since before in on and or not did at least most exactly times followed among identified anonymous trait segment any all event events page screen identify group alias unique sum avg min max
    with gap same order asc desc limit over days weeks months hours minutes seconds years quarters second minute contains starts ends matches exists is missing between reached stopped step
-   without starting ending percentiles recency frequency value true false compare lifecycle linear decay position shapley`.split(/\s+/),
+   without starting ending percentiles recency frequency value true false lifecycle linear decay position shapley`.split(/\s+/),
 );
 const PATTERN = /(--[^\n]*)|("(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?)|(`[^`]*`?)|(\d[\d.:TZ-]*)|([\p{L}_][\p{L}\p{N}_.]*)|(\s+)|(.)/gu;
 
