@@ -103,6 +103,20 @@ function coldSection({ agreed, peers }) {
     [q.id, med(q.keelCold), n1(q.cli?.wall_ms), ...peers.map((p) => med(q.finalists.find((f) => f.peer === p && f.cold)?.cold))]));
 }
 
+function freshSection({ freshAgreed, peers }) {
+  const fresh = queryTable(freshAgreed, peers.filter((p) => p.loadFresh));
+  return `## The same with fresh data
+
+${FRESH_PERCENT} % of the events have just come in and are not merged; ${MERGED_PERCENT} % of the customers have just turned out to be
+somebody else, and nothing is rewritten. The peers got the same rows in 20 inserts, and the final customer numbers for
+nothing.
+
+${fresh.text}
+
+Geometric mean of the ratios: **${n1(fresh.mean)} ×**. Lost: ${fresh.lost.join(', ') || 'none'}.
+`;
+}
+
 function machine() {
   const read = (path, name) => (readFileSync(path, 'utf8').match(new RegExp(`^${name}[^:]*:\\s*(.*)$`, 'm')) ?? [])[1];
   const os = (readFileSync('/etc/os-release', 'utf8').match(/PRETTY_NAME="(.*)"/) ?? [])[1];
@@ -135,7 +149,7 @@ function csvRows(r) {
 
 export function report(r) {
   const { options, data, peers } = r, v = data.values;
-  const merged = queryTable(r.agreed, peers), fresh = queryTable(r.freshAgreed, peers.filter((p) => p.loadFresh));
+  const merged = queryTable(r.agreed, peers);
   const missing = r.failures.map((f) => `- ${f.query} ${f.engine}${f.form ? `, ${f.form}` : ''}: ${f.why.split('\n')[0].slice(0, 300)}`);
   const text = `# Results of the benchmark
 
@@ -143,7 +157,7 @@ Written by \`bench/run --events ${options.events}\`, ${r.began.toISOString().sli
 [results.csv](results.csv) too. Rules, and what is fair about them: [README.md](README.md).
 
 **Machine**: ${machine()}. ${options.threads} threads for every engine. Load average at the beginning, after the hot and
-cold rounds, at the end: ${r.load.map((l) => l.toFixed(1)).join(', ')}. Where it is above ${options.threads}, other work ran beside:
+cold rounds${r.freshAgreed.length ? ', at the end' : ''}: ${r.load.map((l) => l.toFixed(1)).join(', ')}. Where it is above ${options.threads}, other work ran beside:
 compare CPU, not wall.
 **Engines**: ${[r.keel.version, ...peers.map((p) => `${p.name} ${p.version}`)].join(', ')}, each as a library in a process of its own.
 **Data**: ${big(v.events)} events of ${big(v.customers)} customers (${big(v.identifiers)} identifiers), 366 days,
@@ -152,23 +166,15 @@ compare CPU, not wall.
 ## Questions
 
 Median of ${options.rounds} rounds, **wall / CPU in milliseconds** of all threads; a peer's cell is its best form and layout.
-The ratio is the CPU of the best peer over Keel's; the last column is what the first answer of a fresh process adds to its
+${options.forms ? `Of each peer's forms only the two that were its best in a smaller run are tried here.
+` : ''}The ratio is the CPU of the best peer over Keel's; the last column is what the first answer of a fresh process adds to its
 resident memory at its peak, mapped files included, in the order of the columns.
 
 ${merged.text}
 
 Geometric mean of the ratios: **${n1(merged.mean)} ×**. Lost: ${merged.lost.join(', ') || 'none'}.
 
-## The same with fresh data
-
-${FRESH_PERCENT} % of the events have just come in and are not merged; ${MERGED_PERCENT} % of the customers have just turned out to be
-somebody else, and nothing is rewritten. The peers got the same rows in 20 inserts, and the final customer numbers for
-nothing.
-
-${fresh.text}
-
-Geometric mean of the ratios: **${n1(fresh.mean)} ×**. Lost: ${fresh.lost.join(', ') || 'none'}.
-${missing.length ? `\n## Not measured\n\n${missing.join('\n')}\n` : ''}
+${r.freshAgreed.length ? freshSection(r) : ''}${missing.length ? `\n## Not measured\n\n${missing.join('\n')}\n` : ''}
 ## One customer, and nothing
 
 ${smallSection(r)}
