@@ -17,6 +17,7 @@
     T(query)                                                                                       \
     T(schema_api)                                                                                  \
     T(profile)                                                                                     \
+    T(profile_segments)                                                                            \
     T(segments_api)                                                                                \
     T(segments_members)                                                                            \
     T(segments_stream)                                                                             \

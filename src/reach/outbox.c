@@ -212,6 +212,54 @@ int outbox_read(struct sql *desk, int64_t after, uint32_t most,
     return more < 0 ? more : code < 0 ? code : 0;
 }
 
+struct entries {
+    uint32_t customer, n;
+    struct outbox_entry *of;
+};
+
+/* Rows come newest first, the changes within one oldest first. */
+static int note_entry(void *ctx, const struct outbox_change *c) {
+    struct entries *e = ctx;
+    if (c->customer != e->customer) return 0;
+    for (uint32_t i = 0; i < e->n; i++) {
+        if (e->of[i].segment != c->segment || c->number < e->of[i].number) continue;
+        e->of[i].number = c->number;
+        e->of[i].at_ms = c->entered ? c->at_ms : 0;
+    }
+    return 0;
+}
+
+static bool all_found(const struct entries *e) {
+    uint32_t found = 0;
+    while (found < e->n && e->of[found].number) found++;
+    return found == e->n;
+}
+
+int outbox_entries(struct sql *desk, uint32_t customer, struct outbox_entry *entries, uint32_t n,
+                   int64_t *out_from_ms, struct keel_error *err) {
+    struct entries e = {.customer = customer, .n = n, .of = entries};
+    struct reading r = {.each = note_entry, .ctx = &e};
+    struct sql_rows rows;
+    size_t bytes = 0;
+    int more = 0, code = 0;
+    int64_t first = 0;
+    *out_from_ms = 0;
+    for (uint32_t i = 0; i < n; i++) entries[i].at_ms = entries[i].number = 0;
+    TRY(sql_ask(desk, &rows, err,
+                "SELECT first, last, at_ms, changes FROM outbox ORDER BY last DESC", ""));
+    while (code == 0 && bytes < OUTBOX_ENTRIES_BYTES && !all_found(&e) &&
+           (more = sql_next(&rows, err)) == 1) {
+        struct str changes = sql_str(&rows, 3);
+        first = sql_i64(&rows, 0);
+        *out_from_ms = sql_i64(&rows, 2);
+        bytes += changes.n;
+        code = read_row(&r, first, sql_i64(&rows, 1), *out_from_ms, changes, err);
+    }
+    sql_done(&rows);
+    if (first <= 1) *out_from_ms = 0;
+    return more < 0 ? more : code;
+}
+
 int outbox_members(struct sql *desk, int64_t segment, int64_t *out_version, int64_t *out_number,
                    struct roaring_bitmap_s **out, struct keel_error *err) {
     struct sql_rows rows;

@@ -28,6 +28,7 @@ struct roaring_bitmap_s;
 enum {
     OUTBOX_BATCH = 1 << 15,
     OUTBOX_KEEP_BYTES = 256 << 20,
+    OUTBOX_ENTRIES_BYTES = 16 << 20,
     OUTBOX_ID_BYTES = 40,
     OUTBOX_PLACES = 1 << 12,
 };
@@ -93,6 +94,14 @@ int outbox_end(struct sql *desk, int64_t *out_last, int64_t *out_first,
 int outbox_read(struct sql *desk, int64_t after, uint32_t most,
                 int (*each)(void *ctx, const struct outbox_change *c), void *ctx, int64_t *out_last,
                 struct keel_error *err) K_CHECKED;
+/* When the customer came into each segment, by the newest change that tells of him there; at_ms is
+ * 0 if none does. Looks at the newest changes, about OUTBOX_ENTRIES_BYTES of them. *out_from_ms: as
+ * of when all changes were looked at; 0: there never was an older one. */
+struct outbox_entry {
+    int64_t segment, at_ms, number;
+};
+int outbox_entries(struct sql *desk, uint32_t customer, struct outbox_entry *entries, uint32_t n,
+                   int64_t *out_from_ms, struct keel_error *err) K_CHECKED;
 /* The saved membership of a segment and the number it belongs to; what was announced since are the
  * changes behind that. *out is new; NULL: nothing was ever saved. */
 int outbox_members(struct sql *desk, int64_t segment, int64_t *out_version, int64_t *out_number,

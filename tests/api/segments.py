@@ -59,6 +59,12 @@ class Client:
         with urllib.request.urlopen(request) as reply:
             return json.loads(reply.read())["rows"]
 
+    def segments_of(self, who, token=None):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.server.port}/api/v1/profiles/{who}/segments",
+                                         headers={"Authorization": f"Bearer {token or self.token}"})
+        with urllib.request.urlopen(request) as reply:
+            return json.loads(reply.read())["segments"]
+
     def members(self, segment):
         found, cursor = [], ""
         while True:
@@ -140,6 +146,30 @@ class Routes(unittest.TestCase):
         self.assertEqual(c.ask("count customers where in segment \"Visitors\""), [[1]])
         self.assertEqual(c.ask("list customers where in segment \"Buyers\" and not in segment \"Visitors\" limit 1"),
                          [["u0"]])
+
+    def test_segments_of_a_customer(self):
+        c = self.client
+        buyers = c.save("Buyers", 'did "Order"')
+        c.save("Feet", 'trait shoe = 9 and trait email matches "@"')
+        c.save("Nobody", 'did "Refund"')
+        first, = c.segments_of("u1")
+        self.assertEqual((first["name"], first["exact"], first["since"]), ("Buyers", False, buyers["created_at"]))
+        c.send(order("late"), {"type": "identify", "userId": "late", "traits": {"shoe": 9, "email": "l@example.com"}})
+        self.assertTrue(wait_for(lambda: sum(one["exact"] for one in c.segments_of("late")) == 2))
+        told = c.segments_of("user_id=late")
+        self.assertTrue(all(one["since"] > buyers["created_at"] for one in told))
+        c.send({"type": "identify", "userId": "late", "traits": {"shoe": 8}})
+        self.assertTrue(wait_for(lambda: [one["name"] for one in c.segments_of("late")] == ["Buyers"]))
+        left = c.segments_of("late")
+        c.send({"type": "identify", "userId": "late", "traits": {"shoe": 9}})
+        since = lambda: {one["name"]: one["since"] for one in c.segments_of("late") if one["exact"]}
+        self.assertTrue(wait_for(lambda: since().get("Feet", "") > told[1]["since"]))  # once it is on disk
+        self.assertEqual(since()["Buyers"], left[0]["since"])
+        with self.assertRaisesRegex(urllib.error.HTTPError, "404"):
+            c.segments_of("nobody")
+        # Who may not see e-mail addresses is not told what somebody's address looks like.
+        masked = keel("key", "add", "masked", "--scope", "profile.read", "--data", self.server.dir).split()[-1]
+        self.assertEqual([one["name"] for one in c.segments_of("late", masked)], ["Buyers"])
 
     def test_exports(self):
         c = self.client
