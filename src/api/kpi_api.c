@@ -182,6 +182,15 @@ static int take_away(struct request *r, void *ctx, struct keel_error *err) {
     return 0;
 }
 
+static int take_touchpoint_away(struct request *r, void *ctx, struct keel_error *err) {
+    const struct app *app = ctx;
+    struct kpi_change change;
+    TRY(read_change(r, app, KPI_REPLACE, &change, err));
+    TRY(touchpoint_remove(app->desk, r->parts[0], &change, err));
+    r->reply.status = 204;
+    return 0;
+}
+
 /* ---- numbers ---- */
 
 static int series(struct request *r, void *ctx, struct keel_error *err) {
@@ -308,5 +317,8 @@ const struct route routes_kpi_api[] = {
           "from string first day; default 28 days\nto string day behind the last", NULL,
           "{\"type\":\"object\",\"properties\":{\"touchpoints\":{\"type\":\"array\",\"items\":"
           "{\"type\":\"object\"}}}}"),
+    ROUTE(HTTP_DELETE, "/api/v1/touchpoints/{id}", take_touchpoint_away,
+          "Removes a touchpoint; its versions are kept",
+          "who string on whose behalf, by the owner of the data", NULL, NULL),
     {0},
 };

@@ -182,6 +182,17 @@ int touchpoint_read(struct toml_reader *r, const struct toml_node *node,
     return code;
 }
 
+int touchpoint_remove(struct sql *desk, struct str id, const struct kpi_change *change,
+                      struct keel_error *err) {
+    const struct kpi_change removal = {
+        .who = change->who, .at_ms = change->at_ms, .how = KPI_REPLACE};
+    bool added, changed;
+    TRY(sql_begin(desk, err));
+    int code = kpi_note_edit(desk, KPI_KIND_TOUCHPOINT, id, (struct str){NULL, 0}, &removal, &added,
+                             &changed, err);
+    return sql_end(desk, code, err);
+}
+
 /* ---- the report ---- */
 
 enum { COLUMN_CHANNEL, COLUMN_STEP, COLUMN_EVENT, COLUMN_CUSTOMERS, COLUMN_RATE, COLUMN_MEDIAN };

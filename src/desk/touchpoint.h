@@ -30,6 +30,10 @@ enum { TOUCHPOINT_MAX = 50, TOUCHPOINT_MAX_STAFF = 32, TOUCHPOINT_MAX_TEXT = 400
 int touchpoint_read(struct toml_reader *r, const struct toml_node *node,
                     const struct kpi_change *change, struct str *out_body) K_CHECKED;
 
+/* Its versions stay. KEEL_E_NOT_FOUND. */
+int touchpoint_remove(struct sql *desk, struct str id, const struct kpi_change *change,
+                      struct keel_error *err) K_CHECKED;
+
 struct touchpoint_ask {
     int32_t from, to; /* days of the company's zone: [from, to) */
     unsigned threads; /* 0: one a processor                     */

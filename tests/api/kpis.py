@@ -279,6 +279,16 @@ class Kpis(unittest.TestCase):
         table = [line.split() for line in self.kpi("touchpoints").splitlines()]
         self.assertEqual([row[1] for row in table if row[0] == "pay"],
                          [c["channel"] for c in got["channels"]])
+        # What is shown of a task is what defines it: it can be sent back.
+        members = {name: got[name] for name in ("name", "property", "start", "end", "within", "staff", "fallback_within")}
+        self.ask("PUT", "/api/v1/kpis", {"touchpoint": {"pay": {**members, "name": "Checkout"}}})
+        names = lambda: [t["name"] for t in self.ask("GET", "/api/v1/touchpoints")["touchpoints"] if t["id"] == "pay"]
+        self.assertEqual(names(), ["Checkout"])
+        self.ask("DELETE", "/api/v1/touchpoints/pay", None, 204)
+        self.assertEqual(names(), [])
+        self.ask("DELETE", "/api/v1/touchpoints/pay", None, 404)
+        self.ask("PUT", "/api/v1/kpis", {"touchpoint": {"pay": members}})
+        self.assertEqual(names(), ["Pay"])
 
     # ---- the command ----
 
