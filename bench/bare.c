@@ -3,7 +3,7 @@
  *
  *   bench_bare THREADS        prints its port, runs until it is killed
  *
- * Each thread runs a daemon by hand, in the way of src/api/server_loop.c: libmicrohttpd 0.9.75's
+ * Each thread runs a daemon by hand, in the way of src/api/server/loop.c: libmicrohttpd 0.9.75's
  * own epoll threads sleep when exactly 128 connections are ready at once, and would set too low a
  * bar. Connections are dealt to the threads in turn, each through a pipe.
  */

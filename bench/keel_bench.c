@@ -15,7 +15,7 @@
 
 #include "customer/timeline.h"
 #include "query/exec.h"
-#include "query/parse.h"
+#include "query/language/parse.h"
 
 enum { TIMELINE_EVENTS = 100, QUERY_ARENA_MAX = 64 << 20 };
 

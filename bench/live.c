@@ -25,7 +25,7 @@
 #include "desk/audience.h"
 #include "desk/audiences.h"
 #include "query/exec.h"
-#include "query/parse.h"
+#include "query/language/parse.h"
 
 enum {
     KINDS = 10,

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "api/client.h"
+#include "api/collect/client.h"
 #include "api/config.h"
 #include "guard/audit.h"
 #include "guard/guard.h"

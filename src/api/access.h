@@ -15,7 +15,7 @@
 #pragma once
 
 #include "api/app.h"
-#include "api/server.h"
+#include "api/server/server.h"
 
 /* For server_options. Fills r->actor. */
 int access_authorise(struct app *app, struct request *r, struct keel_error *err) K_CHECKED;

@@ -3,7 +3,7 @@
  * Layers: server.h, base/json.h. Threads: that of the request. Limits: BODY_OBJECT_MAX. */
 #pragma once
 
-#include "api/server.h"
+#include "api/server/server.h"
 #include "base/json.h"
 
 enum { BODY_OBJECT_MAX = 64 << 10 };

@@ -7,8 +7,8 @@
 #include <stdatomic.h>
 
 #include "api/app.h"
+#include "api/collect/mask.h"
 #include "api/log.h"
-#include "api/mask.h"
 #include "api/outgoing.h"
 #include "api/routes.h"
 #include "customer/export.h"

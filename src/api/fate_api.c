@@ -3,8 +3,8 @@
  * Layers: fate.h, tail.h, server.h. Threads: counters in the workers'; a tail is handed to the
  * tail's own thread. Limits: those of fate.h and tail.h. */
 #include "api/app.h"
-#include "api/fate.h"
-#include "api/tail.h"
+#include "api/collect/fate.h"
+#include "api/collect/tail.h"
 #include "base/os.h"
 #include "base/time.h"
 

@@ -6,7 +6,7 @@
  *
  * Layers: server.h, app.h. Threads: those of the server. */
 #include "api/app.h"
-#include "api/collect.h"
+#include "api/collect/collect.h"
 #include "api/routes.h"
 
 static int healthz(struct request *r, void *ctx, struct keel_error *err) {

@@ -12,7 +12,7 @@
  */
 #pragma once
 
-#include "api/server.h"
+#include "api/server/server.h"
 #include "base/sql.h"
 
 enum { IDEMPOTENCY_BODY_BYTES = 1 << 20, IDEMPOTENCY_KEY_MAX = 200 };

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "api/app.h"
-#include "api/collect.h"
+#include "api/collect/collect.h"
 #include "api/routes.h"
 #include "base/os.h"
 #include "customer/db.h"

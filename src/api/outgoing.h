@@ -4,7 +4,7 @@
  * customer/backup.h. Threads: as collect.h says of its hooks; the rest any. */
 #pragma once
 
-#include "api/archive.h"
+#include "api/collect/archive.h"
 #include "api/config.h"
 
 struct app;

@@ -2,7 +2,7 @@
  *
  * Layers: plan.h, server.h. Threads: the workers'. Limits: PLAN_MAX_BYTES of a body. */
 #include "api/app.h"
-#include "api/server.h"
+#include "api/server/server.h"
 #include "base/os.h"
 #include "base/time.h"
 #include "desk/plan.h"

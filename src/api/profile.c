@@ -7,7 +7,7 @@
 #include "customer/profile.h"
 #include "api/access.h"
 #include "api/app.h"
-#include "api/mask.h"
+#include "api/collect/mask.h"
 #include "api/routes.h"
 #include "base/fold.h"
 #include "customer/timeline.h"

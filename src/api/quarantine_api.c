@@ -6,8 +6,8 @@
 #include <inttypes.h>
 
 #include "api/app.h"
-#include "api/ledger.h"
-#include "api/mask.h"
+#include "api/collect/ledger.h"
+#include "api/collect/mask.h"
 #include "api/member.h"
 #include "base/os.h"
 

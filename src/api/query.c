@@ -15,9 +15,9 @@
 #include "desk/audience.h"
 #include "desk/shield.h"
 #include "query/ask.h"
-#include "query/parse.h"
-#include "query/query_json.h"
-#include "query/query_print.h"
+#include "query/language/parse.h"
+#include "query/language/query_json.h"
+#include "query/language/query_print.h"
 
 enum { REPLY_BYTES = 256 << 20, MOST_THREADS = 64 };
 

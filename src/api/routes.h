@@ -4,6 +4,6 @@
  * list in routes.c. Layers: server.h. Threads: constant data. */
 #pragma once
 
-#include "api/server.h"
+#include "api/server/server.h"
 
 extern const struct route *const ROUTES[]; /* for server_start, with a struct app as ctx */

@@ -7,7 +7,7 @@
  * lack what arrives meanwhile). Limits: those of the schema.
  */
 #include "api/app.h"
-#include "api/server.h"
+#include "api/server/server.h"
 #include "customer/db.h"
 #include "keel_version.h"
 #include "store/schema.h"

@@ -10,8 +10,8 @@
 #include "api/routes.h"
 #include "base/os.h"
 #include "base/time.h"
-#include "query/parse.h"
-#include "query/query_json.h"
+#include "query/language/parse.h"
+#include "query/language/query_json.h"
 
 enum { ARENA_BYTES = 2 * QUERY_ARENA_BYTES, MOST_WAIT_S = 25 };
 

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "api/app.h"
-#include "api/server.h"
+#include "api/server/server.h"
 #include "base/json.h"
 #include "desk/audience.h"
 #include "desk/audiences.h"

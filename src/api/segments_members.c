@@ -17,7 +17,7 @@
 #include "desk/audience_member.h"
 #include "desk/personal.h"
 #include "query/exec.h"
-#include "query/parse.h"
+#include "query/language/parse.h"
 
 enum {
     PAGE = 100,

@@ -4,7 +4,7 @@
 #include "api/config.h"
 #include "desk/audience.h"
 #include "desk/shield.h"
-#include "query/parse.h"
+#include "query/language/parse.h"
 
 int shielded_condition(const struct app *app, const struct request *r, struct str condition,
                        struct keel_error *err) {

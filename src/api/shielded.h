@@ -4,7 +4,7 @@
 #pragma once
 
 #include "api/app.h"
-#include "api/server.h"
+#include "api/server/server.h"
 
 static inline bool is_shielded(const struct request *r) {
     return !actor_may(&r->actor, RIGHT_PERSONAL_READ);

@@ -4,8 +4,8 @@
  *
  * Layers: source.h, server.h. Threads: the workers'. Limits: BODY_MAX of a body. */
 #include "api/app.h"
-#include "api/server.h"
-#include "api/source.h"
+#include "api/collect/source.h"
+#include "api/server/server.h"
 #include "base/json.h"
 #include "base/os.h"
 

@@ -1,13 +1,13 @@
 /* `keel import`: files into a data directory: CSV by a map, or Segment NDJSON.
  *
- * Layers: import/, api/segment_file.h, db.h. Threads: main only. What was imported is durable batch
- * by batch; an interrupted import is simply run again, since message ids make it add only what is
- * missing.
+ * Layers: import/, api/collect/segment_file.h, db.h. Threads: main only. What was imported is
+ * durable batch by batch; an interrupted import is simply run again, since message ids make it add
+ * only what is missing.
  */
 #include <stdio.h>
 #include <string.h>
 
-#include "api/segment_file.h"
+#include "api/collect/segment_file.h"
 #include "base/os.h"
 #include "base/output.h"
 #include "cli/import/rejects.h"

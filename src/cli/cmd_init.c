@@ -2,7 +2,7 @@
  * Layers: db.h, source.h, options.h. Threads: none. */
 #include <stdio.h>
 
-#include "api/source.h"
+#include "api/collect/source.h"
 #include "base/os.h"
 #include "cli/options.h"
 #include "customer/db.h"

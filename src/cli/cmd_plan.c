@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "api/segment_file.h"
+#include "api/collect/segment_file.h"
 #include "base/input.h"
 #include "base/os.h"
 #include "base/output.h"

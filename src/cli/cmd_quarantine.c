@@ -1,11 +1,12 @@
 /* `keel quarantine`: events that broke the tracking plan: list, show, replay, discard.
- * Layers: api/ledger.h, remote.h, options.h. Threads: those of what a replay opens. The quarantine
- * is in DIR/desk.db, so lists need no server; a replay goes through the server if there is one. */
+ * Layers: api/collect/ledger.h, remote.h, options.h. Threads: those of what a replay opens. The
+ * quarantine is in DIR/desk.db, so lists need no server; a replay goes through the server if there
+ * is one. */
 #include <stdio.h>
 
 #include "api/app.h"
-#include "api/ledger.h"
-#include "api/mask.h"
+#include "api/collect/ledger.h"
+#include "api/collect/mask.h"
 #include "base/json.h"
 #include "base/os.h"
 #include "base/output.h"

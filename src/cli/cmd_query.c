@@ -11,8 +11,8 @@
 #include "cli/options.h"
 #include "cli/remote.h"
 #include "query/ask.h"
-#include "query/parse.h"
-#include "query/query_json.h"
+#include "query/language/parse.h"
+#include "query/language/query_json.h"
 
 enum print { PRINT_NOTHING = -1, PRINT_TEXT, PRINT_JSON };
 

@@ -2,8 +2,8 @@
  *
  * Message ids make it idempotent: what is there is not added twice. It is what a reader of the
  * archive does after a rule of ingest has changed, or to fill a new directory.
- * Layers: api/archive.h, db.h, options.h. Threads: main only. Limits: as an import's. */
-#include "api/archive.h"
+ * Layers: api/collect/archive.h, db.h, options.h. Threads: main only. Limits: as an import's. */
+#include "api/collect/archive.h"
 #include "base/os.h"
 #include "base/output.h"
 #include "cli/options.h"

@@ -7,8 +7,8 @@
  *
  * The watchdog is fed only after the server itself answered through its socket.
  *
- * Layers: api/server.h, api/app.h, remote.h, options.h. Threads: main waits; the server has its
- * own.
+ * Layers: api/server/server.h, api/app.h, remote.h, options.h. Threads: main waits; the server has
+ * its own.
  */
 #include <errno.h>
 #include <signal.h>
@@ -18,11 +18,11 @@
 #include "api/access.h"
 #include "api/app.h"
 #include "api/changes.h"
-#include "api/collect.h"
+#include "api/collect/collect.h"
+#include "api/collect/ledger.h"
 #include "api/config.h"
 #include "api/idempotency.h"
 #include "api/kpi_api.h"
-#include "api/ledger.h"
 #include "api/log.h"
 #include "api/metrics.h"
 #include "api/outgoing.h"

@@ -1,7 +1,7 @@
 /* `keel source`: who may send events, and with which write keys.
  * Layers: source.h, options.h. Threads: none. A running server sees what is changed here within a
  * second: both use DIR/desk.db. */
-#include "api/source.h"
+#include "api/collect/source.h"
 #include "base/os.h"
 #include "base/output.h"
 #include "base/table.h"

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "api/fate.h"
+#include "api/collect/fate.h"
 #include "base/json.h"
 #include "base/os.h"
 #include "base/time.h"

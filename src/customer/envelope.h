@@ -6,8 +6,8 @@
  *
  * Names that were flattened with dots become objects again, to the depth to which the Segment
  * dialect flattens (four parts); where that cannot be, because "a" is a value beside "a.b", the dot
- * stays in the key. Reading the JSON again (api/segment.h) gives the same fields. Keys are in byte
- * order.
+ * stays in the key. Reading the JSON again (api/collect/segment.h) gives the same fields. Keys are
+ * in byte order.
  *
  * Layers: store/event.h. Threads: one owner. Limits: ENVELOPE_MAX_BYTES. */
 #pragma once

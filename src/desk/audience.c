@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "base/suggest.h"
-#include "query/parse.h"
+#include "query/language/parse.h"
 
 static const char *const STEPS[] = {
     "CREATE TABLE audience(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"

@@ -11,13 +11,13 @@
  *
  * Tables in DIR/desk.db: audience, audience_version.
  *
- * Layers: base/sql.h, query/parse.h. Threads: any; a book has one owner. Another process may use
- * the same file.
+ * Layers: base/sql.h, query/language/parse.h. Threads: any; a book has one owner. Another process
+ * may use the same file.
  */
 #pragma once
 
 #include "base/sql.h"
-#include "query/ast.h"
+#include "query/language/ast.h"
 
 enum {
     AUDIENCE_MOST = 10000,

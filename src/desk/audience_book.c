@@ -4,9 +4,9 @@
 
 #include "desk/audience.h"
 #include "query/ask.h"
-#include "query/parse.h"
-#include "query/query_json.h"
-#include "query/query_print.h"
+#include "query/language/parse.h"
+#include "query/language/query_json.h"
+#include "query/language/query_print.h"
 
 /* ---- reading ---- */
 

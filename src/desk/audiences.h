@@ -1,6 +1,6 @@
 /* Saved segments, live: their members while the server runs, and who is told.
  *
- * A thread of its own follows the store (query/live.h): what is committed changes memberships
+ * A thread of its own follows the store (query/live/live.h): what is committed changes memberships
  * soon after its commit, and so does time. Every change goes into the outbox (reach/outbox.h), in
  * groups that are on disk before anybody is told; who tells (webhooks, streams) reads there.
  *
@@ -19,9 +19,9 @@
  *
  * Tables in DIR/desk.db: those of audience.h and outbox.h; audience_size.
  *
- * Layers: audience.h, query/live.h, reach/outbox.h. Threads: any may call; three of its own. Locks:
- * audiences.lock (the list, members), audiences.queue_lock. Limits: LIVE_MOST_SEGMENTS; memory:
- * each membership twice, and what its conditions need (live.h).
+ * Layers: audience.h, query/live/live.h, reach/outbox.h. Threads: any may call; three of its own.
+ * Locks: audiences.lock (the list, members), audiences.queue_lock. Limits: LIVE_MOST_SEGMENTS;
+ * memory: each membership twice, and what its conditions need (live.h).
  */
 #pragma once
 

@@ -12,7 +12,7 @@
 
 #include "desk/audience.h"
 #include "desk/audiences.h"
-#include "query/live.h"
+#include "query/live/live.h"
 #include "reach/outbox.h"
 
 enum { NO_SLOT = UINT32_MAX };

@@ -7,7 +7,7 @@
 #include "base/hash.h"
 #include "base/os.h"
 #include "desk/audiences_int.h"
-#include "query/query_print.h"
+#include "query/language/query_print.h"
 
 enum { CATCH_UP_MOST = 5, CATCH_UP_US = 20000, NUMBER_FROM_TABLE = -1 };
 

@@ -26,7 +26,7 @@
 
 #include "base/buf.h"
 #include "base/sql.h"
-#include "query/ast.h"
+#include "query/language/ast.h"
 
 enum {
     KPI_MAX = 500,           /* definitions of a company                                       */

@@ -1,6 +1,6 @@
 /* One KPI from its table, and its canonical form. See kpi.h.
  *
- * Layers: base/toml_reader.h, query/parse.h. Threads: pure. Limits: kpi.h.
+ * Layers: base/toml_reader.h, query/language/parse.h. Threads: pure. Limits: kpi.h.
  */
 #include <math.h>
 #include <sodium.h>
@@ -8,7 +8,7 @@
 #include "base/time.h"
 #include "desk/kpi_int.h"
 #include "query/ask.h"
-#include "query/query_print.h"
+#include "query/language/query_print.h"
 
 enum { CURRENCY_LETTERS = 3, HASH_BYTES = 16 };
 

@@ -10,8 +10,8 @@
 
 #include "base/hash.h"
 #include "desk/audience.h"
-#include "query/check.h"
 #include "query/exec.h"
+#include "query/language/check.h"
 
 enum { MEMOS = 4096, ARENA_BYTES = 256 << 20 };
 

@@ -10,8 +10,8 @@
 
 #include "base/hash.h"
 #include "base/os.h"
-#include "query/parse.h"
-#include "query/query_print.h"
+#include "query/language/parse.h"
+#include "query/language/query_print.h"
 
 enum { PARTS = 3, PART_CELLS = SHIELD_CELLS / PARTS, TOP_KNOWN = 100000 };
 

@@ -1,7 +1,7 @@
 /* Implementation of shield.h: what may not be asked. */
 #include "desk/personal.h"
 #include "desk/shield_int.h"
-#include "query/query_print.h"
+#include "query/language/query_print.h"
 
 /* The class of a property, or of the nearest of its front parts that has one. */
 static enum plan_class class_in(const struct plan_event *event, struct str path) {

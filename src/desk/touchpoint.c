@@ -9,8 +9,8 @@
 #include "desk/kpi_int.h"
 #include "desk/kpi_run.h"
 #include "query/ask.h"
-#include "query/parse.h"
-#include "query/query_print.h"
+#include "query/language/parse.h"
+#include "query/language/query_print.h"
 
 struct task {
     struct str id, name;

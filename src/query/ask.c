@@ -1,8 +1,8 @@
 /* Implementation of ask.h. */
 #include "query/ask.h"
 
-#include "query/parse.h"
-#include "query/query_json.h"
+#include "query/language/parse.h"
+#include "query/language/query_json.h"
 
 /* The error, and the line of the query with carets under the word. */
 static int syntax_error(struct str text, const struct query_syntax_error *where, int code,

@@ -1,7 +1,7 @@
 /* Implementation of chosen.h: a count whose members are asked for. */
 #include "query/chosen.h"
 
-#include "query/parse.h"
+#include "query/language/parse.h"
 
 enum { ARENA_BYTES = 2 * QUERY_ARENA_BYTES };
 

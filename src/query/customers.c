@@ -1,7 +1,7 @@
 /* Implementation of customers.h. */
 #include "query/customers.h"
 
-#include "query/funnel.h"
+#include "query/forms/funnel.h"
 #include "store/spine.h"
 
 struct condition {

@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 #include "base/os.h"
-#include "query/form.h"
+#include "query/forms/form.h"
 #include "query/worker.h"
 
 enum {

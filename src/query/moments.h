@@ -10,7 +10,7 @@
 #pragma once
 
 #include "base/time.h"
-#include "query/ast.h"
+#include "query/language/ast.h"
 
 struct span {
     int64_t from_ms, to_ms; /* half-open; from >= to: empty */

@@ -11,8 +11,8 @@
  */
 #include <limits.h>
 
+#include "query/language/query_print.h"
 #include "query/plan.h"
-#include "query/query_print.h"
 
 enum { NAME_LOOKS = 5000, NAME_MOST = 64, HINTS_MOST = 3, NO_MATCH = UINT_MAX };
 

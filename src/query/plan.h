@@ -13,8 +13,8 @@
 #pragma once
 
 #include "customer/db.h"
-#include "query/ast.h"
 #include "query/feed.h"
+#include "query/language/ast.h"
 #include "query/moments.h"
 
 enum {

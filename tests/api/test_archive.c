@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "api/archive.h"
+#include "api/collect/archive.h"
 #include "base/os.h"
 #include "base/time.h"
 #include "fault_os.h"

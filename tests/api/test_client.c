@@ -1,5 +1,5 @@
 /* What a connection says of a device: addresses as policies keep them, bots, devices. */
-#include "api/client.h"
+#include "api/collect/client.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

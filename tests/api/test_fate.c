@@ -1,5 +1,5 @@
 /* Fates: the identity at any moment, what is saved, what is answered, what fails. */
-#include "api/fate.h"
+#include "api/collect/fate.h"
 
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* Masking: what the plan classes, what looks personal, texts that are cut or no JSON. */
-#include "api/mask.h"
+#include "api/collect/mask.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

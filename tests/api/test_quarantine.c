@@ -2,7 +2,7 @@
  *
  * kill -9: a child keeps events in groups and says on a pipe what is kept, as a server would
  * answer; it is killed at a random moment, and everything it said is there, once. */
-#include "api/quarantine.h"
+#include "api/collect/quarantine.h"
 
 #include <setjmp.h>
 #include <signal.h>

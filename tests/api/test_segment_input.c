@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "api/json_tokens.h"
-#include "api/segment_file.h"
+#include "api/collect/json_tokens.h"
+#include "api/collect/segment_file.h"
 #include "base/os.h"
 #include "base/rand.h"
 

@@ -12,7 +12,7 @@
 #include <libdeflate.h>
 #include <pthread.h>
 
-#include "api/server.h"
+#include "api/server/server.h"
 #include "base/os.h"
 #include "http_client.h"
 

@@ -1,5 +1,5 @@
 /* Sources: the tables, the copy in memory, keys under change, rates, origins. */
-#include "api/source.h"
+#include "api/collect/source.h"
 
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* The live tail: rings that wrap, what idle sources skip, slow listeners, filters, masking,
  * closing. Listeners are real ones: a server on a free port, read through a socket. */
-#include "api/tail.h"
+#include "api/collect/tail.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>

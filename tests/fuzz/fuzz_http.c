@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "api/config.h"
-#include "api/server_int.h"
+#include "api/server/server_int.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

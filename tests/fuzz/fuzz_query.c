@@ -2,8 +2,8 @@
  * them; a query's canonical text and JSON give the same query again. */
 #include <stdlib.h>
 
-#include "query/parse.h"
-#include "query/query_json.h"
+#include "query/language/parse.h"
+#include "query/language/query_json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,8 +1,8 @@
 /* Any bytes as lines of Segment events and as one body. Whatever is accepted must read back as a
  * sound batch, the same by every kernel of this CPU and in blocks as line by line; a body leaves
  * either all of its sound items or nothing. */
-#include "api/json_tokens.h"
-#include "api/segment.h"
+#include "api/collect/json_tokens.h"
+#include "api/collect/segment.h"
 
 enum { KERNELS_MAX = 8 };
 

@@ -12,12 +12,12 @@ COMPACT = "src/store/compact.c"
 VERSION = "src/store/version.c"
 STORE = "src/store/store.c"
 JOURNAL = "src/store/journal.c"
-SERVER_BODY = "src/api/server_body.c"
+SERVER_BODY = "src/api/server/intake.c"
 IDENTITY = "src/customer/identity.c"
 DB = "src/customer/db.c"
-COLLECT = "src/api/collect.c"
-COLLECT_READ = "src/api/collect_read.c"
-SOURCE = "src/api/source.c"
+COLLECT = "src/api/collect/collect.c"
+COLLECT_READ = "src/api/collect/collect_read.c"
+SOURCE = "src/api/collect/source.c"
 
 MUTATIONS = [
     ("a failed sync of the journal is tried again", JOURNAL,

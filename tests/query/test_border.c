@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "query/exec.h"
-#include "query/parse.h"
+#include "query/language/parse.h"
 #include "random_world.h"
 
 enum { HISTORIES = 60, TIE_MOST = 4, BATCH = 1024 };

@@ -17,7 +17,7 @@
 #include "base/rand.h"
 #include "naive.h"
 #include "query/exec.h"
-#include "query/parse.h"
+#include "query/language/parse.h"
 #include "random_world.h"
 
 enum { HISTORIES = 60, QUESTIONS = 60, MOST_EVENTS = 160 };

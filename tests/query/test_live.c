@@ -15,8 +15,8 @@
 #include <cmocka.h>
 #include <roaring/roaring.h>
 
-#include "query/live.h"
-#include "query/parse.h"
+#include "query/language/parse.h"
+#include "query/live/live.h"
 #include "random_world.h"
 
 enum { HISTORIES = 60, STEPS = 60, SEGMENTS = 8, MOST_EVENTS = 400 };

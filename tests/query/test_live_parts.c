@@ -11,9 +11,9 @@
 #include <cmocka.h>
 
 #include "base/rand.h"
+#include "query/live/slots.h"
+#include "query/live/wheel.h"
 #include "query/moments.h"
-#include "query/slots.h"
-#include "query/wheel.h"
 
 enum { ROUNDS = 200, KEYS = 300, TIMERS = 400 };
 

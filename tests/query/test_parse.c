@@ -13,9 +13,9 @@
 
 #include "base/hash.h"
 #include "base/os.h"
-#include "query/parse.h"
-#include "query/query_json.h"
-#include "query/query_print.h"
+#include "query/language/parse.h"
+#include "query/language/query_json.h"
+#include "query/language/query_print.h"
 
 enum { ARENA_BYTES = 128 << 20, TABLE_BYTES = 1 << 20 };
 

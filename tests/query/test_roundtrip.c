@@ -17,12 +17,12 @@
 
 #include "base/os.h"
 #include "base/rand.h"
-#include "query/check.h"
-#include "query/parse.h"
-#include "query/query_json.h"
-#include "query/query_print.h"
-#include "query/token.h"
-#include "query/tree.h"
+#include "query/language/check.h"
+#include "query/language/parse.h"
+#include "query/language/query_json.h"
+#include "query/language/query_print.h"
+#include "query/language/token.h"
+#include "query/language/tree.h"
 
 enum { ARENA_BYTES = 128 << 20, ROUNDS = 4000 };
 

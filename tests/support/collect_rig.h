@@ -4,7 +4,7 @@
 #pragma once
 
 #include "api/app.h"
-#include "api/collect.h"
+#include "api/collect/collect.h"
 #include "fault_os.h"
 
 #define RIG_KEY "key"

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "base/time.h"
-#include "query/ast.h"
+#include "query/language/ast.h"
 #include "query/result.h"
 #include "store/event.h"
 

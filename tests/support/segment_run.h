@@ -6,7 +6,7 @@
  * Strings are in quotes, JSON in <>, lists are [{…}{…}]. */
 #pragma once
 
-#include "api/segment.h"
+#include "api/collect/segment.h"
 
 extern const char *const EVENT_TYPE_NAMES[EVENT_TYPES];
 

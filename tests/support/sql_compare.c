@@ -14,7 +14,7 @@
 #include "base/os.h"
 #include "cli/import/rows.h"
 #include "query/exec.h"
-#include "query/parse.h"
+#include "query/language/parse.h"
 
 static void must(int code, const struct keel_error *err) {
     if (code < 0) fail_msg("%s", err->message);

@@ -1,0 +1,331 @@
+/* Implementation of mask.h: a forgiving walk over characters. It cannot be the strict walk of
+ * json_cursor.h, because what is shown may be cut, or no JSON at all.
+ *
+ * Layers: desk/personal.h. Threads: pure. */
+#include "api/collect/mask.h"
+
+#include "desk/personal.h"
+
+struct walk {
+    const char *p, *end;
+    const struct plan_form *form; /* NULL: no classes */
+    const struct plan_event *event, *context, *identify;
+    struct buf *out;
+    bool cut;
+};
+
+enum region { REGION_TOP, REGION_PROPERTIES, REGION_TRAITS, REGION_CONTEXT };
+
+/* Where a value stands: whose property it is, and under which name. */
+struct place {
+    const struct plan_event *of; /* NULL: not planned */
+    enum region region;
+    struct str name; /* with dots; "" at the top */
+};
+
+static void space(struct walk *w) {
+    while (w->p < w->end && (*w->p == ' ' || *w->p == '\n' || *w->p == '\t' || *w->p == '\r'))
+        w->p++;
+}
+
+/* Takes c, if it is next. */
+static bool take(struct walk *w, char c) {
+    space(w);
+    if (w->p == w->end || *w->p != c) return false;
+    w->p++;
+    return true;
+}
+
+/* A string, without its quotes; false: none, or not whole. */
+static bool take_string(struct walk *w, struct str *out) {
+    if (!take(w, '"')) return false;
+    const char *start = w->p;
+    while (w->p < w->end && *w->p != '"') w->p += *w->p == '\\' && w->end - w->p > 1 ? 2 : 1;
+    if (w->p >= w->end) {
+        w->p = w->end;
+        w->cut = true;
+        return false;
+    }
+    *out = (struct str){start, (size_t)(w->p++ - start)};
+    return true;
+}
+
+static void put(struct walk *w, const char *text) {
+    if (w->out) (void)!buf_add_text(w->out, text);
+}
+
+static bool is_hex(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+/* Bytes of the character or escape at p; 0: a backslash that begins none. */
+static size_t unit_at(const char *p, size_t left) {
+    unsigned char c = (unsigned char)*p;
+    if (c != '\\') return c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+    if (left >= 2 && memchr("\"\\/bfnrt", p[1], 8)) return 2;
+    bool hex = left >= 6 && p[1] == 'u';
+    for (int i = 2; hex && i < 6; i++) hex = is_hex(p[i]);
+    return hex ? 6 : 0;
+}
+
+/* A raw string, as it stood between quotes; what is no JSON within it does not pass. */
+static void put_string(struct walk *w, struct str raw) {
+    if (!w->out) return;
+    if (!str_is_utf8(raw)) {
+        put(w, "\"‹not UTF-8›\"");
+        return;
+    }
+    size_t at = 0;
+    (void)!buf_add_char(w->out, '"');
+    while (at < raw.n && at < MASK_TEXT_BYTES) {
+        size_t unit = unit_at(raw.p + at, raw.n - at);
+        if (unit == 0)
+            (void)!buf_add_text(w->out, "\\\\");
+        else if ((unsigned char)raw.p[at] < 0x20)
+            (void)!buf_add_char(w->out, ' ');
+        else
+            (void)!buf_add(w->out, raw.p + at, unit);
+        at += unit ? unit : 1;
+    }
+    (void)!buf_add_text(w->out, at < raw.n ? "…\"" : "\"");
+}
+
+/* How a raw string looks when its escapes of plain characters are read: \u0040 is an @. */
+static enum personal_kind shape_of(struct str raw) {
+    char text[MASK_TEXT_BYTES * 2];
+    size_t n = 0;
+    if (!memchr(raw.p, '\\', raw.n)) return personal_by_shape(raw);
+    for (size_t at = 0; at < raw.n && n < sizeof text;) {
+        size_t unit = unit_at(raw.p + at, raw.n - at);
+        int code = 0;
+        if (unit == 6 && raw.p[at + 2] == '0' && raw.p[at + 3] == '0') {
+            for (int i = 4; i < 6; i++) {
+                char c = raw.p[at + (size_t)i];
+                code = code * 16 + (c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+            }
+            text[n++] = code < 0x80 ? (char)code : ' ';
+        } else {
+            text[n++] = unit == 1 ? raw.p[at] : ' ';
+        }
+        at += unit ? unit : 1;
+    }
+    return personal_by_shape((struct str){text, n});
+}
+
+/* ---- what is masked ---- */
+
+static const char *const SIGNS[] = {
+    [PERSONAL_NOT] = NULL,
+    [PERSONAL_EMAIL] = "\"‹e-mail›\"",
+    [PERSONAL_PHONE] = "\"‹phone›\"",
+    [PERSONAL_NAME] = "\"‹personal›\"",
+    [PERSONAL_SECRET] = "\"‹sensitive›\"",
+};
+
+/* The class of a name, or of the nearest of its front parts that has one: what is within a
+ * personal object is personal. */
+static enum plan_class class_of(const struct place *at) {
+    struct str name = at->name;
+    while (at->of && name.n) {
+        const struct plan_property *p = plan_property(at->of, name);
+        if (p && p->class != PLAN_UNCLASSED) return p->class;
+        while (name.n && name.p[--name.n] != '.') continue;
+    }
+    return PLAN_UNCLASSED;
+}
+
+/* What stands in place of the value at `at`, or NULL. */
+static const char *sign_of(const struct place *at, enum plan_class class) {
+    if (class == PLAN_PERSONAL) return SIGNS[PERSONAL_NAME];
+    if (class == PLAN_SENSITIVE) return SIGNS[PERSONAL_SECRET];
+    if (class != PLAN_UNCLASSED) return NULL;
+    return SIGNS[personal_by_name(at->name, at->region == REGION_TRAITS)];
+}
+
+/* ---- values ---- */
+
+static void value(struct walk *w, const struct place *at, unsigned depth);
+
+/* The place of a member. `name` is scratch for its full name. */
+static struct place place_of(const struct walk *w, const struct place *at, struct str key,
+                             unsigned depth, char *name) {
+    struct place inner = *at;
+    if (depth == 1) {
+        bool traits = str_is(key, "traits"), context = str_is(key, "context");
+        bool properties = str_is(key, "properties");
+        inner.of = traits || properties ? w->event : context ? w->context : NULL;
+        inner.region = traits       ? REGION_TRAITS
+                       : context    ? REGION_CONTEXT
+                       : properties ? REGION_PROPERTIES
+                                    : REGION_TOP;
+        if (inner.region != REGION_TOP) return inner;
+    }
+    if (depth == 2 && at->region == REGION_CONTEXT && str_is(key, "traits")) {
+        inner.of = w->identify;
+        inner.region = REGION_TRAITS;
+        return inner;
+    }
+    size_t n = at->name.n;
+    if (n + 1 + key.n > EVENT_MAX_NAME) return inner; /* longer than any property */
+    memmove(name, at->name.p, n);
+    if (n) name[n++] = '.';
+    memcpy(name + n, key.p, key.n);
+    inner.name = (struct str){name, n + key.n};
+    return inner;
+}
+
+static void object(struct walk *w, const struct place *at, unsigned depth) {
+    char name[EVENT_MAX_NAME + 1];
+    struct str key;
+    bool first = true;
+    w->p++;
+    put(w, "{");
+    while (!take(w, '}') && w->p < w->end) {
+        if (!first && !take(w, ',')) break;
+        if (!take_string(w, &key) || !take(w, ':')) break;
+        if (!first) put(w, ",");
+        first = false;
+        put_string(w, key);
+        put(w, ":");
+        struct place inner = place_of(w, at, key, depth, name);
+        value(w, &inner, depth + 1);
+    }
+    if (w->p == w->end && w->p[-1] != '}') w->cut = true;
+    put(w, "}");
+}
+
+static void array(struct walk *w, const struct place *at, unsigned depth) {
+    bool first = true;
+    w->p++;
+    put(w, "[");
+    while (!take(w, ']') && w->p < w->end) {
+        const char *before = w->p;
+        if (!first && !take(w, ',')) break;
+        if (!first) put(w, ",");
+        first = false;
+        value(w, at, depth + 1);
+        if (w->p == before) break;
+    }
+    if (w->p == w->end && w->p[-1] != ']') w->cut = true;
+    put(w, "]");
+}
+
+static void scalar(struct walk *w) {
+    const char *start = w->p;
+    while (w->p < w->end && ((*w->p >= '0' && *w->p <= '9') || (*w->p >= 'a' && *w->p <= 'z') ||
+                             *w->p == '-' || *w->p == '+' || *w->p == '.' || *w->p == 'E'))
+        w->p++;
+    struct str text = {start, (size_t)(w->p - start)};
+    double number;
+    bool whole = w->p < w->end; /* else digits may be missing */
+    bool word = str_is(text, "true") || str_is(text, "false") || str_is(text, "null");
+    if (!whole || (!word && !str_to_f64(text, &number))) {
+        w->cut |= !whole;
+        if (whole) w->p = w->end; /* no JSON: what follows cannot be placed */
+        put(w, "\"…\"");
+    } else if (word) {
+        if (w->out) (void)!buf_add_str(w->out, text);
+    } else if (w->out) {
+        (void)!buf_add_json_f64(w->out, number);
+    }
+}
+
+static void text_value(struct walk *w, enum plan_class class) {
+    struct str raw;
+    if (!take_string(w, &raw)) {
+        put(w, "\"…\"");
+        return;
+    }
+    const char *sign = class == PLAN_PUBLIC ? NULL : SIGNS[shape_of(raw)];
+    if (sign)
+        put(w, sign);
+    else
+        put_string(w, raw);
+}
+
+static void value(struct walk *w, const struct place *at, unsigned depth) {
+    space(w);
+    if (w->p == w->end) {
+        w->cut = true;
+        put(w, "\"…\"");
+        return;
+    }
+    enum plan_class class = class_of(at);
+    const char *sign = at->name.n && *w->p != 'n' ? sign_of(at, class) : NULL;
+    struct buf *out = w->out;
+    if (!sign && depth > MASK_MAX_DEPTH) sign = "\"…\"";
+    if (sign) { /* passed over in silence */
+        put(w, sign);
+        w->out = NULL;
+    }
+    if (depth > MASK_MAX_DEPTH * 2)
+        w->p = w->end;
+    else if (*w->p == '{')
+        object(w, at, depth);
+    else if (*w->p == '[')
+        array(w, at, depth);
+    else if (*w->p == '"')
+        text_value(w, class);
+    else
+        scalar(w);
+    w->out = out;
+}
+
+/* ---- the top ---- */
+
+struct masked mask_look(struct str json) {
+    struct str none = {"", 0};
+    struct masked m = {none, none, none, none, none, false};
+    struct walk w = {.p = json.p, .end = json.p + json.n};
+    struct place top = {.name = none};
+    struct str key, text;
+    if (!take(&w, '{')) return m;
+    for (bool first = true; !take(&w, '}') && w.p < w.end; first = false) {
+        if ((!first && !take(&w, ',')) || !take_string(&w, &key) || !take(&w, ':')) break;
+        space(&w);
+        if (w.p < w.end && *w.p == '"') {
+            if (!take_string(&w, &text)) break;
+            struct str *to = str_is(key, "type")          ? &m.type
+                             : str_is(key, "event")       ? &m.event
+                             : str_is(key, "userId")      ? &m.user
+                             : str_is(key, "anonymousId") ? &m.anonymous
+                             : str_is(key, "messageId")   ? &m.message_id
+                                                          : NULL;
+            if (to && to->n == 0) *to = text;
+        } else {
+            value(&w, &top, 1);
+        }
+    }
+    m.cut = w.cut || (w.p == w.end && (json.n == 0 || w.p[-1] != '}'));
+    return m;
+}
+
+int mask_json(const struct plan_form *form, const struct masked *look, struct str json,
+              struct buf *out) {
+    struct walk w = {.p = json.p, .end = json.p + json.n, .form = form, .out = out};
+    struct place top = {.name = {"", 0}};
+    if (form) {
+        enum plan_kind kind = PLAN_EVENT; /* a type that the path said is not in the text */
+        for (int i = PLAN_EVENT + 1; i < PLAN_CONTEXT; i++)
+            if (str_is(look->type, PLAN_KIND_NAMES[i])) kind = (enum plan_kind)i;
+        w.event = plan_find(form, kind, look->event);
+        w.context = plan_find(form, PLAN_CONTEXT, STR(""));
+        w.identify = plan_find(form, PLAN_IDENTIFY, STR(""));
+    }
+    space(&w);
+    if (w.p == w.end)
+        put(&w, "null");
+    else
+        value(&w, &top, 1);
+    return out->failed;
+}
+
+int mask_text(struct str raw, struct buf *out) {
+    struct walk w = {.out = out};
+    const char *sign = SIGNS[shape_of(raw)];
+    if (sign)
+        put(&w, sign);
+    else
+        put_string(&w, raw);
+    return out->failed;
+}

@@ -1,0 +1,466 @@
+/* The exact kernel of funnels: steps that one event may match twice, and equal properties.
+ *
+ * It keeps the matching events of the range, sorts them by customer and `same` values, and goes
+ * through each such list by groups of equal time. Before a group, chain[j] is the best chain of j
+ * steps. In the group, steps j + 1 … k may be taken by any choice of different events, whatever
+ * their order; the fewer steps stand before the group, the later the chain's start, so for each k
+ * the smallest j is wanted for which such a choice exists: an augmenting-path matching that grows
+ * downwards from k. A step needs no more than n candidates of a group (it always finds a free one
+ * among n), which bounds the work where thousands of events share a time.
+ *
+ * Layers, threads: see funnel.h. */
+#include <stdlib.h>
+
+#include "query/forms/funnel_int.h"
+
+enum { MAX_STEPS = QUERY_MAX_EVENTS, MAX_GROUP = MAX_STEPS * MAX_STEPS };
+
+int funnel_exact_open(struct funnel_state *s, struct keel_error *err) {
+    s->later = k_try_alloc_array(s->worker->plan->range_size, sizeof *s->later);
+    if (!s->later) FAIL(err, NO_MEMORY, "too little memory for a funnel");
+    const struct funnel *f = s->funnel;
+    groups_init(&s->same, f->n_same);
+    for (uint32_t i = 0; i < s->same.n_terms; i++)
+        field_reader_init(&s->same_readers[i], &f->same[i], s->worker, &s->same.dict[i]);
+    return 0;
+}
+
+void funnel_exact_begin(struct funnel_state *s, struct range r) {
+    memset(s->later, 0, r.count * sizeof *s->later);
+    s->n_kept = s->n_without = 0;
+}
+
+void funnel_exact_close(struct funnel_state *s) {
+    for (uint32_t i = 0; i < s->same.n_terms; i++) field_reader_release(&s->same_readers[i]);
+    groups_release(&s->same);
+    k_free(s->later);
+    k_free(s->kept);
+    k_free(s->without);
+    k_free(s->without_slot);
+}
+
+/* ---- feeding ---- */
+
+static int too_many(struct keel_error *err) {
+    return error_set(err, KEEL_E_LIMIT,
+                     "a funnel with overlapping steps or equal properties keeps too many events: "
+                     "narrow its steps by filters, or the range");
+}
+
+/* Room for n more events. */
+static int kept_room(struct funnel_state *s, uint32_t n, struct keel_error *err) {
+    if (s->cap_kept - s->n_kept >= n) return 0;
+    uint32_t cap = s->cap_kept ? s->cap_kept * 2 : 1 << 12;
+    if (cap > FUNNEL_MAX_KEPT) return too_many(err);
+    struct funnel_event *kept = k_try_realloc(s->kept, cap * sizeof *kept);
+    if (!kept) return too_many(err);
+    s->kept = kept;
+    s->cap_kept = cap;
+    return 0;
+}
+
+static int keep_without(struct funnel_state *s, uint32_t slot, int64_t t, struct keel_error *err) {
+    if (s->n_without == s->cap_without) {
+        uint32_t cap = s->cap_without ? s->cap_without * 2 : 1 << 12;
+        if (cap > FUNNEL_MAX_KEPT) return too_many(err);
+        int64_t *times = k_try_realloc(s->without, cap * sizeof *times);
+        if (times) s->without = times;
+        uint32_t *slots = k_try_realloc(s->without_slot, cap * sizeof *slots);
+        if (slots) s->without_slot = slots;
+        if (!times || !slots) return too_many(err);
+        s->cap_without = cap;
+    }
+    s->without[s->n_without] = t;
+    s->without_slot[s->n_without++] = slot;
+    return 0;
+}
+
+/* The number of the `same` values of each row, UINT32_MAX where one is missing. */
+static int same_of_rows(struct funnel_state *s, struct feed *f, const uint16_t *rows, uint32_t n,
+                        uint32_t *out, struct keel_error *err) {
+    uint32_t ids[QUERY_MAX_SPLITS][CHUNK_ROWS];
+    for (uint32_t i = 0; i < s->same.n_terms; i++)
+        TRY(field_ids(&s->same_readers[i], f, rows, n, ids[i], err));
+    for (uint32_t k = 0; s->same.n_terms == 1 && k < n; k++) /* the value's id tells as much */
+        out[k] = ids[0][k] ? ids[0][k] : UINT32_MAX;
+    for (uint32_t k = 0; s->same.n_terms != 1 && k < n; k++) {
+        uint32_t key[QUERY_MAX_SPLITS] = {0};
+        bool missing = false;
+        for (uint32_t i = 0; i < s->same.n_terms; i++) {
+            key[i] = ids[i][k];
+            missing |= key[i] == 0;
+        }
+        out[k] = UINT32_MAX;
+        if (!missing) TRY(groups_find(&s->same, key, &out[k], err));
+    }
+    return 0;
+}
+
+int funnel_exact_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) {
+    const struct funnel *funnel = s->funnel;
+    uint32_t steps[CHUNK_ROWS] = {0}, groups[CHUNK_ROWS], same[CHUNK_ROWS];
+    uint32_t group_of[CHUNK_ROWS] = {0};
+    uint64_t any[BITS_WORDS] = {0}, bits[BITS_WORDS];
+    uint16_t rows[CHUNK_ROWS];
+    for (uint32_t j = 0; j < funnel->n; j++) {
+        TRY(match_rows(&funnel->steps[j], s->worker, f, bits, err));
+        uint32_t n = bits_to_index(bits, rows);
+        for (uint32_t k = 0; k < n; k++) steps[rows[k]] |= 1u << j;
+        for (uint32_t i = 0; i < BITS_WORDS; i++) any[i] |= bits[i];
+    }
+    uint32_t n = 0;
+    if (funnel->wants.splits) {
+        for (uint32_t row = 0; row < f->n; row++) {
+            rows[n] = (uint16_t)row;
+            n += steps[row] & 1; /* only e1 has a group */
+        }
+        TRY(splitter_rows(&s->splitter, f, rows, n, groups, err));
+        for (uint32_t k = 0; k < n; k++) group_of[rows[k]] = groups[k];
+    }
+    n = bits_to_index(any, rows);
+    TRY(same_of_rows(s, f, rows, n, same, err));
+    TRY(kept_room(s, n, err));
+    for (uint32_t k = 0; k < n; k++) {
+        s->kept[s->n_kept] = (struct funnel_event){.time = f->time[rows[k]],
+                                                   .slot = f->customer[rows[k]] - f->first,
+                                                   .steps = steps[rows[k]],
+                                                   .same = same[k],
+                                                   .group = group_of[rows[k]],
+                                                   .order = s->n_kept};
+        if (same[k] == UINT32_MAX) continue;
+        if (s->kept[s->n_kept].steps > 1)
+            s->later[s->kept[s->n_kept].slot] |= (uint64_t)1 << (same[k] & 63);
+        s->n_kept++;
+    }
+    for (uint32_t i = 0; i < funnel->n_without; i++) {
+        TRY(match_rows(&funnel->without[i], s->worker, f, bits, err));
+        n = bits_to_index(bits, rows);
+        for (uint32_t k = 0; k < n; k++)
+            TRY(keep_without(s, f->customer[rows[k]] - f->first, f->time[rows[k]], err));
+    }
+    return 0;
+}
+
+/* ---- one list of events ---- */
+
+struct chain {
+    int64_t times[MAX_STEPS]; /* times[0]: start; FUNNEL_NEVER: no such chain */
+    uint32_t group, first;    /* of e1: its group, its place in the order     */
+};
+
+struct solver {
+    const struct funnel *f;
+    const int64_t *without; /* ascending times of the customer's `without` events */
+    uint32_t n_without;
+    struct chain chain[MAX_STEPS + 1], next[MAX_STEPS + 1];
+    /* The best so far. */
+    uint32_t level;
+    int64_t end;
+    struct chain best;
+};
+
+struct matching {
+    const struct funnel_event *events[MAX_GROUP];
+    uint32_t n;
+    int32_t step_of[MAX_GROUP]; /* -1: free */
+    uint32_t banned;            /* an event that may not be used, or UINT32_MAX */
+};
+
+/* Kuhn: gives `step` an event, moving others if needed. */
+static bool augment(struct matching *m, uint32_t step, bool *seen) {
+    for (uint32_t i = 0; i < m->n; i++) {
+        if (!(m->events[i]->steps >> step & 1) || seen[i] || i == m->banned) continue;
+        seen[i] = true;
+        if (m->step_of[i] < 0 || augment(m, (uint32_t)m->step_of[i], seen)) {
+            m->step_of[i] = (int32_t)step;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool assign(struct matching *m, uint32_t step) {
+    bool seen[MAX_GROUP] = {false};
+    return augment(m, step, seen);
+}
+
+static void matching_clear(struct matching *m) {
+    for (uint32_t i = 0; i < m->n; i++) m->step_of[i] = -1;
+    m->banned = UINT32_MAX;
+}
+
+/* The latest event of the group that can be e1 while steps 1 … k - 1 (from 0) find others. */
+static const struct funnel_event *latest_first(struct matching *m, uint32_t k) {
+    for (uint32_t i = m->n; i-- > 0;) {
+        if (!(m->events[i]->steps & 1)) continue;
+        matching_clear(m);
+        m->banned = i;
+        bool fits = true;
+        for (uint32_t step = 1; step < k && fits; step++) fits = assign(m, step);
+        if (fits) return m->events[i];
+    }
+    return NULL;
+}
+
+/* The events of a group that may matter: for each step the latest n. Ascending. */
+static void candidates(const struct funnel *f, const struct funnel_event *e, uint32_t n,
+                       struct matching *m) {
+    uint32_t left[MAX_STEPS], chosen[MAX_GROUP];
+    for (uint32_t j = 0; j < f->n; j++) left[j] = f->n;
+    uint32_t count = 0;
+    for (uint32_t i = n; i-- > 0 && count < MAX_GROUP;) {
+        bool useful = false;
+        for (uint32_t j = 0; j < f->n; j++)
+            if (e[i].steps >> j & 1 && left[j] > 0) {
+                left[j]--;
+                useful = true;
+            }
+        if (useful) chosen[count++] = i;
+    }
+    m->n = count;
+    for (uint32_t i = 0; i < count; i++) m->events[i] = &e[chosen[count - 1 - i]];
+    matching_clear(m);
+}
+
+/* The first `level` times; a chain has room for many more. */
+static void chain_copy(struct chain *to, const struct chain *from, uint32_t level) {
+    to->group = from->group;
+    to->first = from->first;
+    for (uint32_t j = 0; j < level; j++) to->times[j] = from->times[j];
+}
+
+static bool chain_later(const struct chain *a, const struct chain *b, uint32_t level) {
+    if (a->first != b->first) return a->first > b->first;
+    for (uint32_t j = 1; j < level; j++)
+        if (a->times[j] != b->times[j]) return a->times[j] > b->times[j];
+    return false;
+}
+
+static void offer(struct solver *s, uint32_t level, int64_t end, const struct chain *chain) {
+    bool better = level != s->level ? level > s->level
+                  : end != s->end   ? end < s->end
+                                    : chain_later(chain, &s->best, level);
+    if (!better) return;
+    s->level = level;
+    s->end = end;
+    chain_copy(&s->best, chain, level);
+}
+
+/* The earliest start that a chain which ends at t may have. */
+static int64_t lowest_start(const struct solver *s, int64_t t) {
+    int64_t within = s->f->within_ms;
+    int64_t lowest = within == INT64_MAX ? FUNNEL_NEVER + 1 : t - within;
+    uint32_t low = 0, high = s->n_without; /* the last without-time before t */
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (s->without[mid] < t)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (low > 0 && s->without[low - 1] > lowest) lowest = s->without[low - 1];
+    return lowest;
+}
+
+/* Steps j … k - 1 (from 0) at time t behind the best chain of j steps. */
+static bool extend(struct solver *s, uint32_t j, uint32_t k, int64_t t,
+                   const struct funnel_event *e1) {
+    struct chain *to = &s->next[k];
+    if (j == 0) {
+        to->group = e1->group;
+        to->first = e1->order;
+    } else {
+        if (s->chain[j].times[0] < lowest_start(s, t)) return false;
+        chain_copy(to, &s->chain[j], j);
+    }
+    for (uint32_t i = j; i < k; i++) to->times[i] = t;
+    return true;
+}
+
+static void solve_group(struct solver *s, const struct funnel_event *e, uint32_t n) {
+    const struct funnel *f = s->f;
+    int64_t t = e[0].time;
+    bool taken[MAX_STEPS + 1] = {false};
+    if (n == 1) {
+        for (uint32_t k = 1; k <= f->n; k++)
+            if (e->steps >> (k - 1) & 1) taken[k] = extend(s, k - 1, k, t, e);
+    } else {
+        struct matching m;
+        candidates(f, e, n, &m);
+        for (uint32_t k = 1; k <= f->n; k++) {
+            matching_clear(&m);
+            uint32_t j = k;
+            while (j > 0 && assign(&m, j - 1)) j--;
+            if (j == k) continue;
+            taken[k] = extend(s, j, k, t, j == 0 ? latest_first(&m, k) : NULL);
+        }
+    }
+    uint32_t highest = 0;
+    for (uint32_t k = 1; k <= f->n; k++)
+        if (taken[k]) {
+            chain_copy(&s->chain[k], &s->next[k], k);
+            highest = k;
+        }
+    if (highest > 0) offer(s, highest, t, &s->chain[highest]);
+}
+
+static void solve_list(struct solver *s, const struct funnel_event *e, uint32_t n) {
+    for (uint32_t k = 0; k <= s->f->n; k++) s->chain[k].times[0] = FUNNEL_NEVER;
+    for (uint32_t i = 0, next; i < n; i = next) {
+        for (next = i + 1; next < n && e[next].time == e[i].time;) next++;
+        solve_group(s, e + i, next - i);
+    }
+}
+
+/* ---- the range ---- */
+
+static int by_key(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+enum { SORT_FEW = 24 };
+
+/* Customers have few events each: insertion, without calls. */
+static void sort_keys(uint64_t *key, uint32_t n) {
+    if (n > SORT_FEW) {
+        qsort(key, n, sizeof *key, by_key);
+        return;
+    }
+    for (uint32_t i = 1; i < n; i++) {
+        uint64_t k = key[i];
+        uint32_t j = i;
+        for (; j > 0 && key[j - 1] > k; j--) key[j] = key[j - 1];
+        key[j] = k;
+    }
+}
+
+static int by_slot_time(const void *a, const void *b, void *ctx) {
+    const struct funnel_state *s = ctx;
+    uint32_t i = *(const uint32_t *)a, j = *(const uint32_t *)b;
+    if (s->without_slot[i] != s->without_slot[j])
+        return s->without_slot[i] < s->without_slot[j] ? -1 : 1;
+    return (s->without[i] > s->without[j]) - (s->without[i] < s->without[j]);
+}
+
+static int sort_without(struct funnel_state *s, int64_t **out_times, uint32_t **out_slots,
+                        struct keel_error *err) {
+    uint32_t *order = k_try_alloc_array(s->n_without, sizeof *order);
+    int64_t *times = k_try_alloc_array(s->n_without, sizeof *times);
+    uint32_t *slots = k_try_alloc_array(s->n_without, sizeof *slots);
+    if (!order || !times || !slots) {
+        k_free(order);
+        k_free(times);
+        k_free(slots);
+        return too_many(err);
+    }
+    for (uint32_t i = 0; i < s->n_without; i++) order[i] = i;
+    qsort_r(order, s->n_without, sizeof *order, by_slot_time, s);
+    for (uint32_t i = 0; i < s->n_without; i++) {
+        times[i] = s->without[order[i]];
+        slots[i] = s->without_slot[order[i]];
+    }
+    k_free(order);
+    *out_times = times;
+    *out_slots = slots;
+    return 0;
+}
+
+static void store_best(struct funnel_state *s, const struct solver *solver, uint32_t slot) {
+    struct funnel_result *r = &s->result;
+    r->level[slot] = (uint8_t)solver->level;
+    r->end[slot] = solver->end;
+    if (r->group) r->group[slot] = solver->best.group;
+    if (r->times)
+        memcpy(r->times + (size_t)slot * s->funnel->n, solver->best.times,
+               solver->level * sizeof(int64_t));
+}
+
+/* Most events of step 1 end nowhere: no event of another step has their `same` values. A customer
+ * without events of other steps came to step 1 with his first one, and is done; of the others only
+ * such events stay as may have one (64 bits a customer tell), and the first. Sorting and solving
+ * what is left costs a fifth. */
+static void drop_idle(struct funnel_state *s) {
+    struct funnel_result *r = &s->result;
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < s->n_kept; i++) { /* no branches: none of them could be foretold */
+        struct funnel_event e = s->kept[i];
+        uint64_t later = s->later[e.slot];
+        uint32_t level = r->level[e.slot], one = e.steps == 1;
+        uint32_t earliest =
+            one & ((level == 0) | (r->end[e.slot] == e.time)); /* of equal: the last */
+        r->level[e.slot] = (uint8_t)(level | earliest);
+        r->end[e.slot] = earliest ? e.time : r->end[e.slot];
+        if (r->group) r->group[e.slot] = earliest ? e.group : r->group[e.slot];
+        s->kept[left] = e;
+        left += (one ^ 1) | (uint32_t)(later >> (e.same & 63) & 1) | (earliest & (later != 0));
+    }
+    s->n_kept = left;
+}
+
+/* The kept events by customer, `same` values and order: dealt out to the customers, whose events
+ * are then sorted by numbers made of the other two. */
+static struct funnel_event *sort_kept(const struct funnel_state *s, uint32_t slots) {
+    uint32_t *end = k_try_zalloc(((size_t)slots + 1) * sizeof *end);
+    uint64_t *key = k_try_alloc_array(s->n_kept, sizeof *key);
+    struct funnel_event *sorted = k_try_alloc_array(s->n_kept, sizeof *sorted);
+    if (!end || !key || !sorted) {
+        k_free(sorted);
+        sorted = NULL;
+        goto out;
+    }
+    for (uint32_t i = 0; i < s->n_kept; i++) end[s->kept[i].slot + 1]++;
+    for (uint32_t slot = 0; slot < slots; slot++) end[slot + 1] += end[slot];
+    for (uint32_t i = 0; i < s->n_kept; i++) /* end[slot] becomes the end of its events */
+        key[end[s->kept[i].slot]++] = (uint64_t)s->kept[i].same << 32 | i;
+    for (uint32_t slot = 0, from = 0; slot < slots; from = end[slot++])
+        sort_keys(key + from, end[slot] - from);
+    for (uint32_t i = 0; i < s->n_kept; i++) sorted[i] = s->kept[(uint32_t)key[i]];
+out:
+    k_free(end);
+    k_free(key);
+    return sorted;
+}
+
+/* One customer after the other: his `without` times, and each list of equal `same` values. */
+static void solve_all(struct funnel_state *s, const struct funnel_event *sorted,
+                      const int64_t *times, const uint32_t *slots, struct solver *solver) {
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < s->n_kept;) {
+        uint32_t slot = sorted[i].slot;
+        while (at < s->n_without && slots[at] < slot) at++;
+        uint32_t end = at;
+        while (end < s->n_without && slots[end] == slot) end++;
+        solver->f = s->funnel;
+        solver->without = times + at;
+        solver->n_without = end - at;
+        solver->level = 0; /* the chains are set list by list */
+        while (i < s->n_kept && sorted[i].slot == slot) {
+            uint32_t next = i + 1;
+            while (next < s->n_kept && sorted[next].slot == slot &&
+                   sorted[next].same == sorted[i].same)
+                next++;
+            solve_list(solver, sorted + i, next - i);
+            i = next;
+        }
+        if (solver->level > 0) store_best(s, solver, slot);
+    }
+}
+
+int funnel_exact_end(struct funnel_state *s, struct range r, struct keel_error *err) {
+    if (s->n_kept == 0) return 0;
+    int64_t *times = NULL;
+    uint32_t *slots = NULL;
+    drop_idle(s);
+    if (s->n_kept == 0) return 0;
+    TRY(sort_without(s, &times, &slots, err));
+    struct funnel_event *sorted = sort_kept(s, r.count);
+    struct solver *solver = k_try_alloc(sizeof *solver);
+    bool ok = sorted && solver;
+    if (ok) solve_all(s, sorted, times, slots, solver);
+    k_free(sorted);
+    k_free(solver);
+    k_free(times);
+    k_free(slots);
+    return ok ? 0 : too_many(err);
+}

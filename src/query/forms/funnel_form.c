@@ -1,0 +1,234 @@
+/* The form FUNNEL: how many customers came to each step, and how long each step took.
+ *
+ * The work is in funnel.c and funnel_exact.c. Per group and level the customers are counted; for
+ * the medians the times from step to step of every chain are kept.
+ *
+ * Layers: funnel.h, form_tools.h. Threads: see form.h. Limits: TIMES_MAX kept times a worker.
+ */
+#include "query/forms/form_tools.h"
+#include "query/forms/funnel.h"
+#include "query/rank.h"
+
+enum { TIMES_MAX = 1 << 27 };
+
+struct step_time {
+    int64_t ms;
+    uint32_t group, step;
+};
+
+struct funnel_form {
+    struct form form;
+    struct funnel *funnel;
+    struct splits splits;
+};
+
+struct funnel_total {
+    const struct funnel_form *f;
+    struct worker *worker;
+    struct counters levels; /* [group × (n + 1)] customers of that level */
+    struct step_time *times;
+    uint32_t n_times, cap_times;
+};
+
+static int form_plan(struct form *form, struct plan *p, struct keel_error *err) {
+    struct funnel_form *f = (struct funnel_form *)form;
+    const struct query *q = p->q;
+    struct span span = range_span(p->zone, &q->range, p->at_ms);
+    struct match first; /* whose properties the splits name */
+    TRY(match_compile(p, &q->funnel.steps[0], span, &first, err));
+    TRY(splits_compile(p, &first.events, &f->splits, err));
+    struct funnel_wants wants = {
+        .stage = 1, .splits = f->splits.n ? &f->splits : NULL, .times = true};
+    return funnel_new(p, &q->funnel, span, &wants, &f->funnel, err);
+}
+
+static int form_open(const struct form *form, struct worker *w, void *state,
+                     struct keel_error *err) {
+    (void)err;
+    struct funnel_total *s = state;
+    s->f = (const struct funnel_form *)form;
+    s->worker = w;
+    return 0;
+}
+
+static void form_close(void *state) {
+    struct funnel_total *s = state;
+    counters_release(&s->levels);
+    k_free(s->times);
+}
+
+static int keep_times(struct funnel_total *s, uint32_t group, uint32_t level, const int64_t *times,
+                      struct keel_error *err) {
+    if (s->n_times + level > s->cap_times) {
+        uint32_t cap = s->cap_times ? s->cap_times * 2 : 1 << 12;
+        struct step_time *grown =
+            cap <= TIMES_MAX ? k_try_realloc(s->times, (size_t)cap * sizeof *grown) : NULL;
+        if (!grown) FAIL(err, LIMIT, "too many customers for medians: narrow the question");
+        s->times = grown;
+        s->cap_times = cap;
+    }
+    for (uint32_t j = 1; j < level; j++)
+        s->times[s->n_times++] = (struct step_time){times[j] - times[j - 1], group, j};
+    return 0;
+}
+
+/* Without splits most customers are one more of their level; only those with times are looked at.
+ */
+static int fold_plain(struct funnel_total *s, struct range r, struct keel_error *err) {
+    const struct funnel *funnel = s->f->funnel;
+    const uint8_t *levels = funnel_levels(s->worker, funnel);
+    uint32_t counts[2][QUERY_MAX_EVENTS + 1] = {{0}}; /* two: equal neighbours do not wait */
+    TRY(counters_room(&s->levels, funnel->n + 1, err));
+    for (uint32_t slot = 0; slot < r.count; slot++) counts[slot & 1][levels[slot]]++;
+    for (uint32_t level = 1; level <= funnel->n; level++)
+        s->levels.n[level] += counts[0][level] + counts[1][level];
+    for (uint32_t from = 0; from < r.count; from += 64) {
+        uint64_t further = 0;
+        uint32_t n = r.count - from < 64 ? r.count - from : 64;
+        for (uint32_t j = 0; j < n; j++) further |= (uint64_t)(levels[from + j] > 1) << j;
+        for (; further; further &= further - 1) {
+            uint32_t slot = from + (uint32_t)__builtin_ctzll(further);
+            TRY(keep_times(s, 0, levels[slot], funnel_times(s->worker, funnel, slot), err));
+        }
+    }
+    return 0;
+}
+
+static int form_fold(void *state, struct range r, struct keel_error *err) {
+    struct funnel_total *s = state;
+    const struct funnel *funnel = s->f->funnel;
+    if (s->f->splits.n == 0) return fold_plain(s, r, err);
+    uint32_t width = funnel->n + 1;
+    for (uint32_t slot = 0; slot < r.count; slot++) {
+        uint32_t level = funnel_level(s->worker, funnel, slot);
+        if (level == 0) continue;
+        uint32_t group = funnel_group(s->worker, funnel, slot);
+        TRY(counters_room(&s->levels, (uint64_t)(group + 1) * width, err));
+        s->levels.n[(uint64_t)group * width + level]++;
+        TRY(keep_times(s, group, level, funnel_times(s->worker, funnel, slot), err));
+    }
+    return 0;
+}
+
+/* ---- the answer ---- */
+
+struct funnel_answer {
+    const struct funnel_form *f;
+    struct merged merged;
+    uint64_t *levels; /* [group × (n + 1)] */
+    uint64_t *from;   /* [group × n + step] where the times of a group's step begin */
+    int64_t *times;   /* from step to step, by group and step */
+};
+
+/* Lays the workers' times out by group and step (a counting sort). */
+static int lay_out(struct funnel_answer *a, struct worker *workers, uint32_t n,
+                   struct keel_error *err) {
+    uint32_t steps = a->f->funnel->n;
+    uint64_t lists = (uint64_t)a->merged.groups.count * steps;
+    a->from = k_try_zalloc((lists + 2) * sizeof *a->from);
+    if (!a->from) FAIL(err, NO_MEMORY, "too little memory for a funnel's answer");
+    for (uint32_t i = 0; i < n; i++) {
+        const struct funnel_total *s = workers[i].form;
+        for (uint32_t k = 0; k < s->n_times; k++) {
+            uint64_t group = a->merged.map[i][s->times[k].group];
+            a->from[group * steps + s->times[k].step + 2]++;
+        }
+    }
+    for (uint64_t l = 2; l < lists + 2; l++) a->from[l] += a->from[l - 1];
+    a->times = k_try_alloc_array(a->from[lists + 1] + 1, sizeof *a->times);
+    if (!a->times) FAIL(err, NO_MEMORY, "too little memory for a funnel's answer");
+    for (uint32_t i = 0; i < n; i++) {
+        const struct funnel_total *s = workers[i].form;
+        for (uint32_t k = 0; k < s->n_times; k++) {
+            uint64_t group = a->merged.map[i][s->times[k].group];
+            a->times[a->from[group * steps + s->times[k].step + 1]++] = s->times[k].ms;
+        }
+    }
+    return 0;
+}
+
+static int add_up(struct funnel_answer *a, struct worker *workers, uint32_t n,
+                  struct keel_error *err) {
+    uint32_t width = a->f->funnel->n + 1;
+    a->levels = k_try_zalloc((a->merged.groups.count + 1) * (size_t)width * sizeof *a->levels);
+    if (!a->levels) FAIL(err, NO_MEMORY, "too little memory for a funnel's answer");
+    for (uint32_t i = 0; i < n; i++) {
+        const struct funnel_total *s = workers[i].form;
+        const uint32_t *map = a->merged.map[i];
+        for (uint64_t at = 0; at < s->levels.count; at++)
+            a->levels[map[at / width] * (uint64_t)width + at % width] += s->levels.n[at];
+    }
+    return lay_out(a, workers, n, err);
+}
+
+/* The value at rank n / 2, rounded up, of the times to a step. */
+static struct datum median(const struct funnel_answer *a, uint32_t group, uint32_t step) {
+    uint64_t list = (uint64_t)group * a->f->funnel->n + step;
+    uint64_t n = a->from[list + 1] - a->from[list];
+    if (n == 0) return datum_null();
+    return datum_number((double)rank_select(a->times + a->from[list], n, (n + 1) / 2 - 1) / 1e3);
+}
+
+static int show_group(const struct funnel_answer *a, uint32_t group, const struct str *names,
+                      struct result *out, struct keel_error *err) {
+    uint32_t n = a->f->funnel->n;
+    const uint64_t *levels = a->levels + (uint64_t)group * (n + 1);
+    uint64_t reached[QUERY_MAX_EVENTS + 1] = {0};
+    for (uint32_t k = n; k-- > 0;) reached[k] = reached[k + 1] + levels[k + 1];
+    if (reached[0] == 0 && a->f->splits.n > 0) return 0;
+    for (uint32_t k = 0; k < n; k++) {
+        struct datum cells[QUERY_MAX_SPLITS + 5];
+        group_cells(&a->merged.groups, group, cells);
+        struct datum *rest = cells + a->f->splits.n;
+        rest[0] = datum_integer(k + 1);
+        rest[1] = datum_str(names[k]);
+        rest[2] = datum_integer(reached[k]);
+        rest[3] = reached[0] ? datum_number((double)reached[k] / (double)reached[0]) : datum_null();
+        rest[4] = k == 0 ? datum_null() : median(a, group, k);
+        TRY(result_row(out, cells, err));
+    }
+    return 0;
+}
+
+static int form_answer(const struct form *form, struct worker *workers, uint32_t n,
+                       struct result *out, struct keel_error *err) {
+    struct funnel_answer a = {.f = (const struct funnel_form *)form};
+    const struct query *q = form->plan->q;
+    TRY(add_term_columns(q->splits, q->n_splits, out, err));
+    TRY(result_column(out, STR("step"), DATUM_INTEGER, err));
+    TRY(result_column(out, STR("event"), DATUM_STRING, err));
+    TRY(result_column(out, STR("customers"), DATUM_INTEGER, err));
+    TRY(result_column(out, STR("rate"), DATUM_NUMBER, err));
+    TRY(result_column(out, STR("median_seconds"), DATUM_NUMBER, err));
+    struct str names[QUERY_MAX_EVENTS];
+    for (uint32_t k = 0; k < a.f->funnel->n; k++)
+        TRY(event_name(&q->funnel.steps[k], &out->text, &names[k], err));
+    struct groups none;
+    groups_init(&none, 0);
+    const struct groups **groups = k_alloc_array(n + 1, sizeof(struct groups *));
+    for (uint32_t i = 0; i < n; i++) {
+        struct splitter *s = funnel_splitter(&workers[i], a.f->funnel);
+        groups[i] = s ? &s->groups : &none;
+    }
+    int code = merged_init(&a.merged, a.f->splits.n, groups, n, err);
+    if (code == 0) code = add_up(&a, workers, n, err);
+    for (uint32_t i = 0; i < a.merged.groups.count && code == 0; i++)
+        code = show_group(&a, a.merged.order[i], names, out, err);
+    k_free(a.levels);
+    k_free(a.from);
+    k_free(a.times);
+    merged_release(&a.merged);
+    groups_release(&none);
+    k_free(groups);
+    return code;
+}
+
+const struct form_ops FORM_FUNNEL = {
+    .form_bytes = sizeof(struct funnel_form),
+    .state_bytes = sizeof(struct funnel_total),
+    .plan = form_plan,
+    .open = form_open,
+    .fold = form_fold,
+    .answer = form_answer,
+    .close = form_close,
+};

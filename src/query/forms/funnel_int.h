@@ -1,0 +1,65 @@
+/* What the two kernels of funnels share. Layers: funnel.h. Threads: see machine.h. */
+#pragma once
+
+#include "query/forms/funnel.h"
+
+/* Before all times; one repeated byte, so that memset writes it. */
+#define FUNNEL_NEVER_BYTE 0x80
+#define FUNNEL_NEVER (INT64_MIN | 0x0080808080808080)
+
+/* Fast kernel: words of a slot. */
+enum { FUNNEL_LAST, FUNNEL_SEEN, FUNNEL_WITHOUT, FUNNEL_WITHOUT_BEFORE, FUNNEL_CHAINS };
+enum { FUNNEL_NO_STEP = UINT8_MAX };
+
+/* Where the chain of step j (from 0; that of step 0 is elsewhere) stands: one start, or j + 1
+ * times. */
+static inline uint32_t funnel_chain_at(const struct funnel *f, uint32_t j) {
+    return FUNNEL_CHAINS + (f->wants.times ? j * (j + 1) / 2 - 1 : j - 1);
+}
+
+/* The chain of a customer: what the answer is made of. */
+struct funnel_result {
+    uint8_t *level;  /* [slots]                          */
+    int64_t *end;    /* [slots] time of the last event of the chain; of level 1 only with groups */
+    uint32_t *group; /* [slots] of e1; NULL unless wanted */
+    int64_t *times;  /* [slots × steps], from level 2 on; NULL unless wanted */
+};
+
+struct funnel_event { /* kept by the exact kernel */
+    int64_t time;
+    uint32_t slot, steps; /* bits */
+    uint32_t same;        /* group number of the `same` values; UINT32_MAX: some is missing */
+    uint32_t group;       /* of the splits */
+    uint32_t order;       /* in which it came */
+};
+
+struct funnel_state {
+    const struct funnel *funnel;
+    struct worker *worker;
+    struct splitter splitter;
+    struct funnel_result result;
+    /* Fast kernel, by slot: the start of the chain of step 1, and `stride` words: the last time of
+     * a later step, the steps seen at it, without-times (two), then the chains of the later steps:
+     * start, or with times all its times. Times are FUNNEL_NEVER if not. */
+    int64_t *first;
+    int64_t *words;
+    uint32_t *groups; /* [slots × steps] group of e1 of the chain of each step */
+    uint32_t stride;
+    /* Exact kernel */
+    struct groups same;
+    struct field_reader same_readers[QUERY_MAX_SPLITS];
+    struct funnel_event *kept;
+    uint32_t n_kept, cap_kept;
+    uint64_t *later;  /* [slots] bit same % 64 of each kept event of a later step */
+    int64_t *without; /* times, with their slots, in arrival order */
+    uint32_t *without_slot;
+    uint32_t n_without, cap_without;
+};
+
+int funnel_fast_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) K_CHECKED;
+
+int funnel_exact_open(struct funnel_state *s, struct keel_error *err) K_CHECKED;
+void funnel_exact_begin(struct funnel_state *s, struct range r);
+void funnel_exact_close(struct funnel_state *s);
+int funnel_exact_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) K_CHECKED;
+int funnel_exact_end(struct funnel_state *s, struct range r, struct keel_error *err) K_CHECKED;
