@@ -93,6 +93,7 @@ static int identify(struct app *app, struct request *r, struct keel_error *err) 
     struct str authorization = request_header(r, "Authorization");
     if (r->local) {
         everything(&r->actor, ACTOR_OWNER);
+        r->actor.id = r->user;
         return 0;
     }
     if (authorization.p) return by_header(app, r, authorization, err);
@@ -119,11 +120,19 @@ int access_authorise(struct app *app, struct request *r, struct keel_error *err)
 
 /* ---- the audit ---- */
 
+static bool may_change(const struct request *r) {
+    return r->method != HTTP_GET && !(r->route->flags & ROUTE_READS) &&
+           r->route->right != RIGHT_WRITE_KEY;
+}
+
+int access_ready(const struct app *app, const struct request *r, struct keel_error *err) {
+    return may_change(r) ? audit_ready(app->audit, err) : 0;
+}
+
 static bool is_noted(const struct request *r) {
     int status = r->reply.status ? r->reply.status : 200;
     if (r->disclosed && status < 400) return true;
-    if (r->method == HTTP_GET || r->route->flags & ROUTE_READS) return false;
-    if (r->route->right == RIGHT_WRITE_KEY) return false;
+    if (!may_change(r)) return false;
     /* what was not even looked at is not noted: strangers shall not fill the log */
     return status != 429 && status != 503;
 }
@@ -149,6 +158,18 @@ int access_audit(struct app *app, struct request *r, struct keel_error *err) {
     buf_release(&who);
     buf_release(&act);
     return code;
+}
+
+struct str access_who(struct request *r) {
+    struct str given = {0};
+    struct buf text;
+    bool owns = r->actor.kind == ACTOR_OWNER || r->actor.kind == ACTOR_TOKEN;
+    if (owns && request_param(r, "who", &given) && given.n) return given;
+    buf_init(&text, 4 * LOGIN_MAX);
+    actor_text(&r->actor, &text);
+    struct str name = str_dup(&r->arena, buf_str(&text));
+    buf_release(&text);
+    return name;
 }
 
 void access_mark(const struct app *app, struct request *r, const char *kind, struct str what) {

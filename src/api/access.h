@@ -19,6 +19,7 @@
 
 /* For server_options. Fills r->actor. */
 int access_authorise(struct app *app, struct request *r, struct keel_error *err) K_CHECKED;
+int access_ready(const struct app *app, const struct request *r, struct keel_error *err) K_CHECKED;
 int access_audit(struct app *app, struct request *r, struct keel_error *err) K_CHECKED;
 
 /* Does the request come from a page of this server, as far as it says where from? For those that
@@ -28,5 +29,8 @@ int access_same_origin(const struct request *r, struct keel_error *err) K_CHECKE
 void access_set_cookie(struct request *r, struct str secret);
 /* The secret of the session that the request came with; empty: none. */
 struct str access_cookie(const struct request *r);
+/* Who makes a change, for the history of what is changed; in the request's arena. Who owns the data
+ * may say on whose behalf he acts (?who=); others are who they are. */
+struct str access_who(struct request *r);
 /* r->object: a mark of what may name a person. */
 void access_mark(const struct app *app, struct request *r, const char *kind, struct str what);

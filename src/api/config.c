@@ -322,6 +322,25 @@ static void add_value(const struct config *c, const struct config_option *o, str
 }
 
 /* A comment of lines of at most WRAP columns. */
+void config_differences(const struct config *c, struct buf *out) {
+    struct config *presets = config_new();
+    struct buf value, preset;
+    buf_init(&value, 1 << 20);
+    buf_init(&preset, 1 << 20);
+    for (const struct config_option *o = CONFIG_OPTIONS; o->name; o++) {
+        buf_clear(&value);
+        buf_clear(&preset);
+        add_value(c, o, &value);
+        add_value(presets, o, &preset);
+        if (str_eq(buf_str(&value), buf_str(&preset))) continue;
+        (void)!buf_printf(out, "%s%s.%s=%.*s", out->n ? " " : "", o->section, o->name,
+                          STR_ARG(buf_str(&value)));
+    }
+    buf_release(&value);
+    buf_release(&preset);
+    config_free(presets);
+}
+
 static void output_comment(struct output *o, const char *text) {
     size_t used = 0;
     while (*text) {

@@ -86,5 +86,7 @@ void config_free(struct config *config); /* NULL is fine */
 
 /* The whole configuration as a file that config_load reads, each option with its documentation. */
 void config_show(const struct config *config, struct output *o);
+/* What is not as it is by default: "server.listen=\":80\" archive.on=true". For the audit log. */
+void config_differences(const struct config *config, struct buf *out);
 /* The options as tables in Markdown: the reference part of docs/configuration.md. */
 void config_reference(struct output *o);

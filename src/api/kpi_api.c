@@ -5,6 +5,7 @@
  */
 #include "api/kpi_api.h"
 
+#include "api/access.h"
 #include "api/app.h"
 #include "api/config.h"
 #include "api/metrics.h"
@@ -111,23 +112,10 @@ static int admit(void *ctx, const struct query *q, struct keel_error *err) {
     return code;
 }
 
-/* Who owns the data may say on whose behalf he acts; others are who they are. */
-static struct str who(struct request *r) {
-    struct buf text;
-    struct str given = param(r, "who");
-    bool owns = r->actor.kind == ACTOR_OWNER || r->actor.kind == ACTOR_TOKEN;
-    if (owns && given.n) return given;
-    buf_init(&text, 4096);
-    actor_text(&r->actor, &text);
-    struct str name = str_dup(&r->arena, buf_str(&text));
-    buf_release(&text);
-    return name;
-}
-
 static int read_change(struct request *r, const struct app *app, unsigned how,
                        struct kpi_change *out, struct keel_error *err) {
     struct str version = param(r, "version");
-    *out = (struct kpi_change){.who = who(r), .at_ms = now_ms(), .how = how};
+    *out = (struct kpi_change){.who = access_who(r), .at_ms = now_ms(), .how = how};
     if (!actor_may(&r->actor, RIGHT_PERSONAL_READ)) {
         out->admit = admit;
         out->admit_ctx = (void *)(uintptr_t)app;

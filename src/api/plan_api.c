@@ -1,6 +1,7 @@
 /* The tracking plan over HTTP: the one in force, its versions, a new one.
  *
  * Layers: plan.h, server.h. Threads: the workers'. Limits: PLAN_MAX_BYTES of a body. */
+#include "api/access.h"
 #include "api/app.h"
 #include "api/server/server.h"
 #include "base/os.h"
@@ -39,10 +40,8 @@ static int get(struct request *r, void *ctx, struct keel_error *err) {
 
 static int put(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
-    struct str who = r->local ? STR("DIR/keel.sock") : STR("admin token"), given;
     int64_t version;
-    if (request_param(r, "who", &given) && given.n) who = given;
-    TRY(plan_import(app->plan, r->body, "plan", who, now_ms(), &version, err));
+    TRY(plan_import(app->plan, r->body, "plan", access_who(r), now_ms(), &version, err));
     (void)!buf_printf(&r->reply.body, "{\"version\":%lld}\n", (long long)version);
     return 0;
 }
@@ -102,7 +101,7 @@ const struct route routes_plan_api[] = {
      .flags = ROUTE_WORKER,
      .tag = "plan",
      .summary = "Makes a plan (JSON or TOML) the one in force, as a new version",
-     .params = "who string who changes it",
+     .params = "who string on whose behalf, by the owner of the data",
      .body = "{\"type\":\"object\"}",
      .answer = "{\"type\":\"object\",\"properties\":{\"version\":{\"type\":\"integer\"}}}",
      .max_body_bytes = PLAN_MAX_BYTES},

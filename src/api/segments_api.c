@@ -5,6 +5,8 @@
  *
  * Layers: segments_api.h. Threads: the workers'. Limits: SEGMENTS_BODY_MAX. */
 #include "api/segments_api.h"
+
+#include "api/access.h"
 #include "api/shielded.h"
 
 #include "api/routes.h"
@@ -60,16 +62,6 @@ int segments_number_param(struct request *r, const char *name, int64_t least, in
     return 0;
 }
 
-/* Who changes something, for the history; in the request's arena. */
-static struct str who(struct request *r) {
-    struct buf text;
-    buf_init(&text, 4 * LOGIN_MAX);
-    actor_text(&r->actor, &text);
-    struct str out = str_dup(&r->arena, buf_str(&text));
-    buf_release(&text);
-    return out;
-}
-
 static int read_spec(struct request *r, struct json_value body, struct audience_spec *spec,
                      struct keel_error *err) {
     static const char *const members[] = {"name",    "query",  "description",
@@ -89,7 +81,7 @@ static int read_spec(struct request *r, struct json_value body, struct audience_
                  "it), and version",
                  (int)(key.n < 100 ? key.n : 100), key.p);
     }
-    *spec = (struct audience_spec){.who = who(r)};
+    *spec = (struct audience_spec){.who = access_who(r)};
     TRY(segments_text(body, "name", &spec->name, err));
     TRY(segments_query(r, body, &spec->query, err));
     TRY(segments_text(body, "description", &spec->description, err));
@@ -323,7 +315,7 @@ static int take_away(struct request *r, void *ctx, struct keel_error *err) {
     struct app *app = ctx;
     int64_t id;
     TRY(segments_id(r, app, &id, err));
-    TRY(audience_remove(app->desk, id, who(r), now_ms(), err));
+    TRY(audience_remove(app->desk, id, access_who(r), now_ms(), err));
     audiences_changed(app->audiences);
     r->reply.status = 204;
     return 0;

@@ -205,6 +205,12 @@ void net_say(int fd, struct str text) {
     (void)!send(fd, text.p, text.n, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+int64_t net_peer_user(int fd) {
+    struct ucred peer;
+    socklen_t n = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 ? (int64_t)peer.uid : -1;
+}
+
 void net_cut(int fd) { (void)shutdown(fd, SHUT_RDWR); }
 
 int net_notify(const char *path, struct str text, struct keel_error *err) {

@@ -28,6 +28,9 @@ struct net_peer {
 };
 int net_accept(int listening, int wait_ms, int *out_fd, struct net_peer *peer,
                struct keel_error *err) K_CHECKED;
+/* The user at the other end of a unix socket, as the system knows him when he connects; -1: it does
+ * not say. */
+int64_t net_peer_user(int fd);
 /* How many descriptors the process may still open. Raises its own limit as far as it is allowed to:
  * the usual 1,024 are a default for programs that use select(). */
 int net_descriptors_left(unsigned *out, struct keel_error *err) K_CHECKED;

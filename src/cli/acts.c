@@ -4,20 +4,33 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "guard/actor.h"
 #include "guard/audit.h"
 
-int acts_note(const char *dir, const char *act, const char *object, int result,
-              struct keel_error *err) {
-    struct audit *audit;
-    char from[48];
-    struct keel_error *why = result < 0 ? NULL : err; /* the first error is the one to tell */
-    snprintf(from, sizeof from, "command of uid %u", (unsigned)getuid());
-    int code = audit_open(dir, &audit, why);
-    if (code == 0) {
-        struct audit_act noted = {STR("owner"), str_from(from), str_from(act), str_from(object),
-                                  result};
-        code = audit_append(audit, &noted, why);
-        audit_close(audit);
-    }
-    return result < 0 ? result : code;
+const char *act_who(char out[ACT_WHO_BYTES]) {
+    const struct actor owner = {.kind = ACTOR_OWNER, .id = (int64_t)getuid()};
+    struct buf text;
+    buf_init(&text, ACT_WHO_BYTES - 1);
+    actor_text(&owner, &text);
+    snprintf(out, ACT_WHO_BYTES, "%.*s", STR_ARG(buf_str(&text)));
+    buf_release(&text);
+    return out;
+}
+
+int act_begin(struct act *act, const char *dir, const char *what, struct keel_error *err) {
+    act->what = what;
+    TRY(audit_open(dir, &act->log, err));
+    int code = audit_ready(act->log, err);
+    if (code < 0) audit_close(act->log);
+    return code;
+}
+
+int act_end(struct act *act, struct str object, int result, struct keel_error *err) {
+    char who[ACT_WHO_BYTES];
+    const struct audit_act noted = {str_from(act_who(who)), STR("command line"),
+                                    str_from(act->what), object, result < 0 ? result : 0};
+    /* the first error is the one to tell */
+    int code = audit_append(act->log, &noted, result < 0 ? NULL : err);
+    audit_close(act->log);
+    return result < 0 ? result : code < 0 ? code : result;
 }

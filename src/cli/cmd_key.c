@@ -123,15 +123,15 @@ static int revoke(struct guard *g, const char *number, struct keel_error *err) {
 static int act(struct guard *g, const struct args *args, struct operands words, struct output *out,
                struct keel_error *err) {
     struct str verb = str_from(words.word[0]);
+    struct act noted;
     if (str_is(verb, "list")) return list(g, args, out, err);
     if (words.n < 2)
         FAIL(err, INVALID, "key %s: which? keel key %s %s", words.word[0], words.word[0],
              str_is(verb, "add") ? "NAME" : "NUMBER");
-    if (str_is(verb, "add"))
-        return acts_note(args->data, "keel key add", words.word[1],
-                         add(g, args, words.word[1], out, err), err);
-    return acts_note(args->data, "keel key revoke", words.word[1], revoke(g, words.word[1], err),
-                     err);
+    bool adds = str_is(verb, "add");
+    TRY(act_begin(&noted, args->data, adds ? "keel key add" : "keel key revoke", err));
+    int code = adds ? add(g, args, words.word[1], out, err) : revoke(g, words.word[1], err);
+    return act_end(&noted, str_from(words.word[1]), code, err);
 }
 
 static int run(int argc, char **argv, struct keel_error *err) {

@@ -3,13 +3,13 @@
  * Definitions are changed in DIR/desk.db, with or without a server. Numbers come from the data
  * directory, or from the server that has it open: both give the same JSON.
  *
- * Layers: desk/kpi_report.h, desk/touchpoint.h, remote.h, kpi_show.h. Threads: none.
+ * Layers: desk/kpi_report.h, desk/touchpoint.h, remote.h, acts.h, kpi_show.h. Threads: none.
  */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/input.h"
 #include "base/os.h"
+#include "cli/acts.h"
 #include "cli/desk.h"
 #include "cli/kpi_show.h"
 #include "cli/options.h"
@@ -81,7 +81,7 @@ static const struct option OPTIONS[] = {
     {"replace", OPTION_FLAG, offsetof(struct args, replace), NULL,
      "add: change it if it is there already", NULL, false, 0, 0},
     {"who", OPTION_TEXT, offsetof(struct args, who), "NAME",
-     "add, apply, remove: who changes it; default the user of this computer", NULL, false, 0, 0},
+     "add, apply, remove: who changes it; default the user that runs this", NULL, false, 0, 0},
     {"format", OPTION_CHOICE, offsetof(struct args, format), "F",
      "table, json or csv; default table", TABLE_STYLES, false, 0, 0},
     {0},
@@ -273,13 +273,9 @@ static int report(struct place *p, const char *verb, const char *id, struct keel
 
 /* ---- changes ---- */
 
-static struct kpi_change change_of(const struct args *a, unsigned how) {
-    const char *user = getenv("USER");
-    return (struct kpi_change){.who = str_from(a->who ? a->who
-                                               : user ? user
-                                                      : "unknown"),
-                               .at_ms = now_ms(),
-                               .how = how};
+static struct kpi_change change_of(const struct args *a, unsigned how, char user[ACT_WHO_BYTES]) {
+    return (struct kpi_change){
+        .who = str_from(a->who ? a->who : act_who(user)), .at_ms = now_ms(), .how = how};
 }
 
 static void put_text(struct buf *b, const char *name, const char *text) {
@@ -358,7 +354,8 @@ static int say(const char *format, const char *id, struct keel_error *err) {
 }
 
 static int add(struct sql *desk, const struct args *a, const char *id, struct keel_error *err) {
-    struct kpi_change change = change_of(a, a->replace ? KPI_ADD | KPI_REPLACE : KPI_ADD);
+    char user[ACT_WHO_BYTES];
+    struct kpi_change change = change_of(a, a->replace ? KPI_ADD | KPI_REPLACE : KPI_ADD, user);
     struct arena arena;
     struct buf body;
     arena_init(&arena, (size_t)KPI_MAX_BYTES * 256);
@@ -371,7 +368,8 @@ static int add(struct sql *desk, const struct args *a, const char *id, struct ke
 }
 
 static int apply(struct sql *desk, const struct args *a, const char *path, struct keel_error *err) {
-    struct kpi_change change = change_of(a, KPI_ADD | KPI_REPLACE);
+    char user[ACT_WHO_BYTES];
+    struct kpi_change change = change_of(a, KPI_ADD | KPI_REPLACE, user);
     struct kpi_applied done = {0};
     struct output out;
     struct buf text;
@@ -390,7 +388,8 @@ static int apply(struct sql *desk, const struct args *a, const char *path, struc
 
 static int take_away(struct sql *desk, const struct args *a, const char *id,
                      struct keel_error *err) {
-    struct kpi_change change = change_of(a, KPI_REPLACE);
+    char user[ACT_WHO_BYTES];
+    struct kpi_change change = change_of(a, KPI_REPLACE, user);
     TRY(kpi_remove(desk, str_from(id), &change, err));
     return say("%s is removed; its versions and values are kept\n", id, err);
 }
@@ -398,21 +397,30 @@ static int take_away(struct sql *desk, const struct args *a, const char *id,
 /* ---- the command ---- */
 
 static const struct verb {
-    const char *name, *what; /* what: the operand it needs, or NULL */
+    const char *name, *what; /* what: the operand it needs, or NULL       */
+    const char *act;         /* in the audit log; NULL: it changes nothing */
     int (*change)(struct sql *desk, const struct args *a, const char *what, struct keel_error *err);
 } VERBS[] = {
-    {"list", NULL, NULL},   {"tree", NULL, NULL},      {"show", "ID", NULL},
-    {"series", "ID", NULL}, {"attribute", "ID", NULL}, {"touchpoints", NULL, NULL},
-    {"add", "ID", add},     {"apply", "FILE", apply},  {"remove", "ID", take_away},
+    {"list", NULL, NULL, NULL},
+    {"tree", NULL, NULL, NULL},
+    {"show", "ID", NULL, NULL},
+    {"series", "ID", NULL, NULL},
+    {"attribute", "ID", NULL, NULL},
+    {"touchpoints", NULL, NULL, NULL},
+    {"add", "ID", "keel kpi add", add},
+    {"apply", "FILE", "keel kpi apply", apply},
+    {"remove", "ID", "keel kpi remove", take_away},
 };
 
 static int act(struct sql *desk, const struct args *args, const struct verb *verb, const char *what,
                struct keel_error *err) {
     struct place place = {.args = args, .desk = desk};
+    struct act noted;
     TRY(kpi_tables(desk, err));
     TRY(audience_tables(desk, err));
-    if (verb->change) return verb->change(desk, args, what, err);
-    return report(&place, verb->name, what, err);
+    if (!verb->act) return report(&place, verb->name, what, err);
+    TRY(act_begin(&noted, args->data, verb->act, err));
+    return act_end(&noted, str_from(what), verb->change(desk, args, what, err), err);
 }
 
 static int run(int argc, char **argv, struct keel_error *err) {

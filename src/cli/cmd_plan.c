@@ -1,14 +1,14 @@
 /* `keel plan`: the tracking plan: show, import, export, infer, check.
- * Layers: desk/plan.h, plan_infer.h, segment_file.h, remote.h. Threads: none. The plan is in
- * DIR/desk.db; a running server takes a change within a second. */
+ * Layers: desk/plan.h, plan_infer.h, segment_file.h, remote.h, acts.h. Threads: none. The plan is
+ * in DIR/desk.db; a running server takes a change within a second. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "api/collect/segment_file.h"
 #include "base/input.h"
 #include "base/os.h"
 #include "base/output.h"
 #include "base/table.h"
+#include "cli/acts.h"
 #include "cli/desk.h"
 #include "cli/options.h"
 #include "cli/remote.h"
@@ -31,7 +31,7 @@ static const struct option OPTIONS[] = {
     {"plan", OPTION_TEXT, offsetof(struct args, plan), "FILE",
      "check: against this plan; default the one in force", NULL, false, 0, 0},
     {"who", OPTION_TEXT, offsetof(struct args, who), "NAME",
-     "import: who changes it; default the user of this computer", NULL, false, 0, 0},
+     "import: who changes it; default the user that runs this", NULL, false, 0, 0},
     {"format", OPTION_CHOICE, offsetof(struct args, format), "F",
      "show, export, infer: toml or json; default toml", "toml|json", false, 0, 0},
     {0},
@@ -166,14 +166,18 @@ static int import(struct plan *plan, const struct args *args, const char *path,
                   struct keel_error *err) {
     struct output out;
     struct buf text;
+    struct act noted;
+    char user[ACT_WHO_BYTES];
     int64_t version = 0;
-    const char *user = getenv("USER");
-    struct str who = str_from(args->who ? args->who : user ? user : "unknown");
+    const char *who = args->who ? args->who : act_who(user);
+    const char *name = strcmp(path, "-") ? path : "standard input";
     buf_init(&text, PLAN_MAX_BYTES);
     int code = input_read_all(path, &text, err);
-    if (code == 0)
-        code = plan_import(plan, buf_str(&text), strcmp(path, "-") ? path : "standard input", who,
-                           now_ms(), &version, err);
+    if (code == 0) code = act_begin(&noted, args->data, "keel plan import", err);
+    if (code == 0) {
+        code = plan_import(plan, buf_str(&text), name, str_from(who), now_ms(), &version, err);
+        code = act_end(&noted, str_from(name), code, err);
+    }
     buf_release(&text);
     if (code < 0) return code;
     TRY(output_open(&out, NULL, err));

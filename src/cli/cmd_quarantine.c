@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "base/output.h"
 #include "base/table.h"
+#include "cli/acts.h"
 #include "cli/desk.h"
 #include "cli/options.h"
 #include "cli/remote.h"
@@ -115,6 +116,25 @@ static int make_filter(const struct args *args, struct sources *sources, int64_t
     return 0;
 }
 
+/* Which ones, for the audit log. */
+static int note(const struct args *args, int64_t id, struct act *noted, int result,
+                struct keel_error *err) {
+    const struct {
+        const char *name, *value;
+    } filters[] = {{"source", args->source}, {"event", args->event}, {"reason", args->reason}};
+    struct buf what;
+    buf_init(&what, 1 << 16);
+    if (id) (void)!buf_printf(&what, "event %lld", (long long)id);
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
+        if (filters[i].value)
+            (void)!buf_printf(&what, "%s%s=%s", what.n ? " " : "", filters[i].name,
+                              filters[i].value);
+    if (!what.n) (void)!buf_add_text(&what, "all");
+    int code = act_end(noted, buf_str(&what), result, err);
+    buf_release(&what);
+    return code;
+}
+
 /* ---- list, show ---- */
 
 struct printing {
@@ -214,11 +234,14 @@ static int show(struct printing *p, struct quarantine_filter *f, struct keel_err
 
 static int discard(const struct printing *p, const struct quarantine_filter *f,
                    struct keel_error *err) {
-    uint64_t n;
+    struct act noted;
+    uint64_t n = 0;
     if (!f->id && f->source == -1 && !f->name.n && !f->code.n && !p->args->all)
         FAIL(err, INVALID,
              "quarantine discard: which? An ID, --source, --event, --reason, or --all");
-    TRY(quarantine_discard(p->o->quarantine, f, now_ms(), &n, err));
+    TRY(act_begin(&noted, p->args->data, "keel quarantine discard", err));
+    TRY(note(p->args, f->id, &noted, quarantine_discard(p->o->quarantine, f, now_ms(), &n, err),
+             err));
     output_printf(p->out, "%llu discarded\n", (unsigned long long)n);
     return 0;
 }
@@ -312,13 +335,14 @@ static int replay_remotely(const struct args *args, int64_t id, struct counts *s
     return code;
 }
 
-/* Without a server: what a server would open, for as long as it takes. */
+/* Without a server, which notes it itself: what a server would open, for as long as it takes. */
 static int replay_here(struct app *app, const struct args *args, int64_t id, struct counts *sums,
                        struct keel_error *err) {
     const struct collect_options options = {0};
     struct quarantine_counts counts = {.last = 0};
     struct quarantine_filter f;
     struct ledger *ledger = NULL;
+    struct act noted;
     TRY(sources_open(app->dir, &app->sources, err));
     int code = ledger_open(app, NULL, &ledger, err);
     if (code == 0) {
@@ -326,7 +350,11 @@ static int replay_here(struct app *app, const struct args *args, int64_t id, str
         code = collector_open(&options, app->sources, app->db, &hooks, &app->collector, err);
     }
     if (code == 0) code = make_filter(args, app->sources, id, &f, err);
-    if (code == 0) code = ledger_replay(app, &f, now_ms(), &counts, err);
+    if (code == 0) code = act_begin(&noted, app->dir, "keel quarantine replay", err);
+    if (code == 0) {
+        code = ledger_replay(app, &f, now_ms(), &counts, err);
+        code = note(args, id, &noted, code, err);
+    }
     sums->accepted = (int64_t)counts.of[QUARANTINE_TAKEN];
     sums->duplicate = (int64_t)counts.of[QUARANTINE_DUPLICATE];
     sums->quarantined = (int64_t)counts.of[QUARANTINE_STILL];

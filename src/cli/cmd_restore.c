@@ -1,6 +1,9 @@
 /* `keel restore`: a generation of a folder of backups as a new data directory.
- * Layers: backup.h, options.h. Threads: main only. */
+ * Layers: backup.h, acts.h, options.h. Threads: main only. */
+#include <stdio.h>
+
 #include "base/output.h"
+#include "cli/acts.h"
 #include "cli/options.h"
 #include "customer/backup.h"
 
@@ -57,7 +60,12 @@ static int restore(const struct args *args, const char *dir, struct output *out,
                                       .until_ms = args->until_ms,
                                       .dir = dir,
                                       .report = &report};
+    struct act noted;
+    char what[64];
     TRY(backup_restore(&options, &done, err));
+    snprintf(what, sizeof what, "generation %llu", (unsigned long long)done.generation);
+    TRY(act_begin(&noted, dir, "keel restore", err));
+    TRY(act_end(&noted, str_from(what), 0, err));
     output_printf(out, "generation %llu restored into %s: %llu files, %llu bytes\n",
                   (unsigned long long)done.generation, dir, (unsigned long long)done.files,
                   (unsigned long long)done.bytes);

@@ -4,7 +4,7 @@
  * a second. Members are those that a running server keeps; without one, the engine is asked, which
  * finds the same.
  *
- * Layers: desk/audience.h, remote.h, options.h. Threads: none. Limits: OVERLAP_MOST. */
+ * Layers: desk/audience.h, remote.h, acts.h, options.h. Threads: none. Limits: OVERLAP_MOST. */
 #include <roaring/roaring.h>
 #include <stdio.h>
 
@@ -12,6 +12,7 @@
 #include "base/os.h"
 #include "base/output.h"
 #include "base/table.h"
+#include "cli/acts.h"
 #include "cli/desk.h"
 #include "cli/options.h"
 #include "cli/remote.h"
@@ -485,23 +486,26 @@ static int preview(struct work *w, struct str text, struct keel_error *err) {
 
 static struct str given(const char *text) { return text ? str_from(text) : (struct str){NULL, 0}; }
 
-static struct audience_spec spec_of(const struct args *args) {
+static struct audience_spec spec_of(const struct args *args, char user[ACT_WHO_BYTES]) {
     return (struct audience_spec){.name = given(args->name),
                                   .description = given(args->description),
                                   .purpose = given(args->purpose),
                                   .owner_marketing = given(args->owner_marketing),
                                   .owner_it = given(args->owner_it),
-                                  .who = STR("owner")};
+                                  .who = str_from(act_who(user))};
 }
 
 static int add(struct work *w, struct keel_error *err) {
-    struct audience_spec spec = spec_of(w->args);
+    char user[ACT_WHO_BYTES];
+    struct audience_spec spec = spec_of(w->args, user);
+    struct act noted;
     int64_t id;
     if (w->words->n != 3)
         FAIL(err, INVALID, "segment add: say its name and its condition; see: keel segment --help");
     spec.name = str_from(w->words->word[1]);
     spec.query = str_from(w->words->word[2]);
-    TRY(audience_add(w->desk, &spec, now_ms(), &id, err));
+    TRY(act_begin(&noted, w->args->data, "keel segment add", err));
+    TRY(act_end(&noted, spec.name, audience_add(w->desk, &spec, now_ms(), &id, err), err));
     output_printf(&w->out, "segment %lld\n", (long long)id);
     return 0;
 }
@@ -539,9 +543,27 @@ static int members(struct work *w, int64_t id, struct str name, bool all, struct
     return code;
 }
 
+static int edit(struct work *w, int64_t id, struct keel_error *err) {
+    char user[ACT_WHO_BYTES];
+    struct audience_spec spec = spec_of(w->args, user);
+    struct act noted;
+    if (w->words->n > 2) spec.query = str_from(w->words->word[2]);
+    TRY(act_begin(&noted, w->args->data, "keel segment edit", err));
+    return act_end(&noted, str_from(w->words->word[1]),
+                   audience_change(w->desk, id, &spec, now_ms(), err), err);
+}
+
+static int take_away(struct work *w, int64_t id, struct keel_error *err) {
+    char user[ACT_WHO_BYTES];
+    struct str who = str_from(act_who(user));
+    struct act noted;
+    TRY(act_begin(&noted, w->args->data, "keel segment remove", err));
+    return act_end(&noted, str_from(w->words->word[1]),
+                   audience_remove(w->desk, id, who, now_ms(), err), err);
+}
+
 static int with_segment(struct work *w, const char *verb, struct keel_error *err) {
     struct listing l = {.w = w, .err = err};
-    struct audience_spec spec = spec_of(w->args);
     struct overlap *one;
     char path[100];
     int64_t id;
@@ -550,16 +572,13 @@ static int with_segment(struct work *w, const char *verb, struct keel_error *err
         return audience_versions(w->desk, id, version_row, &l, err);
     TRY(audience_find(w->desk, which, &id, err));
     if (strcmp(verb, "versions") == 0) return audience_versions(w->desk, id, version_row, &l, err);
-    if (strcmp(verb, "remove") == 0) return audience_remove(w->desk, id, spec.who, now_ms(), err);
+    if (strcmp(verb, "remove") == 0) return take_away(w, id, err);
     if (strcmp(verb, "show") == 0 && w->args->format == FORMAT_JSON) {
         snprintf(path, sizeof path, "/api/v1/segments/%lld", (long long)id);
         return show_json(w, path, err);
     }
     if (strcmp(verb, "show") == 0) return audience_list(w->desk, id, show_row, &l, err);
-    if (strcmp(verb, "edit") == 0) {
-        if (w->words->n > 2) spec.query = str_from(w->words->word[2]);
-        return audience_change(w->desk, id, &spec, now_ms(), err);
-    }
+    if (strcmp(verb, "edit") == 0) return edit(w, id, err);
     one = k_zalloc(sizeof *one);
     int code = audience_list(w->desk, id, note_segment, one, err);
     if (code == 0) code = members(w, id, str_from(one->names[0]), strcmp(verb, "export") == 0, err);

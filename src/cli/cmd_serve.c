@@ -29,6 +29,7 @@
 #include "api/routes.h"
 #include "base/os.h"
 #include "base/sql.h"
+#include "cli/acts.h"
 #include "cli/link.h"
 #include "cli/options.h"
 #include "cli/remote.h"
@@ -90,6 +91,11 @@ struct serve {
 static int authorise(void *ctx, struct request *r, struct keel_error *err) {
     struct serve *s = ctx;
     return access_authorise(&s->app, r, err);
+}
+
+static int ready(void *ctx, struct request *r, struct keel_error *err) {
+    const struct serve *s = ctx;
+    return access_ready(&s->app, r, err);
 }
 
 static int audit(void *ctx, struct request *r, struct keel_error *err) {
@@ -211,6 +217,7 @@ static int start(struct serve *s, struct keel_error *err) {
         .authorise = authorise,
         .recall = recall,
         .keep = keep,
+        .ready = ready,
         .audit = audit,
         .log = log_request,
         .ctx = s,
@@ -272,8 +279,24 @@ static int invite(struct serve *s, struct keel_error *err) {
     return output_close(&o, err);
 }
 
+/* Who started it, with which configuration. A log that cannot take it does not keep the server from
+ * collecting events and answering. */
+static void note_start(const struct serve *s) {
+    struct keel_error err;
+    struct act noted;
+    struct buf what;
+    buf_init(&what, 1 << 20);
+    config_differences(s->config, &what);
+    if (!what.n) (void)!buf_add_text(&what, "configuration as by default");
+    int code = act_begin(&noted, s->app.dir, "keel serve", &err);
+    if (code == 0) code = act_end(&noted, buf_str(&what), 0, &err);
+    if (code < 0) log_say(s->app.log, LOG_ERROR, "not noted", "z", "error", err.message);
+    buf_release(&what);
+}
+
 static int serve(struct serve *s, struct keel_error *err) {
     TRY(start(s, err));
+    note_start(s);
     int code = invite(s, err); /* first: who sees that it listens has the link */
     log_say(s->app.log, LOG_INFO, "the server listens", "ziz", "data", s->app.dir, "port",
             (int64_t)server_port(s->app.server), "address",

@@ -1,10 +1,11 @@
 /* `keel source`: who may send events, and with which write keys.
- * Layers: source.h, options.h. Threads: none. A running server sees what is changed here within a
- * second: both use DIR/desk.db. */
+ * Layers: source.h, acts.h, options.h. Threads: none. A running server sees what is changed here
+ * within a second: both use DIR/desk.db. */
 #include "api/collect/source.h"
 #include "base/os.h"
 #include "base/output.h"
 #include "base/table.h"
+#include "cli/acts.h"
 #include "cli/desk.h"
 #include "cli/options.h"
 #include "cli/source_stats.h"
@@ -170,43 +171,58 @@ static int add(struct sql *desk, const struct args *args, const char *name, stru
     return 0;
 }
 
-static int act(struct sql *desk, const struct args *args, struct operands words, struct output *out,
-               struct keel_error *err) {
-    struct str verb = str_from(words.word[0]);
-    const char *name = words.n > 1 ? words.word[1] : "";
-    if (str_is(verb, "list")) return list(desk, args, out, err);
-    if (str_is(verb, "stats"))
-        return source_stats(args->data, desk, *name ? name : NULL, args->hours,
+static int rotate(struct sql *desk, const struct args *args, const char *name, struct output *out,
+                  struct keel_error *err) {
+    char key[SOURCE_MAX_KEY + 1];
+    TRY(source_rotate(desk, str_from(name), args->grace_ms, now_ms(), key, err));
+    print_key(args, out, name, key);
+    return 0;
+}
+
+static const char *const VERBS[] = {"list", "stats", "add", "rotate", "disable", "enable"};
+enum verb { LIST, STATS, ADD, ROTATE, DISABLE, ENABLE, VERB_COUNT };
+
+static int change(struct sql *desk, const struct args *args, enum verb verb, const char *name,
+                  struct output *out, struct keel_error *err) {
+    if (verb == ADD) return add(desk, args, name, out, err);
+    if (verb == ROTATE) return rotate(desk, args, name, out, err);
+    return source_enable(desk, str_from(name), verb == ENABLE, err);
+}
+
+static int act(struct sql *desk, const struct args *args, enum verb verb, const char *name,
+               struct output *out, struct keel_error *err) {
+    static const char *const acts[VERB_COUNT] = {[ADD] = "keel source add",
+                                                 [ROTATE] = "keel source rotate",
+                                                 [DISABLE] = "keel source disable",
+                                                 [ENABLE] = "keel source enable"};
+    struct act noted;
+    if (verb == LIST) return list(desk, args, out, err);
+    if (verb == STATS)
+        return source_stats(args->data, desk, name, args->hours,
                             args->format == FORMAT_JSON ? TABLE_JSON : TABLE_TEXT, out, err);
-    if (!*name)
-        FAIL(err, INVALID, "source %s: which? keel source %s NAME", words.word[0], words.word[0]);
-    if (str_is(verb, "add")) return add(desk, args, name, out, err);
-    if (str_is(verb, "rotate")) {
-        char key[SOURCE_MAX_KEY + 1];
-        TRY(source_rotate(desk, str_from(name), args->grace_ms, now_ms(), key, err));
-        print_key(args, out, name, key);
-        return 0;
-    }
-    return source_enable(desk, str_from(name), str_is(verb, "enable"), err);
+    if (!name)
+        FAIL(err, INVALID, "source %s: which? keel source %s NAME", VERBS[verb], VERBS[verb]);
+    TRY(act_begin(&noted, args->data, acts[verb], err));
+    return act_end(&noted, str_from(name), change(desk, args, verb, name, out, err), err);
 }
 
 static int run(int argc, char **argv, struct keel_error *err) {
-    static const char *const verbs[] = {"add", "list", "stats", "rotate", "disable", "enable"};
     struct args args = {.key = "", .origins = "", .grace_ms = SOURCE_GRACE_MS, .hours = 168};
     struct operands words;
     struct output out;
     struct sql *desk;
-    size_t i = 0;
+    int verb = 0;
     TRY(options_parse(&cmd_source, argc, argv, &args, &words, err));
-    while (i < sizeof verbs / sizeof *verbs && strcmp(verbs[i], words.word[0]) != 0) i++;
-    if (i == sizeof verbs / sizeof *verbs)
+    while (verb < VERB_COUNT && strcmp(VERBS[verb], words.word[0]) != 0) verb++;
+    if (verb == VERB_COUNT)
         FAIL(err, INVALID, "source: \"%.40s\" is none of add, list, stats, rotate, disable, enable",
              words.word[0]);
     TRY(desk_open(args.data, &desk, err));
     int code = source_tables(desk, err);
     if (code == 0) code = output_open(&out, NULL, err);
     if (code == 0) {
-        code = act(desk, &args, words, &out, err);
+        code = act(desk, &args, (enum verb)verb,
+                   words.n > 1 && *words.word[1] ? words.word[1] : NULL, &out, err);
         int closed = output_close(&out, code < 0 ? NULL : err);
         if (code == 0) code = closed;
     }

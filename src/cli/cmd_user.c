@@ -201,11 +201,13 @@ static int change(struct guard *g, enum verb verb, const struct args *args, cons
 
 static int act(struct guard *g, enum verb verb, const struct args *args, const char *login,
                struct output *out, struct keel_error *err) {
+    struct act noted;
     char name[32];
     if (verb == LIST) return list(g, args, out, err);
     if (!login) FAIL(err, INVALID, "user %s: who? keel user %s LOGIN", VERBS[verb], VERBS[verb]);
     snprintf(name, sizeof name, "keel user %s", VERBS[verb]);
-    return acts_note(args->data, name, login, change(g, verb, args, login, out, err), err);
+    TRY(act_begin(&noted, args->data, name, err));
+    return act_end(&noted, str_from(login), change(g, verb, args, login, out, err), err);
 }
 
 static int run(int argc, char **argv, struct keel_error *err) {

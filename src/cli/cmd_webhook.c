@@ -1,10 +1,12 @@
 /* `keel webhook`: where accepted events are sent, what became of them, dead letters.
- * Layers: reach/webhook.h, options.h. Threads: none. A running server takes a change within a
- * second: both use DIR/desk.db. */
+ * Layers: reach/webhook.h, acts.h, options.h. Threads: none. A running server takes a change within
+ * a second: both use DIR/desk.db. */
 #include <stdio.h>
 
 #include "base/os.h"
 #include "base/output.h"
+#include "cli/acts.h"
+#include "cli/desk.h"
 #include "cli/options.h"
 #include "desk/audience.h"
 #include "reach/webhook.h"
@@ -181,33 +183,44 @@ static int with_id(struct sql *desk, const char *verb, int64_t id, const struct 
     return 0;
 }
 
-static int act(struct sql *desk, const struct operands *words, const struct args *args,
-               struct printing *p, struct keel_error *err) {
-    static const char *const verbs[] = {"test", "enable", "disable", "remove", "dead", "replay"};
-    const char *verb = words->word[0], *what = words->n > 1 ? words->word[1] : NULL;
-    int64_t id;
-    bool known = false;
-    if (strcmp(verb, "list") == 0) return list(desk, p, err);
-    if (strcmp(verb, "add") == 0) {
-        if (!what) FAIL(err, INVALID, "webhook add: say where to, as https://crm.example/in");
-        return add(desk, what, args, p, err);
-    }
-    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) known |= strcmp(verb, verbs[i]) == 0;
-    if (!known)
-        FAIL(err, INVALID, "webhook: unknown word \"%.100s\"; see: keel webhook --help", verb);
-    if (!what || !str_to_i64(str_from(what), &id) || id <= 0)
-        FAIL(err, INVALID, "webhook %s: say which one, by its number in keel webhook list", verb);
-    return with_id(desk, verb, id, args, p, err);
+/* The host: what stands around it may be a password or a token. */
+static struct str host_of(const char *url) {
+    const char *slashes = strstr(url, "://"), *at = slashes ? slashes + 3 : url;
+    size_t n = strcspn(at, "/?#");
+    for (size_t i = n; i-- > 0;)
+        if (at[i] == '@') return (struct str){at + i + 1, n - i - 1};
+    return (struct str){at, n};
 }
 
-static int open_desk(const char *dir, struct sql **out, struct keel_error *err) {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/keel.db", dir);
-    if (!file_exists(path))
-        FAIL(err, NOT_FOUND, "%s is no data directory (no keel.db); make one with 'keel init %s'",
-             dir, dir);
-    snprintf(path, sizeof path, "%s/desk.db", dir);
-    TRY(sql_open(path, SQL_CREATE, out, err));
+static const struct verb {
+    const char *name, *act; /* act: in the audit log; NULL: it changes nothing */
+} VERBS[] = {{"add", "keel webhook add"},
+             {"list", NULL},
+             {"test", "keel webhook test"},
+             {"enable", "keel webhook enable"},
+             {"disable", "keel webhook disable"},
+             {"remove", "keel webhook remove"},
+             {"dead", NULL},
+             {"replay", "keel webhook replay"}};
+
+static int act(struct sql *desk, const struct verb *verb, const char *what, const struct args *args,
+               struct printing *p, struct keel_error *err) {
+    bool adds = strcmp(verb->name, "add") == 0;
+    struct act noted;
+    int64_t id = 0;
+    if (strcmp(verb->name, "list") == 0) return list(desk, p, err);
+    if (adds && !what) FAIL(err, INVALID, "webhook add: say where to, as https://crm.example/in");
+    if (!adds && (!what || !str_to_i64(str_from(what), &id) || id <= 0))
+        FAIL(err, INVALID, "webhook %s: say which one, by its number in keel webhook list",
+             verb->name);
+    if (!verb->act) return with_id(desk, verb->name, id, args, p, err);
+    TRY(act_begin(&noted, args->data, verb->act, err));
+    if (adds) return act_end(&noted, host_of(what), add(desk, what, args, p, err), err);
+    return act_end(&noted, str_from(what), with_id(desk, verb->name, id, args, p, err), err);
+}
+
+static int open_tables(const char *dir, struct sql **out, struct keel_error *err) {
+    TRY(desk_open(dir, out, err));
     int code = webhook_tables(*out, err);
     if (code == 0) code = audience_tables(*out, err);
     if (code < 0) sql_close(*out);
@@ -219,13 +232,18 @@ static int run(int argc, char **argv, struct keel_error *err) {
     struct operands words;
     struct output out;
     struct sql *desk;
+    size_t i = 0, n = sizeof VERBS / sizeof *VERBS;
     TRY(options_parse(&cmd_webhook, argc, argv, &args, &words, err));
-    TRY(open_desk(args.data, &desk, err));
+    while (i < n && strcmp(VERBS[i].name, words.word[0]) != 0) i++;
+    if (i == n)
+        FAIL(err, INVALID, "webhook: unknown word \"%.100s\"; see: keel webhook --help",
+             words.word[0]);
+    TRY(open_tables(args.data, &desk, err));
     int code = output_open(&out, NULL, err);
     if (code == 0) {
         struct printing p = {.out = &out, .format = args.format};
         buf_init(&p.line, EVENT_MAX_BYTES * 8);
-        code = act(desk, &words, &args, &p, err);
+        code = act(desk, &VERBS[i], words.n > 1 ? words.word[1] : NULL, &args, &p, err);
         buf_release(&p.line);
         int closed = output_close(&out, code < 0 ? NULL : err);
         if (code == 0) code = closed;

@@ -157,21 +157,28 @@ static int end_sessions(struct guard *g, int64_t id, int64_t keep, struct keel_e
                    keep);
 }
 
-/* Did the statement before meet an account, and is an enabled administrator left? */
-static int check_changed(struct guard *g, int64_t id, struct keel_error *err) {
+static int administrators(struct guard *g, int64_t *out, struct keel_error *err) {
+    return sql_number(g->db, 0, out, err,
+                      "SELECT count(*) FROM guard_account WHERE role = ? AND disabled = 0", "z",
+                      role_text(ROLE_ADMIN));
+}
+
+/* Did the statement before meet an account, and is an administrator left, if there was one? */
+static int check_changed(struct guard *g, int64_t id, int64_t before, struct keel_error *err) {
     int64_t left;
     if (sql_changes(g->db) == 0) FAIL(err, NOT_FOUND, "there is no account %lld", (long long)id);
-    TRY(sql_number(g->db, 0, &left, err,
-                   "SELECT count(*) FROM guard_account WHERE role = ? AND disabled = 0", "z",
-                   role_text(ROLE_ADMIN)));
-    if (left == 0) FAIL(err, FORBIDDEN, "this is the last administrator; make another one first");
+    TRY(administrators(g, &left, err));
+    if (left == 0 && before > 0)
+        FAIL(err, FORBIDDEN, "this is the last administrator; make another one first");
     return 0;
 }
 
 static int change_disabled(struct guard *g, int64_t id, bool disabled, struct keel_error *err) {
+    int64_t before;
+    TRY(administrators(g, &before, err));
     TRY(sql_run(g->db, err, "UPDATE guard_account SET disabled = ? WHERE id = ?", "ii",
                 (int64_t)disabled, id));
-    TRY(check_changed(g, id, err));
+    TRY(check_changed(g, id, before, err));
     return disabled ? end_sessions(g, id, 0, err) : 0;
 }
 
@@ -182,9 +189,11 @@ int account_disable(struct guard *g, int64_t id, bool disabled, struct keel_erro
 
 static int change_role(struct guard *g, int64_t id, enum role role, enum side side,
                        struct keel_error *err) {
+    int64_t before;
+    TRY(administrators(g, &before, err));
     TRY(sql_run(g->db, err, "UPDATE guard_account SET role = ?, side = ? WHERE id = ?", "zzi",
                 role_text(role), side_text(side), id));
-    return check_changed(g, id, err);
+    return check_changed(g, id, before, err);
 }
 
 int account_role(struct guard *g, int64_t id, enum role role, enum side side,

@@ -18,8 +18,8 @@ enum actor_kind {
 struct actor {
     enum actor_kind kind;
     right_set rights;
-    int64_t account; /* 0: none (owner, token, keys of the installation) */
-    int64_t id;      /* of the session or the key                        */
+    int64_t account; /* 0: none (owner, token, keys of the installation)           */
+    int64_t id;      /* of the session or the key; of the owner: as the system knows him, or -1 */
     enum side side;
     enum role role;
     char login[LOGIN_MAX + 1]; /* "" without an account */
@@ -28,5 +28,6 @@ struct actor {
 static inline bool actor_may(const struct actor *actor, enum right right) {
     return right_in(actor->rights, right);
 }
-/* "owner", "token", "user anna", "key 7 of anna", "key 7", "nobody". */
+/* "os user anna" (an owner whom the system knows by that name), "owner", "token", "user anna",
+ * "key 7 of anna", "key 7", "nobody". May wait for the system's list of users. */
 void actor_text(const struct actor *actor, struct buf *out);

@@ -190,35 +190,43 @@ int audit_lock(const char *path, int *out_fd, struct keel_error *err) {
     return code;
 }
 
-int audit_append(struct audit *a, const struct audit_act *act, struct keel_error *err) {
+/* act NULL: only looks whether it could. */
+static int in_turn(struct audit *a, const struct audit_act *act, struct keel_error *err) {
     int locked = -1;
     pthread_mutex_lock(&a->lock);
     int code = audit_lock(a->path, &locked, err);
-    if (code == 0) code = append(a, act, err);
+    if (code == 0) code = act ? append(a, act, err) : catch_up(a, err);
     file_close(locked);
     pthread_mutex_unlock(&a->lock);
     return code < 0 ? error_context(err, code, "the audit log cannot be written") : 0;
 }
 
+int audit_ready(struct audit *a, struct keel_error *err) { return in_turn(a, NULL, err); }
+
+int audit_append(struct audit *a, const struct audit_act *act, struct keel_error *err) {
+    return in_turn(a, act, err);
+}
+
 /* ---- opening ---- */
 
-static int open_key(struct audit *a, const char *path, struct keel_error *err) {
+static int make_key(const char *path, struct keel_error *err) {
     char text[SECRET_TEXT + 1];
+    int fd;
+    secret_make(text);
+    TRY(file_open(path, FILE_WRITE | FILE_CREATE | FILE_EXCLUSIVE | FILE_PRIVATE, &fd, err));
+    int code = file_write_all(fd, text, SECRET_TEXT, path, err);
+    if (code == 0) code = file_sync(fd, path, err);
+    file_close(fd);
+    if (code < 0) (void)!file_remove(path, NULL);
+    return code;
+}
+
+/* The log is locked: who comes second finds a whole key. */
+static int open_key(struct audit *a, const char *path, struct keel_error *err) {
     struct buf got;
-    int fd, code;
-    if (!file_exists(path)) {
-        secret_make(text);
-        TRY(file_open(path, FILE_WRITE | FILE_CREATE | FILE_EXCLUSIVE | FILE_PRIVATE, &fd, err));
-        code = file_write_all(fd, text, SECRET_TEXT, path, err);
-        if (code == 0) code = file_sync(fd, path, err);
-        file_close(fd);
-        if (code < 0) {
-            (void)!file_remove(path, NULL);
-            return code;
-        }
-    }
+    if (!file_exists(path)) TRY(make_key(path, err));
     buf_init(&got, 4096);
-    code = file_read(path, &got, err);
+    int code = file_read(path, &got, err);
     struct str key = code == 0 ? str_trim(buf_str(&got)) : STR("");
     if (code == 0 && key.n < SECRET_TEXT)
         code =
@@ -234,9 +242,13 @@ static int open_files(struct audit *a, const char *dir, struct arena *names,
                       struct keel_error *err) {
     a->path = arena_printf(names, "%s/audit.log", dir);
     a->head_path = arena_printf(names, "%s/audit.head", dir);
-    TRY(open_key(a, arena_printf(names, "%s/audit.key", dir), err));
+    int locked;
     TRY(file_open(a->path, FILE_WRITE | FILE_CREATE | FILE_PRIVATE, &a->fd, err));
-    return file_open(a->head_path, FILE_WRITE | FILE_CREATE | FILE_PRIVATE, &a->head_fd, err);
+    TRY(file_open(a->head_path, FILE_WRITE | FILE_CREATE | FILE_PRIVATE, &a->head_fd, err));
+    TRY(audit_lock(a->path, &locked, err));
+    int code = open_key(a, arena_printf(names, "%s/audit.key", dir), err);
+    file_close(locked);
+    return code;
 }
 
 int audit_open(const char *dir, struct audit **out, struct keel_error *err) {

@@ -38,6 +38,10 @@ struct audit;
 int audit_open(const char *dir, struct audit **out, struct keel_error *err) K_CHECKED;
 void audit_close(struct audit *a); /* NULL is fine */
 
+/* Could a record be added now? For what must not be done without being noted: the log is whole as
+ * far as it can be seen at its end. What stands there of a crash is cut. */
+int audit_ready(struct audit *a, struct keel_error *err) K_CHECKED;
+
 struct audit_act {
     struct str who, from, act, object;
     int outcome; /* HTTP status, or of a command 0 or its negative error code */

@@ -71,7 +71,7 @@ int account_list(struct guard *g, int64_t only,
 int account_find(struct guard *g, struct str login, int64_t *out_id,
                  struct keel_error *err) K_CHECKED;
 int account_count(struct guard *g, int64_t *out, struct keel_error *err) K_CHECKED;
-/* What would leave no enabled administrator is KEEL_E_FORBIDDEN. */
+/* What would take away the last enabled administrator is KEEL_E_FORBIDDEN. */
 int account_disable(struct guard *g, int64_t id, bool disabled, struct keel_error *err) K_CHECKED;
 int account_role(struct guard *g, int64_t id, enum role role, enum side side,
                  struct keel_error *err) K_CHECKED;

@@ -1,7 +1,8 @@
 /* What somebody may do: named rights, and sets of them.
  *
  * The first names of the enum are no rights that anybody can have: they say what a route asks of
- * who calls it. RIGHT_NONE is what a route has that declares nothing; nobody may call it.
+ * who calls it. RIGHT_NONE is what a route has that declares nothing: a server with such a route
+ * does not start.
  *
  * Layers: base. Threads: constant data. */
 #pragma once
@@ -12,7 +13,7 @@
 #include "base/buf.h"
 
 enum right {
-    RIGHT_NONE,      /* not declared: refused to everybody                        */
+    RIGHT_NONE,      /* not declared: an error at the start                       */
     RIGHT_PUBLIC,    /* nobody need be known: health, signing in                  */
     RIGHT_WRITE_KEY, /* collectors: the handler asks for the write key            */
     RIGHT_SIGNED_IN, /* whoever is known: what concerns the caller alone          */

@@ -1,6 +1,7 @@
 """See test_access.sh."""
 import json
 import os
+import pwd
 import re
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ from serve import KEEL, KEY, Server, keel
 SOURCE = os.environ["KEEL_SOURCE"]
 ROLES = ["marketing", "it", "executive", "privacy_officer", "partner", "admin"]
 PASSWORD = "correct horse battery"
+OS_USER = "os user " + pwd.getpwuid(os.getuid()).pw_name
 SCRIPT = "<script>alert(1)</script>"
 QUERY = "/api/v1/query"
 
@@ -110,6 +112,43 @@ class Rights(Case):
         if (method, path) == ("DELETE", "/api/v1/session"):
             self.assertEqual(status, 204)
             self.people[role] = self.sign_in(role)
+
+    def test_every_change_needs_the_csrf_token(self):
+        """A cookie alone, or with what another page can send, changes nothing."""
+        document = json.loads(self.server.request("GET", "/openapi.json")[2])
+        root, other = self.root, self.people["it"]
+        tried = 0
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                if method == "get" or operation["x-keel-right"] in ("public", "write key"):
+                    continue
+                target = re.sub(r"\{\w+\}", "0", path)
+                for headers, word in [({"X_CSRF_Token": None}, b"X-CSRF-Token"), ({"X_CSRF_Token": ""}, b"X-CSRF-Token"),
+                                      ({"X_CSRF_Token": other.session["csrf"]}, b"X-CSRF-Token"),
+                                      ({"Origin": "http://evil.test"}, b"not of this server"),
+                                      ({"Sec_Fetch_Site": "cross-site"}, b"somebody else"),
+                                      ({"X_CSRF_Token": None, "Content_Type": "text/plain"}, b"X-CSRF-Token"),
+                                      ({"X_CSRF_Token": None, "X_HTTP_Method_Override": "GET"}, b"X-CSRF-Token")]:
+                    tried += 1
+                    with self.subTest(method=method, path=path, headers=headers):
+                        status, _, said = root.ask(method.upper(), target, b"{}", **headers)
+                        self.assertEqual(status, 403, said)
+                        self.assertIn(word, said)
+        self.assertGreater(tried, 150)
+        self.assertEqual(root.ask("GET", "/api/v1/session")[0], 200)
+
+    def test_no_get_changes_anything(self):
+        """So that the token can be asked of the others alone."""
+        before = len(self.records())
+        dump = lambda: [list(sqlite3.connect(f"file:{self.server.dir}/desk.db?mode=ro", uri=True).execute(
+            f"SELECT * FROM {table}")) for table in ("source", "plan_version", "guard_account", "guard_key")]
+        state = dump()
+        document = json.loads(self.server.request("GET", "/openapi.json")[2])
+        for path, methods in document["paths"].items():
+            if "get" in methods and not path.endswith(("/stream", "/tail")):
+                self.root.ask("GET", re.sub(r"\{\w+\}", "0", path) + "?name=x&id=1&delete=true", b"{}")
+        self.assertEqual(dump(), state)
+        self.assertEqual([r["act"] for r in self.records()[before:] if not r["act"].startswith("GET")], [])
 
     def test_the_page_says_what_the_program_does(self):
         with open(SOURCE + "/docs/security.md", encoding="utf-8") as page:
@@ -288,8 +327,8 @@ class Noted(Case):
             ("user root", "POST /api/v1/users", "seen", 201),
             ("nobody", "POST /api/v1/session", "seen", 401),
             ("nobody", "POST /api/v1/session", "unknown login", 401),
-            ("owner", "keel user disable", "seen", 0),
-            ("owner", "keel user disable", "nobody", -4),
+            (OS_USER, "keel user disable", "seen", 0),
+            (OS_USER, "keel user disable", "nobody", -4),
         ])
 
     def test_personal_data(self):
@@ -341,6 +380,141 @@ class Noted(Case):
         self.root.ask("POST", "/api/v1/users", {"login": "later", "role": "partner"})
         self.assertEqual(run("audit", "verify", "--head", head, "--data", self.server.dir).returncode, 0)
         self.assertEqual(run("audit", "verify", "--head", "0" * 64, "--data", self.server.dir).returncode, 65)
+
+
+class Commands(unittest.TestCase):
+    """What commands change is noted, with and without a server."""
+    def setUp(self):
+        self.server = Server()
+        self.files = tempfile.TemporaryDirectory()
+        self.plan = self.files.name + "/plan.json"
+        with open(self.plan, "w", encoding="ascii") as plan:
+            plan.write('{"unplanned_events": "quarantine"}')
+
+    def tearDown(self):
+        self.server.__exit__()
+        self.files.cleanup()
+
+    def records(self):
+        try:
+            with open(self.server.dir + "/audit.log", encoding="utf-8") as log:
+                return [json.loads(line) for line in log]
+        except FileNotFoundError:
+            return []
+
+    def keel(self, *words, status=0, **env):
+        environment = {k: v for k, v in os.environ.items() if k != "USER"}
+        done = run(*words, "--data", self.server.dir, env={**environment, **env})
+        self.assertEqual(done.returncode, status, (words, done.stderr))
+        return done.stdout
+
+    def changes(self):
+        return [
+            (("source", "add", "shop"), "shop"), (("source", "rotate", "shop"), "shop"),
+            (("source", "disable", "shop"), "shop"), (("source", "enable", "shop"), "shop"),
+            (("webhook", "add", "https://crm.test/in?token=hush"), "crm.test"),
+            (("webhook", "disable", "1"), "1"), (("webhook", "enable", "1"), "1"), (("webhook", "replay", "1"), "1"),
+            (("webhook", "remove", "1"), "1"), (("plan", "import", self.plan), self.plan),
+            (("kpi", "apply", SOURCE + "/examples/kpis/marketplace.toml"), SOURCE + "/examples/kpis/marketplace.toml"),
+            (("kpi", "add", "mine", "--query", "count customers"), "mine"), (("kpi", "remove", "mine"), "mine"),
+            (("segment", "add", "All", "trait n exists"), "All"), (("segment", "edit", "All", "--purpose", "x"), "All"),
+            (("segment", "remove", "All"), "All"), (("key", "add", "k", "--scope", "query"), "k"),
+            (("key", "revoke", "1"), "1"), (("user", "add", "ann", "--role", "it", "--no-password"), "ann"),
+            (("user", "role", "ann", "--role", "partner"), "ann"), (("quarantine", "discard", "--all"), "all"),
+            (("quarantine", "discard", "--event", "Odd", "--source", "web"), "source=web event=Odd"),
+        ]
+
+    def check(self, served):
+        for words, what in self.changes():
+            with self.subTest(words=words):
+                before = len(self.records())
+                self.keel(*words, USER="somebody-else")
+                new = [(r["who"], r["from"], r["act"], r["object"], r["outcome"]) for r in self.records()[before:]]
+                self.assertEqual(new, [(OS_USER, "command line", "keel " + " ".join(words[:2]), what, 0)])
+        before = len(self.records())
+        self.keel("quarantine", "replay")
+        new = [(r["who"], r["from"], r["act"]) for r in self.records()[before:]]
+        self.assertEqual(new, [(OS_USER, "keel.sock", "POST /api/v1/quarantine/replay") if served else
+                               (OS_USER, "command line", "keel quarantine replay")])
+        before = len(self.records())
+        self.keel("source", "rotate", "nobody", status=66)
+        self.assertEqual([(r["act"], r["object"], r["outcome"] < 0) for r in self.records()[before:]],
+                         [("keel source rotate", "nobody", True)])
+        before = len(self.records())
+        for words in (("source", "list"), ("webhook", "list"), ("plan", "show"), ("kpi", "list"), ("segment", "list"),
+                      ("key", "list"), ("user", "list"), ("quarantine", "list"), ("audit", "list")):
+            self.keel(*words)
+        self.assertEqual(len(self.records()), before, "looking is no change")
+        with open(self.server.dir + "/audit.log", encoding="utf-8") as log:
+            self.assertNotIn("hush", log.read())
+        self.assertRegex(self.keel("audit", "verify"), r"^OK, \d+ records")
+
+    def test_the_configuration(self):
+        with open(self.server.dir + "/keel.toml", "w", encoding="ascii") as config:
+            config.write("[guard]\nmin_customers = 20\n[archive]\non = true\n")
+        self.server.start()
+        self.server.stop()
+        last = self.records()[-1]
+        self.assertEqual((last["who"], last["act"]), (OS_USER, "keel serve"))
+        self.assertEqual(last["object"], "archive.on=true guard.min_customers=20")
+
+    def test_without_a_server(self):
+        self.check(served=False)
+
+    def test_beside_a_server(self):
+        self.server.start()
+        self.check(served=True)
+        self.server.stop()
+
+    def test_who_changed_it(self):
+        self.keel("kpi", "apply", SOURCE + "/examples/kpis/marketplace.toml")
+        self.keel("segment", "add", "All", "trait n exists")
+        self.keel("plan", "import", self.plan)
+        self.keel("kpi", "add", "mine", "--query", "count customers", "--who", "Ann")
+        self.assertEqual(self.records()[-1]["who"], OS_USER)
+        self.server.start()
+        with open(self.server.dir + "/admin.token", encoding="ascii") as token:
+            bearer = {"Authorization": f"Bearer {token.read().strip()}"}
+        get = lambda path: json.loads(self.server.request("GET", "/api/v1" + path, None, bearer)[2])
+        self.assertEqual({k["changed_by"] for k in get("/kpis")["kpis"]}, {OS_USER, "Ann"})
+        self.assertEqual({s["changed_by"] for s in get("/segments")["segments"]}, {OS_USER})
+        self.assertEqual(get("/plan/versions")["versions"][0]["who"], OS_USER)
+        # over the network nobody but the owner says who he is
+        key = self.keel("key", "add", "k", "--scope", "plan.write", "--scope", "plan.read").strip()
+        status, _, said = self.server.request("PUT", "/api/v1/plan?who=user%20anna", b'{"unplanned_events": "allow"}',
+                                              {"Authorization": "Bearer " + key})
+        self.assertEqual(status, 200, said)
+        self.assertEqual(get("/plan/versions")["versions"][0]["who"], "key 1")
+        self.server.stop()
+
+    def test_what_cannot_be_noted_is_not_done(self):
+        self.keel("source", "add", "one")
+        with open(self.server.dir + "/audit.log", "r+b") as log:
+            log.truncate(10)
+        self.keel("source", "add", "two", status=65)
+        self.assertNotIn("two", self.keel("source", "list"))
+        self.server.start()
+        with open(self.server.dir + "/admin.token", encoding="ascii") as token:
+            bearer = {"Authorization": f"Bearer {token.read().strip()}"}
+        self.assertEqual(self.server.request("POST", "/api/v1/sources", {"name": "two"}, bearer)[0], 500)
+        self.assertEqual(self.server.request("POST", QUERY, b"count customers", bearer)[0], 200)
+        self.assertNotIn("two", self.keel("source", "list"))
+        self.server.stop()
+
+    def test_many_writers(self):
+        """Commands at once, and a server: the chain holds, and nothing is missing in it."""
+        self.server.start()
+        with open(self.server.dir + "/admin.token", encoding="ascii") as token:
+            bearer = {"Authorization": f"Bearer {token.read().strip()}"}
+        many = [subprocess.Popen([KEEL, "key", "add", f"k{n}", "--scope", "query", "--data", self.server.dir],
+                                 stdout=subprocess.DEVNULL) for n in range(12)]
+        for n in range(30):
+            self.assertEqual(self.server.request("POST", "/api/v1/sources", {"name": f"s{n}"}, bearer)[0], 201)
+        self.assertEqual([p.wait() for p in many], [0] * len(many))
+        self.server.stop()
+        self.assertRegex(self.keel("audit", "verify"), "^OK, 44 records")  # with source add and the start of the server
+        objects = [r["object"] for r in self.records()]
+        self.assertEqual({f"k{n}" for n in range(12)}, {o for o in objects if o.startswith("k")})
 
 
 class Shielded(unittest.TestCase):

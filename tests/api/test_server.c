@@ -133,7 +133,6 @@ static const struct route TABLE[] = {
      .flags = ROUTE_WORKER},
     {.methods = HTTP_GET, .pattern = "/events", .handle = events, .right = RIGHT_PUBLIC},
     {.methods = HTTP_GET, .pattern = "/private", .handle = headers, .right = RIGHT_QUERY},
-    {.methods = HTTP_GET, .pattern = "/undeclared", .handle = headers},
     {.methods = HTTP_GET, .pattern = "/block", .handle = block, .right = RIGHT_PUBLIC},
     {0},
 };
@@ -191,7 +190,6 @@ static void routes(void **state) {
     expect(&b, 404, NULL, "GET", "/a//b/2", NULL, NULL, 0);
     expect(&b, 404, NULL, "GET", "/a/1/b", NULL, NULL, 0);
     expect(&b, 401, "who are you?", "GET", "/private", NULL, NULL, 0);
-    expect(&b, 403, "declares no right", "GET", "/undeclared", NULL, NULL, 0);
     expect(&b, 501, NULL, "BREW", "/echo", NULL, NULL, 0);
     expect(&b, 500, "its log says why", "GET", "/fails", NULL, NULL, 0);
     http_ask(port, &r, "GET", "/echo", NULL, NULL, 0);
@@ -892,9 +890,55 @@ static void bad_starts(void **state) {
     finish(&b, 1000);
 }
 
+static int nothing(void *ctx, struct request *r, struct keel_error *err) {
+    (void)ctx, (void)r, (void)err;
+    return 0;
+}
+
+/* Who may call, and whether it is noted, is decided for every route, or there is no server. */
+static void undecided_routes(void **state) {
+    (void)state;
+    static const struct {
+        struct route route;
+        bool audited;
+        const char *why; /* NULL: it starts */
+    } CASES[] = {
+        {{HTTP_GET, "/x", headers, .right = RIGHT_PUBLIC}, true, NULL},
+        {{HTTP_GET, "/x", headers, .right = RIGHT_NONE}, false, "GET, HEAD /x declares no right"},
+        {{HTTP_GET, "/x", headers, .right = RIGHT_NONE, .flags = ROUTE_HIDDEN},
+         false,
+         "declares no right"},
+        {{HTTP_POST | HTTP_PUT, "/x", headers, .right = RIGHT_NONE},
+         false,
+         "POST, PUT /x declares no right"},
+        {{HTTP_GET, "/x", headers, .right = RIGHTS}, false, "declares no right"},
+        {{HTTP_POST, "/x", headers, .right = RIGHT_QUERY}, false, NULL},
+        {{HTTP_POST, "/x", headers, .right = RIGHT_QUERY}, true, "POST /x changes something"},
+        {{HTTP_GET | HTTP_DELETE, "/x", headers, .right = RIGHT_PUBLIC},
+         true,
+         "would not be noted"},
+        {{HTTP_POST, "/x", headers, .right = RIGHT_QUERY, .flags = ROUTE_READS}, true, NULL},
+        {{HTTP_POST, "/x", headers, .right = RIGHT_QUERY, .flags = ROUTE_WORKER}, true, NULL},
+        {{HTTP_POST, "/x", headers, .right = RIGHT_WRITE_KEY}, true, NULL},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        const struct route table[] = {CASES[i].route, {0}};
+        const struct route *const tables[] = {table, NULL};
+        struct server_options options = {.listen = STR("127.0.0.1:0")};
+        struct server *s = NULL;
+        struct keel_error err;
+        if (CASES[i].audited) options.ready = options.audit = nothing;
+        int code = server_start(&options, tables, NULL, &s, &err);
+        assert_int_equal(code, CASES[i].why ? -KEEL_E_INTERNAL : 0);
+        if (CASES[i].why && !strstr(err.message, CASES[i].why)) fail_msg("%s", err.message);
+        assert_true(server_stop(s, 1000));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(routes),
+        cmocka_unit_test(undecided_routes),
         cmocka_unit_test(unix_socket),
         cmocka_unit_test(bodies),
         cmocka_unit_test(coded_bodies),

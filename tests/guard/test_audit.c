@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -270,6 +271,77 @@ static void many_at_once(void **state) {
     place_remove(&p);
 }
 
+/* Processes, the first of which finds nothing there yet: not even the key. */
+static void many_processes(void **state) {
+    (void)state;
+    enum { PROCESSES = 6, EACH = 20 };
+    struct place p;
+    struct keel_error err;
+    struct buf log;
+    pid_t child[PROCESSES];
+    int status, gate[2];
+    char byte, who[16];
+    place_make(&p);
+    assert_int_equal(pipe(gate), 0);
+    for (int i = 0; i < PROCESSES; i++) {
+        child[i] = fork();
+        assert_true(child[i] >= 0);
+        if (child[i] > 0) continue;
+        struct audit *a;
+        close(gate[1]);
+        snprintf(who, sizeof who, "process %d", i);
+        bool fine = read(gate[0], &byte, 1) == 0; /* all begin at once */
+        fine = fine && audit_open(p.dir, &a, &err) == 0;
+        for (int n = 0; fine && n < EACH; n++) fine = act(a, who, &err) == 0;
+        _exit(fine ? 0 : 1);
+    }
+    close(gate[0]);
+    close(gate[1]);
+    for (int i = 0; i < PROCESSES; i++) {
+        assert_int_equal(waitpid(child[i], &status, 0), child[i]);
+        assert_int_equal(status, 0);
+    }
+    struct audit_verdict v = verify(&p, "");
+    assert_false(v.broken);
+    assert_int_equal(v.records, PROCESSES * EACH);
+    read_log(p.log, &log);
+    assert_int_equal(buf_add_char(&log, 0), 0);
+    for (int i = 0; i < PROCESSES; i++) {
+        int n = 0;
+        snprintf(who, sizeof who, "process %d", i);
+        for (const char *at = (const char *)log.p; (at = strstr(at, who)); at++) n++;
+        assert_int_equal(n, EACH);
+    }
+    buf_release(&log);
+    place_remove(&p);
+}
+
+/* What cannot be noted is found out before it is done. */
+static void ready(void **state) {
+    (void)state;
+    struct place p;
+    struct buf log;
+    struct keel_error err;
+    struct audit *a;
+    place_make(&p);
+    assert_int_equal(audit_open(p.dir, &a, &err), 0);
+    assert_int_equal(audit_ready(a, &err), 0);
+    assert_int_equal(verify(&p, "").records, 0);
+    assert_int_equal(act(a, "user anna", &err), 0);
+    assert_int_equal(act(a, "user anna", &err), 0);
+    assert_int_equal(audit_ready(a, &err), 0);
+    read_log(p.log, &log);
+    write_log(p.log, log.p, log.n / 2);
+    assert_int_equal(audit_ready(a, &err), -KEEL_E_CORRUPT);
+    write_log(p.log, log.p, log.n);
+    assert_int_equal(audit_ready(a, &err), 0);
+    assert_int_equal(act(a, "user anna", &err), 0);
+    assert_int_equal(verify(&p, "").records, 3);
+    audit_close(a);
+    buf_release(&log);
+    place_remove(&p);
+}
+
 struct seen {
     int n;
     char last[AUDIT_RECORD_MAX];
@@ -353,6 +425,8 @@ int main(void) {
         cmocka_unit_test(crash),
         cmocka_unit_test(head_is_a_witness),
         cmocka_unit_test(many_at_once),
+        cmocka_unit_test(many_processes),
+        cmocka_unit_test(ready),
         cmocka_unit_test(pages),
         cmocka_unit_test(odd_texts),
     };

@@ -123,9 +123,11 @@ static void signing_in(void **state) {
     assert_string_equal(r.err.message, wrong); /* nobody learns which logins there are */
     assert_int_equal(try_login(&r, "link", STR(""), "", &wait), -KEEL_E_UNAUTHORISED);
     assert_string_equal(r.err.message, wrong);
-    assert_int_equal(account_disable(r.g, id, true, &r.err),
-                     -KEEL_E_FORBIDDEN); /* no admin is left */
-    add(&r, "root", ROLE_ADMIN, STR(""));
+    assert_int_equal(account_disable(r.g, id, true, &r.err), 0); /* there is no admin to keep */
+    assert_int_equal(account_disable(r.g, id, false, &r.err), 0);
+    int64_t root = add(&r, "root", ROLE_ADMIN, STR(""));
+    assert_int_equal(account_disable(r.g, root, true, &r.err), -KEEL_E_FORBIDDEN);
+    assert_int_equal(account_role(r.g, root, ROLE_IT, SIDE_IT, &r.err), -KEEL_E_FORBIDDEN);
     assert_int_equal(account_disable(r.g, id, true, &r.err), 0);
     assert_int_equal(try_login(&r, "anna", GOOD, "", &wait), -KEEL_E_UNAUTHORISED);
     assert_string_equal(r.err.message, wrong);

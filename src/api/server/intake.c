@@ -45,6 +45,7 @@ struct exchange *exchange_new(struct connection *c, struct MHD_Connection *mhd, 
     e->r.received_ms = now_ms();
     e->r.peer = str_from(c->peer);
     e->r.local = c->local;
+    e->r.user = c->user;
     e->r.secure = c->tls;
     return e;
 }
@@ -187,8 +188,6 @@ static int check_coding(struct exchange *e, struct str coding, struct keel_error
 
 static int may_call(struct exchange *e, struct keel_error *err) {
     const struct server_options *options = &e->server->options;
-    if (e->r.route->right == RIGHT_NONE)
-        FAIL(err, FORBIDDEN, "nobody may call %s: it declares no right", e->r.route->pattern);
     if (!options->authorise) FAIL(err, UNAUTHORISED, "this server lets nobody in");
     return options->authorise(options->ctx, &e->r, err);
 }
@@ -396,7 +395,16 @@ static bool call(struct exchange *e) {
     return true;
 }
 
-/* What cannot be noted is not answered, so that nobody builds on it. */
+/* What cannot be noted is not done. False: the reply says why. */
+static bool ready(struct exchange *e) {
+    const struct server_options *options = &e->server->options;
+    struct keel_error err = {0};
+    int code = options->ready ? options->ready(options->ctx, &e->r, &err) : 0;
+    if (code < 0) reply_error(e, error_http_status(code), code, &err);
+    return code >= 0;
+}
+
+/* And if noting fails at last, it is not answered, so that nobody builds on it. */
 static void audit(struct exchange *e) {
     const struct server_options *options = &e->server->options;
     struct keel_error err = {0};
@@ -408,7 +416,7 @@ static void audit(struct exchange *e) {
 }
 
 void exchange_run(struct exchange *e) {
-    if (!e->keyed || !recall(e)) {
+    if ((!e->keyed || !recall(e)) && ready(e)) {
         if (!call(e)) return;
         audit(e);
         if (e->keyed) e->server->options.keep(e->server->options.ctx, &e->r);

@@ -77,6 +77,29 @@ static void add(struct router *router, const struct route *route) {
     set(at->at, route);
 }
 
+static int check(const struct route *route, bool audited, struct keel_error *err) {
+    bool changes = route->methods & ~(unsigned)HTTP_GET && !(route->flags & ROUTE_READS);
+    char methods[64];
+    methods_text(route->methods, methods);
+    if (route->right <= RIGHT_NONE || route->right >= RIGHTS)
+        FAIL(err, INTERNAL,
+             "the route %s %s declares no right: give it one of guard/rights.def, or RIGHT_PUBLIC",
+             methods, route->pattern);
+    if (audited && changes && route->right != RIGHT_WRITE_KEY && !(route->flags & ROUTE_WORKER))
+        FAIL(err, INTERNAL,
+             "the route %s %s changes something, but would not be noted: it needs ROUTE_WORKER, or "
+             "ROUTE_READS",
+             methods, route->pattern);
+    return 0;
+}
+
+int routes_check(const struct route *const *tables, bool audited, struct keel_error *err) {
+    for (; *tables; tables++)
+        for (const struct route *route = *tables; route->pattern; route++)
+            TRY(check(route, audited, err));
+    return 0;
+}
+
 struct router *router_new(const struct route *const *tables) {
     struct router *router = k_zalloc(sizeof *router);
     arena_init(&router->arena, 64 << 20);

@@ -88,6 +88,7 @@ static void connection_open(struct loop *loop, struct MHD_Connection *mhd, void 
     c->fd = fd ? fd->connect_fd : -1;
     c->loop = loop;
     c->local = loop->listener->local;
+    c->user = c->local ? net_peer_user(c->fd) : -1;
     c->tls = loop->listener->tls;
     c->deadline_ms = monotonic_ms() + 2000 * (int64_t)s->options.idle_seconds;
     name_peer(c, mhd);
@@ -320,6 +321,7 @@ int server_start(const struct server_options *options, const struct route *const
                  struct server **out, struct keel_error *err) {
     if (!options->cert_path != !options->key_path)
         FAIL(err, INVALID, "TLS needs a certificate and its key; only one of them is given");
+    TRY(routes_check(tables, options->audit != NULL, err));
     struct server *s = k_zalloc(sizeof *s);
     s->options = *options;
     s->tables = tables;

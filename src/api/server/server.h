@@ -56,6 +56,7 @@ struct request {
     struct str parts[REQUEST_MAX_PARTS]; /* values of {…} in the pattern, percent-decoded    */
     struct str peer; /* address in text; of the first untrusted hop if proxies are trusted */
     bool local;      /* came through DIR/keel.sock: who may open that owns the data */
+    int64_t user;    /* local: who the system says it is (net_peer_user); else -1   */
     bool secure;     /* TLS                                               */
     int64_t received_ms;
     const struct route *route;
@@ -112,7 +113,7 @@ struct route {
     unsigned methods;    /* enum http_method                                                */
     const char *pattern; /* "/api/v1/profiles/{id}"; a last part {name...} takes the rest   */
     request_handler *handle;
-    enum right right; /* what its caller needs; undeclared: nobody may call it               */
+    enum right right; /* what its caller needs; without one the server does not start        */
     unsigned flags;
     const char *tag, *summary; /* of the OpenAPI document                                    */
     const char *params; /* query parameters, one a line: "limit integer how many rows; …"  */
@@ -146,8 +147,10 @@ struct server_options {
      * handler (1: it filled the reply, nothing is done), keep after it. Both or none. */
     int (*recall)(void *ctx, struct request *r, struct keel_error *err);
     void (*keep)(void *ctx, struct request *r);
-    /* Behind the handler of a worker, before the reply leaves: notes what was done. An error takes
-     * the place of the reply. */
+    /* Around the handler of a worker: ready before it (could what it does be noted? an error takes
+     * its place), audit behind it, before the reply leaves: notes what was done, and an error takes
+     * the place of the reply. Both or none. */
+    int (*ready)(void *ctx, struct request *r, struct keel_error *err);
     int (*audit)(void *ctx, struct request *r, struct keel_error *err);
     /* After the reply; status 0: the client never sent a whole request; negative: it left before it
      * had the whole reply. */
@@ -168,7 +171,8 @@ struct server_stats { /* since the start */
 int64_t server_latency_us(unsigned i); /* 100 µs, then doubling */
 
 /* Listens and serves; tables end with a route whose pattern is NULL, the list of tables with NULL.
- * `ctx` is given to every handler. KEEL_E_BUSY if the address is taken. *out is set before the
+ * `ctx` is given to every handler. KEEL_E_BUSY if the address is taken; KEEL_E_INTERNAL if a route
+ * declares no right. *out is set before the
  * first request is taken. */
 int server_start(const struct server_options *options, const struct route *const *tables, void *ctx,
                  struct server **out, struct keel_error *err) K_CHECKED;

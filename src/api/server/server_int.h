@@ -52,6 +52,7 @@ struct connection {
     struct loop *loop;
     struct connection *before, *after; /* server.lock */
     int fd;
+    int64_t user; /* of a local one: see struct request */
     bool local, tls;
     bool surplus;                /* beyond a limit: its first request is answered 503 */
     _Atomic int64_t deadline_ms; /* when it is cut; 0: never                          */
@@ -148,6 +149,8 @@ struct server {
 
 /* ---- paths.c ---- */
 
+/* See server_start. audited: what changes something is noted, which waits: in a worker. */
+int routes_check(const struct route *const *tables, bool audited, struct keel_error *err);
 struct router *router_new(const struct route *const *tables); /* tables: see server_start */
 void router_free(struct router *router);
 /* The route of a path, its parts as sent; NULL and *out_methods: those the path has, 0 for none. */
