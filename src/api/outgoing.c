@@ -8,6 +8,7 @@
 #include "api/metrics.h"
 #include "base/os.h"
 #include "customer/backup.h"
+#include "guard/audit.h"
 #include "reach/webhook.h"
 
 enum { BACKUP_NONE, BACKUP_RUNS, BACKUP_DONE, BACKUP_FAILED };
@@ -86,7 +87,11 @@ static void *run_backup(void *arg) {
                                      .progress = note_progress,
                                      .cancel = &o->stopping,
                                      .ctx = o};
-    int code = backup_take(&options, &made, &err);
+    struct audit_copy audit = {0};
+    int code = audit_for_backup(o->app->dir, &audit, &err);
+    options.audit_bytes = audit.bytes;
+    options.audit_head = (struct str){audit.head, AUDIT_HEAD_FILE};
+    if (code == 0) code = backup_take(&options, &made, &err);
     pthread_mutex_lock(&o->lock);
     o->state = code < 0 ? BACKUP_FAILED : BACKUP_DONE;
     o->made = made;

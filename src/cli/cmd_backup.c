@@ -15,6 +15,7 @@
 #include "cli/progress.h"
 #include "cli/remote.h"
 #include "customer/backup.h"
+#include "guard/audit.h"
 
 enum { PATH_BYTES = 4096, REPLY_BYTES = 64 << 10 };
 
@@ -152,6 +153,15 @@ static int make_remote(const struct args *args, struct progress *progress, struc
     return code;
 }
 
+static int make_here(struct backup_options *options, struct backup_made *made,
+                     struct keel_error *err) {
+    struct audit_copy audit;
+    TRY(audit_for_backup(options->dir, &audit, err));
+    options->audit_bytes = audit.bytes;
+    options->audit_head = (struct str){audit.head, AUDIT_HEAD_FILE};
+    return backup_take(options, made, err);
+}
+
 static int make(const struct args *args, struct output *out, struct keel_error *err) {
     struct progress progress;
     struct backup_made made;
@@ -171,7 +181,7 @@ static int make(const struct args *args, struct output *out, struct keel_error *
         busy = file_lock(fd, true, args->data, NULL) == -KEEL_E_BUSY;
         file_close(fd);
     }
-    int code = busy ? make_remote(args, &progress, &made, err) : backup_take(&options, &made, err);
+    int code = busy ? make_remote(args, &progress, &made, err) : make_here(&options, &made, err);
     progress_stop(&progress);
     TRY(code);
     report(&made, out);

@@ -312,6 +312,23 @@ static int take_archive(struct taking *t, struct keel_error *err) {
     return code;
 }
 
+/* The records that were verified. More may stand behind them by now. */
+static int take_audit(struct taking *t, struct keel_error *err) {
+    const struct backup_options *options = t->options;
+    struct piece piece;
+    char path[PIECE_PATH_BYTES];
+    if (!options->audit_bytes) return 0;
+    snprintf(path, sizeof path, "%s/audit.log", options->dir);
+    TRY(copy_file(t, path, "audit.log", "-", options->audit_bytes, 0, err));
+    snprintf(path, sizeof path, "%s/audit.key", options->dir);
+    TRY(copy_file(t, path, "audit.key", "-", UINT64_MAX, 0, err));
+    TRY(piece_put(options->to, options->audit_head, options->full, &piece, &t->written, err));
+    inventory_add_file(&t->now, STR("audit.head"), STR("-"))->bytes = options->audit_head.n;
+    inventory_add_piece(&t->now, &piece);
+    t->progress.files++;
+    return 0;
+}
+
 /* ---- one generation ---- */
 
 static int empty_work(const char *to, struct keel_error *err) {
@@ -351,6 +368,7 @@ static int take_rest(struct taking *t, struct keel_error *err) {
         TRY(copy_database(t, "desk.db", err));
         TRY(take_database(t, "desk.db", err));
     }
+    TRY(take_audit(t, err));
     return take_archive(t, err);
 }
 

@@ -14,7 +14,8 @@
  * One generation is one moment of the events: keel.db (SQLite's backup interface), the parts that
  * it names (held by a snapshot, so that no compaction removes them), identity.log up to the length
  * it names, and the journal from there to its durable end. desk.db is copied after them and may be
- * newer by the seconds that takes; archive/ likewise.
+ * newer by the seconds that takes; archive/ likewise. Of the audit log there is what was verified
+ * before (guard/audit.h, which knows its form): whole records, their audit.head, audit.key.
  *
  * Layers: db.h, store/journal_reader.h, base/sql.h, libsodium. Threads: one call at a time on a
  * folder (its lock says so); ingest, flush and compaction of `db` go on. Limits: BACKUP_MAX_*.
@@ -41,6 +42,8 @@ struct backup_options {
     const char *to;
     uint32_t keep; /* generations to keep, the new one included; 0: all                        */
     bool full;     /* read every file and every piece again, and mend damaged pieces           */
+    uint64_t audit_bytes;  /* of DIR/audit.log; 0: none                                        */
+    struct str audit_head; /* what audit.head holds for them                                   */
     void (*progress)(void *ctx, const struct backup_progress *p); /* or NULL                   */
     const _Atomic bool *cancel; /* or NULL                                                     */
     void *ctx;

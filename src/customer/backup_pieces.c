@@ -47,7 +47,7 @@ static int write_piece(const char *folder, struct str bytes, const struct piece 
     int fd;
     piece_path(folder, p->hash, "", path);
     piece_path(folder, p->hash, ".new", fresh);
-    TRY(file_open(fresh, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &fd, err));
+    TRY(file_open(fresh, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE | FILE_PRIVATE, &fd, err));
     int code = file_write_all(fd, bytes.p, bytes.n, fresh, err);
     if (code == 0) code = file_sync(fd, fresh, err);
     file_close(fd);

@@ -229,7 +229,7 @@ static int write_file(struct restoring *r, const struct inventory_file *f, const
     char path[PIECE_PATH_BYTES];
     int fd;
     snprintf(path, sizeof path, "%s/%.*s%s", r->options->dir, STR_ARG(f->name), suffix);
-    TRY(file_open(path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &fd, err));
+    TRY(file_open(path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE | FILE_PRIVATE, &fd, err));
     int code = write_pieces(r, f, fd, path, err);
     if (code == 0 && !r->reading.faults) code = pad_journal(f, fd, path, err);
     if (code == 0 && !r->reading.faults) code = file_sync(fd, path, err);

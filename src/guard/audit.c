@@ -106,10 +106,15 @@ bool audit_read_head(const char *path, struct audit_link *out) {
     return fine;
 }
 
+void audit_head_text(uint64_t n, const char *hash, char out[AUDIT_HEAD_FILE + 1]) {
+    snprintf(out, AUDIT_HEAD_FILE + 1, "%0*llu %s\n", AUDIT_HEAD_NUMBER, (unsigned long long)n,
+             hash);
+}
+
 /* Not synced: it may lag behind the log, which is no harm, but is never before it. */
 static int write_head(const struct audit *a, struct keel_error *err) {
     char line[AUDIT_HEAD_FILE + 1];
-    snprintf(line, sizeof line, "%020llu %s\n", (unsigned long long)a->last.n, a->last.hash);
+    audit_head_text(a->last.n, a->last.hash, line);
     return file_pwrite_all(a->head_fd, line, AUDIT_HEAD_FILE, 0, a->head_path, err);
 }
 

@@ -70,3 +70,12 @@ struct audit_verdict {
  * elsewhere before, or empty. */
 int audit_verify(const char *dir, struct str head, struct audit_verdict *out,
                  struct keel_error *err) K_CHECKED;
+
+/* What of the log belongs into a backup: whole records that were just verified, and the audit.head
+ * that goes with them. Nothing (bytes 0) where there is no log. A broken one is KEEL_E_CORRUPT. */
+enum { AUDIT_HEAD_FILE = 20 + 1 + AUDIT_HASH_TEXT + 1 };
+struct audit_copy {
+    uint64_t bytes;
+    char head[AUDIT_HEAD_FILE + 1];
+};
+int audit_for_backup(const char *dir, struct audit_copy *out, struct keel_error *err) K_CHECKED;

@@ -12,6 +12,7 @@ struct verifying {
     struct audit_verdict *out;
     struct audit_link last, head;
     struct str wanted;
+    const char *head_path;
     bool has_head, head_met;
 };
 
@@ -67,11 +68,13 @@ static void check_end(struct verifying *v, size_t rest) {
         v->out->torn = rest > 0;
 }
 
-/* While nobody writes: of whole records. */
-static int whole_size(int fd, const char *path, uint64_t *out, struct keel_error *err) {
+/* While nobody writes: whole records, and the head that belongs to them. */
+static int read_extent(struct verifying *v, int fd, const char *path, uint64_t *out_size,
+                       struct keel_error *err) {
     int locked;
     TRY(audit_lock(path, &locked, err));
-    int code = file_size(fd, path, out, err);
+    v->has_head = audit_read_head(v->head_path, &v->head);
+    int code = file_size(fd, path, out_size, err);
     file_close(locked);
     return code;
 }
@@ -80,7 +83,7 @@ static int read_all(struct verifying *v, int fd, const char *path, char *text,
                     struct keel_error *err) {
     uint64_t size, at = 0;
     size_t kept = 0, used = 0;
-    TRY(whole_size(fd, path, &size, err));
+    TRY(read_extent(v, fd, path, &size, err));
     while (at < size) {
         size_t n = READ_BYTES - kept;
         if (n > size - at) n = (size_t)(size - at);
@@ -114,15 +117,30 @@ int audit_verify(const char *dir, struct str head, struct audit_verdict *out,
     TRY(secret_ready(err));
     arena_init(&names, 1 << 20);
     const char *path = arena_printf(&names, "%s/audit.log", dir);
-    /* before the log: what is appended meanwhile is no contradiction */
-    v.has_head = audit_read_head(arena_printf(&names, "%s/audit.head", dir), &v.head);
-    out->no_head = !v.has_head;
+    v.head_path = arena_printf(&names, "%s/audit.head", dir);
     int code = 0;
-    if (file_exists(path))
+    if (file_exists(path)) {
         code = verify_file(&v, path, err);
-    else
+    } else {
+        v.has_head = audit_read_head(v.head_path, &v.head);
         check_end(&v, 0);
+    }
+    out->no_head = !v.has_head;
     memcpy(out->head, v.last.hash, sizeof out->head);
     arena_release(&names);
     return code;
+}
+
+int audit_for_backup(const char *dir, struct audit_copy *out, struct keel_error *err) {
+    struct audit_verdict v;
+    TRY(audit_verify(dir, STR(""), &v, err));
+    if (v.broken)
+        FAIL(
+            err, CORRUPT,
+            "the audit log of %s breaks at %s; keep audit.log and audit.head elsewhere, then a new "
+            "chain begins",
+            dir, v.why);
+    *out = (struct audit_copy){.bytes = v.bytes};
+    audit_head_text(v.records, v.head, out->head);
+    return 0;
 }

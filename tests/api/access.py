@@ -501,6 +501,40 @@ class Commands(unittest.TestCase):
         self.assertNotIn("two", self.keel("source", "list"))
         self.server.stop()
 
+    def test_backups_hold_the_log(self):
+        for served in (False, True):
+            with self.subTest(served=served):
+                if served:
+                    self.server.start()
+                self.keel("source", "add", f"before {served}")
+                head = self.keel("audit", "verify").split()[-1]
+                known = self.records()
+                backups, restored = self.files.name + "/backups", f"{self.files.name}/restored {served}"
+                self.keel("backup", "--to", backups, "--quiet")
+                self.keel("source", "add", f"after {served}")
+                done = run("restore", "--from", backups, restored)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual(run("backup", "verify", "--from", backups).returncode, 0)
+                done = run("audit", "verify", "--head", head, "--data", restored)
+                self.assertRegex(done.stdout, f"^OK, {len(known) + 1} records, head", done.stderr)
+                with open(restored + "/audit.log", encoding="utf-8") as log:
+                    records = [json.loads(line) for line in log]
+                self.assertEqual(records[:-1], known)
+                self.assertEqual([records[-1][k] for k in ("who", "act", "object")],
+                                 [OS_USER, "keel restore", f"generation {1 + served}"])
+                for name in os.listdir(restored):
+                    if os.path.isfile(f"{restored}/{name}") and name != "lock":
+                        self.assertEqual(os.stat(f"{restored}/{name}").st_mode & 0o077, 0, name)
+                with open(restored + "/audit.key", "rb") as a, open(self.server.dir + "/audit.key", "rb") as b:
+                    self.assertEqual(a.read(), b.read())  # marks of customers still find them
+                with open(restored + "/audit.log", "r+b") as log:
+                    log.seek(-200, 2)
+                    log.write(b"#")
+                done = run("backup", "--data", restored, "--to", self.files.name + "/other", "--quiet")
+                self.assertEqual(done.returncode, 65)
+                self.assertIn(f"breaks at record {len(records)}", done.stderr)
+        self.server.stop()
+
     def test_many_writers(self):
         """Commands at once, and a server: the chain holds, and nothing is missing in it."""
         self.server.start()
