@@ -53,6 +53,8 @@ static void open_column(struct scan *s, struct scan_column *c, uint32_t id) {
     if (c->info.type == COLUMN_STRING) c->lexicon = store_lexicon(s->snap->store, id);
     vec_buffer_init(&c->out);
     arena_init(&c->texts, SIZE_MAX / 2);
+    arena_init(&c->kept_texts, SIZE_MAX / 2);
+    s->any_items |= c->stream.kind == STREAM_KIND_ITEMS;
     c->out_batch = c->items_batch = UINT64_MAX;
 }
 
@@ -99,8 +101,6 @@ int scan_open(const struct snapshot *snap, const struct scan_spec *spec, struct 
         s->wanted_mask = UINT64_MAX;
     }
     group_sources(s);
-    s->ordinals = k_alloc_array(s->wanted_size + 1, sizeof *s->ordinals);
-    s->ordinals_of = k_zalloc((s->wanted_size + 1) * sizeof *s->ordinals_of);
     s->columns = k_zalloc((spec->column_count + 1) * sizeof *s->columns);
     for (uint32_t i = 0; i < spec->column_count; i++)
         open_column(s, &s->columns[i], spec->columns[i]);
@@ -125,8 +125,6 @@ void scan_close(struct scan *s) {
     k_free(s->groups);
     for (uint32_t i = 0; s->kept && i < s->snap->source_count; i++) k_free(s->kept[i].rows);
     k_free(s->kept);
-    k_free(s->ordinals);
-    k_free(s->ordinals_of);
     k_free(s->events);
     k_free(s->wanted);
     k_free(s->slow);
@@ -323,9 +321,13 @@ static void mark_events(struct scan *s) {
                            << (i & 63);
 }
 
+static void begin_batch(struct scan *s, enum batch_kind kind) {
+    s->kind = kind;
+    s->serial++;
+}
+
 /* `kept`: its rows were counted when the range before had them. */
 static void hand_out(struct scan *s, bool kept, struct batch *out) {
-    s->serial++;
     if (!kept) {
         s->cost.blocks++;
         s->cost.rows += s->rowset->n;
@@ -398,15 +400,15 @@ static int next_block(struct scan *s, const struct source *source, struct batch 
         TRY(misses_range(s, source, block, &misses, err));
         if (misses) continue;
         unsigned parts = ROWS_CUSTOMER | ROWS_TIME;
-        if (s->any_slow || !s->spec.blind) parts |= ROWS_EVENT;
+        if (!s->spec.blind) parts |= ROWS_EVENT;
         if (s->any_slow && source_is_head(source)) parts |= ROWS_NUMBER; /* costs nothing there */
         int kept = scan_read_rows(s, s->source, block, parts, &s->rowset, err);
         if (kept < 0) return kept;
         mark_events(s);
         restrict_rows(s, source);
         skip_misplaced(s, block);
-        s->kind = BATCH_BLOCK;
-        if (s->any_slow) scan_take_slow(s, source);
+        begin_batch(s, BATCH_BLOCK);
+        if (s->any_slow) TRY(scan_take_slow(s, source, err));
         if (!bits_any(s->live)) continue;
         hand_out(s, kept, out);
         return 1;
@@ -422,8 +424,8 @@ static int next_sparse(struct scan *s, const struct source *source, struct batch
         bits_first(s->live, s->rowset->n);
         restrict_rows(s, source);
         skip_places(s);
-        s->kind = BATCH_SPARSE;
-        if (s->any_slow) scan_take_slow(s, source);
+        begin_batch(s, BATCH_SPARSE);
+        if (s->any_slow) TRY(scan_take_slow(s, source, err));
         if (!bits_any(s->live)) continue;
         hand_out(s, false, out);
         return 1;
@@ -456,7 +458,7 @@ static int next_posting(struct scan *s, const struct source *source, struct batc
         restrict_rows(s, source);
         skip_holes(s, event, chunk);
         if (!bits_any(s->live)) continue;
-        s->kind = BATCH_POSTING;
+        begin_batch(s, BATCH_POSTING);
         s->posting_chunk = chunk;
         hand_out(s, false, out);
         return 1;

@@ -1,13 +1,14 @@
 /* Values for the batches of a scan, row by row.
  *
  * A context column's chunks are the blocks themselves. An event's values lie in the order of its
- * rows, so those of a block are one stretch of its stream, spread to the rows. On the slow path
- * each row has its own source and ordinal. A column that is a dictionary in one source and text in
- * another is handed out as text.
+ * rows, so those of a block are one stretch of its stream, spread to the rows. Of rows on the slow
+ * path the values are kept when they are put aside, and line items found by source and ordinal. A
+ * column that is a dictionary in one source and text in another is handed out as text.
  */
 #include <stdlib.h>
 
 #include "store/scan_int.h"
+#include "store/spine.h"
 
 static void cache_release(struct chunk_cache *c) {
     for (uint32_t i = 0; i < c->count; i++) {
@@ -25,7 +26,9 @@ void scan_columns_release(struct scan *s) {
         vec_buffer_release(&c->out);
         for (uint32_t k = 0; k < c->item_capacity; k++) k_free(c->item_chunks[k].num);
         k_free(c->item_chunks);
+        k_free(c->kept);
         arena_release(&c->texts);
+        arena_release(&c->kept_texts);
     }
     k_free(s->columns);
 }
@@ -115,45 +118,163 @@ static bool turns_text(struct scan_column *c, const struct vec *v) {
 
 /* ---- columns of rows ---- */
 
+/* n values of a vector that lie side by side, to to[at] and the next ones. */
+static void copy_values(struct scan_column *c, const struct vec *from, uint32_t slot, uint32_t n,
+                        struct vec *to, uint32_t at, bool keep) {
+    for (uint32_t done = 0; done < n;) { /* presence: by pieces of words of both */
+        uint32_t i = slot + done, k = at + done, piece = 64 - (i & 63);
+        if (piece > 64 - (k & 63)) piece = 64 - (k & 63);
+        if (piece > n - done) piece = n - done;
+        uint64_t bits = from->present[i >> 6] >> (i & 63);
+        if (piece < 64) bits &= ((uint64_t)1 << piece) - 1;
+        to->present[k >> 6] |= bits << (k & 63);
+        done += piece;
+    }
+    if (to->kind == VEC_NUMBER)
+        memcpy(to->num + at, from->num + slot, n * sizeof *to->num);
+    else if (to->kind != VEC_TEXT)
+        memcpy(to->code + at, from->code + slot, n * sizeof *to->code);
+    for (uint32_t k = 0; to->kind == VEC_TEXT && k < n; k++)
+        copy_value(c, from, slot + k, to, at + k, keep);
+}
+
+/* The first values of a vector go to the set bits, n of them. */
+static void spread(const uint64_t *bits, uint32_t n, struct vec *v) {
+    uint16_t at[CHUNK_ROWS];
+    uint64_t present[BITS_WORDS];
+    (void)bits_to_index(bits, at);
+    memcpy(present, v->present, sizeof present);
+    memcpy(v->present, bits, sizeof v->present);
+    for (uint32_t k = 0; k < n; k += 64) {
+        uint64_t all = n - k < 64 ? ((uint64_t)1 << (n - k)) - 1 : UINT64_MAX;
+        for (uint64_t m = ~present[k / 64] & all; m; m &= m - 1)
+            bit_clear(v->present, at[k + (uint32_t)__builtin_ctzll(m)]);
+    }
+    if (v->kind == VEC_NUMBER)
+        spine_kernels()->spread_f64(bits, v->num);
+    else if (v->kind != VEC_TEXT)
+        spine_kernels()->spread_u32(bits, v->code);
+    else
+        for (uint32_t k = n; k-- > 0;) v->text[at[k]] = v->text[k];
+}
+
 /* An event's values in a block or a sparse batch. */
 static int spread_block(struct scan *s, struct scan_column *c, struct vec *to,
                         struct keel_error *err) {
     const struct source *source = s->groups[s->group].sources[s->source];
-    uint64_t rows[BITS_WORDS] = {0}, live[BITS_WORDS];
-    uint16_t at[CHUNK_ROWS];
+    uint64_t rows[BITS_WORDS] = {0}, live = 0;
     bits_equal_u32(s->rowset->event, s->rowset->n, c->event_stream, rows);
-    for (uint32_t w = 0; w < BITS_WORDS; w++) live[w] = rows[w] & s->live[w];
-    if (!bits_any(live) || !source->ops->has_column(source, c->info.id)) return 0;
-    uint32_t n = bits_to_index(rows, at);
-    uint32_t base = scan_batch_base(s, c->event_stream);
-    for (uint32_t k = 0; k < n;) {
+    for (uint32_t w = 0; w < BITS_WORDS; w++) live |= rows[w] & s->live[w];
+    if (!live || !source->ops->has_column(source, c->info.id)) return 0;
+    uint32_t n = bits_count(rows), base = scan_batch_base(s, c->event_stream);
+    for (uint32_t k = 0, stop; k < n; k = stop) {
         const struct vec *from;
         TRY(chunk_of(s, c, s->source, (base + k) / CHUNK_ROWS, &from, err));
         if (turns_text(c, from)) begin_vec(to, c, &c->out, to->n);
-        uint32_t stop = k + CHUNK_ROWS - (base + k) % CHUNK_ROWS;
-        bool keep = stop < n; /* the next chunk goes to the same buffer */
-        for (; k < n && k < stop; k++)
-            copy_value(c, from, (base + k) % CHUNK_ROWS, to, at[k], keep);
+        stop = k + CHUNK_ROWS - (base + k) % CHUNK_ROWS;
+        if (stop > n) stop = n;
+        /* The next chunk goes to the same buffer. */
+        copy_values(c, from, (base + k) % CHUNK_ROWS, stop - k, to, k, stop < n);
+    }
+    spread(rows, n, to);
+    return 0;
+}
+
+/* ---- rows on the slow path ---- */
+
+static struct kept_value keep_value(struct scan_column *c, const struct vec *v, uint32_t at) {
+    if (!bit_get(v->present, at)) return (struct kept_value){.kind = KEPT_NOTHING};
+    struct kept_value out = {.kind = KEPT_KIND + v->kind};
+    if (v->kind == VEC_NUMBER) {
+        out.num = v->num[at];
+    } else if (v->kind == VEC_TEXT) {
+        struct str text = str_dup(&c->kept_texts, v->text[at]);
+        out.text = text.p;
+        out.n = (uint32_t)text.n;
+    } else {
+        out.code = v->code[at];
+    }
+    return out;
+}
+
+/* Room for a value of each row, absent from `from` on. */
+static void begin_kept(struct scan *s, struct scan_column *c, uint32_t from) {
+    if (c->kept_capacity < s->row_count) {
+        c->kept_capacity = s->row_capacity;
+        c->kept = k_realloc(c->kept, (size_t)c->kept_capacity * sizeof *c->kept);
+    }
+    memset(c->kept + from, 0, (s->row_count - from) * sizeof *c->kept);
+}
+
+/* Has any of the rows from `from` on a value of the column? */
+static bool concerns(const struct scan *s, const struct scan_column *c, uint32_t from) {
+    bool any = c->event_stream == STREAM_ROWS;
+    for (uint32_t i = from; i < s->row_count && !any; i++)
+        any = s->rows[i].event == c->event_stream;
+    return any;
+}
+
+static int column_values(struct scan *s, struct scan_column *c, struct keel_error *err);
+
+int scan_keep_values(struct scan *s, const uint64_t *bits, struct keel_error *err) {
+    const struct source *source = s->groups[s->group].sources[s->source];
+    const uint32_t from = s->row_count - bits_count(bits);
+    for (uint32_t k = 0; k < s->spec.column_count; k++) {
+        struct scan_column *c = &s->columns[k];
+        if (c->stream.kind == STREAM_KIND_ITEMS) continue;
+        begin_kept(s, c, from);
+        if (!source->ops->has_column(source, c->info.id) || !concerns(s, c, from)) continue;
+        TRY(column_values(s, c, err));
+        uint32_t i = from;
+        for (uint32_t w = 0; w < BITS_WORDS; w++)
+            for (uint64_t m = bits[w]; m; m &= m - 1)
+                c->kept[i++] =
+                    keep_value(c, &c->out.vec, w * 64 + (uint32_t)__builtin_ctzll(m));
     }
     return 0;
 }
 
-static int gather_rows(struct scan *s, struct scan_column *c, struct vec *to,
-                       struct keel_error *err) {
+int scan_keep_moved(struct scan *s, uint32_t from, struct keel_error *err) {
+    for (uint32_t k = 0; k < s->spec.column_count; k++) {
+        struct scan_column *c = &s->columns[k];
+        if (c->stream.kind == STREAM_KIND_ITEMS) continue;
+        begin_kept(s, c, from);
+        for (uint32_t i = from; i < s->row_count; i++) {
+            const struct gathered_row *row = &s->rows[i];
+            const struct vec *v;
+            if (c->event_stream != STREAM_ROWS && row->event != c->event_stream) continue;
+            uint32_t slot = c->event_stream == STREAM_ROWS ? row->row : row->ordinal;
+            TRY(chunk_of(s, c, row->source, slot / CHUNK_ROWS, &v, err));
+            c->kept[i] = keep_value(c, v, slot % CHUNK_ROWS);
+        }
+    }
+    return 0;
+}
+
+void scan_drop_values(struct scan *s) {
+    for (uint32_t k = 0; k < s->spec.column_count; k++)
+        if (s->columns[k].kept_texts.used_bytes) arena_release(&s->columns[k].kept_texts);
+}
+
+static void gather_rows(struct scan *s, struct scan_column *c, struct vec *to) {
     for (uint32_t i = 0; i < s->rowset->n; i++) {
-        const struct gathered_row *row = &s->batch_rows[i];
-        const struct vec *from;
-        if (c->event_stream != STREAM_ROWS && row->event != c->event_stream) continue;
-        uint32_t slot = c->event_stream == STREAM_ROWS ? row->row : row->ordinal;
-        TRY(chunk_of(s, c, row->source, slot / CHUNK_ROWS, &from, err));
-        if (turns_text(c, from)) { /* start over: earlier rows of this batch were codes */
+        const struct kept_value *v = &c->kept[s->batch_rows[i].value];
+        if (v->kind == KEPT_NOTHING) continue;
+        if (v->kind == KEPT_KIND + VEC_TEXT && !c->text) { /* start over: some were codes */
+            c->text = true;
             begin_vec(to, c, &c->out, to->n);
             i = UINT32_MAX;
             continue;
         }
-        copy_value(c, from, slot % CHUNK_ROWS, to, i, true);
+        bit_set(to->present, i);
+        if (to->kind == VEC_NUMBER)
+            to->num[i] = v->num;
+        else if (to->kind != VEC_TEXT)
+            to->code[i] = v->code;
+        else
+            to->text[i] = v->kind == KEPT_KIND + VEC_TEXT ? (struct str){v->text, v->n}
+                                                          : lexicon_str(c->lexicon, v->code);
     }
-    return 0;
 }
 
 /* The context of a sparse batch: a few values of many chunks. */
@@ -192,27 +313,32 @@ static int whole_chunk(struct scan *s, struct scan_column *c, uint32_t chunk, st
     return 0;
 }
 
+/* Makes c->out the values of the current batch. */
+static int column_values(struct scan *s, struct scan_column *c, struct keel_error *err) {
+    struct vec *to = &c->out.vec;
+    if (c->out_batch == s->serial) return 0;
+    c->out_batch = UINT64_MAX;
+    if (c->texts.used_bytes) arena_release(&c->texts);
+    begin_vec(to, c, &c->out, s->rowset->n);
+    if (s->kind == BATCH_GATHERED)
+        gather_rows(s, c, to);
+    else if (s->kind == BATCH_POSTING)
+        TRY(s->rowset->event[0] == c->event_stream ? whole_chunk(s, c, s->posting_chunk, to, err)
+                                                   : 0);
+    else
+        TRY(c->event_stream != STREAM_ROWS ? spread_block(s, c, to, err)
+            : s->kind == BATCH_SPARSE      ? pick_places(s, c, to, err)
+                                           : whole_chunk(s, c, s->block - 1, to, err));
+    c->out_batch = s->serial;
+    return 0;
+}
+
 int batch_column(const struct batch *b, uint32_t column, const struct vec **out,
                  struct keel_error *err) {
-    struct scan *s = b->scan;
-    struct scan_column *c = &s->columns[column];
-    struct vec *to = &c->out.vec;
+    struct scan_column *c = &b->scan->columns[column];
     K_ASSERT(c->stream.kind != STREAM_KIND_ITEMS);
-    if (c->out_batch != s->serial) {
-        c->out_batch = UINT64_MAX;
-        if (c->texts.used_bytes) arena_release(&c->texts);
-        begin_vec(to, c, &c->out, s->rowset->n);
-        int code = s->kind == BATCH_GATHERED        ? gather_rows(s, c, to, err)
-                   : s->kind == BATCH_POSTING       ? (s->rowset->event[0] == c->event_stream
-                                                           ? whole_chunk(s, c, s->posting_chunk, to, err)
-                                                           : 0)
-                   : c->event_stream != STREAM_ROWS ? spread_block(s, c, to, err)
-                   : s->kind == BATCH_SPARSE        ? pick_places(s, c, to, err)
-                                                    : whole_chunk(s, c, s->block - 1, to, err);
-        TRY(code);
-        c->out_batch = s->serial;
-    }
-    *out = to;
+    TRY(column_values(b->scan, c, err));
+    *out = &c->out.vec;
     return 0;
 }
 

@@ -13,9 +13,22 @@
 struct gathered_row {
     uint32_t customer, number;
     int64_t time;
-    uint32_t event, ordinal, row;
-    uint32_t source; /* of the group */
+    uint32_t event, ordinal, row; /* event and ordinal: 0 where nobody asks for them */
+    uint32_t source;              /* of the group */
+    uint32_t value;               /* its place in the columns' kept values */
 };
+
+/* A value of a row on the slow path, of whatever kind the source has it. */
+struct kept_value {
+    union {
+        double num;
+        uint32_t code;
+        const char *text;
+    };
+    uint32_t n;    /* bytes of the text */
+    uint32_t kind; /* KEPT_NOTHING, or KEPT_KIND + an enum vec_kind */
+};
+enum { KEPT_NOTHING = 0, KEPT_KIND = 1 };
 
 /* A row that is not to be taken where it lies: by its place in the spine, and in its stream. */
 struct hole {
@@ -92,7 +105,10 @@ struct scan_column {
     uint32_t item_first[CHUNK_ROWS], item_count[CHUNK_ROWS];
     uint64_t items_batch;
     struct batch_items items;
-    struct arena texts; /* of the current batch on the slow path */
+    struct arena texts;       /* of the current batch                    */
+    struct kept_value *kept;  /* of the rows on the slow path            */
+    uint32_t kept_capacity;
+    struct arena kept_texts;
 };
 
 /* Scans of rare events with order or context: see scan_sparse.c. */
@@ -111,6 +127,7 @@ struct sparse {
     struct posting_cache postings[SPARSE_EVENTS];
 };
 
+enum batch_kind { BATCH_BLOCK, BATCH_POSTING, BATCH_SPARSE, BATCH_GATHERED };
 enum scan_phase { PHASE_SOURCE, PHASE_GATHER, PHASE_NEXT_GROUP };
 
 struct scan {
@@ -139,13 +156,11 @@ struct scan {
     bool any_slow;
     struct gathered_row *rows, *merged; /* both of row_capacity */
     uint32_t row_count, row_capacity, row_at;
-    uint32_t *ordinals;    /* by stream id: the next ordinal while a block is walked */
-    uint32_t *ordinals_of; /* the walk that set it */
-    uint32_t walk;
+    bool any_items; /* columns of line items, which are found by ordinals */
 
     /* the current batch */
     uint64_t serial;
-    enum { BATCH_BLOCK, BATCH_POSTING, BATCH_SPARSE, BATCH_GATHERED } kind;
+    enum batch_kind kind;
     struct row_block *rowset; /* own_rows, or a kept block */
     struct kept_block *kept;  /* [sources of the snapshot]; NULL: there are too many */
     const struct gathered_row *batch_rows;
@@ -180,12 +195,20 @@ int gathered_order(const void *a, const void *b);
 /* Marks in s->slow the customers of the range whose rows must be merged, for an ordered scan. */
 int scan_mark_slow(struct scan *s, struct keel_error *err);
 /* Takes the live rows of slow customers out of the current batch, a block or a sparse one, and
- * keeps them. */
-void scan_take_slow(struct scan *s, const struct source *source);
+ * keeps them with their values. */
+int scan_take_slow(struct scan *s, const struct source *source, struct keel_error *err);
 /* Adds the misplaced rows of the range's customers to those kept, and sorts. */
 int scan_finish_slow(struct scan *s, struct keel_error *err);
 /* The next batch of them; 0 when there is none. */
 int scan_gather_next(struct scan *s, struct batch *out);
+
+/* Keeps the values of the current batch's rows at the set bits: they are the last of s->rows. Line
+ * items are left where they are. */
+int scan_keep_values(struct scan *s, const uint64_t *bits, struct keel_error *err);
+/* The same for misplaced rows, rows[from] .. rows[row_count - 1]. */
+int scan_keep_moved(struct scan *s, uint32_t from, struct keel_error *err);
+/* Forgets them. */
+void scan_drop_values(struct scan *s);
 
 void scan_columns_release(struct scan *s);
 void scan_columns_open(struct scan *s);
