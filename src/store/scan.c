@@ -59,23 +59,13 @@ static void open_column(struct scan *s, struct scan_column *c, uint32_t id) {
 }
 
 /* Parts of a group stand in the order of the set, and before its heads. */
-static int find_moves(struct scan *s, struct keel_error *err) {
-    const struct moves *moves;
-    TRY(snapshot_moves(s->snap, &moves, err));
-    uint32_t bucket = 0, part = 0;
-    for (uint32_t i = 0; i < s->group_count; i++) {
-        struct group *g = &s->groups[i];
-        g->parts = moves->parts + part;
-        while (g->part_count < g->count && !source_is_head(g->sources[g->part_count]))
-            g->part_count++;
-        part += g->part_count;
-        while (bucket < moves->bucket_count &&
-               moves->buckets[bucket].bucket < g->sources[0]->bucket)
-            bucket++;
-        if (bucket < moves->bucket_count && moves->buckets[bucket].bucket == g->sources[0]->bucket)
-            g->moves = &moves->buckets[bucket];
-    }
-    return 0;
+static void share_moves(struct scan *s) {
+    struct moves *moves = snapshot_moves(s->snap);
+    uint32_t bucket = 0;
+    for (uint32_t i = 0; i < s->group_count; i++)
+        if (!source_is_head(s->groups[i].sources[0]))
+            s->groups[i].moves = &moves->buckets[bucket++];
+    K_ASSERT_OP(bucket, ==, moves->bucket_count);
 }
 
 int scan_open(const struct snapshot *snap, const struct scan_spec *spec, struct scan **out,
@@ -108,11 +98,7 @@ int scan_open(const struct snapshot *snap, const struct scan_spec *spec, struct 
     s->rowset = &s->own_rows;
     if (snap->source_count <= KEPT_SOURCES_MOST)
         s->kept = k_zalloc((snap->source_count + 1) * sizeof *s->kept);
-    int code = find_moves(s, err);
-    if (code < 0) {
-        scan_close(s);
-        return code;
-    }
+    share_moves(s);
     s->group = s->group_count;
     *out = s;
     return 0;
@@ -222,6 +208,7 @@ static int begin_group(struct scan *s, struct keel_error *err) {
     do s->group = s->group == UINT32_MAX ? 0 : s->group + 1;
     while (s->group < s->group_count && !s->groups[s->group].wanted);
     if (s->group == s->group_count) return 0;
+    if (s->groups[s->group].moves) TRY(moves_find(s->snap, s->groups[s->group].moves, err));
     TRY(scan_mark_slow(s, err));
     s->source = 0;
     s->phase = PHASE_SOURCE;
@@ -259,8 +246,8 @@ static void restrict_rows(struct scan *s, const struct source *source) {
 /* The misplaced rows of this source, if it is a part. */
 static const struct part_moves *moves_here(const struct scan *s) {
     static const struct part_moves NONE;
-    const struct group *g = &s->groups[s->group];
-    return s->source < g->part_count ? &g->parts[s->source] : &NONE;
+    const struct bucket_moves *m = s->groups[s->group].moves;
+    return m && s->source < m->part_count ? &m->parts[s->source] : &NONE;
 }
 
 /* Takes misplaced rows out of a block; blocks come in ascending order. */

@@ -182,13 +182,13 @@ static int spread_block(struct scan *s, struct scan_column *c, struct vec *to,
 
 /* ---- rows on the slow path ---- */
 
-static struct kept_value keep_value(struct scan_column *c, const struct vec *v, uint32_t at) {
+struct kept_value vec_keep(const struct vec *v, uint32_t at, struct arena *texts) {
     if (!bit_get(v->present, at)) return (struct kept_value){.kind = KEPT_NOTHING};
     struct kept_value out = {.kind = KEPT_KIND + v->kind};
     if (v->kind == VEC_NUMBER) {
         out.num = v->num[at];
     } else if (v->kind == VEC_TEXT) {
-        struct str text = str_dup(&c->kept_texts, v->text[at]);
+        struct str text = str_dup(texts, v->text[at]);
         out.text = text.p;
         out.n = (uint32_t)text.n;
     } else {
@@ -229,25 +229,26 @@ int scan_keep_values(struct scan *s, const uint64_t *bits, struct keel_error *er
         for (uint32_t w = 0; w < BITS_WORDS; w++)
             for (uint64_t m = bits[w]; m; m &= m - 1)
                 c->kept[i++] =
-                    keep_value(c, &c->out.vec, w * 64 + (uint32_t)__builtin_ctzll(m));
+                    vec_keep(&c->out.vec, w * 64 + (uint32_t)__builtin_ctzll(m), &c->kept_texts);
     }
     return 0;
 }
 
 int scan_keep_moved(struct scan *s, uint32_t from, struct keel_error *err) {
+    const struct group *g = &s->groups[s->group];
     for (uint32_t k = 0; k < s->spec.column_count; k++) {
         struct scan_column *c = &s->columns[k];
+        const struct kept_value *all;
         if (c->stream.kind == STREAM_KIND_ITEMS) continue;
         begin_kept(s, c, from);
-        for (uint32_t i = from; i < s->row_count; i++) {
-            const struct gathered_row *row = &s->rows[i];
-            const struct vec *v;
-            if (c->event_stream != STREAM_ROWS && row->event != c->event_stream) continue;
-            uint32_t slot = c->event_stream == STREAM_ROWS ? row->row : row->ordinal;
-            TRY(chunk_of(s, c, row->source, slot / CHUNK_ROWS, &v, err));
-            c->kept[i] = keep_value(c, v, slot % CHUNK_ROWS);
-        }
+        if (!concerns(s, c, from)) continue;
+        TRY(moves_column(s->snap, g->moves, c->info.id, c->event_stream, &all, err));
+        if (!all)
+            TRY(moves_read(g->sources, s->rows + from, s->row_count - from, c->info.id,
+                           c->event_stream, c->kept + from, &c->kept_texts, err));
+        for (uint32_t i = from; all && i < s->row_count; i++) c->kept[i] = all[s->rows[i].value];
     }
+    for (uint32_t i = from; i < s->row_count; i++) s->rows[i].value = i;
     return 0;
 }
 

@@ -115,10 +115,9 @@ static bool find_slow(const struct scan *s, uint64_t *slow) {
     return any;
 }
 
-/* Ordinals of the rows at the set bits of the current batch: event by event, as few differ. */
-static void find_ordinals(const struct scan *s, const struct source *source, uint32_t block,
-                          const uint64_t *bits, uint32_t *ordinal) {
-    const struct row_block *b = s->rowset;
+/* Event by event, as few differ. */
+void scan_ordinals(const struct source *source, const struct row_block *b, uint32_t block,
+                   const uint64_t *bits, uint32_t *ordinal) {
     uint64_t left[BITS_WORDS];
     uint16_t rows[CHUNK_ROWS], before[CHUNK_ROWS];
     memcpy(left, bits, sizeof left);
@@ -134,7 +133,8 @@ static void find_ordinals(const struct scan *s, const struct source *source, uin
             mine[k] = of[k] & left[k];
             left[k] &= ~of[k];
         }
-        uint32_t n = bits_to_index(mine, rows), base = source->ops->stream_base(source, event, block);
+        uint32_t n = bits_to_index(mine, rows),
+                 base = source->ops->stream_base(source, event, block);
         spine_kernels()->ranks(of, rows, n, before);
         for (uint32_t k = 0; k < n; k++) ordinal[rows[k]] = base + before[k];
     }
@@ -160,8 +160,9 @@ int scan_take_slow(struct scan *s, const struct source *source, struct keel_erro
     const bool by_ordinal = s->any_items || s->spec.places;
     if (!find_slow(s, slow)) return 0;
     if (by_ordinal)
-        find_ordinals(s, source, s->kind == BATCH_BLOCK ? s->block - 1 : s->sparse->first_block,
-                      slow, ordinal);
+        scan_ordinals(source, s->rowset,
+                      s->kind == BATCH_BLOCK ? s->block - 1 : s->sparse->first_block, slow,
+                      ordinal);
     for (uint32_t w = 0; w < BITS_WORDS; w++)
         for (uint64_t m = slow[w]; m; m &= m - 1) {
             uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(m);
@@ -237,10 +238,9 @@ int scan_finish_slow(struct scan *s, struct keel_error *err) {
         const struct gathered_row *row = &g->moves->rows[i];
         if (row->event >= s->wanted_size || !s->wanted[row->event]) continue;
         if (row->time < s->spec.from_ms || row->time >= s->spec.to_ms) continue;
-        uint32_t value = s->row_count;
         struct gathered_row *taken = new_row(s);
         *taken = *row;
-        taken->value = value;
+        taken->value = i;
     }
     if (s->row_count > from) TRY(scan_keep_moved(s, from, err));
     s->cost.gathered += s->row_count;

@@ -3,6 +3,9 @@
  * path), scan_columns.c reads values for all. */
 #pragma once
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "store/part.h"
 #include "store/scan.h"
 #include "store/store.h"
@@ -42,22 +45,47 @@ struct part_moves {
     struct hole *holes; /* by event, then ordinal   */
 };
 
+/* Values of one column, of all misplaced rows of a bucket. */
+struct moved_column {
+    struct moved_column *next;
+    uint32_t column;
+    struct kept_value *values;
+    struct arena texts;
+};
+
 /* Of all parts of one bucket. `source` of a row counts the bucket's parts from 0, which is their
  * place in the group: heads arrived later and stand behind. */
 struct bucket_moves {
-    int32_t bucket;
+    uint32_t first, part_count; /* the bucket's parts in the set */
+    pthread_mutex_t lock;       /* the finding, the list of columns */
+    bool found;                 /* then immutable, but for columns: */
     uint32_t count;
     struct gathered_row *rows; /* by customer, as on the slow path */
+    struct part_moves *parts;  /* [part_count] */
+    struct moved_column *columns;
 };
 
 struct moves {
-    uint32_t part_count, bucket_count;
-    struct part_moves *parts;     /* as in the set */
-    struct bucket_moves *buckets; /* ascending     */
+    uint32_t bucket_count;
+    struct bucket_moves *buckets;  /* ascending */
+    _Atomic uint64_t column_bytes; /* of all that was kept of columns */
 };
 
-/* The moves of a snapshot, found if they are not yet. Borrowed. */
-int snapshot_moves(const struct snapshot *snap, const struct moves **out, struct keel_error *err);
+/* The moves of a snapshot, bucket by bucket as its parts. Borrowed. */
+struct moves *snapshot_moves(const struct snapshot *snap);
+/* Finds those of a bucket if they are not yet. */
+int moves_find(const struct snapshot *snap, struct bucket_moves *b,
+               struct keel_error *err) K_CHECKED;
+/* The column's values of all of them, read once for all scans; *out NULL: there is no room to keep
+ * more. `stream`: of the event, or STREAM_ROWS. */
+int moves_column(const struct snapshot *snap, struct bucket_moves *b, uint32_t column,
+                 uint32_t stream, const struct kept_value **out, struct keel_error *err) K_CHECKED;
+/* Values of n rows, which lie anywhere in `sources`. Those of other events are absent. */
+int moves_read(struct source *const *sources, const struct gathered_row *rows, uint32_t n,
+               uint32_t column, uint32_t stream, struct kept_value *out, struct arena *texts,
+               struct keel_error *err) K_CHECKED;
+/* One value, its text copied. */
+struct kept_value vec_keep(const struct vec *v, uint32_t at, struct arena *texts);
 
 /* The sources of one bucket that the scan needs. */
 struct group {
@@ -65,9 +93,7 @@ struct group {
     uint32_t count, first; /* the first one's place in the snapshot */
     bool *merge; /* [count] the source overlaps a larger one in time: its customers are merged */
     bool wanted; /* any lies in the scan's span of time                 */
-    const struct bucket_moves *moves; /* NULL: none                                          */
-    const struct part_moves *parts;   /* of the sources that are parts                       */
-    uint32_t part_count;
+    struct bucket_moves *moves; /* of the sources that are parts, which come first; NULL: none is */
 };
 
 /* The last decoded chunk of a column in each source, as far as there are slots: always in each of
@@ -105,8 +131,8 @@ struct scan_column {
     uint32_t item_first[CHUNK_ROWS], item_count[CHUNK_ROWS];
     uint64_t items_batch;
     struct batch_items items;
-    struct arena texts;       /* of the current batch                    */
-    struct kept_value *kept;  /* of the rows on the slow path            */
+    struct arena texts;      /* of the current batch                    */
+    struct kept_value *kept; /* of the rows on the slow path            */
     uint32_t kept_capacity;
     struct arena kept_texts;
 };
@@ -194,6 +220,9 @@ int gathered_order(const void *a, const void *b);
 
 /* Marks in s->slow the customers of the range whose rows must be merged, for an ordered scan. */
 int scan_mark_slow(struct scan *s, struct keel_error *err);
+/* Ordinals of the rows at the set bits: all rows of their events from `block` on are in `b`. */
+void scan_ordinals(const struct source *source, const struct row_block *b, uint32_t block,
+                   const uint64_t *bits, uint32_t *ordinal);
 /* Takes the live rows of slow customers out of the current batch, a block or a sparse one, and
  * keeps them with their values. */
 int scan_take_slow(struct scan *s, const struct source *source, struct keel_error *err);
@@ -205,7 +234,8 @@ int scan_gather_next(struct scan *s, struct batch *out);
 /* Keeps the values of the current batch's rows at the set bits: they are the last of s->rows. Line
  * items are left where they are. */
 int scan_keep_values(struct scan *s, const uint64_t *bits, struct keel_error *err);
-/* The same for misplaced rows, rows[from] .. rows[row_count - 1]. */
+/* The same for misplaced rows, rows[from] .. rows[row_count - 1], whose `value` is still their
+ * index among those of the bucket. */
 int scan_keep_moved(struct scan *s, uint32_t from, struct keel_error *err);
 /* Forgets them. */
 void scan_drop_values(struct scan *s);

@@ -3,13 +3,19 @@
  * A part was written at some version of the redirects; a number that moved since has its rows, if
  * it has any in that part, under the root it had then: the `from` of its first later move.
  * Candidates are sorted by that root, so that the part's blocks are decoded once, in order, however
- * many moved. The rows found are kept, so that a scan neither searches nor decodes for them: 32
- * bytes a row, until compaction has put them in place.
+ * many moved. A bucket is searched when the first scan comes to it. The rows found are kept, and of
+ * the columns that are asked for their values, so that a scan neither searches nor decodes for
+ * them, until compaction has put them in place: 52 bytes a row, 16 a value.
+ *
+ * Threads: a bucket has a lock, for the finding and for what is kept of columns. Limits:
+ * COLUMN_BYTES_MOST for these; beyond, a scan reads its own.
  */
 #include <stdlib.h>
 
 #include "store/scan_int.h"
 #include "store/store_int.h"
+
+enum { COLUMN_BYTES_MOST = 64 << 20 };
 
 struct candidate {
     uint32_t placed, number;
@@ -19,11 +25,6 @@ static int by_placed(const void *a, const void *b) {
     const struct candidate *x = a, *y = b;
     if (x->placed != y->placed) return x->placed < y->placed ? -1 : 1;
     return (x->number > y->number) - (x->number < y->number);
-}
-
-static int by_row(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
 }
 
 static int by_hole(const void *a, const void *b) {
@@ -65,45 +66,73 @@ struct finding {
     const struct source *source;
     uint32_t index; /* of the source in its bucket */
     struct row_block block;
-    uint32_t decoded;
     struct gathered_row *rows;
     uint32_t count, capacity;
 };
 
-static void add_row(struct finding *f, uint32_t block, uint32_t i) {
-    uint64_t before[BITS_WORDS] = {0};
-    bits_equal_u32(f->block.event, i, f->block.event[i], before);
+static void add_row(struct finding *f, uint32_t block, uint32_t i, uint32_t ordinal) {
     if (f->count == f->capacity) {
         f->capacity = f->capacity ? f->capacity * 2 : 256;
         f->rows = k_realloc(f->rows, (size_t)f->capacity * sizeof *f->rows);
     }
-    uint32_t base = f->source->ops->stream_base(f->source, f->block.event[i], block);
     f->rows[f->count++] =
         (struct gathered_row){.customer = redirect_root(f->redirects, f->block.number[i]),
                               .number = f->block.number[i],
                               .time = f->block.time[i],
                               .event = f->block.event[i],
-                              .ordinal = base + bits_count(before),
+                              .ordinal = ordinal,
                               .row = block * CHUNK_ROWS + i,
                               .source = f->index};
 }
 
-static int find_rows(struct finding *f, const struct candidate *c, struct keel_error *err) {
+/* Sets the bits of a candidate's rows in the block. */
+static void mark_rows(const struct row_block *block, const struct candidate *c, uint64_t *bits) {
+    uint32_t lo = 0, hi = block->n;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (block->customer[mid] < c->placed)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    for (; lo < block->n && block->customer[lo] == c->placed; lo++)
+        if (block->number[lo] == c->number) bit_set(bits, lo);
+}
+
+/* The candidates' rows in one block; times and events are decoded only if there are any. */
+static int find_in_block(struct finding *f, uint32_t block, const struct candidate *c, uint32_t n,
+                         struct keel_error *err) {
     const struct source *s = f->source;
-    for (uint32_t b = source_find_block(s, c->placed);
-         b < s->blocks && s->block_first[b] <= c->placed; b++) {
-        if (b != f->decoded) TRY(s->ops->rows(s, b, ROWS_ALL, &f->block, err));
-        f->decoded = b;
-        uint32_t lo = 0, hi = f->block.n;
-        while (lo < hi) {
-            uint32_t mid = lo + (hi - lo) / 2;
-            if (f->block.customer[mid] < c->placed)
-                lo = mid + 1;
-            else
-                hi = mid;
+    uint64_t bits[BITS_WORDS] = {0};
+    uint32_t ordinal[CHUNK_ROWS];
+    TRY(s->ops->rows(s, block, ROWS_CUSTOMER | ROWS_NUMBER, &f->block, err));
+    for (uint32_t k = 0; k < n; k++) mark_rows(&f->block, &c[k], bits);
+    if (!bits_any(bits)) return 0;
+    TRY(s->ops->rows(s, block, ROWS_TIME | ROWS_EVENT, &f->block, err));
+    scan_ordinals(s, &f->block, block, bits, ordinal);
+    for (uint32_t w = 0; w < BITS_WORDS; w++)
+        for (uint64_t m = bits[w]; m; m &= m - 1) {
+            uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(m);
+            add_row(f, block, i, ordinal[i]);
         }
-        for (; lo < f->block.n && f->block.customer[lo] == c->placed; lo++)
-            if (f->block.number[lo] == c->number) add_row(f, b, lo);
+    return 0;
+}
+
+/* Both ascend; a candidate's rows may go on in the next block. */
+static int find_rows(struct finding *f, const struct candidate *c, uint32_t n,
+                     struct keel_error *err) {
+    const struct source *s = f->source;
+    for (uint32_t k = 0, b = 0; k < n && b < s->blocks;) {
+        uint32_t end;
+        if (s->block_last[b] < c[k].placed) {
+            b = source_find_block(s, c[k].placed);
+            continue;
+        }
+        while (k < n && c[k].placed < s->block_first[b]) k++;
+        for (end = k; end < n && c[end].placed <= s->block_last[b];) end++;
+        if (end > k) TRY(find_in_block(f, b, c + k, end - k, err));
+        while (k < end && c[k].placed < s->block_last[b]) k++;
+        b++;
     }
     return 0;
 }
@@ -117,82 +146,195 @@ static void note_part(struct part_moves *part, const struct gathered_row *rows, 
         part->rows[i] = rows[i].row;
         part->holes[i] = (struct hole){.event = rows[i].event, .ordinal = rows[i].ordinal};
     }
-    qsort(part->rows, count, sizeof *part->rows, by_row);
     qsort(part->holes, count, sizeof *part->holes, by_hole);
 }
 
-/* All parts of one bucket, [first, end) of the set. */
-static int find_bucket(const struct snapshot *snap, const struct part_set *set, uint32_t first,
-                       uint32_t end, uint64_t *seen, struct moves *m, struct keel_error *err) {
-    struct finding *f = k_zalloc(sizeof *f);
+static int find_bucket(const struct snapshot *snap, struct bucket_moves *b,
+                       struct keel_error *err) {
+    const struct part_set *set = snap->version->moves->set;
+    struct finding *f = k_alloc(sizeof *f);
+    uint64_t *seen = k_zalloc((size_t)(snap->redirects.numbers / 64 + 1) * sizeof *seen);
     int code = 0;
-    f->redirects = &snap->redirects;
-    for (uint32_t i = first; i < end && code == 0; i++) {
+    *f = (struct finding){.redirects = &snap->redirects};
+    b->parts = k_zalloc(b->part_count * sizeof *b->parts);
+    for (uint32_t i = 0; i < b->part_count && code == 0; i++) {
         struct candidate *c;
         uint32_t before = f->count;
-        f->source = part_source(set->parts[i]->part);
-        f->index = i - first;
-        f->decoded = UINT32_MAX;
+        f->source = part_source(set->parts[b->first + i]->part);
+        f->index = i;
         if (f->source->identity_version >= snap->redirects.version) continue;
         uint32_t n = list_candidates(&snap->redirects, f->source, seen, &c);
-        for (uint32_t k = 0; k < n && code == 0; k++) code = find_rows(f, &c[k], err);
+        code = find_rows(f, c, n, err);
         k_free(c);
-        if (code == 0) note_part(&m->parts[i], f->rows + before, f->count - before);
+        if (code == 0) note_part(&b->parts[i], f->rows + before, f->count - before);
     }
-    if (f->count && code == 0) {
-        qsort(f->rows, f->count, sizeof *f->rows, gathered_order);
-        m->buckets[m->bucket_count++] =
-            (struct bucket_moves){.bucket = part_source(set->parts[first]->part)->bucket,
-                                  .count = f->count,
-                                  .rows = f->rows};
-    } else {
-        k_free(f->rows);
-    }
+    if (f->count) qsort(f->rows, f->count, sizeof *f->rows, gathered_order);
+    b->rows = f->rows;
+    b->count = f->count;
+    k_free(seen);
     k_free(f);
     return code;
 }
 
-static int find_moves(const struct snapshot *snap, const struct part_set *set, struct moves **out,
-                      struct keel_error *err) {
-    uint64_t *seen = k_zalloc((size_t)(snap->redirects.numbers / 64 + 1) * sizeof *seen);
-    struct moves *m = k_zalloc(sizeof *m);
-    int code = 0;
-    m->part_count = set->count;
-    m->parts = k_zalloc((set->count + 1) * sizeof *m->parts);
-    m->buckets = k_zalloc((set->count + 1) * sizeof *m->buckets);
-    for (uint32_t i = 0; i < set->count && code == 0;) {
-        uint32_t end = i + 1;
-        while (end < set->count && part_source(set->parts[end]->part)->bucket ==
-                                       part_source(set->parts[i]->part)->bucket)
-            end++;
-        code = find_bucket(snap, set, i, end, seen, m, err);
-        i = end;
+static void column_free(struct moved_column *c) {
+    k_free(c->values);
+    arena_release(&c->texts);
+    k_free(c);
+}
+
+/* All but its lock and its place. */
+static void bucket_clear(struct bucket_moves *b) {
+    for (uint32_t i = 0; b->parts && i < b->part_count; i++) {
+        k_free(b->parts[i].rows);
+        k_free(b->parts[i].holes);
     }
-    k_free(seen);
-    if (code < 0)
-        moves_free(m);
-    else
-        *out = m;
+    while (b->columns) {
+        struct moved_column *c = b->columns;
+        b->columns = c->next;
+        column_free(c);
+    }
+    k_free(b->rows);
+    k_free(b->parts);
+    b->rows = NULL;
+    b->parts = NULL;
+    b->count = 0;
+}
+
+int moves_find(const struct snapshot *snap, struct bucket_moves *b, struct keel_error *err) {
+    int code = 0;
+    pthread_mutex_lock(&b->lock);
+    if (!b->found) {
+        code = find_bucket(snap, b, err);
+        if (code < 0) bucket_clear(b);
+        b->found = code == 0;
+    }
+    pthread_mutex_unlock(&b->lock);
     return code;
+}
+
+/* ---- all buckets ---- */
+
+static struct moves *moves_new(const struct part_set *set) {
+    struct moves *m = k_zalloc(sizeof *m);
+    m->buckets = k_zalloc((set->count + 1) * sizeof *m->buckets);
+    for (uint32_t i = 0; i < set->count;) {
+        struct bucket_moves *b = &m->buckets[m->bucket_count++];
+        const int32_t bucket = part_source(set->parts[i]->part)->bucket;
+        pthread_mutex_init(&b->lock, NULL);
+        b->first = i;
+        while (i < set->count && part_source(set->parts[i]->part)->bucket == bucket) i++;
+        b->part_count = i - b->first;
+    }
+    return m;
 }
 
 void moves_free(struct moves *m) {
     if (!m) return;
-    for (uint32_t i = 0; i < m->part_count; i++) {
-        k_free(m->parts[i].rows);
-        k_free(m->parts[i].holes);
+    for (uint32_t i = 0; i < m->bucket_count; i++) {
+        bucket_clear(&m->buckets[i]);
+        pthread_mutex_destroy(&m->buckets[i].lock);
     }
-    for (uint32_t i = 0; i < m->bucket_count; i++) k_free(m->buckets[i].rows);
-    k_free(m->parts);
     k_free(m->buckets);
     k_free(m);
 }
 
-int snapshot_moves(const struct snapshot *snap, const struct moves **out, struct keel_error *err) {
+struct moves *snapshot_moves(const struct snapshot *snap) {
     struct held_moves *held = snap->version->moves;
     pthread_mutex_lock(&held->lock);
-    int code = held->found ? 0 : find_moves(snap, held->set, &held->found, err);
-    *out = held->found;
+    if (!held->buckets) held->buckets = moves_new(held->set);
     pthread_mutex_unlock(&held->lock);
+    return held->buckets;
+}
+
+/* ---- their values ---- */
+
+struct place {
+    uint32_t source, slot, row; /* row: its index in what was asked */
+};
+
+static int by_place(const void *a, const void *b) {
+    const struct place *x = a, *y = b;
+    if (x->source != y->source) return x->source < y->source ? -1 : 1;
+    return (x->slot > y->slot) - (x->slot < y->slot);
+}
+
+/* Values that lie in one chunk, places[0] to places[n - 1]. */
+static int read_chunk(const struct source *s, const struct place *places, uint32_t n,
+                      uint32_t column, struct vec_buffer *values, struct kept_value *out,
+                      struct arena *texts, struct keel_error *err) {
+    uint16_t slots[CHUNK_ROWS];
+    uint32_t last = 0;
+    do slots[last] = (uint16_t)(places[last].slot % CHUNK_ROWS);
+    while (++last < n);
+    TRY(s->ops->pick(s, column, places[0].slot / CHUNK_ROWS, slots, n, values, err));
+    for (uint32_t k = 0; k < n; k++) out[places[k].row] = vec_keep(&values->vec, slots[k], texts);
+    return 0;
+}
+
+int moves_read(struct source *const *sources, const struct gathered_row *rows, uint32_t n,
+               uint32_t column, uint32_t stream, struct kept_value *out, struct arena *texts,
+               struct keel_error *err) {
+    struct place *places = k_alloc_array(n + 1, sizeof *places);
+    struct vec_buffer *values = k_alloc(sizeof *values);
+    uint32_t count = 0;
+    int code = 0;
+    vec_buffer_init(values);
+    memset(out, 0, n * sizeof *out);
+    for (uint32_t i = 0; i < n; i++)
+        if (stream == STREAM_ROWS || rows[i].event == stream)
+            places[count++] = (struct place){
+                rows[i].source, stream == STREAM_ROWS ? rows[i].row : rows[i].ordinal, i};
+    if (count) qsort(places, count, sizeof *places, by_place);
+    for (uint32_t k = 0, end; k < count && code == 0; k = end) {
+        const struct source *s = sources[places[k].source];
+        for (end = k + 1; end < count && places[end].source == places[k].source &&
+                          places[end].slot / CHUNK_ROWS == places[k].slot / CHUNK_ROWS;)
+            end++;
+        if (s->ops->has_column(s, column))
+            code = read_chunk(s, places + k, end - k, column, values, out, texts, err);
+    }
+    vec_buffer_release(values);
+    k_free(values);
+    k_free(places);
+    return code;
+}
+
+static int column_new(const struct snapshot *snap, const struct bucket_moves *b, uint32_t column,
+                      uint32_t stream, struct moved_column **out, struct keel_error *err) {
+    const struct part_set *set = snap->version->moves->set;
+    struct source **sources = k_alloc_array(b->part_count, sizeof *sources);
+    struct moved_column *c = k_zalloc(sizeof *c);
+    c->column = column;
+    c->values = k_alloc_array(b->count + 1, sizeof *c->values);
+    arena_init(&c->texts, SIZE_MAX / 2);
+    for (uint32_t i = 0; i < b->part_count; i++)
+        sources[i] = part_source(set->parts[b->first + i]->part);
+    int code = moves_read(sources, b->rows, b->count, column, stream, c->values, &c->texts, err);
+    k_free(sources);
+    if (code < 0)
+        column_free(c);
+    else
+        *out = c;
+    return code;
+}
+
+int moves_column(const struct snapshot *snap, struct bucket_moves *b, uint32_t column,
+                 uint32_t stream, const struct kept_value **out, struct keel_error *err) {
+    struct moves *m = snap->version->moves->buckets;
+    struct moved_column *c;
+    int code = 0;
+    *out = NULL;
+    pthread_mutex_lock(&b->lock);
+    for (c = b->columns; c && c->column != column;) c = c->next;
+    if (!c && atomic_load(&m->column_bytes) < COLUMN_BYTES_MOST) {
+        code = column_new(snap, b, column, stream, &c, err);
+        if (code == 0) {
+            c->next = b->columns;
+            b->columns = c;
+            atomic_fetch_add(&m->column_bytes, b->count * sizeof *c->values + c->texts.used_bytes);
+        }
+    }
+    if (code == 0 && c) *out = c->values;
+    pthread_mutex_unlock(&b->lock);
     return code;
 }

@@ -46,13 +46,14 @@ struct held_view {
 };
 
 /* What parts hold under another customer than today's root, at one version of the redirects: found
- * by the first scan that asks, kept while parts and redirects stay as they are (scan_moved.c). */
+ * bucket by bucket by the first scan that asks, kept while parts and redirects stay as they are
+ * (scan_moved.c). */
 struct held_moves {
     _Atomic uint32_t refs;
     struct part_set *set;
     uint32_t version;
-    pthread_mutex_t lock; /* the finding */
-    struct moves *found;  /* NULL until then */
+    pthread_mutex_t lock;  /* the making */
+    struct moves *buckets; /* NULL until a scan asks */
 };
 
 /* What a snapshot sees: parts, rows in memory and redirects of one moment. Immutable, but for what

@@ -160,7 +160,7 @@ static uint32_t view_sources(struct held_view *v, const struct redirect_view *re
 
 static void held_moves_unref(struct held_moves *m) {
     if (!m || atomic_fetch_sub(&m->refs, 1) != 1) return;
-    moves_free(m->found);
+    moves_free(m->buckets);
     part_set_unref(m->set);
     pthread_mutex_destroy(&m->lock);
     k_free(m);
