@@ -106,6 +106,13 @@ static void check_opening(const char *dir, struct doctor_sums *sums, struct prin
         sums->faults++;
         fault(p, "a part holds a customer that identity.log does not know; restore identity.log");
     }
+    int code = db_check_identity(db, &err);
+    if (code < 0 && code != -KEEL_E_NOT_FOUND) {
+        sums->faults++;
+        fault(p, err.message);
+    } else if (code == 0) {
+        good(p, "identity.index says what identity.log says");
+    }
     if (db_close(db, &err) < 0) {
         sums->faults++;
         fault(p, err.message);

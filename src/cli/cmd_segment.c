@@ -243,7 +243,6 @@ static int version_row(void *ctx, const struct audience_row *row) {
 static int print_members(struct work *w, const roaring_bitmap_t *set, struct keel_error *err) {
     roaring_uint32_iterator_t it;
     int64_t left = w->args->limit;
-    (void)err;
     roaring_init_iterator(set, &it);
     for (; it.has_value && left-- > 0; roaring_advance_uint32_iterator(&it)) {
         enum id_kind kind;
@@ -252,7 +251,7 @@ static int print_members(struct work *w, const roaring_bitmap_t *set, struct kee
         output_str(&w->out, id);
         output_char(&w->out, '\n');
     }
-    return 0;
+    return identity_sound(db_identity(w->db), err);
 }
 
 static void print_page(struct work *w, struct json_value members, int64_t *left) {

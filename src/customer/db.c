@@ -389,35 +389,40 @@ static int apply_batch(struct db *db, struct str bytes, struct ingest_counts *co
 
 /* ---- the store's client ---- */
 
-static void log_path(struct store *store, char *out, size_t size) {
-    snprintf(out, size, "%s/identity.log", store_dir(store));
-}
-
 static int make(void *ctx, struct store *store, struct keel_error *err) {
     const struct db *db = ctx;
     TRY(store_set_setting(store, "time_zone", db->options->time_zone, err));
     return store_set_setting(store, "currency", db->options->currency, err);
 }
 
+/* Of identity.log; 0 before the first flush. */
+static int noted_bytes(struct db *db, uint64_t *out, struct keel_error *err) {
+    struct str text;
+    *out = 0;
+    int code = store_setting(db->store, "identity_bytes", &db->settings, &text, err);
+    if (code == -KEEL_E_NOT_FOUND) return 0;
+    if (code == 0 && !str_to_u64(text, out))
+        FAIL(err, CORRUPT, "keel.db: identity_bytes is no number");
+    return code;
+}
+
 static int load(void *ctx, struct store *store, struct keel_error *err) {
     struct db *db = ctx;
-    char path[4096];
-    struct str text;
-    uint64_t bytes = 0;
+    uint64_t bytes;
     db->store = store;
     db->identity = identity_new(store_redirects(store), store_id(store));
-    log_path(store, path, sizeof path);
-    int code = store_setting(store, "identity_bytes", &db->settings, &text, err);
-    if (code < 0 && code != -KEEL_E_NOT_FOUND) return code; /* not noted before the first flush */
-    if (code == 0 && !str_to_u64(text, &bytes))
-        FAIL(err, CORRUPT, "keel.db: identity_bytes is no number");
-    return identity_load(db->identity, path, bytes, err);
+    TRY(noted_bytes(db, &bytes, err));
+    return db->options->store.read_only
+               ? identity_load_index(db->identity, store_dir(store), bytes, err)
+               : identity_load(db->identity, store_dir(store), bytes, err);
 }
 
 static int replay(void *ctx, struct store *store, struct str batch, struct keel_error *err) {
+    struct db *db = ctx;
     struct ingest_counts counts = {0};
+    TRY(identity_whole(db->identity, err));
     TRY(store_make_room(store, batch_event_count(batch), err));
-    return apply_batch(ctx, batch, &counts, NULL, err);
+    return apply_batch(db, batch, &counts, NULL, err);
 }
 
 static void seal(void *ctx) {
@@ -428,9 +433,8 @@ static void seal(void *ctx) {
 static int flush(void *ctx, struct store *store, struct sql *sql, struct keel_error *err) {
     struct db *db = ctx;
     (void)sql;
-    char path[4096], text[32];
-    log_path(store, path, sizeof path);
-    TRY(identity_save(db->identity, path, &db->identity_bytes, err));
+    char text[32];
+    TRY(identity_save(db->identity, store_dir(store), &db->identity_bytes, err));
     int n = snprintf(text, sizeof text, "%llu", (unsigned long long)db->identity_bytes);
     return store_set_setting(store, "identity_bytes", (struct str){text, (size_t)n}, err);
 }
@@ -438,6 +442,12 @@ static int flush(void *ctx, struct store *store, struct sql *sql, struct keel_er
 static void flushed(void *ctx) {
     struct db *db = ctx;
     identity_saved(db->identity, db->identity_bytes);
+}
+
+/* Without it the next reader loads the log, and whoever closes the next time tries again. */
+static void settle(void *ctx, struct store *store) {
+    struct db *db = ctx;
+    (void)!identity_write_index(db->identity, store_dir(store), NULL);
 }
 
 /* ---- open, ingest, close ---- */
@@ -478,7 +488,8 @@ int db_open(const char *dir, const struct db_options *options, struct db **out,
                                   .replay = replay,
                                   .seal = seal,
                                   .flush = flush,
-                                  .flushed = flushed};
+                                  .flushed = flushed,
+                                  .settle = settle};
     db->options = options;
     int code = store_open(dir, &options->store, &client, &db->store, err);
     db->options = NULL;
@@ -598,6 +609,13 @@ struct str db_currency(const struct db *db) {
 int db_setting(struct db *db, const char *name, struct arena *a, struct str *out,
                struct keel_error *err) {
     return store_setting(db->store, name, a, out, err);
+}
+
+int db_check_identity(struct db *db, struct keel_error *err) {
+    uint64_t bytes;
+    TRY(noted_bytes(db, &bytes, err));
+    if (bytes == 0) FAIL(err, NOT_FOUND, "nobody is in identity.log yet");
+    return identity_check_index(store_dir(db->store), store_id(db->store), bytes, err);
 }
 
 uint32_t db_find_customer(struct db *db, struct str text) {

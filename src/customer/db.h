@@ -57,6 +57,9 @@ struct identity *db_identity(struct db *db);
 const struct time_zone *db_zone(const struct db *db); /* the company's zone: days, weeks, months */
 struct str db_currency(const struct db *db);
 
+/* For `keel doctor`: is identity.index what identity.log says? KEEL_E_NOT_FOUND: there is none. */
+int db_check_identity(struct db *db, struct keel_error *err) K_CHECKED;
+
 /* Settings kept in the manifest (time_zone, currency, …). */
 int db_setting(struct db *db, const char *name, struct arena *a, struct str *out,
                struct keel_error *err) K_CHECKED;

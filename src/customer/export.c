@@ -630,6 +630,7 @@ static int export_source(struct export *x, const struct snapshot *snap, const st
 
 int export_events(struct db *db, const struct snapshot *snap, const struct export_options *options,
                   struct export_sums *out, struct keel_error *err) {
+    TRY(identity_whole(db_identity(db), err)); /* it names everybody */
     struct export *x = k_zalloc(sizeof *x);
     x->db = db;
     x->options = options;

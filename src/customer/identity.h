@@ -8,13 +8,8 @@
  * customer at once, and nothing is rewritten. Two users are never merged: an alias between two
  * known users is kept as an edge of kind CONFLICT and changes nothing.
  *
- * On disk: DIR/identity.log, append-only. Header 32 bytes: "KEELIDS\0" u16 major u16 minor u32 0
- * store id u128. Then records, written at each flush, whose end the manifest notes in the flush's
- * transaction (a longer file is a torn flush and is cut):
- *   record: u32 payload bytes | u32 checksum (XXH3 low half of the payload) | payload
- *   payload: u8 1 IDENTIFIER | v number | u8 kind | s id
- *            u8 2 EDGE | u8 kind | s anonymous or previous id | s user_id | i64 time_ms
- *                      | u64 key.lo | u32 key.hi
+ * On disk: DIR/identity.log, append-only, the truth (identity_log.h), and DIR/identity.index, made
+ * from it, so that readers need not load it (identity_index.h).
  *
  * Layers: store. Threads: the ingesting thread writes; readers take a lock for look-ups by text;
  * look-ups by number are lock-free for numbers of a snapshot.
@@ -58,23 +53,37 @@ void identity_ask(const struct identity *g, const struct event_head *head,
 void identity_fetch(const struct identity *g, struct identity_ask *ask);
 void identity_fetch_texts(const struct identity *g, const struct identity_ask *ask);
 /* What a number was made for. */
-struct str identity_id(const struct identity *g, uint32_t number, enum id_kind *out_kind);
+struct str identity_id(struct identity *g, uint32_t number, enum id_kind *out_kind);
+enum id_kind identity_kind(const struct identity *g, uint32_t number);
 
-/* Edges that name an identifier: callback per edge, oldest record first. */
+/* Edges that name an identifier: callback per edge; the newest pair first. */
 void identity_edges(struct identity *g, enum id_kind kind, struct str id,
                     void (*each)(void *ctx, const struct edge *edge), void *ctx);
 /* All anonymous ids owned by a user: callback per id. */
 void identity_owned(struct identity *g, struct str user_id,
                     void (*each)(void *ctx, struct str anonymous_id), void *ctx);
-uint64_t identity_count(struct identity *g, enum id_kind kind);
-uint64_t identity_conflicts(struct identity *g);
 
-/* Persistence: load up to `bytes`. A flush: the ingesting thread seals what is new; then, by any
- * thread, identity_save appends that and syncs, giving the file's new length, again if need be; and
- * once the manifest has noted that length, identity_saved forgets that it was new. */
-int identity_load(struct identity *g, const char *path, uint64_t bytes,
+/* Persistence: load up to `bytes` of the log in `dir`. */
+int identity_load(struct identity *g, const char *dir, uint64_t bytes,
                   struct keel_error *err) K_CHECKED;
+/* The same, but for look-ups alone, by identity.index if there is a good one: identity_find, _id,
+ * _kind and _edges. Nothing is resolved before identity_whole. What these meet they cannot report:
+ * whoever made look-ups asks identity_sound before the answer is believed. Any thread. */
+int identity_load_index(struct identity *g, const char *dir, uint64_t bytes,
+                        struct keel_error *err) K_CHECKED;
+int identity_whole(struct identity *g, struct keel_error *err) K_CHECKED;
+int identity_sound(struct identity *g, struct keel_error *err) K_CHECKED;
+
+/* A flush: the ingesting thread seals what is new; then, by any thread, identity_save appends that
+ * and syncs, giving the file's new length, again if need be; and once the manifest has noted that
+ * length, identity_saved forgets that it was new. */
 void identity_seal(struct identity *g);
-int identity_save(struct identity *g, const char *path, uint64_t *out_bytes,
+int identity_save(struct identity *g, const char *dir, uint64_t *out_bytes,
                   struct keel_error *err) K_CHECKED;
 void identity_saved(struct identity *g, uint64_t bytes);
+
+/* Makes identity.index if it is not that of the log as it was saved last. Nobody else uses g. */
+int identity_write_index(struct identity *g, const char *dir, struct keel_error *err) K_CHECKED;
+/* Is it what the log says? KEEL_E_NOT_FOUND: there is none of this log. */
+int identity_check_index(const char *dir, const uint8_t *store_id, uint64_t bytes,
+                         struct keel_error *err) K_CHECKED;

@@ -124,12 +124,14 @@ static int load(struct profile *p, struct db *db, struct str who, struct str at,
         FAIL(err, INVALID, "at %.*s: not a time; write 2011-12-10 or 2011-12-10T12:50",
              (int)(at.n < 100 ? at.n : 100), at.p);
     p->customer = db_find_customer(db, who);
+    TRY(identity_sound(db_identity(db), err));
     if (p->customer == NUMBER_NONE)
         FAIL(err, NOT_FOUND, "nobody has the identifier %.*s%s", (int)(who.n < 300 ? who.n : 300),
              who.p, str_contains(who, STR("=")) ? "" : "; write user_id=ID or anonymous_id=ID");
     p->id = identity_id(db_identity(db), p->customer, &p->kind);
     struct edges list = {.p = p};
     identity_edges(db_identity(db), p->kind, p->id, add_edge, &list);
+    TRY(identity_sound(db_identity(db), err));
     TRY(snapshot_open(db_store(db), &snap, err));
     int code =
         timeline_read(db, snap, p->customer, at_ms, TIMELINE_MAX, &p->arena, &p->timeline, err);

@@ -3,7 +3,7 @@
 
 #include <roaring/roaring.h>
 
-void audience_member_json(const struct identity *identity, uint32_t customer, struct buf *out) {
+void audience_member_json(struct identity *identity, uint32_t customer, struct buf *out) {
     enum id_kind kind;
     struct str id = identity_id(identity, customer, &kind);
     (void)!buf_printf(out, "\"customer\":%u,\"%s\":", customer,

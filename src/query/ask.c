@@ -47,6 +47,9 @@ int ask_run(struct db *db, const struct query *q, const struct ask_options *opti
     TRY(snapshot_open(db_store(db), &snap, err));
     int code = query_run(db, snap, q, &how, out, err);
     snapshot_close(snap);
+    if (code < 0) return code;
+    code = identity_sound(db_identity(db), err);
+    if (code < 0) result_free(*out);
     return code;
 }
 

@@ -173,8 +173,7 @@ static void eval_leaf(const struct condition *c, struct worker *w, struct range 
             uint32_t slot = i * 64 + j;
             bool yes;
             if (c->kind == QUERY_COND_IDENTIFIED || c->kind == QUERY_COND_ANONYMOUS) {
-                enum id_kind kind;
-                (void)identity_id(identity, r.first + slot, &kind);
+                enum id_kind kind = identity_kind(identity, r.first + slot);
                 yes = (kind == ID_USER) == (c->kind == QUERY_COND_IDENTIFIED);
             } else {
                 yes = leaf_holds(c, w, slot);

@@ -12,7 +12,9 @@
  *
  * READER. Read records from the first position of the file that holds the wanted position; each
  * ends where the next begins; a file is done when the position equals the next file's name. Skip
- * what lies below the wanted position, and marks. At the first p without a valid record, decide:
+ * what lies below the wanted position, and marks. (Who only reads, and the second pass of a
+ * recovery, begin at the wanted position if a record stands there, as a close leaves one: checksums
+ * know positions, so it can be nothing else.) At the first p without a valid record, decide:
  *
  *   1. A later file exists: damage. (It proves that p was durable.)
  *   2. The last file holds, at any multiple of 8 behind p, a valid record with durable_upto > p:
@@ -89,6 +91,7 @@ struct replay {
     const char *dir;
     const uint8_t *store_id;
     uint64_t from;
+    bool brief; /* what lies before `from` need not be read */
     journal_replay call;
     void *ctx;
     struct journal_window window; /* the file being read; at the end the last one, open     */
@@ -155,6 +158,17 @@ static int replay_file(struct replay *r, uint64_t limit, struct keel_error *err)
     }
 }
 
+/* Where reading a file begins: at `from` if there is a record, else at its first position. That
+ * everything below `from` is durable, it was noted elsewhere for. */
+static int begin_file(struct replay *r, uint64_t first, struct keel_error *err) {
+    struct journal_found found;
+    r->end = first;
+    if (!r->brief || r->from <= first) return 0;
+    int got = journal_record_at(&r->window, r->from, &found, err);
+    if (got == 1) r->end = r->from;
+    return got < 0 ? got : 0;
+}
+
 /* Replays up to position `limit`, UINT64_MAX for all there is. Leaves the last file open in
  * r->window. */
 static int replay_all(struct replay *r, const struct journal_list *files, uint64_t limit,
@@ -174,7 +188,7 @@ static int replay_all(struct replay *r, const struct journal_list *files, uint64
         r->window_open = true;
         TRY(journal_check_header(&r->window, r->store_id, NULL, err));
         r->window.store_seed = journal_store_seed(r->store_id);
-        r->end = files->first[i];
+        TRY(begin_file(r, files->first[i], err));
         if (r->vouched < r->end) r->vouched = r->end;
         TRY(replay_file(r, last ? limit : files->first[i + 1], err));
     }
@@ -730,8 +744,12 @@ static int pass(struct journal *j,
                 int (*step)(struct journal *, struct replay *, struct keel_error *), uint64_t from,
                 journal_replay call, void *ctx, struct keel_error *err) {
     struct replay *r = k_zalloc(sizeof *r);
-    *r = (struct replay){
-        .dir = j->dir, .store_id = j->store_id, .from = from, .call = call, .ctx = ctx};
+    *r = (struct replay){.dir = j->dir,
+                         .store_id = j->store_id,
+                         .from = from,
+                         .brief = j->options.read_only || call,
+                         .call = call,
+                         .ctx = ctx};
     int code = step(j, r, err);
     if (r->window_open) journal_window_close(&r->window);
     k_free(r);

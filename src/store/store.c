@@ -276,6 +276,8 @@ int store_close(struct store *s, struct keel_error *err) {
     if (!s) return 0;
     background_stop(&s->flusher);
     background_stop(&s->compactor);
+    if (s->journal && !s->options.read_only && s->client.settle)
+        s->client.settle(s->client.ctx, s);
     int code = journal_close(s->journal, err);
     version_unref(s->seen);
     version_unref(s->version);

@@ -73,6 +73,9 @@ struct store_client {
     int (*flush)(void *ctx, struct store *store, struct sql *db, struct keel_error *err);
     /* That transaction is committed. */
     void (*flushed)(void *ctx);
+    /* A store that was open for writing is closed; its threads have ended, nothing changes any
+     * more. */
+    void (*settle)(void *ctx, struct store *store);
 };
 
 int store_open(const char *dir, const struct store_options *options,

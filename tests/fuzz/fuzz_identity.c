@@ -73,11 +73,11 @@ static void use(struct identity *g, struct redirects *redirects) {
     look_up(g, redirects);
     uint64_t bytes;
     identity_seal(g);
-    int code = identity_save(g, path, &bytes, &err);
+    int code = identity_save(g, dir, &bytes, &err);
     K_ASSERT_OP(code, ==, 0);
     struct redirects *others = redirects_new();
     struct identity *again = identity_new(others, STORE);
-    code = identity_load(again, path, bytes, &err);
+    code = identity_load(again, dir, bytes, &err);
     K_ASSERT_OP(code, ==, 0);
     K_ASSERT_OP(redirects_numbers(others), ==, redirects_numbers(redirects));
     K_ASSERT_OP(redirects_version(others), ==, redirects_version(redirects));
@@ -105,7 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     file_close(fd);
     struct redirects *redirects = redirects_new();
     struct identity *g = identity_new(redirects, STORE);
-    if (identity_load(g, path, out.n, &err) == 0)
+    if (identity_load(g, dir, out.n, &err) == 0)
         use(g, redirects);
     else
         K_ASSERT(strstr(err.message, path) != NULL);

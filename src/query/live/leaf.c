@@ -424,11 +424,9 @@ bool leaf_says(struct leaf *leaf, const struct live_moment *at, uint32_t custome
         const struct total *total = slots_find(&leaf->state, customer);
         return total ? total->holds : leaf->otherwise;
     }
-    case LEAF_IDENTIFIED: {
-        enum id_kind kind;
-        (void)identity_id(at->identity, customer, &kind);
-        return (kind == ID_USER) == (leaf->cond->kind == QUERY_COND_IDENTIFIED);
-    }
+    case LEAF_IDENTIFIED:
+        return (identity_kind(at->identity, customer) == ID_USER) ==
+               (leaf->cond->kind == QUERY_COND_IDENTIFIED);
     case LEAF_HISTORY: break;
     }
     return roaring_bitmap_contains(leaf->seen, customer)

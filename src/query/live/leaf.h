@@ -57,7 +57,7 @@ struct leaf {
 struct live_moment {
     int64_t now_ms;
     const struct time_zone *zone;
-    const struct identity *identity;
+    struct identity *identity;
 };
 
 /* Parses and compiles `cond` apart from any data. KEEL_E_SYNTAX for a regular expression that does

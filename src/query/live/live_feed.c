@@ -406,8 +406,7 @@ static void follow_moves(struct live *l, const struct redirect_view *before,
         uint32_t from = redirect_root(before, move->number);
         uint32_t to = redirect_root(after, move->number);
         if (from == to) continue;
-        enum id_kind kind;
-        (void)identity_id(db_identity(l->db), move->number, &kind);
+        enum id_kind kind = identity_kind(db_identity(l->db), move->number);
         if (from == move->number && kind == ID_ANONYMOUS) {
             merge(l, from, to);
         } else {
