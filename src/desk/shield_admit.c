@@ -128,6 +128,8 @@ static int check_cond(const struct plan_form *form, const struct query_cond *c,
 static int check_split(const struct plan_form *form, const struct query_term *t,
                        const struct query_event *event, struct keel_error *err) {
     if (t->kind == QUERY_TERM_MEASURE) return check_measure(form, &t->measure, err);
+    if (t->kind == QUERY_TERM_SEGMENT)
+        FAIL(err, FORBIDDEN, "splitting by a segment needs the right personal.read");
     if (!is_personal(form, &t->prop, event)) return 0;
     return refuse(&t->prop, "splitting by it needs the right personal.read", err);
 }

@@ -74,8 +74,9 @@ static int parse_funnel(struct toml_reader *r, const struct toml_node *node, con
         return toml_refuse(r, node, "start, end, within and property do not make a funnel: %s",
                            why.message);
     K_ASSERT(q);
-    if (q->form != QUERY_FUNNEL || q->funnel.n_steps != 2 || q->n_splits != 1 || q->where ||
-        q->splits[0].kind != QUERY_TERM_PROP || q->range.kind != QUERY_RANGE_ALL)
+    if (q->form != QUERY_FUNNEL || q->funnel.any_order || q->funnel.n_steps != 2 ||
+        q->n_splits != 1 || q->where || q->splits[0].kind != QUERY_TERM_PROP ||
+        q->range.kind != QUERY_RANGE_ALL)
         return toml_refuse(r, node,
                            "start and end are one event each, as \"\\\"Cart Viewed\\\"\", "
                            "and property is one property, without clauses");

@@ -20,7 +20,6 @@ enum { SEGMENT_DEPTH = 8 }; /* segments in segments; deeper is taken for a circl
 
 struct compiler {
     struct plan *p;
-    const struct customers_options *options;
     unsigned depth;
 };
 
@@ -36,12 +35,12 @@ static int compile_test(struct plan *p, const struct query_test *from, struct co
 static int compile_segment(struct compiler *c, const struct query_cond *from,
                            struct condition **out, struct keel_error *err) {
     const struct query_cond *saved;
-    if (!c->options->segment)
+    if (!c->p->segment)
         FAIL(err, NOT_FOUND, "there is no segment \"%.*s\"", STR_ARG(from->segment));
     if (c->depth == SEGMENT_DEPTH)
         FAIL(err, INVALID, "segment \"%.*s\" refers to itself, or segments nest deeper than %d",
              STR_ARG(from->segment), SEGMENT_DEPTH);
-    TRY(c->options->segment(c->options->ctx, from->segment, &saved, err));
+    TRY(c->p->segment(c->p->segment_ctx, from->segment, &saved, err));
     c->depth++;
     int code = compile(c, saved, out, err);
     c->depth--;
@@ -105,16 +104,15 @@ static bool implies_event(const struct condition *c) {
     }
 }
 
-int customers_compile(struct plan *p, const struct query_cond *where,
-                      const struct customers_options *options, struct customers *out,
-                      struct keel_error *err) {
+int customers_compile(struct plan *p, const struct query_cond *where, bool all_needed,
+                      struct customers *out, struct keel_error *err) {
     *out = (struct customers){0};
-    struct compiler c = {.p = p, .options = options};
+    struct compiler c = {.p = p};
     if (where) TRY(compile(&c, where, &out->where, err));
     /* A number is made for an event, so now everybody has one; at an earlier moment it must be
      * looked for, unless the condition asks for one anyway. */
     bool past = p->snap->rows > 0 && p->at_ms <= p->snap->max_time;
-    if (options->all_needed && past && !(out->where && implies_event(out->where)))
+    if (all_needed && past && !(out->where && implies_event(out->where)))
         TRY(account_exists(p, &out->exists, err));
     return 0;
 }

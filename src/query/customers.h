@@ -20,15 +20,9 @@ struct customers {
     struct account *exists;  /* NULL: every number has an event */
 };
 
-struct customers_options {
-    segment_lookup segment;
-    void *ctx;
-    bool all_needed; /* the answer counts customers without events of its own (count, list) */
-};
-
-int customers_compile(struct plan *p, const struct query_cond *where,
-                      const struct customers_options *options, struct customers *out,
-                      struct keel_error *err) K_CHECKED;
+/* all_needed: the answer counts customers without events of its own (count, list). */
+int customers_compile(struct plan *p, const struct query_cond *where, bool all_needed,
+                      struct customers *out, struct keel_error *err) K_CHECKED;
 /* Sets bits by slot: the members of the range. */
 int customers_eval(const struct customers *c, struct worker *w, struct range r, uint64_t *out_bits,
                    struct keel_error *err) K_CHECKED;

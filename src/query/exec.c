@@ -124,6 +124,7 @@ static const struct form_ops *const FORMS[QUERY_FORMS] = {
     [QUERY_RFM] = &FORM_RFM,
     [QUERY_TOP] = &FORM_TOP,
     [QUERY_LIFECYCLE] = &FORM_LIFECYCLE,
+    [QUERY_COMPARE] = &FORM_COMPARE,
 };
 
 static int plan_query(struct run *run, const struct query_options *options,
@@ -134,9 +135,9 @@ static int plan_query(struct run *run, const struct query_options *options,
     run->form = arena_zalloc(&p->arena, ops->form_bytes);
     run->form->ops = ops;
     run->form->plan = p;
-    struct customers_options who = {
-        .segment = options->segment, .ctx = options->segment_ctx, .all_needed = ops->all_customers};
-    TRY(customers_compile(p, q->where, &who, &run->customers, err));
+    p->segment = options->segment;
+    p->segment_ctx = options->segment_ctx;
+    TRY(customers_compile(p, q->where, ops->all_customers, &run->customers, err));
     run->need_members = q->where || ops->all_customers || options->members;
     TRY(ops->plan(run->form, p, err));
     return plan_passes(p, err);

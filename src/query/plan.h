@@ -50,6 +50,8 @@ struct plan {
     const struct query *q;
     const struct time_zone *zone;
     int64_t at_ms;
+    segment_lookup segment; /* NULL: there are no saved segments */
+    void *segment_ctx;
     struct arena arena;
     struct machine *machines[PLAN_MAX_MACHINES];
     uint32_t n_machines;

@@ -144,6 +144,15 @@ int groups_sorted(const struct groups *g, uint32_t **out_order, struct keel_erro
 
 /* ---- terms ---- */
 
+static int split_segment(struct plan *p, const struct query_term *from, struct split_term *to,
+                         struct keel_error *err) {
+    struct query_cond *in = arena_zalloc(&p->arena, sizeof *in);
+    *in = (struct query_cond){
+        .kind = QUERY_COND_SEGMENT, .segment = from->segment, .depth = 1, .at = from->at};
+    to->members = arena_zalloc(&p->arena, sizeof *to->members);
+    return customers_compile(p, in, /* all_needed= */ false, to->members, err);
+}
+
 int splits_compile(struct plan *p, const struct event_set *of, struct splits *out,
                    struct keel_error *err) {
     *out = (struct splits){.n = p->q->n_splits};
@@ -153,9 +162,10 @@ int splits_compile(struct plan *p, const struct event_set *of, struct splits *ou
         switch (from->kind) {
         case QUERY_TERM_TRAIT: TRY(account_trait(p, &from->prop, &to->account, err)); break;
         case QUERY_TERM_MEASURE: TRY(account_measure(p, &from->measure, &to->account, err)); break;
+        case QUERY_TERM_SEGMENT: TRY(split_segment(p, from, to, err)); break;
         case QUERY_TERM_PROP:
             TRY(field_resolve(p, &from->prop, of, &to->field, err));
-            out->by_event = true;
+            to->by_event = out->by_event = true;
             break;
         }
     }
@@ -164,12 +174,12 @@ int splits_compile(struct plan *p, const struct event_set *of, struct splits *ou
 
 void splits_needs(struct plan *p, const struct splits *s, struct machine *m) {
     for (uint32_t i = 0; i < s->n; i++)
-        if (!s->terms[i].account) field_needs(p, &s->terms[i].field, m);
+        if (s->terms[i].by_event) field_needs(p, &s->terms[i].field, m);
 }
 
 bool splits_blind(const struct splits *s) {
     for (uint32_t i = 0; i < s->n; i++)
-        if (!s->terms[i].account && !field_blind(&s->terms[i].field)) return false;
+        if (s->terms[i].by_event && !field_blind(&s->terms[i].field)) return false;
     return true;
 }
 
@@ -180,10 +190,10 @@ int splitter_open(struct splitter *s, const struct splits *splits, struct worker
     uint32_t n = w->plan->range_size;
     bool ok = true;
     for (uint32_t i = 0; i < splits->n; i++) {
-        if (splits->terms[i].account)
-            ok = ok && (s->customer_ids[i] = k_try_alloc_array(n, sizeof(uint32_t)));
-        else
+        if (splits->terms[i].by_event)
             field_reader_init(&s->readers[i], &splits->terms[i].field, w, &s->groups.dict[i]);
+        else
+            ok = ok && (s->customer_ids[i] = k_try_alloc_array(n, sizeof(uint32_t)));
     }
     if (!ok) FAIL(err, NO_MEMORY, "too little memory for %u customers at a time", n);
     return 0;
@@ -193,7 +203,7 @@ void splitter_close(struct splitter *s) {
     for (uint32_t i = 0; s->splits && i < s->splits->n; i++) {
         k_free(s->customer_ids[i]);
         k_free(s->known[i]);
-        if (!s->splits->terms[i].account) field_reader_release(&s->readers[i]);
+        if (s->splits->terms[i].by_event) field_reader_release(&s->readers[i]);
     }
     if (s->splits) groups_release(&s->groups);
 }
@@ -224,11 +234,32 @@ static int customer_id(struct splitter *s, uint32_t term, uint32_t slot, uint32_
     return 0;
 }
 
+/* Members are true, others false; whoever is asked for is one of them. */
+static int begin_members(struct splitter *s, uint32_t term, struct range r,
+                         struct keel_error *err) {
+    struct dict *dict = &s->groups.dict[term];
+    uint32_t yes = dict_add(dict, datum_bool(true), true);
+    uint32_t no = dict_add(dict, datum_bool(false), true);
+    uint64_t *bits = k_try_alloc_array(r.count / 64 + 1, sizeof *bits);
+    if (!bits || yes == DICT_NONE || no == DICT_NONE) {
+        k_free(bits);
+        FAIL(err, NO_MEMORY, "too little memory to split by a segment");
+    }
+    int code = customers_eval(s->splits->terms[term].members, s->worker, r, bits, err);
+    for (uint32_t slot = 0; slot < r.count && code == 0; slot++)
+        s->customer_ids[term][slot] = bit_get(bits, slot) ? yes : no;
+    k_free(bits);
+    return code;
+}
+
 int splitter_begin(struct splitter *s, struct range r, const uint64_t *members,
                    struct keel_error *err) {
     const struct splits *splits = s->splits;
     bool accounts = false;
-    for (uint32_t i = 0; i < splits->n; i++) accounts |= splits->terms[i].account != NULL;
+    for (uint32_t i = 0; i < splits->n; i++) {
+        accounts |= splits->terms[i].account != NULL;
+        if (splits->terms[i].members) TRY(begin_members(s, i, r, err));
+    }
     for (uint32_t from = 0; accounts && from < r.count; from += 64) {
         uint64_t in = r.count - from < 64 ? ((uint64_t)1 << (r.count - from)) - 1 : ~(uint64_t)0;
         for (uint64_t m = members ? members[from / 64] & in : in; m; m &= m - 1) {
@@ -263,7 +294,7 @@ static int groups_of_ids(struct groups *g, uint32_t *ids, uint32_t n, struct kee
 /* The ids of one term's values. */
 static int term_ids(struct splitter *s, uint32_t term, struct feed *f, const uint16_t *rows,
                     uint32_t n, uint32_t *out, struct keel_error *err) {
-    if (!s->splits->terms[term].account) return field_ids(&s->readers[term], f, rows, n, out, err);
+    if (s->splits->terms[term].by_event) return field_ids(&s->readers[term], f, rows, n, out, err);
     const uint32_t *ids = s->customer_ids[term];
     for (uint32_t k = 0; k < n; k++) out[k] = ids[f->customer[rows[k]] - f->first];
     return 0;
@@ -271,7 +302,7 @@ static int term_ids(struct splitter *s, uint32_t term, struct feed *f, const uin
 
 int splitter_changes(struct splitter *s, struct feed *f, uint64_t *bits, struct keel_error *err) {
     for (uint32_t i = 0; i < s->splits->n; i++)
-        if (!s->splits->terms[i].account)
+        if (s->splits->terms[i].by_event)
             TRY(field_changes(&s->splits->terms[i].field, f, bits, err));
     return 0;
 }

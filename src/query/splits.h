@@ -1,16 +1,16 @@
 /* Splits: one group for each combination of values of up to QUERY_MAX_SPLITS terms.
  *
- * Terms are traits and measures of the customer (accounts, known before the answer's events are
+ * Terms are traits, measures and segments of the customer (known before the answer's events are
  * read) and properties of the event at hand. Values become ids by a dictionary per term, tuples of
  * ids become group numbers: dense, in order of appearance, a worker's own. Merging translates them
  * by value. Without splits there is one group, 0.
  *
- * Layers: account.h. Threads: struct splits is immutable; a splitter belongs to one worker.
+ * Layers: customers.h. Threads: struct splits is immutable; a splitter belongs to one worker.
  * Limits: GROUPS_MAX groups; the error says how to narrow the question.
  */
 #pragma once
 
-#include "query/account.h"
+#include "query/customers.h"
 
 enum { GROUPS_MAX = 100000 };
 
@@ -40,7 +40,9 @@ static inline const struct datum *groups_value(const struct groups *g, uint32_t 
 int groups_sorted(const struct groups *g, uint32_t **out_order, struct keel_error *err) K_CHECKED;
 
 struct split_term {
-    struct account *account; /* of the customer; NULL: a property of the event */
+    bool by_event;             /* a property of the event, `field`; else of the customer: */
+    struct account *account;   /* a trait or measure, */
+    struct customers *members; /* or whether he is a member */
     struct field field;
 };
 

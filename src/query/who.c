@@ -18,9 +18,9 @@ static int begin_asking(struct asking *a, struct db *db, const struct snapshot *
                         const struct who *who, uint32_t range, struct keel_error *err) {
     a->plan = k_alloc(sizeof *a->plan);
     plan_init(a->plan, db, snap, NULL, who->at_ms);
-    struct customers_options options = {
-        .segment = who->segment, .ctx = who->segment_ctx, .all_needed = true};
-    TRY(customers_compile(a->plan, who->where, &options, &a->customers, err));
+    a->plan->segment = who->segment;
+    a->plan->segment_ctx = who->segment_ctx;
+    TRY(customers_compile(a->plan, who->where, /* all_needed= */ true, &a->customers, err));
     K_ASSERT_OP(who->n_measures, <=, WHO_MOST_MEASURES);
     for (uint32_t i = 0; i < who->n_measures; i++)
         TRY(account_measure(a->plan, &who->measures[i], &a->measures[a->n_measures++], err));

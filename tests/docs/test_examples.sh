@@ -83,7 +83,8 @@ mkdir -p "$work/blocks"
 cd "$work" || exit 1
 blocks_of "$root/docs/query-language.md" blocks
 keel simulate --customers 300 --days 10 --events 5k --quiet --out events.ndjson &&
-    keel init data >out && keel import --data data --segment --quiet events.ndjson >out ||
+    keel init data >out && keel import --data data --segment --quiet events.ndjson >out &&
+    keel segment --data data add VIP 'did "Order Completed" at least 2 times' >out ||
     fail "there is no marketplace to ask"
 queries=0
 while read -r query; do

@@ -64,6 +64,7 @@ static struct db *build(const char *dir, struct naive *h, uint64_t seed, uint32_
     ingest_written(db, &w);
     batch_writer_release(&w);
     h->zone = db_zone(db);
+    h->segment = random_segment;
     return db;
 }
 
@@ -76,13 +77,13 @@ static void say_among(struct ask *a) {
 }
 
 static void say_traits(struct ask *a) {
-    ONE_OF(a, "", "", " by trait country", " by trait country, trait color");
+    ONE_OF(a, "", "", " by trait country", " by trait country, trait color", " by segment \"S2\"");
 }
 
 static void say_props(struct ask *a) {
     ONE_OF(a, "", "", " split by color", " split by trait country", " split by channel",
            " split by mix, trait country", " split by products.sku", " split by flag, color",
-           " split by event");
+           " split by event", " split by segment \"S1\", color", " split by segment \"S3\"");
 }
 
 static void say_count(struct ask *a) {
@@ -109,7 +110,7 @@ static void say_list(struct ask *a) {
 }
 
 static void say_funnel(struct ask *a) {
-    say(a, "funnel ");
+    ONE_OF(a, "funnel ", "funnel ", "funnel any order ");
     if (dice(a, 2)) {
         say_tracks(a, 2 + dice(a, 3));
     } else {
@@ -124,7 +125,7 @@ static void say_funnel(struct ask *a) {
     if (dice(a, 5) == 0) ONE_OF(a, " with same color", " with same color, flag");
     say_within(a);
     say_range(a);
-    ONE_OF(a, "", "", " by color", " by trait country", " by channel, flag");
+    ONE_OF(a, "", "", " by color", " by trait country", " by channel, flag", " by segment \"S1\"");
     say_among(a);
 }
 
@@ -135,7 +136,7 @@ static void say_retention(struct ask *a) {
     say_event(a);
     ONE_OF(a, " by day over 9 days", " by week", " by month", " by week over 2 weeks",
            " by quarter");
-    ONE_OF(a, "", " split by trait country");
+    ONE_OF(a, "", " split by trait country", " split by segment \"S2\", segment \"S1\"");
     say_range(a);
     say_among(a);
 }
@@ -156,7 +157,7 @@ static void say_lifecycle(struct ask *a) {
     else
         say(a, "customers");
     ONE_OF(a, " by day", " by week", " by month", " by quarter");
-    ONE_OF(a, "", " split by trait country");
+    ONE_OF(a, "", " split by trait country", " split by segment \"S2\"");
     say_range(a);
     say_among(a);
 }
@@ -251,8 +252,10 @@ static void say_sessions(struct ask *a) {
         say_events(a, 3);
     }
     ONE_OF(a, " with gap 30 minutes", " with gap 6 hours", " with gap 2 days");
+    ONE_OF(a, "", "", " starting at change of channel", " starting at change of color");
     ONE_OF(a, "", " by day", " by week", " by month");
-    ONE_OF(a, "", " split by color", " split by trait country", " split by channel, flag");
+    ONE_OF(a, "", " split by color", " split by trait country", " split by channel, flag",
+           " split by segment \"S1\"");
     say_range(a);
     say_among(a);
 }
@@ -285,10 +288,31 @@ static void say_top_events(struct ask *a) {
     say_range(a);
 }
 
+static void say_side(struct ask *a) {
+    switch (dice(a, 4)) {
+    case 0: ONE_OF(a, "segment \"S1\"", "segment \"S2\"", "segment \"S3\""); break;
+    default: say(a, "customers where "); say_cond(a, 1);
+    }
+}
+
+static void say_compare(struct ask *a) {
+    say(a, "compare ");
+    say_side(a);
+    say(a, " with ");
+    if (dice(a, 3))
+        say_side(a);
+    else
+        ONE_OF(a, "others", "customers");
+    ONE_OF(a, " with at least 1 customers", " with at least 3 customers", "");
+    say_range(a);
+    ONE_OF(a, "", " limit 4");
+    say_among(a);
+}
+
 static void (*const SAY[])(struct ask *) = {
-    say_count,    say_list,  say_funnel, say_retention,  say_repeat,
-    say_trend,    say_trend, say_time,   say_paths,      say_attribute,
-    say_sessions, say_rfm,   say_top,    say_top_events, say_lifecycle,
+    say_count, say_list,       say_funnel,    say_retention, say_repeat,   say_trend,
+    say_trend, say_time,       say_paths,     say_attribute, say_sessions, say_rfm,
+    say_top,   say_top_events, say_lifecycle, say_compare,
 };
 
 /* ---- comparing ---- */
@@ -327,8 +351,10 @@ static bool check(struct db *db, struct naive *h, struct str question, unsigned 
     struct result *got = NULL, *wanted = result_new();
     assert_int_equal(snapshot_open(db_store(db), &snap, &err), 0);
     /* So few customers at a time that each worker has its share. */
-    struct query_options options = {
-        .at_ms = h->at_ms, .threads = threads, .range_size = threads == 1 ? 0 : threads};
+    struct query_options options = {.at_ms = h->at_ms,
+                                    .threads = threads,
+                                    .range_size = threads == 1 ? 0 : threads,
+                                    .segment = random_segment};
     if (query_run(db, snap, q, &options, &got, &err) < 0)
         fail_msg("%.*s: %s", STR_ARG(question), err.message);
     naive_answer(h, q, wanted);

@@ -124,6 +124,39 @@ static const struct question QUESTIONS[] = {
      " SELECT 3, 'Order Completed', count(DISTINCT s2.who) FROM s2 JOIN o c ON c.who = s2.who AND "
      "c.ts >= "
      "t2 AND unixepoch(c.ts) - unixepoch(t1) <= 2592000 AND c.invoice <> i1"},
+    {"funnel any order \"Order Completed\", \"Order Refunded\" within 30 days by trait country",
+     /* Both, in some order, at most 30 days apart. */
+     "WITH e AS (SELECT * FROM orders WHERE event <> 'Order Adjusted'),"
+     " w AS (SELECT DISTINCT who FROM e),"
+     " p AS (SELECT DISTINCT a.who FROM e a JOIN e b USING (who) WHERE a.event = 'Order Completed' "
+     "AND b.event = 'Order Refunded' AND abs(unixepoch(a.ts) - unixepoch(b.ts)) <= 2592000)"
+     " SELECT c, k, iif(k = 1, 'any 1 of 2', 'all 2'), iif(k = 1, n, m), iif(k = 1, n, m) * 1.0 / n"
+     " FROM (SELECT t.country c, count(*) n, count(p.who) m FROM w LEFT JOIN p USING (who) LEFT "
+     "JOIN trait t USING (who) GROUP BY c) JOIN (SELECT 1 k UNION ALL SELECT 2) ORDER BY c, k"},
+    {"compare customers where did \"Order Refunded\" with customers where identified and did not "
+     "\"Order Refunded\" with at least 20 customers since 2011-03-01",
+     /* Facts (kind, name, value, who), then the table of two by two. */
+     "WITH side AS (SELECT who, max(event = 'Order Refunded') a, max(known) known FROM orders "
+     "GROUP "
+     "BY who), s AS (SELECT who, a FROM side WHERE a OR known),"
+     " z AS (SELECT sum(a) * 1.0 sa, sum(1 - a) * 1.0 sb FROM s),"
+     " f AS (SELECT 'trait' kind, 'country' name, country value, who FROM trait UNION ALL"
+     " SELECT 'has trait', 'country', NULL, who FROM trait UNION ALL"
+     " SELECT DISTINCT 'event', event, NULL, who FROM orders WHERE ts >= '2011-03-01' UNION ALL"
+     " SELECT 'event', 'identify', NULL, customer FROM lines WHERE customer IS NOT NULL GROUP BY "
+     "customer HAVING rowid = min(rowid) AND ts >= '2011-03-01'),"
+     " n AS (SELECT kind, name, value, sum(a) na, sum(1 - a) nb, count(*) * 1.0 w FROM f JOIN s "
+     "USING "
+     "(who) GROUP BY kind, name, value HAVING count(*) >= 20)"
+     " SELECT kind, name, value, na, nb, CAST(sa AS INTEGER), CAST(sb AS INTEGER), na / sa, nb / "
+     "sb,"
+     " na / sa - nb / sb, CASE WHEN nb > 0 THEN (na / sa) / (nb / sb) END,"
+     " round(2 * (iif(na > 0, na * ln(na * (sa + sb) / (w * sa)), 0) + iif(nb > 0, nb * ln(nb * "
+     "(sa "
+     "+ sb) / (w * sb)), 0) + iif(sa > na, (sa - na) * ln((sa - na) * (sa + sb) / ((sa + sb - w) * "
+     "sa)), 0) + iif(sb > nb, (sb - nb) * ln((sb - nb) * (sa + sb) / ((sa + sb - w) * sb)), 0)), "
+     "6) g"
+     " FROM n, z ORDER BY g DESC, kind, name, value"},
 };
 
 static void test_questions(void **state) {

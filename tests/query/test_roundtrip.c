@@ -239,17 +239,19 @@ static struct query_term *draw_terms(struct gen *g, uint32_t n, unsigned kinds, 
     struct query_term *terms = new_items(g, n, sizeof *terms);
     for (uint32_t i = 0; i < n; i++) {
         struct query_term *t = &terms[i];
-        do t->kind = (enum query_term_kind)below(g, 3);
+        do t->kind = (enum query_term_kind)below(g, 4);
         while (!(kinds >> t->kind & 1));
         if (t->kind == QUERY_TERM_PROP) t->prop = draw_prop(g);
         if (t->kind == QUERY_TERM_TRAIT) t->prop = draw_trait(g);
         if (t->kind == QUERY_TERM_MEASURE) t->measure = draw_measure(g, false);
+        if (t->kind == QUERY_TERM_SEGMENT) t->segment = draw_text(g, true);
         t->descending = order && maybe(g, 50);
     }
     return terms;
 }
 
 static void draw_funnel(struct gen *g, struct query_funnel *f, uint32_t least) {
+    f->any_order = maybe(g, 30);
     f->n_steps = some(g, least, 5);
     f->steps = draw_events(g, f->n_steps);
     f->n_without = some(g, 0, 2);
@@ -393,6 +395,13 @@ static void draw_top(struct gen *g, struct query *q) {
     while (q->top.rank_prop.scope == QUERY_SCOPE_EVENT);
 }
 
+static void draw_compare(struct gen *g, struct query *q) {
+    if (maybe(g, 80)) q->compare.a = draw_cond(g, 2);
+    if (maybe(g, 80)) q->compare.b = draw_cond(g, 2);
+    q->compare.others = !q->compare.b && maybe(g, 50);
+    q->compare.support = 1 + below(g, 20);
+}
+
 static void draw_form(struct gen *g, struct query *q) {
     switch (q->form) {
     case QUERY_LIST:
@@ -427,7 +436,10 @@ static void draw_form(struct gen *g, struct query *q) {
         q->sessions.gap = draw_duration(g);
         q->sessions.n_alphabet = some(g, 0, 3);
         q->sessions.alphabet = draw_events(g, q->sessions.n_alphabet);
+        q->sessions.has_change = maybe(g, 40);
+        if (q->sessions.has_change) q->sessions.change = draw_prop(g);
         return;
+    case QUERY_COMPARE: draw_compare(g, q); return;
     case QUERY_RFM: draw_rfm(g, q); return;
     case QUERY_TOP: draw_top(g, q); return;
     default: return;
@@ -436,9 +448,9 @@ static void draw_form(struct gen *g, struct query *q) {
 
 static struct query *draw_query(struct gen *g) {
     static const unsigned split_kinds[QUERY_FORMS] = {
-        [QUERY_COUNT] = 6,     [QUERY_FUNNEL] = 3,   [QUERY_RETENTION] = 2,
-        [QUERY_REPEAT] = 2,    [QUERY_TREND] = 3,    [QUERY_TIME] = 3,
-        [QUERY_ATTRIBUTE] = 1, [QUERY_SESSIONS] = 3, [QUERY_LIFECYCLE] = 2};
+        [QUERY_COUNT] = 14,    [QUERY_FUNNEL] = 11,   [QUERY_RETENTION] = 10,
+        [QUERY_REPEAT] = 10,   [QUERY_TREND] = 11,    [QUERY_TIME] = 11,
+        [QUERY_ATTRIBUTE] = 1, [QUERY_SESSIONS] = 11, [QUERY_LIFECYCLE] = 10};
     struct query *q = new_items(g, 1, sizeof *q);
     q->form = (enum query_form)below(g, QUERY_FORMS);
     draw_form(g, q);
@@ -456,7 +468,8 @@ static struct query *draw_query(struct gen *g) {
         q->n_splits = one ? 1 : some(g, 0, QUERY_MAX_SPLITS);
         q->splits = draw_terms(g, q->n_splits, split_kinds[q->form], false);
     }
-    bool limited = q->form == QUERY_LIST || q->form == QUERY_PATHS || q->form == QUERY_ATTRIBUTE;
+    bool limited = q->form == QUERY_LIST || q->form == QUERY_PATHS || q->form == QUERY_ATTRIBUTE ||
+                   q->form == QUERY_COMPARE;
     if (limited && maybe(g, 50)) q->limit = 1 + below(g, 1000);
     return q;
 }

@@ -375,6 +375,26 @@ static void offer(struct search *s, uint32_t k) {
     memcpy(s->best, s->chain, k * sizeof s->chain[0]);
 }
 
+/* Can the chain's events be given to different steps? Tries every way. */
+static bool gives(const struct search *s, uint32_t i, uint32_t k, uint32_t used) {
+    if (i == k) return true;
+    for (uint32_t j = 0; j < s->f->n_steps; j++)
+        if (!(used >> j & 1) && naive_matches(s->h, &s->f->steps[j], s->chain[i]) &&
+            gives(s, i + 1, k, used | 1u << j))
+            return true;
+    return false;
+}
+
+static void extend_any(struct search *s, uint32_t k) {
+    if (k > 0) offer(s, k);
+    if (k == s->f->n_steps) return;
+    for (uint32_t i = k > 0 ? place(s, s->chain[k - 1]) + 1 : 0; i < s->c->n; i++) {
+        if (!naive_in(s->h, s->r, s->c->e[i])) continue;
+        s->chain[k] = s->c->e[i];
+        if (gives(s, 0, k + 1, 0) && chain_valid(s, k + 1)) extend_any(s, k + 1);
+    }
+}
+
 static void extend(struct search *s, uint32_t k) {
     if (k > 0) offer(s, k);
     if (k == s->f->n_steps) return;
@@ -393,7 +413,10 @@ uint32_t naive_funnel(const struct naive *h, const struct naive_customer *c,
                       const struct query_funnel *f, const struct query_range *r,
                       const struct naive_event **out_chain) {
     struct search s = {.h = h, .c = c, .f = f, .r = r};
-    extend(&s, 0);
+    if (f->any_order)
+        extend_any(&s, 0);
+    else
+        extend(&s, 0);
     memcpy(out_chain, s.best, s.level * sizeof s.best[0]);
     return s.level;
 }
@@ -457,6 +480,11 @@ bool naive_holds(const struct naive *h, const struct naive_customer *c,
             if (naive_holds(h, c, q->items[i])) return true;
         return false;
     case QUERY_COND_NOT: return !naive_holds(h, c, q->items[0]);
+    case QUERY_COND_SEGMENT: {
+        const struct query_cond *saved;
+        K_ASSERT(h->segment(NULL, q->segment, &saved, NULL) == 0);
+        return naive_holds(h, c, saved);
+    }
     default: return leaf_holds(h, c, q);
     }
 }

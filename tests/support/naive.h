@@ -46,6 +46,7 @@ struct naive {
     uint32_t numbers;
     const struct time_zone *zone;
     int64_t at_ms;
+    segment_lookup segment; /* saved segments; NULL: none */
     /* Timelines: events before at_ms, by (root, time, number, arrival). */
     const struct naive_event *line[NAIVE_MAX_EVENTS];
     uint32_t n_line;

@@ -101,6 +101,10 @@ static void splits(const struct naive *h, const struct query *q, const struct na
         out[i] = datum_null();
         if (t->kind == QUERY_TERM_TRAIT) out[i] = naive_trait(h, c, &t->prop);
         if (t->kind == QUERY_TERM_MEASURE) out[i] = naive_measure(h, c, &t->measure);
+        if (t->kind == QUERY_TERM_SEGMENT) {
+            struct query_cond in = {.kind = QUERY_COND_SEGMENT, .segment = t->segment};
+            out[i] = datum_bool(naive_holds(h, c, &in));
+        }
         if (t->kind == QUERY_TERM_PROP && naive_values(h, &t->prop, of, n_of, e, values) > 0)
             out[i] = values[0];
     }
@@ -195,7 +199,7 @@ static void funnel(struct rows *t, const struct naive_customer *c) {
     uint32_t level = naive_funnel(t->h, c, f, &t->q->range, chain);
     if (level == 0) return;
     struct datum key[MAX_KEY];
-    splits(t->h, t->q, c, f->steps, 1, chain[0], key);
+    splits(t->h, t->q, c, f->steps, f->any_order ? f->n_steps : 1, chain[0], key);
     for (uint32_t k = 0; k < f->n_steps; k++) {
         key[t->q->n_splits] = datum_integer(k + 1);
         struct row *row = find(t, key);
@@ -224,6 +228,10 @@ static void funnel_show(struct rows *t, struct result *out) {
         if (e->kind == QUERY_EVENT_PAGE && e->has_name)
             snprintf(name, sizeof name, "page \"%.*s\"", STR_ARG(e->name));
         if (e->kind == QUERY_EVENT_IDENTIFY) snprintf(name, sizeof name, "identify");
+        if (f->any_order && k + 1 < f->n_steps)
+            snprintf(name, sizeof name, "any %u of %u", k + 1, f->n_steps);
+        else if (f->any_order)
+            snprintf(name, sizeof name, "all %u", f->n_steps);
         cells[s + 1] = datum_str(str_from(name));
         cells[s + 2] = datum_integer((uint64_t)row->fact[0]);
         cells[s + 3] = ratio(row->fact[0], t->row[i - k].fact[0]);
@@ -554,6 +562,17 @@ static void paths_show(struct rows *t, struct result *out) {
     }
 }
 
+/* Does event n have another value than the latest before it in the session that has one? */
+static bool changes(const struct naive *h, const struct query *q, const struct query_event *of,
+                    uint32_t n_of, const struct naive_event *const *e, uint32_t n) {
+    struct datum now[NAIVE_MAX_VALUES], before[NAIVE_MAX_VALUES];
+    const struct query_prop *p = &q->sessions.change;
+    if (naive_values(h, p, of, n_of, e[n], now) == 0) return false;
+    for (uint32_t i = n; i-- > 0;)
+        if (naive_values(h, p, of, n_of, e[i], before) > 0) return !datum_eq(&before[0], &now[0]);
+    return true;
+}
+
 static void sessions(struct rows *t, const struct naive_customer *c) {
     static const struct naive_event *e[NAIVE_MAX_EVENTS];
     static const struct query_event any = {.kind = QUERY_EVENT_ANY};
@@ -564,6 +583,7 @@ static void sessions(struct rows *t, const struct naive_customer *c) {
     for (uint32_t i = 0, end; i < n; i = end) {
         for (end = i + 1; end < n;) {
             if (e[end]->time - e[end - 1]->time > duration_ms(q->sessions.gap)) break;
+            if (q->sessions.has_change && changes(t->h, q, of, n_of, e + i, end - i)) break;
             end++;
         }
         struct datum key[MAX_KEY], *at = key;
@@ -760,6 +780,97 @@ static void top_show(struct rows *t, struct result *out) {
     }
 }
 
+/* ---- compare ---- */
+
+/* All facts that somebody has; a fact of a customer is entered once. */
+static void compare_fact(struct rows *t, const char *kind, struct datum name, struct datum value,
+                         bool a, bool b) {
+    struct datum key[] = {datum_str(str_from(kind)), name, value};
+    struct row *row = find(t, key);
+    row->fact[0] += a;
+    row->fact[1] += b;
+}
+
+static const char *const TRAITS[] = {"color", "country", "flag", "mix", "price"};
+
+static void compare(struct rows *t, const struct naive_customer *c, double *size) {
+    const struct query *q = t->q;
+    bool a = naive_holds(t->h, c, q->compare.a);
+    bool b = q->compare.others ? !a : naive_holds(t->h, c, q->compare.b);
+    if (!a && !b) return;
+    size[0] += a;
+    size[1] += b;
+    for (size_t i = 0; i < sizeof TRAITS / sizeof *TRAITS; i++) {
+        struct query_prop p = {.scope = QUERY_SCOPE_TRAIT, .path = str_from(TRAITS[i])};
+        struct datum v = naive_trait(t->h, c, &p);
+        if (v.type == DATUM_NULL) continue;
+        compare_fact(t, "has trait", datum_str(p.path), datum_null(), a, b);
+        compare_fact(t, "trait", datum_str(p.path), v, a, b);
+    }
+    struct str seen[32];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        static const char *const types[] = {"", "identify", "page", "screen", "group", "alias"};
+        const struct naive_event *e = c->e[i];
+        if (!naive_in(t->h, &q->range, e)) continue;
+        struct str name = str_from(e->type == EVENT_TRACK ? e->name : types[e->type]);
+        uint32_t at = 0;
+        while (at < n && !str_eq(seen[at], name)) at++;
+        if (at < n) continue;
+        seen[n++] = name;
+        compare_fact(t, "event", datum_str(name), datum_null(), a, b);
+    }
+}
+
+/* Two models of a 2 x 2 table: one rate for both sides, or one each; twice the log of how much
+ * likelier the numbers are under the second. */
+static double log_binomial(double k, double n, double p) {
+    return (k > 0 ? k * log(p) : 0) + (n - k > 0 ? (n - k) * log(1 - p) : 0);
+}
+
+static double g2(const struct row *r, const double *size) {
+    double p = (r->fact[0] + r->fact[1]) / (size[0] + size[1]), g = 0;
+    for (int k = 0; k < 2; k++) {
+        if (size[k] == 0) continue;
+        g += log_binomial(r->fact[k], size[k], r->fact[k] / size[k]);
+        g -= log_binomial(r->fact[k], size[k], p);
+    }
+    return fmax(0, round(2 * g * 1e6) / 1e6);
+}
+
+static int by_g2(const void *a, const void *b) {
+    const struct row *x = a, *y = b;
+    if (x->fact[2] != y->fact[2]) return x->fact[2] > y->fact[2] ? -1 : 1;
+    return by_key(a, b);
+}
+
+static void compare_show(struct rows *t, const double *size, struct result *out) {
+    uint32_t n = 0, limit = t->q->limit ? t->q->limit : UINT32_MAX;
+    for (uint32_t i = 0; i < t->n; i++) t->row[i].fact[2] = g2(&t->row[i], size);
+    keys_compared = 3;
+    if (t->n > 0) qsort(t->row, t->n, sizeof *t->row, by_g2);
+    for (uint32_t i = 0; i < t->n && n < limit; i++) {
+        const struct row *r = &t->row[i];
+        if (r->fact[0] + r->fact[1] < t->q->compare.support) continue;
+        bool both = size[0] > 0 && size[1] > 0;
+        double a = r->fact[0] / size[0], b = r->fact[1] / size[1];
+        struct datum cells[] = {r->key[0],
+                                r->key[1],
+                                r->key[2],
+                                datum_integer((uint64_t)r->fact[0]),
+                                datum_integer((uint64_t)r->fact[1]),
+                                datum_integer((uint64_t)size[0]),
+                                datum_integer((uint64_t)size[1]),
+                                ratio(r->fact[0], size[0]),
+                                ratio(r->fact[1], size[1]),
+                                both ? datum_number(a - b) : datum_null(),
+                                both && b > 0 ? datum_number(a / b) : datum_null(),
+                                datum_number(r->fact[2])};
+        put(out, cells, 12);
+        n++;
+    }
+}
+
 /* ---- all ---- */
 
 static const struct {
@@ -793,6 +904,11 @@ void naive_answer(const struct naive *h, const struct query *q, struct result *o
         list(h, q, c, n, out);
     } else if (q->form == QUERY_TREND) {
         trend(&t, c, n, out);
+    } else if (q->form == QUERY_COMPARE) {
+        double size[2] = {0, 0};
+        t.n_key = 3;
+        for (uint32_t i = 0; i < n; i++) compare(&t, &c[i], size);
+        compare_show(&t, size, out);
     } else {
         for (uint32_t i = 0; i < n; i++) {
             if (q->form == QUERY_REPEAT)

@@ -1,6 +1,8 @@
 /* Implementation of random_world.h. */
 #include "random_world.h"
 
+#include "query/language/parse.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -124,6 +126,25 @@ void ingest_written(struct db *db, struct batch_writer *w) {
 
 void say(struct ask *a, const char *s) { assert_int_equal(buf_add_text(&a->text, s), 0); }
 uint32_t dice(struct ask *a, uint32_t n) { return rand_below(a->r, n); }
+int random_segment(void *ctx, struct str name, const struct query_cond **out,
+                   struct keel_error *err) {
+    static const char *const texts[] = {
+        "count customers where did \"A\" at least 2 times",
+        "count customers where trait color = \"red\" or did \"Order\" during last 10 days",
+        "count customers where in segment \"S1\" and not did \"B\" followed by \"C\"",
+    };
+    static struct query *parsed[3];
+    static struct arena arena;
+    (void)ctx;
+    uint32_t i = name.n == 2 ? (uint32_t)(name.p[1] - '1') : 3;
+    if (i >= 3) return error_set(err, KEEL_E_NOT_FOUND, "no such segment");
+    if (!arena.max_bytes) arena_init(&arena, 4 * (size_t)QUERY_ARENA_BYTES);
+    if (!parsed[i])
+        assert_int_equal(query_parse(str_from(texts[i]), &arena, &parsed[i], NULL, err), 0);
+    *out = parsed[i]->where;
+    return 0;
+}
+
 void say_test(struct ask *a) {
     ONE_OF(a, "price > 5", "price <= 3", "price between 2 and 8", "color = \"red\"",
            "color != \"red\"", "color in (\"red\", \"blue\")", "color not in (\"green\")",
@@ -235,6 +256,7 @@ static void say_leaf(struct ask *a) {
     case 3:
         ONE_OF(a, "reached step 1 of (", "reached step 2 of (", "stopped at step 1 of (",
                "stopped at step 2 of (");
+        ONE_OF(a, "", "", "any order ");
         if (dice(a, 2)) {
             say_tracks(a, 3);
         } else {

@@ -28,6 +28,10 @@ uint32_t dice(struct ask *a, uint32_t n);
     say(a, ((const char *const[]){__VA_ARGS__})[dice(                                              \
                a, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))])
 
+/* Saved segments "S1" to "S3": a segment_lookup. */
+int random_segment(void *ctx, struct str name, const struct query_cond **out,
+                   struct keel_error *err);
+
 void say_test(struct ask *a);
 void say_event(struct ask *a);
 void say_tracks(struct ask *a, uint32_t n); /* different events, so that none matches two */

@@ -113,7 +113,8 @@ int funnel_new(struct plan *p, const struct query_funnel *from, struct span span
         TRY(field_resolve(p, &from->same[i], &all, &f->same[i], err));
         field_needs(p, &f->same[i], &f->machine);
     }
-    f->exact |= f->n_same > 0;
+    f->any_order = from->any_order;
+    f->exact |= f->n_same > 0 || f->any_order;
     if (!f->exact) plan_step_table(p, f);
     if (wants->splits) splits_needs(p, wants->splits, &f->machine);
     f->machine.bytes_per_customer =

@@ -7,7 +7,8 @@
  *
  * Two kernels: funnel.c for steps of which no event can match two and without `same` (nearly all
  * questions): a start time per step and customer, fed row by row. funnel_exact.c for the rest: it
- * keeps a customer's events and chooses among equal times by bipartite matching.
+ * keeps a customer's events and chooses among equal times by bipartite matching. Of them
+ * funnel_any.c does those in any order: there e1 … ek match k different steps, whichever.
  *
  * Layers: splits.h. Threads: see machine.h. Limits: QUERY_MAX_EVENTS steps; the exact kernel keeps
  * FUNNEL_MAX_KEPT events of one range.
@@ -31,6 +32,7 @@ struct funnel {
     struct match without[QUERY_MAX_EVENTS];
     struct field same[QUERY_MAX_SPLITS];
     int64_t within_ms;
+    bool any_order;
     bool exact;       /* needs funnel_exact.c */
     uint8_t *step_of; /* by event; NULL: steps have filters */
     struct funnel_wants wants;

@@ -6,7 +6,8 @@
  * their order; the fewer steps stand before the group, the later the chain's start, so for each k
  * the smallest j is wanted for which such a choice exists: an augmenting-path matching that grows
  * downwards from k. A step needs no more than n candidates of a group (it always finds a free one
- * among n), which bounds the work where thousands of events share a time.
+ * among n), which bounds the work where thousands of events share a time. Steps in any order are
+ * another question about the same lists: funnel_any.c.
  *
  * Layers, threads: see funnel.h. */
 #include <stdlib.h>
@@ -112,7 +113,7 @@ int funnel_exact_feed(struct funnel_state *s, struct feed *f, struct keel_error 
     if (funnel->wants.splits) {
         for (uint32_t row = 0; row < f->n; row++) {
             rows[n] = (uint16_t)row;
-            n += steps[row] & 1; /* only e1 has a group */
+            n += funnel->any_order ? steps[row] != 0 : steps[row] & 1; /* only e1 has a group */
         }
         TRY(splitter_rows(&s->splitter, f, rows, n, groups, err));
         for (uint32_t k = 0; k < n; k++) group_of[rows[k]] = groups[k];
@@ -143,20 +144,9 @@ int funnel_exact_feed(struct funnel_state *s, struct feed *f, struct keel_error 
 
 /* ---- one list of events ---- */
 
-struct chain {
-    int64_t times[MAX_STEPS]; /* times[0]: start; FUNNEL_NEVER: no such chain */
-    uint32_t group, first;    /* of e1: its group, its place in the order     */
-};
-
 struct solver {
-    const struct funnel *f;
-    const int64_t *without; /* ascending times of the customer's `without` events */
-    uint32_t n_without;
-    struct chain chain[MAX_STEPS + 1], next[MAX_STEPS + 1];
-    /* The best so far. */
-    uint32_t level;
-    int64_t end;
-    struct chain best;
+    struct funnel_best best;
+    struct funnel_chain chain[MAX_STEPS + 1], next[MAX_STEPS + 1];
 };
 
 struct matching {
@@ -223,31 +213,31 @@ static void candidates(const struct funnel *f, const struct funnel_event *e, uin
 }
 
 /* The first `level` times; a chain has room for many more. */
-static void chain_copy(struct chain *to, const struct chain *from, uint32_t level) {
+static void chain_copy(struct funnel_chain *to, const struct funnel_chain *from, uint32_t level) {
     to->group = from->group;
     to->first = from->first;
     for (uint32_t j = 0; j < level; j++) to->times[j] = from->times[j];
 }
 
-static bool chain_later(const struct chain *a, const struct chain *b, uint32_t level) {
+static bool chain_later(const struct funnel_chain *a, const struct funnel_chain *b, uint32_t level) {
     if (a->first != b->first) return a->first > b->first;
     for (uint32_t j = 1; j < level; j++)
         if (a->times[j] != b->times[j]) return a->times[j] > b->times[j];
     return false;
 }
 
-static void offer(struct solver *s, uint32_t level, int64_t end, const struct chain *chain) {
-    bool better = level != s->level ? level > s->level
-                  : end != s->end   ? end < s->end
-                                    : chain_later(chain, &s->best, level);
+void funnel_best_offer(struct funnel_best *b, uint32_t level, int64_t end,
+                       const struct funnel_chain *chain) {
+    bool better = level != b->level ? level > b->level
+                  : end != b->end   ? end < b->end
+                                    : chain_later(chain, &b->chain, level);
     if (!better) return;
-    s->level = level;
-    s->end = end;
-    chain_copy(&s->best, chain, level);
+    b->level = level;
+    b->end = end;
+    chain_copy(&b->chain, chain, level);
 }
 
-/* The earliest start that a chain which ends at t may have. */
-static int64_t lowest_start(const struct solver *s, int64_t t) {
+int64_t funnel_best_lowest(const struct funnel_best *s, int64_t t) {
     int64_t within = s->f->within_ms;
     int64_t lowest = within == INT64_MAX ? FUNNEL_NEVER + 1 : t - within;
     uint32_t low = 0, high = s->n_without; /* the last without-time before t */
@@ -265,12 +255,12 @@ static int64_t lowest_start(const struct solver *s, int64_t t) {
 /* Steps j … k - 1 (from 0) at time t behind the best chain of j steps. */
 static bool extend(struct solver *s, uint32_t j, uint32_t k, int64_t t,
                    const struct funnel_event *e1) {
-    struct chain *to = &s->next[k];
+    struct funnel_chain *to = &s->next[k];
     if (j == 0) {
         to->group = e1->group;
         to->first = e1->order;
     } else {
-        if (s->chain[j].times[0] < lowest_start(s, t)) return false;
+        if (s->chain[j].times[0] < funnel_best_lowest(&s->best, t)) return false;
         chain_copy(to, &s->chain[j], j);
     }
     for (uint32_t i = j; i < k; i++) to->times[i] = t;
@@ -278,7 +268,7 @@ static bool extend(struct solver *s, uint32_t j, uint32_t k, int64_t t,
 }
 
 static void solve_group(struct solver *s, const struct funnel_event *e, uint32_t n) {
-    const struct funnel *f = s->f;
+    const struct funnel *f = s->best.f;
     int64_t t = e[0].time;
     bool taken[MAX_STEPS + 1] = {false};
     if (n == 1) {
@@ -301,11 +291,11 @@ static void solve_group(struct solver *s, const struct funnel_event *e, uint32_t
             chain_copy(&s->chain[k], &s->next[k], k);
             highest = k;
         }
-    if (highest > 0) offer(s, highest, t, &s->chain[highest]);
+    if (highest > 0) funnel_best_offer(&s->best, highest, t, &s->chain[highest]);
 }
 
 static void solve_list(struct solver *s, const struct funnel_event *e, uint32_t n) {
-    for (uint32_t k = 0; k <= s->f->n; k++) s->chain[k].times[0] = FUNNEL_NEVER;
+    for (uint32_t k = 0; k <= s->best.f->n; k++) s->chain[k].times[0] = FUNNEL_NEVER;
     for (uint32_t i = 0, next; i < n; i = next) {
         for (next = i + 1; next < n && e[next].time == e[i].time;) next++;
         solve_group(s, e + i, next - i);
@@ -366,14 +356,14 @@ static int sort_without(struct funnel_state *s, int64_t **out_times, uint32_t **
     return 0;
 }
 
-static void store_best(struct funnel_state *s, const struct solver *solver, uint32_t slot) {
+static void store_best(struct funnel_state *s, const struct funnel_best *best, uint32_t slot) {
     struct funnel_result *r = &s->result;
-    r->level[slot] = (uint8_t)solver->level;
-    r->end[slot] = solver->end;
-    if (r->group) r->group[slot] = solver->best.group;
+    r->level[slot] = (uint8_t)best->level;
+    r->end[slot] = best->end;
+    if (r->group) r->group[slot] = best->chain.group;
     if (r->times)
-        memcpy(r->times + (size_t)slot * s->funnel->n, solver->best.times,
-               solver->level * sizeof(int64_t));
+        memcpy(r->times + (size_t)slot * s->funnel->n, best->chain.times,
+               best->level * sizeof(int64_t));
 }
 
 /* Most events of step 1 end nowhere: no event of another step has their `same` values. A customer
@@ -431,19 +421,23 @@ static void solve_all(struct funnel_state *s, const struct funnel_event *sorted,
         while (at < s->n_without && slots[at] < slot) at++;
         uint32_t end = at;
         while (end < s->n_without && slots[end] == slot) end++;
-        solver->f = s->funnel;
-        solver->without = times + at;
-        solver->n_without = end - at;
-        solver->level = 0; /* the chains are set list by list */
+        struct funnel_best *best = &solver->best;
+        best->f = s->funnel;
+        best->without = times + at;
+        best->n_without = end - at;
+        best->level = 0; /* the chains are set list by list */
         while (i < s->n_kept && sorted[i].slot == slot) {
             uint32_t next = i + 1;
             while (next < s->n_kept && sorted[next].slot == slot &&
                    sorted[next].same == sorted[i].same)
                 next++;
-            solve_list(solver, sorted + i, next - i);
+            if (s->funnel->any_order)
+                funnel_any_solve(best, sorted + i, next - i);
+            else
+                solve_list(solver, sorted + i, next - i);
             i = next;
         }
-        if (solver->level > 0) store_best(s, solver, slot);
+        if (best->level > 0) store_best(s, best, slot);
     }
 }
 
@@ -451,7 +445,7 @@ int funnel_exact_end(struct funnel_state *s, struct range r, struct keel_error *
     if (s->n_kept == 0) return 0;
     int64_t *times = NULL;
     uint32_t *slots = NULL;
-    drop_idle(s);
+    if (!s->funnel->any_order) drop_idle(s);
     if (s->n_kept == 0) return 0;
     TRY(sort_without(s, &times, &slots, err));
     struct funnel_event *sorted = sort_kept(s, r.count);

@@ -5,6 +5,8 @@
  *
  * Layers: funnel.h, form_tools.h. Threads: see form.h. Limits: TIMES_MAX kept times a worker.
  */
+#include <stdio.h>
+
 #include "query/forms/form_tools.h"
 #include "query/forms/funnel.h"
 #include "query/rank.h"
@@ -34,9 +36,13 @@ static int form_plan(struct form *form, struct plan *p, struct keel_error *err) 
     struct funnel_form *f = (struct funnel_form *)form;
     const struct query *q = p->q;
     struct span span = range_span(p->zone, &q->range, p->at_ms);
-    struct match first; /* whose properties the splits name */
-    TRY(match_compile(p, &q->funnel.steps[0], span, &first, err));
-    TRY(splits_compile(p, &first.events, &f->splits, err));
+    struct match first[QUERY_MAX_EVENTS]; /* whose properties the splits name */
+    struct event_set of;
+    uint32_t n_first = q->funnel.any_order ? q->funnel.n_steps : 1;
+    for (uint32_t i = 0; i < n_first; i++)
+        TRY(match_compile(p, &q->funnel.steps[i], span, &first[i], err));
+    match_union(p, first, n_first, &of);
+    TRY(splits_compile(p, &of, &f->splits, err));
     struct funnel_wants wants = {
         .stage = 1, .splits = f->splits.n ? &f->splits : NULL, .times = true};
     return funnel_new(p, &q->funnel, span, &wants, &f->funnel, err);
@@ -190,6 +196,17 @@ static int show_group(const struct funnel_answer *a, uint32_t group, const struc
     return 0;
 }
 
+/* In any order it is not known which step comes k-th. */
+static int step_name(const struct query_funnel *f, uint32_t k, struct result *out,
+                     struct str *name, struct keel_error *err) {
+    char text[40];
+    if (!f->any_order) return event_name(&f->steps[k], &out->text, name, err);
+    int n = k + 1 < f->n_steps ? snprintf(text, sizeof text, "any %u of %u", k + 1, f->n_steps)
+                               : snprintf(text, sizeof text, "all %u", f->n_steps);
+    *name = str_dup(&out->text, (struct str){text, (size_t)n});
+    return 0;
+}
+
 static int form_answer(const struct form *form, struct worker *workers, uint32_t n,
                        struct result *out, struct keel_error *err) {
     struct funnel_answer a = {.f = (const struct funnel_form *)form};
@@ -202,7 +219,7 @@ static int form_answer(const struct form *form, struct worker *workers, uint32_t
     TRY(result_column(out, STR("median_seconds"), DATUM_NUMBER, err));
     struct str names[QUERY_MAX_EVENTS];
     for (uint32_t k = 0; k < a.f->funnel->n; k++)
-        TRY(event_name(&q->funnel.steps[k], &out->text, &names[k], err));
+        TRY(step_name(&q->funnel, k, out, &names[k], err));
     struct groups none;
     groups_init(&none, 0);
     const struct groups **groups = k_alloc_array(n + 1, sizeof(struct groups *));

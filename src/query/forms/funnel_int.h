@@ -33,6 +33,21 @@ struct funnel_event { /* kept by the exact kernel */
     uint32_t order;       /* in which it came */
 };
 
+/* The best chain of one customer while his lists of events are gone through. */
+struct funnel_chain {
+    int64_t times[QUERY_MAX_EVENTS]; /* times[0]: start; FUNNEL_NEVER: no such chain */
+    uint32_t group, first;           /* of e1: its group, its place in the order     */
+};
+
+struct funnel_best {
+    const struct funnel *f;
+    const int64_t *without; /* ascending times of the customer's `without` events */
+    uint32_t n_without;
+    uint32_t level;
+    int64_t end;
+    struct funnel_chain chain;
+};
+
 struct funnel_state {
     const struct funnel *funnel;
     struct worker *worker;
@@ -57,6 +72,14 @@ struct funnel_state {
 };
 
 int funnel_fast_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) K_CHECKED;
+
+/* Takes a chain if it is better than the best one: by level, end, and then the events. */
+void funnel_best_offer(struct funnel_best *b, uint32_t level, int64_t end,
+                       const struct funnel_chain *chain);
+/* The earliest start that a chain which ends at t may have. */
+int64_t funnel_best_lowest(const struct funnel_best *b, int64_t t);
+/* funnel_any.c: one list of events in order, steps in any order. */
+void funnel_any_solve(struct funnel_best *b, const struct funnel_event *e, uint32_t n);
 
 int funnel_exact_open(struct funnel_state *s, struct keel_error *err) K_CHECKED;
 void funnel_exact_begin(struct funnel_state *s, struct range r);

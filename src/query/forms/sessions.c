@@ -1,7 +1,8 @@
 /* The form SESSIONS: runs of a customer's events with no gap longer than the given one.
  *
  * Per customer one open session: its first and last time, its events, its cell. A later event
- * closes it; what is open at the end of the range is closed there.
+ * closes it; what is open at the end of the range is closed there. With `starting at change` a value
+ * of the property closes it too, unless it is that of the session, which its first event has.
  *
  * Without periods and splits a batch is cut into sessions by vector comparisons, and only these are
  * walked: the first of a customer may go on from the batch before, the last one may go on.
@@ -21,13 +22,16 @@ struct session_machine {
     struct splits splits;
     struct periods periods;
     int64_t gap_ms;
-    bool plain; /* one cell for all */
+    bool has_change;
+    struct field change; /* whose values begin sessions */
+    bool plain;          /* one cell for all, and no changes */
 };
 
 struct open_session { /* of a slot; events == 0: none */
     int64_t first, last;
     uint32_t events, cell;
     uint32_t counted; /* cell + 1 in which the customer was counted last */
+    uint32_t value;   /* of the property whose change begins a session; 0: none */
 };
 
 enum { SESSIONS, BOUNCES, EVENTS, CUSTOMERS, MILLISECONDS, FACTS };
@@ -39,6 +43,8 @@ struct session_state {
     struct open_session *open;
     struct counters facts; /* [cell × FACTS] */
     struct pairs counted;  /* (slot, cell), when groups are by event */
+    struct field_reader change;
+    struct dict values; /* of `change` */
 };
 
 static int state_open(const struct machine *m, struct worker *w, void *state,
@@ -47,6 +53,8 @@ static int state_open(const struct machine *m, struct worker *w, void *state,
     s->m = (const struct session_machine *)m;
     s->worker = w;
     pairs_init(&s->counted);
+    dict_init(&s->values);
+    if (s->m->has_change) field_reader_init(&s->change, &s->m->change, w, &s->values);
     TRY(splitter_open(&s->splitter, &s->m->splits, w, err));
     s->open = k_try_alloc_array(w->plan->range_size, sizeof *s->open);
     if (!s->open) FAIL(err, NO_MEMORY, "too little memory for sessions");
@@ -59,6 +67,8 @@ static void state_close(void *state) {
     k_free(s->open);
     counters_release(&s->facts);
     pairs_release(&s->counted);
+    field_reader_release(&s->change);
+    dict_release(&s->values);
 }
 
 static int state_begin(void *state, struct range r, struct keel_error *err) {
@@ -153,7 +163,8 @@ static int state_feed(void *state, struct feed *f, struct keel_error *err) {
         return 0;
     }
     uint16_t rows[CHUNK_ROWS];
-    uint32_t groups[CHUNK_ROWS], n = bits_to_index(bits, rows);
+    uint32_t groups[CHUNK_ROWS], values[CHUNK_ROWS] = {0}, n = bits_to_index(bits, rows);
+    if (s->m->has_change) TRY(field_ids(&s->change, f, rows, n, values, err));
     const struct periods *periods = &s->m->periods;
     TRY(splitter_rows(&s->splitter, f, rows, n, groups, err));
     TRY(counters_room(&s->facts, (uint64_t)s->splitter.groups.count * periods->n * FACTS, err));
@@ -163,17 +174,19 @@ static int state_feed(void *state, struct feed *f, struct keel_error *err) {
         uint32_t who = customer[rows[k]];
         struct open_session *o = &s->open[who - f->first];
         int64_t t = time[rows[k]], last = o->last;
-        if (o->events == 0 || t - last > gap) {
+        if (o->events == 0 || t - last > gap || (values[k] && values[k] != o->value)) {
             if (o->events > 0) TRY(close_session(s, o, err));
             o->first = t;
             o->events = 0;
+            o->value = values[k];
             o->cell = groups[k] * periods->n + period_of(periods, t);
         }
         /* The rest of the session in this batch, in registers. */
         uint32_t from = k;
         do {
             last = time[rows[k++]];
-        } while (k < n && customer[rows[k]] == who && time[rows[k]] - last <= gap);
+        } while (k < n && customer[rows[k]] == who && time[rows[k]] - last <= gap &&
+                 (values[k] == 0 || values[k] == o->value));
         o->last = last;
         o->events += k - from;
     }
@@ -228,8 +241,14 @@ static int form_plan(struct form *form, struct plan *p, struct keel_error *err) 
     if (!m->all) match_union(p, m->alphabet, m->n, &of);
     TRY(splits_compile(p, &of, &m->splits, err));
     splits_needs(p, &m->splits, &m->machine);
-    m->plain = m->splits.n == 0 && m->periods.n == 1;
-    m->machine.blind = m->all && splits_blind(&m->splits);
+    m->has_change = q->sessions.has_change;
+    if (m->has_change) {
+        TRY(field_resolve(p, &q->sessions.change, &of, &m->change, err));
+        field_needs(p, &m->change, &m->machine);
+    }
+    m->plain = m->splits.n == 0 && m->periods.n == 1 && !m->has_change;
+    m->machine.blind =
+        m->all && splits_blind(&m->splits) && !(m->has_change && !field_blind(&m->change));
     return plan_add(p, &m->machine, err);
 }
 

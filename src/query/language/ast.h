@@ -41,7 +41,8 @@ enum {
     QUERY_MAX_PATTERN = 1000,   /* bytes of a regular expression                       */
     QUERY_MAX_AMOUNT = 1000000, /* number in a duration or relative range              */
     QUERY_MAX_LIMIT = 1000000000,
-    QUERY_DEFAULT_LIMIT = 10000, /* rows of LIST, PATHS, ATTRIBUTE that say none       */
+    QUERY_DEFAULT_LIMIT = 10000, /* rows of LIST, PATHS, ATTRIBUTE, COMPARE that say none */
+    QUERY_DEFAULT_SUPPORT = 10,  /* customers of a row of COMPARE                      */
 };
 
 struct query_pos {
@@ -261,14 +262,17 @@ enum query_cond_kind {
 
 #define QUERY_NO_MAX UINT32_MAX
 
-/* Steps in time order. A customer reaches step k when different events e1 … ek exist that match
+/* Steps in time order, or with any_order in whatever order (below). A customer reaches step k when different events e1 … ek exist that match
  * steps 1 … k, with time(e1) <= … <= time(ek) <= time(e1) + within, all in the range; his level is
  * the largest such k.
  * without: no event of that kind has a time strictly between those of e1 and ek.
  * same: these properties are there and equal on e1 … ek.
  * His chain (for step times and for the split by a property of step 1) is the one of his level that
- * ends first; among these the one with the latest e1, then the latest e2, and so on. */
+ * ends first; among these the one with the latest e1, then the latest e2, and so on.
+ * any_order: he reaches step k when there are different events that match k different steps, the
+ * last of them at most `within` after the first; e1 … ek are these in order. */
 struct query_funnel {
+    bool any_order;
     struct query_event *steps; /* 2 … QUERY_MAX_EVENTS; a condition's: 1 … */
     uint32_t n_steps;
     struct query_event *without;
@@ -312,12 +316,14 @@ enum query_term_kind {
     QUERY_TERM_PROP,    /* a property of the event (of step 1, of the touch, …: see the form) */
     QUERY_TERM_TRAIT,   /* the customer's trait                                               */
     QUERY_TERM_MEASURE, /* a number or value of the customer: count("E"), first("E".channel)  */
+    QUERY_TERM_SEGMENT, /* whether the customer is a member of a saved segment when asked        */
 };
 
 struct query_term {
     enum query_term_kind kind;
     struct query_prop prop;       /* PROP, TRAIT (scope TRAIT)   */
     struct query_measure measure; /* MEASURE                     */
+    struct str segment;           /* SEGMENT                     */
     bool descending;              /* in `order by` only          */
     struct query_pos at;
 };
@@ -338,6 +344,7 @@ enum query_form {
     QUERY_RFM,       /* rfm of E by revenue recency … frequency … value …                */
     QUERY_TOP,       /* top N E.prop where F by events | customers | sum(prop)           */
     QUERY_LIFECYCLE, /* lifecycle of E, E by month split by …                            */
+    QUERY_COMPARE,   /* compare customers where C with others                            */
     QUERY_FORMS
 };
 
@@ -377,17 +384,17 @@ struct query {
     enum query_unit period; /* hour … year; RETENTION, REPEAT, LIFECYCLE: day … year */
 
     /* One row each per combination of values (a missing value is null, a group like any other).
-     *   COUNT                    TRAIT, MEASURE
-     *   FUNNEL, TIME             PROP of e1 of the chain (TIME: of A), TRAIT
-     *   TREND                    PROP of the counted event, TRAIT
-     *   SESSIONS                 PROP of the session's first event, TRAIT
-     *   RETENTION, REPEAT, LIFECYCLE  TRAIT
+     *   COUNT                    TRAIT, MEASURE, SEGMENT
+     *   FUNNEL, TIME             PROP of e1 of the chain (TIME: of A), TRAIT, SEGMENT
+     *   TREND                    PROP of the counted event, TRAIT, SEGMENT
+     *   SESSIONS                 PROP of the session's first event, TRAIT, SEGMENT
+     *   RETENTION, REPEAT, LIFECYCLE  TRAIT, SEGMENT
      *   ATTRIBUTE                exactly one PROP: of the touch
      * Others have none. */
     struct query_term *splits;
     uint32_t n_splits;
 
-    uint32_t limit; /* rows; 0: not said. LIST, PATHS, ATTRIBUTE; TOP always has one */
+    uint32_t limit; /* rows; 0: not said. LIST, PATHS, ATTRIBUTE, COMPARE; TOP always has one */
 
     union {
         struct { /* LIST: further columns; order before the customer number */
@@ -445,6 +452,10 @@ struct query {
 
         struct { /* SESSIONS: maximal runs of a customer's events with each gap <= gap */
             struct query_duration gap;
+            /* An event with a value of `change` also begins one, unless the latest event of the
+             * session that has one has the same. */
+            bool has_change;
+            struct query_prop change;
             struct query_event *alphabet; /* as in PATHS */
             uint32_t n_alphabet;
         } sessions;
@@ -454,6 +465,12 @@ struct query {
             struct query_event *events;
             uint32_t n_events;
         } lifecycle;
+
+        struct { /* COMPARE: which traits, and which events in the range, tell A from B */
+            struct query_cond *a, *b; /* NULL: all customers */
+            bool others;              /* B is everybody who is not in A; b is NULL */
+            uint32_t support;         /* fewest customers of a row, of both sides together */
+        } compare;
 
         struct { /* RFM: n thresholds make classes 1 … n + 1, the last the best.
                   * Class of recency: 1 + number of thresholds D with last time >= end - D;

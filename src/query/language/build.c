@@ -18,7 +18,7 @@ const uint32_t build_clause_forms[CLAUSES] = {
                      FORM(TIME) | FORM(ATTRIBUTE) | FORM(SESSIONS) | FORM(RFM) | FORM(LIFECYCLE),
     [CLAUSE_RANK] = FORM(TOP),
     [CLAUSE_WITHIN] = FORM(FUNNEL) | FORM(TIME) | FORM(PATHS) | FORM(ATTRIBUTE),
-    [CLAUSE_LIMIT] = FORM(LIST) | FORM(PATHS) | FORM(ATTRIBUTE),
+    [CLAUSE_LIMIT] = FORM(LIST) | FORM(PATHS) | FORM(ATTRIBUTE) | FORM(COMPARE),
     [CLAUSE_AMONG] = ((1u << QUERY_FORMS) - 1) & ~(FORM(COUNT) | FORM(LIST)),
     [CLAUSE_OVER] = FORM(TREND) | FORM(RETENTION),
     [CLAUSE_GAP] = FORM(SESSIONS),
@@ -33,6 +33,8 @@ const uint32_t build_clause_forms[CLAUSES] = {
     [CLAUSE_RECENCY] = FORM(RFM),
     [CLAUSE_FREQUENCY] = FORM(RFM),
     [CLAUSE_VALUE] = FORM(RFM),
+    [CLAUSE_CHANGE] = FORM(SESSIONS),
+    [CLAUSE_SUPPORT] = FORM(COMPARE),
 };
 
 static const char *const CLAUSE_TEXT[CLAUSES] = {
@@ -56,6 +58,8 @@ static const char *const CLAUSE_TEXT[CLAUSES] = {
     [CLAUSE_RECENCY] = "\"recency\"",
     [CLAUSE_FREQUENCY] = "\"frequency\"",
     [CLAUSE_VALUE] = "\"value\"",
+    [CLAUSE_CHANGE] = "\"starting at change of\"",
+    [CLAUSE_SUPPORT] = "\"with at least … customers\"",
 };
 
 static const char *const FORM_TEXT[QUERY_FORMS] = {
@@ -72,6 +76,7 @@ static const char *const FORM_TEXT[QUERY_FORMS] = {
     [QUERY_RFM] = "rfm",
     [QUERY_TOP] = "top",
     [QUERY_LIFECYCLE] = "lifecycle",
+    [QUERY_COMPARE] = "compare",
 };
 
 void build_fail(struct query_builder *b, struct query_pos at, const char *format, ...) {
@@ -329,6 +334,21 @@ struct query_cond *build_cond_test(struct query_cond *c, const struct query_test
     return c;
 }
 
+struct query_cond *build_segment(struct query_builder *b, query_tok name) {
+    struct query_cond *c = build_cond(b, QUERY_COND_SEGMENT, name);
+    c->segment = build_string(b, name);
+    return c;
+}
+
+struct query_funnel *build_funnel(struct query_builder *b, const struct build_list *steps,
+                                  bool any_order) {
+    struct query_funnel *f = build_new(b, sizeof *f);
+    f->any_order = any_order;
+    f->steps = steps->items;
+    f->n_steps = steps->n;
+    return f;
+}
+
 void build_times(struct query_builder *b, struct query_cond *c, query_tok word, uint32_t min,
                  uint32_t max) {
     if (c->kind != QUERY_COND_DID)
@@ -362,6 +382,13 @@ struct query_term *build_term(struct query_builder *b, enum query_term_kind kind
         t->measure = *measure;
         t->at = measure->at;
     }
+    return t;
+}
+
+struct query_term *build_member(struct query_builder *b, query_tok segment) {
+    struct query_term *t = build_term(b, QUERY_TERM_SEGMENT, NULL, NULL);
+    t->segment = build_string(b, segment);
+    t->at = build_pos(segment);
     return t;
 }
 
@@ -436,5 +463,6 @@ void build_finish(struct query_builder *b) {
     if (q->form == QUERY_TREND) q->trend.over = b->over ? b->over : 1;
     if (q->form == QUERY_RETENTION) q->retention.periods = b->over;
     if (q->form == QUERY_ATTRIBUTE) query_usual_half_life(q);
+    if (q->form == QUERY_COMPARE) query_usual_support(q);
     if (q->form == QUERY_TIME && q->time.n_percentiles == 0) query_usual_percentiles(q, b->arena);
 }

@@ -56,6 +56,8 @@ enum build_clause {
     CLAUSE_RECENCY,
     CLAUSE_FREQUENCY,
     CLAUSE_VALUE,
+    CLAUSE_CHANGE,
+    CLAUSE_SUPPORT,
     CLAUSES
 };
 /* Forms (1 << enum query_form) that take a clause. */
@@ -103,12 +105,17 @@ struct query_measure *build_called(struct query_measure *m, query_tok word);
 /* Conditions: a zeroed leaf of a kind; the grammar fills it and ends with build_leaf. */
 struct query_cond *build_cond(struct query_builder *b, enum query_cond_kind kind, query_tok word);
 struct query_cond *build_cond_test(struct query_cond *c, const struct query_test *test);
+struct query_cond *build_segment(struct query_builder *b, query_tok name);
+struct query_funnel *build_funnel(struct query_builder *b, const struct build_list *steps,
+                                  bool any_order);
 void build_times(struct query_builder *b, struct query_cond *c, query_tok word, uint32_t min,
                  uint32_t max);
 void build_cond_range(struct query_builder *b, struct query_cond *c,
                       const struct query_range *range);
 struct query_term *build_term(struct query_builder *b, enum query_term_kind kind,
                               const struct query_prop *prop, const struct query_measure *measure);
+
+struct query_term *build_member(struct query_builder *b, query_tok segment);
 
 /* True if the form takes the clause and has not got it yet; else the error is set. word: NULL for a
  * range, whose place is known. */

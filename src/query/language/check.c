@@ -292,6 +292,8 @@ static int check_term(struct finding *f, const struct query_term *t, unsigned ki
                       const char *expected) {
     if (!(kinds >> t->kind & 1)) WRONG(t->at, "expected %s here", expected);
     if (t->kind == QUERY_TERM_PROP) return check_event_prop(f, &t->prop);
+    if (t->kind == QUERY_TERM_SEGMENT)
+        return check_name(f, t->segment, t->at, "the name of this segment");
     if (t->kind == QUERY_TERM_TRAIT) return check_prop(f, &t->prop);
     if (t->measure.agg == QUERY_CUSTOMERS) WRONG(t->at, "customers are counted by a trend");
     return check_measure(f, &t->measure);
@@ -309,7 +311,8 @@ static int check_terms(struct finding *f, const struct query_term *t, uint32_t n
 enum {
     PROP = 1 << QUERY_TERM_PROP,
     TRAIT = 1 << QUERY_TERM_TRAIT,
-    MEASURE = 1 << QUERY_TERM_MEASURE
+    MEASURE = 1 << QUERY_TERM_MEASURE,
+    SEGMENT = 1 << QUERY_TERM_SEGMENT,
 };
 
 /* What a form may have of the parts that all share. */
@@ -320,20 +323,24 @@ static const struct rule {
     int period; /* 0: none; 1: may; 2: must     */
     enum query_unit shortest;
 } RULES[QUERY_FORMS] = {
-    [QUERY_COUNT] = {TRAIT | MEASURE, "a trait, or a measure such as first(\"…\".channel)",
-                     .limit = 0},
+    [QUERY_COUNT] = {TRAIT | MEASURE | SEGMENT,
+                     "a trait, a segment, or a measure such as first(\"…\".channel)"},
     [QUERY_LIST] = {0, "", .limit = true},
-    [QUERY_FUNNEL] = {PROP | TRAIT, "a property or a trait", .range = true},
-    [QUERY_RETENTION] = {TRAIT, "a trait", .range = true, .period = 2, .shortest = QUERY_DAY},
-    [QUERY_REPEAT] = {TRAIT, "a trait", .range = true, .period = 2, .shortest = QUERY_DAY},
-    [QUERY_LIFECYCLE] = {TRAIT, "a trait", .range = true, .period = 2, .shortest = QUERY_DAY},
-    [QUERY_TREND] = {PROP | TRAIT, "a property or a trait", .range = true, .period = 1,
-                     .shortest = QUERY_HOUR},
-    [QUERY_TIME] = {PROP | TRAIT, "a property or a trait", .range = true},
+    [QUERY_FUNNEL] = {PROP | TRAIT | SEGMENT, "a property, a trait or a segment", .range = true},
+    [QUERY_RETENTION] = {TRAIT | SEGMENT, "a trait or a segment", .range = true, .period = 2,
+                         .shortest = QUERY_DAY},
+    [QUERY_REPEAT] = {TRAIT | SEGMENT, "a trait or a segment", .range = true, .period = 2,
+                      .shortest = QUERY_DAY},
+    [QUERY_LIFECYCLE] = {TRAIT | SEGMENT, "a trait or a segment", .range = true, .period = 2,
+                         .shortest = QUERY_DAY},
+    [QUERY_TREND] = {PROP | TRAIT | SEGMENT, "a property, a trait or a segment", .range = true,
+                     .period = 1, .shortest = QUERY_HOUR},
+    [QUERY_TIME] = {PROP | TRAIT | SEGMENT, "a property, a trait or a segment", .range = true},
     [QUERY_PATHS] = {0, "", .range = true, .limit = true},
     [QUERY_ATTRIBUTE] = {PROP, "a property of the touch", .range = true, .limit = true},
-    [QUERY_SESSIONS] = {PROP | TRAIT, "a property or a trait", .range = true, .period = 1,
-                        .shortest = QUERY_HOUR},
+    [QUERY_SESSIONS] = {PROP | TRAIT | SEGMENT, "a property, a trait or a segment", .range = true,
+                        .period = 1, .shortest = QUERY_HOUR},
+    [QUERY_COMPARE] = {0, "", .range = true, .limit = true},
     [QUERY_RFM] = {0, "", .range = true},
     [QUERY_TOP] = {0, "", .range = true, .limit = true, .limit_needed = true},
 };
@@ -453,6 +460,21 @@ static int check_top(struct finding *f, const struct query *q) {
     return 0;
 }
 
+static int check_sessions(struct finding *f, const struct query *q) {
+    TRY(check_events(f, q->sessions.alphabet, q->sessions.n_alphabet, 0, "the list of events"));
+    if (q->sessions.has_change) TRY(check_event_prop(f, &q->sessions.change));
+    return check_duration(f, q->sessions.gap, true, "\"with gap\" and a time, such as 30 minutes");
+}
+
+static int check_compare(struct finding *f, const struct query *q) {
+    TRY(check_where(f, q->compare.a));
+    if (q->compare.others && !q->compare.a)
+        WRONG(NOWHERE, "there are no others than all customers");
+    if (q->compare.support < 1 || q->compare.support > QUERY_MAX_LIMIT)
+        WRONG(NOWHERE, "this number of customers is not possible here");
+    return check_where(f, q->compare.b);
+}
+
 static int check_form(struct finding *f, const struct query *q) {
     switch (q->form) {
     case QUERY_COUNT: return 0;
@@ -476,10 +498,8 @@ static int check_form(struct finding *f, const struct query *q) {
     case QUERY_TIME: return check_time(f, q);
     case QUERY_PATHS: return check_paths(f, q);
     case QUERY_ATTRIBUTE: return check_attribute(f, q);
-    case QUERY_SESSIONS:
-        TRY(check_events(f, q->sessions.alphabet, q->sessions.n_alphabet, 0, "the list of events"));
-        return check_duration(f, q->sessions.gap, true,
-                              "\"with gap\" and a time, such as 30 minutes");
+    case QUERY_SESSIONS: return check_sessions(f, q);
+    case QUERY_COMPARE: return check_compare(f, q);
     case QUERY_RFM: return check_rfm(f, q);
     case QUERY_TOP: return check_top(f, q);
     case QUERY_LIFECYCLE:

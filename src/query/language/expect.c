@@ -55,9 +55,9 @@ static const struct group {
     {"last, first, linear, decay, position or shapley",
      {QT_FIRST, QT_LAST, QT_MODEL},
      {QT_FIRST, QT_LAST, QT_MODEL}},
-    {"a property, a trait or a measure (sum(…))",
+    {"a property, a trait, a segment or a measure (sum(…))",
      {QT_NAME, QT_TRAIT, QT_AGGREGATE},
-     {QT_NAME, QT_TRAIT, QT_AGGREGATE, QT_COUNT, QT_FIRST, QT_LAST, QT_UNIQUE}},
+     {QT_NAME, QT_TRAIT, QT_SEGMENT, QT_AGGREGATE, QT_COUNT, QT_FIRST, QT_LAST, QT_UNIQUE}},
     {"a value (\"text\", 12.5, 2011-09-10, true)",
      {QT_STRING, QT_NUMBER, QT_MOMENT},
      {QT_STRING, QT_NUMBER, QT_MOMENT, QT_BOOLEAN}},
@@ -113,7 +113,7 @@ static const char *token_text(int code, char *out, size_t n) {
 
 static const struct {
     uint8_t code;
-    enum build_clause clauses[4];
+    enum build_clause clauses[5];
     uint8_t n;
 } CLAUSE_WORDS[] = {
     {QT_BY, {CLAUSE_PERIOD, CLAUSE_SPLIT, CLAUSE_RANK}, 3},
@@ -122,11 +122,11 @@ static const struct {
     {QT_LIMIT, {CLAUSE_LIMIT}, 1},
     {QT_AMONG, {CLAUSE_AMONG}, 1},
     {QT_OVER, {CLAUSE_OVER}, 1},
-    {QT_WITH, {CLAUSE_GAP, CLAUSE_SAME, CLAUSE_COLUMNS, CLAUSE_HALF_LIFE}, 4},
+    {QT_WITH, {CLAUSE_GAP, CLAUSE_SAME, CLAUSE_COLUMNS, CLAUSE_HALF_LIFE, CLAUSE_SUPPORT}, 5},
     {QT_ORDER, {CLAUSE_ORDER}, 1},
     {QT_PERCENTILES, {CLAUSE_PERCENTILES}, 1},
     {QT_WITHOUT, {CLAUSE_WITHOUT}, 1},
-    {QT_STARTING, {CLAUSE_STARTING}, 1},
+    {QT_STARTING, {CLAUSE_STARTING, CLAUSE_CHANGE}, 2},
     {QT_ENDING, {CLAUSE_ENDING}, 1},
     {QT_RECENCY, {CLAUSE_RECENCY}, 1},
     {QT_FREQUENCY, {CLAUSE_FREQUENCY}, 1},
@@ -143,7 +143,7 @@ static int form_of(const struct query_token *t) {
         {QT_REPEAT, QUERY_REPEAT},       {QT_TREND, QUERY_TREND},   {QT_TOTAL, QUERY_TREND},
         {QT_TIME, QUERY_TIME},           {QT_PATHS, QUERY_PATHS},   {QT_ATTRIBUTE, QUERY_ATTRIBUTE},
         {QT_SESSIONS, QUERY_SESSIONS},   {QT_RFM, QUERY_RFM},       {QT_TOP, QUERY_TOP},
-        {QT_LIFECYCLE, QUERY_LIFECYCLE},
+        {QT_LIFECYCLE, QUERY_LIFECYCLE}, {QT_COMPARE, QUERY_COMPARE},
     };
     if (t[0].code == QT_COUNT) return t[1].code == QT_EVENTS ? QUERY_TREND : QUERY_COUNT;
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
@@ -196,7 +196,7 @@ static void write_set(struct writer *w, const struct set *possible) {
         if (name) names[n++] = name;
     }
     if (end) names[n++] = "the end";
-    bool cut = n > SHOWN + 5; /* all forms are shown */
+    bool cut = n > SHOWN + 6; /* all forms are shown */
     w->total = cut ? 0 : n;
     for (unsigned i = 0; i < (cut ? SHOWN : n); i++) add_item(w, names[i]);
     if (cut) add(w, ", …");

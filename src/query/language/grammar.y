@@ -63,6 +63,8 @@
 %type cond_tail {struct query_cond *}
 %type did_open {struct query_cond *}
 %type steps {struct query_funnel *}
+%type ordered {struct query_funnel *}
+%type side {struct query_cond *}
 %type start {enum query_start}
 %type model {enum query_model}
 %type op {enum query_op}
@@ -81,11 +83,12 @@ head ::= COUNT(T) EVENTS of_event(E). {
 }
 head ::= LIST CUSTOMERS.                { b->q->form = QUERY_LIST; }
 head ::= LIST CUSTOMERS WHERE cond(C).  { b->q->form = QUERY_LIST; b->q->where = C; }
-head ::= FUNNEL events(L). {
+head ::= FUNNEL ordered(F). {
     b->q->form = QUERY_FUNNEL;
-    b->q->funnel.steps = L->items;
-    b->q->funnel.n_steps = L->n;
+    b->q->funnel = *F;
 }
+ordered(R) ::= events(L).           { R = build_funnel(b, L, false); }
+ordered(R) ::= ANY ORDER events(L). { R = build_funnel(b, L, true); }
 head ::= RETENTION FROM start(S) event(A) TO event(B). {
     b->q->form = QUERY_RETENTION;
     b->q->retention.start = S;
@@ -156,6 +159,21 @@ head ::= TOP NUMBER(N) EVENTS(T). {
     b->q->top.prop = (struct query_prop){QUERY_SCOPE_EVENT, STR("event"), build_pos(T)};
 }
 
+head ::= COMPARE side(A) WITH side(B). {
+    b->q->form = QUERY_COMPARE;
+    b->q->compare.a = A;
+    b->q->compare.b = B;
+}
+head ::= COMPARE side(A) WITH OTHERS(T). {
+    if (!A) build_fail(b, build_pos(T), "there are no others than all customers");
+    b->q->form = QUERY_COMPARE;
+    b->q->compare.a = A;
+    b->q->compare.others = true;
+}
+side(R) ::= CUSTOMERS.               { R = NULL; }
+side(R) ::= CUSTOMERS WHERE cond(C). { R = C; }
+side(R) ::= SEGMENT STRING(S).       { R = build_segment(b, S); }
+
 trend_or_total ::= TREND.
 trend_or_total ::= TOTAL.
 
@@ -208,6 +226,10 @@ clause ::= WITH(T) GAP duration(D). {
 clause ::= WITH(T) HALF_LIFE duration(D). {
     if (build_clause(b, CLAUSE_HALF_LIFE, T)) b->q->attribute.half_life = *D;
 }
+clause ::= WITH(T) AT LEAST NUMBER(N) CUSTOMERS. {
+    if (build_clause(b, CLAUSE_SUPPORT, T))
+        b->q->compare.support = build_whole(b, N, 1, QUERY_MAX_LIMIT);
+}
 clause ::= WITH(T) SAME props(L). {
     if (build_clause(b, CLAUSE_SAME, T)) {
         b->q->funnel.same = L->items;
@@ -236,6 +258,12 @@ clause ::= STARTING(T) AT event(E). {
     if (build_clause(b, CLAUSE_STARTING, T)) {
         b->q->paths.has_start = true;
         b->q->paths.start = *E;
+    }
+}
+clause ::= STARTING(T) AT CHANGE OF prop(P). {
+    if (build_clause(b, CLAUSE_CHANGE, T)) {
+        b->q->sessions.has_change = true;
+        b->q->sessions.change = *P;
     }
 }
 clause ::= ENDING(T) AT event(E). {
@@ -279,11 +307,7 @@ cond_atom(R) ::= TRAIT(T) prop(P) test(V). {
 }
 cond_atom(R) ::= IDENTIFIED(T). { R = build_cond(b, QUERY_COND_IDENTIFIED, T); }
 cond_atom(R) ::= ANONYMOUS(T).  { R = build_cond(b, QUERY_COND_ANONYMOUS, T); }
-cond_atom(R) ::= IN(T) SEGMENT STRING(S). {
-    R = build_cond(b, QUERY_COND_SEGMENT, T);
-    R->segment = build_string(b, S);
-    R->at = build_pos(S);
-}
+cond_atom(R) ::= IN SEGMENT STRING(S). { R = build_segment(b, S); }
 
 did_open(R) ::= event(E). {
     R = build_cond(b, QUERY_COND_DID, NO_TOKEN);
@@ -359,12 +383,7 @@ cond_tail(R) ::= STOPPED(T) AT STEP NUMBER(N) OF LP steps(F) RP. {
     query_cond_measure_depth(R);
 }
 
-steps(R) ::= events(L). {
-    NEW(struct query_funnel, f);
-    f->steps = L->items;
-    f->n_steps = L->n;
-    R = f;
-}
+steps(R) ::= ordered(F). { R = F; }
 steps(R) ::= steps(F) WITHOUT(T) events(L). {
     if (F->n_without) build_fail(b, build_pos(T), "\"without\" is there twice");
     F->without = L->items;
@@ -413,6 +432,7 @@ trend_measures(R) ::= trend_measures(L) COMMA trend_measure(M). { R = ADD(L, M);
 
 term(R) ::= prop(P).                { R = build_term(b, QUERY_TERM_PROP, P, NULL); }
 term(R) ::= TRAIT prop(P).       { R = build_term(b, QUERY_TERM_TRAIT, build_trait(b, P), NULL); }
+term(R) ::= SEGMENT STRING(S).   { R = build_member(b, S); }
 term(R) ::= measure(M). [LOWEST]    { R = build_term(b, QUERY_TERM_MEASURE, NULL, M); }
 term(R) ::= measure(M) range(G).    { M->range = *G; R = build_term(b, QUERY_TERM_MEASURE, NULL, M); }
 

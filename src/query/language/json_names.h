@@ -6,7 +6,7 @@
 
 static const char *const QUERY_FORM_NAMES[QUERY_FORMS] = {
     "count", "list",      "funnel",   "retention", "repeat", "trend",    "time",
-    "paths", "attribute", "sessions", "rfm",       "top",    "lifecycle"};
+    "paths", "attribute", "sessions", "rfm",       "top",    "lifecycle", "compare"};
 static const char *const QUERY_TYPES[QUERY_EVENT_KINDS] = {"track", "page",  "screen", "identify",
                                                            "group", "alias", "any"};
 static const char *const QUERY_AGGREGATES[QUERY_AGGS] = {

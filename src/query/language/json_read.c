@@ -86,6 +86,8 @@ static int read_str(R r, J v, struct str *out) {
     return 0;
 }
 
+static int read_text(R r, J v, void *out) { return read_str(r, v, out); }
+
 static int read_f64(R r, J v, double *out) {
     if (!json_f64(v, out)) return wrong(r, "expected a number");
     if (*out == 0) *out = 0; /* no -0 */
@@ -351,6 +353,11 @@ static int read_measure(R r, J v, void *out) {
 
 static int read_term(R r, J v, void *out) {
     struct query_term *t = out;
+    if (json_has(v, "segment")) {
+        ONLY(v, "segment");
+        t->kind = QUERY_TERM_SEGMENT;
+        return member(r, v, "segment", read_text, &t->segment);
+    }
     bool measure = json_has(v, "measure"), trait = json_has(v, "trait");
     const char *name = measure ? "measure" : trait ? "trait" : "property";
     ONLY(v, name, "descending");
@@ -362,6 +369,8 @@ static int read_term(R r, J v, void *out) {
 }
 
 static int read_funnel(R r, J v, struct query_funnel *f) {
+    if (json_has(v, "any_order") && !json_bool(json_get(v, "any_order"), &f->any_order))
+        return wrong(r, "\"any_order\" is true or false");
     TRY(LIST(v, "steps", read_event, f->steps, f->n_steps));
     TRY(LIST(v, "without", read_event, f->without, f->n_without));
     TRY(LIST(v, "same", read_prop, f->same, f->n_same));
@@ -398,7 +407,7 @@ static int read_cond_funnel(R r, J v, struct query_cond *c) {
     TRY(member_u32(r, v, c->stopped ? "stopped_at" : "reached", QUERY_MAX_EVENTS, &c->step));
     TRY(member_maybe(r, v, "range", read_range, &c->range));
     enter(r, "funnel", 0);
-    ONLY(funnel, "steps", "without", "same", "within");
+    ONLY(funnel, "any_order", "steps", "without", "same", "within");
     TRY(read_funnel(r, funnel, c->funnel));
     leave(r);
     return 0;
@@ -539,6 +548,17 @@ static int read_retention(R r, J v, struct query *q) {
     return member_u32(r, v, "over", QUERY_MAX_PERIODS, &q->retention.periods);
 }
 
+static int read_compare(R r, J v, struct query *q) {
+    q->compare.others = json_type(json_get(v, "b")) == JSON_STRING;
+    TRY(member_maybe(r, v, "a", read_cond, &q->compare.a));
+    TRY(member_u32(r, v, "support", QUERY_MAX_LIMIT, &q->compare.support));
+    query_usual_support(q);
+    if (!q->compare.others) return member_maybe(r, v, "b", read_cond, &q->compare.b);
+    static const char *const others[] = {"others"};
+    int ignored;
+    return member_word(r, v, "b", others, 1, &ignored);
+}
+
 static int read_form(R r, J v, struct query *q) {
 #define SHARED "form", "among", "range"
     switch (q->form) {
@@ -548,7 +568,7 @@ static int read_form(R r, J v, struct query *q) {
         TRY(LIST(v, "with", read_term, q->list.columns, q->list.n_columns));
         return LIST(v, "order_by", read_term, q->list.order, q->list.n_order);
     case QUERY_FUNNEL:
-        ONLY(v, SHARED, "by", "steps", "without", "same", "within");
+        ONLY(v, SHARED, "by", "any_order", "steps", "without", "same", "within");
         return read_funnel(r, v, &q->funnel);
     case QUERY_RETENTION:
         ONLY(v, SHARED, "by", "period", "start", "from", "to", "over");
@@ -569,8 +589,10 @@ static int read_form(R r, J v, struct query *q) {
         ONLY(v, SHARED, "by", "limit", "measure", "model", "touches", "within", "half_life");
         return read_attribute(r, v, q);
     case QUERY_SESSIONS:
-        ONLY(v, SHARED, "by", "period", "of", "gap");
+        ONLY(v, SHARED, "by", "period", "of", "gap", "change");
         TRY(LIST(v, "of", read_event, q->sessions.alphabet, q->sessions.n_alphabet));
+        q->sessions.has_change = json_has(v, "change");
+        TRY(member_maybe(r, v, "change", read_prop, &q->sessions.change));
         return member(r, v, "gap", read_duration, &q->sessions.gap);
     case QUERY_RFM:
         ONLY(v, SHARED, "event", "property", "recency", "frequency", "value");
@@ -581,6 +603,9 @@ static int read_form(R r, J v, struct query *q) {
     case QUERY_LIFECYCLE:
         ONLY(v, SHARED, "by", "period", "events");
         return LIST(v, "events", read_event, q->lifecycle.events, q->lifecycle.n_events);
+    case QUERY_COMPARE:
+        ONLY(v, SHARED, "limit", "a", "b", "support");
+        return read_compare(r, v, q);
     case QUERY_FORMS: break;
     }
 #undef SHARED

@@ -168,6 +168,8 @@ static void put_terms(struct buf *out, const char *name, const struct query_term
         open_object(out);
         if (t[i].kind == QUERY_TERM_MEASURE)
             put_measure(out, "measure", &t[i].measure);
+        else if (t[i].kind == QUERY_TERM_SEGMENT)
+            put_str(out, "segment", t[i].segment);
         else
             put_path(out, t[i].kind == QUERY_TERM_PROP ? "property" : "trait", &t[i].prop);
         if (t[i].descending) put_true(out, "descending");
@@ -177,6 +179,7 @@ static void put_terms(struct buf *out, const char *name, const struct query_term
 }
 
 static void put_funnel(struct buf *out, const struct query_funnel *f) {
+    if (f->any_order) put_true(out, "any_order");
     put_events(out, "steps", f->steps, f->n_steps);
     put_events(out, "without", f->without, f->n_without);
     if (f->n_same) {
@@ -280,6 +283,19 @@ static void put_trend(struct buf *out, const struct query *q) {
     if (q->trend.over > 1) put_u32(out, "over", q->trend.over);
 }
 
+static void put_compare(struct buf *out, const struct query *q) {
+    if (q->compare.a) {
+        key(out, "a");
+        put_cond(out, q->compare.a);
+    }
+    if (q->compare.others) put_text(out, "b", "others");
+    if (q->compare.b) {
+        key(out, "b");
+        put_cond(out, q->compare.b);
+    }
+    put_u32(out, "support", q->compare.support);
+}
+
 static void put_form(struct buf *out, const struct query *q) {
     switch (q->form) {
     case QUERY_COUNT: return;
@@ -314,6 +330,7 @@ static void put_form(struct buf *out, const struct query *q) {
     case QUERY_SESSIONS:
         put_events(out, "of", q->sessions.alphabet, q->sessions.n_alphabet);
         put_duration(out, "gap", q->sessions.gap);
+        if (q->sessions.has_change) put_path(out, "change", &q->sessions.change);
         return;
     case QUERY_RFM: put_rfm(out, q); return;
     case QUERY_TOP:
@@ -325,6 +342,7 @@ static void put_form(struct buf *out, const struct query *q) {
     case QUERY_LIFECYCLE:
         put_events(out, "events", q->lifecycle.events, q->lifecycle.n_events);
         return;
+    case QUERY_COMPARE: put_compare(out, q); return;
     case QUERY_FORMS: break;
     }
     K_ASSERT_OP(q->form, <, QUERY_FORMS);

@@ -146,6 +146,15 @@ static void tell_ands_apart(struct tokens *tokens) {
     }
 }
 
+/* In a list of splits `segment` is the word only before a name; else a property is called so. */
+static void tell_segments_apart(struct tokens *tokens) {
+    for (uint32_t i = 1; i + 1 < tokens->n; i++) {
+        struct query_token *t = &tokens->items[i];
+        bool listed = t[-1].code == QT_BY || t[-1].code == QT_COMMA;
+        if (t->code == QT_SEGMENT && listed && t[1].code != QT_STRING) t->code = QT_NAME;
+    }
+}
+
 /* ---- feeding ---- */
 
 /* What else the token can be, or 0. */
@@ -205,6 +214,7 @@ static int parse_tokens(struct str text, struct arena *a, struct tokens *tokens,
         return query_error_at(text, (struct query_pos){0, 0}, KEEL_E_SYNTAX, where, err,
                               "the query is empty; a first one: count customers");
     tell_ands_apart(tokens);
+    tell_segments_apart(tokens);
     struct query_builder b = {.arena = a, .text = text.p};
     b.q = arena_zalloc(a, sizeof *b.q);
     TRY(feed(&b, tokens, text, where, err));

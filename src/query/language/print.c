@@ -208,6 +208,11 @@ static void trend_measure(struct buf *out, const struct query_measure *m) {
 }
 
 static void term(struct buf *out, const struct query_term *t) {
+    if (t->kind == QUERY_TERM_SEGMENT) {
+        text(out, "segment ");
+        string(out, t->segment);
+        return;
+    }
     if (t->kind != QUERY_TERM_MEASURE) {
         property(out, &t->prop);
         return;
@@ -227,6 +232,7 @@ static void terms(struct buf *out, const char *before, const struct query_term *
 /* ---- conditions ---- */
 
 static void steps(struct buf *out, const struct query_funnel *f) {
+    if (f->any_order) text(out, "any order ");
     events(out, "", f->steps, f->n_steps);
     events(out, " without ", f->without, f->n_without);
     for (uint32_t i = 0; i < f->n_same; i++) {
@@ -409,6 +415,39 @@ static void customers(struct buf *out, const struct query *q, const char *head) 
     cond(out, q->where, false);
 }
 
+static void side(struct buf *out, const struct query_cond *c) {
+    if (c && c->kind == QUERY_COND_SEGMENT) {
+        text(out, "segment ");
+        string(out, c->segment);
+        return;
+    }
+    text(out, c ? "customers where " : "customers");
+    if (c) cond(out, c, false);
+}
+
+static void compare(struct buf *out, const struct query *q) {
+    text(out, "compare ");
+    side(out, q->compare.a);
+    text(out, " with ");
+    if (q->compare.others)
+        text(out, "others");
+    else
+        side(out, q->compare.b);
+    /* Always, so that a range behind it cannot belong to B's last condition. */
+    (void)buf_printf(out, " with at least %u customers", q->compare.support);
+}
+
+static void sessions(struct buf *out, const struct query *q) {
+    text(out, "sessions");
+    events(out, " of ", q->sessions.alphabet, q->sessions.n_alphabet);
+    duration(out, " with gap ", q->sessions.gap);
+    if (q->sessions.has_change) {
+        text(out, " starting at change of ");
+        property(out, &q->sessions.change);
+    }
+    period(out, q, 0);
+}
+
 /* The form with its own clauses; those that many forms share follow in query_print. */
 static void head(struct buf *out, const struct query *q) {
     switch (q->form) {
@@ -431,12 +470,8 @@ static void head(struct buf *out, const struct query *q) {
     case QUERY_TIME: time_between(out, q); return;
     case QUERY_PATHS: paths(out, q); return;
     case QUERY_ATTRIBUTE: attribute(out, q); return;
-    case QUERY_SESSIONS:
-        text(out, "sessions");
-        events(out, " of ", q->sessions.alphabet, q->sessions.n_alphabet);
-        duration(out, " with gap ", q->sessions.gap);
-        period(out, q, 0);
-        return;
+    case QUERY_SESSIONS: sessions(out, q); return;
+    case QUERY_COMPARE: compare(out, q); return;
     case QUERY_RFM: rfm(out, q); return;
     case QUERY_TOP: top(out, q); return;
     case QUERY_LIFECYCLE:

@@ -141,3 +141,7 @@ void query_usual_half_life(struct query *q) {
     if (q->attribute.model == QUERY_MODEL_DECAY && q->attribute.half_life.n == 0)
         q->attribute.half_life = (struct query_duration){7, QUERY_DAY};
 }
+
+void query_usual_support(struct query *q) {
+    if (q->compare.support == 0) q->compare.support = QUERY_DEFAULT_SUPPORT;
+}

@@ -31,5 +31,7 @@ bool query_ascending(const double *v, uint32_t n);
 
 /* What a decay that names none has: 7 days. */
 void query_usual_half_life(struct query *q);
+/* How many customers a row of COMPARE has at least, if it is not said. */
+void query_usual_support(struct query *q);
 /* What a TIME query has when it names none: 50, 90. */
 void query_usual_percentiles(struct query *q, struct arena *a);
