@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { defineConfig, type Plugin, type Rollup } from 'vite';
 
 const BUDGET_BYTES = 150_000;
+const KEEL_URL = process.env.KEEL_URL ?? 'http://127.0.0.1:7480';
 const COMPRESSED = /\.(html|js|css|svg|json)$/;
 
 function everythingOf(chunk: Rollup.OutputChunk, bundle: Rollup.OutputBundle): Set<string> {
@@ -73,6 +74,7 @@ export default defineConfig({
     rollupOptions: { output: { assetFileNames: 'assets/[name]-[hash][extname]' } },
   },
   server: {
-    proxy: { '/api': process.env.KEEL_URL ?? 'http://127.0.0.1:7480', '/healthz': process.env.KEEL_URL ?? 'http://127.0.0.1:7480' },
+    // Host stays as it is: the server refuses what comes from a page of somebody else.
+    proxy: Object.fromEntries(['/api', '/v1', '/readyz', '/openapi.json'].map((path) => [path, { target: KEEL_URL, changeOrigin: false }])),
   },
 });

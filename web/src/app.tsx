@@ -2,21 +2,22 @@
 import { useEffect, useState } from 'preact/hooks';
 import { useAsk } from './api/ask';
 import { loadCompany } from './api/company';
-import { useSession } from './api/session';
+import { may, useSession } from './api/session';
 import { Login } from './pages/login';
 import { PAGES, type PageComponent } from './pages';
 import { Problem } from './api/client';
-import { usePlace, type Place } from './router';
+import { go, href, usePlace, type Place } from './router';
 import { t } from './texts';
-import { Empty, Failure, Waiting } from './ui/parts';
+import { Empty, Failure, NotYours, PageHead, Waiting } from './ui/parts';
 import { Shell } from './ui/shell';
 
-type Loaded = PageComponent | Problem | 'none';
+type Loaded = PageComponent | Problem | 'none' | 'not yours';
 const loaded = new Map<string, PageComponent>();
 
 async function load(name: string): Promise<Loaded> {
   const entry = PAGES.find((page) => page.name === name);
   if (!entry) return 'none';
+  if (!may(entry.right)) return 'not yours';
   try {
     const component = (await entry.load()).default;
     loaded.set(name, component);
@@ -44,6 +45,13 @@ function Page({ place }: { place: Place }) {
         <p>{t.common.notFoundWhy}</p>
       </Empty>
     );
+  if (is === 'not yours')
+    return (
+      <>
+        <PageHead title={t.common.pages[place.page as keyof typeof t.common.pages]} />
+        <NotYours />
+      </>
+    );
   if (is instanceof Problem) return <Failure problem={is} again={() => location.reload()} />;
   const Component = is;
   return <Component place={place} />;
@@ -52,6 +60,10 @@ function Page({ place }: { place: Place }) {
 export function App() {
   const session = useSession();
   const place = usePlace();
+  useEffect(() => {
+    const first = PAGES.find((page) => may(page.right)); // of those the role has
+    if (session.state === 'in' && location.pathname === '/' && first) go(href(first.name), 'replace');
+  }, [session.state, place]);
   if (session.state === 'asking') return null;
   if (session.state === 'out') return <Login first={session.first} />;
   return (

@@ -72,6 +72,7 @@ export function tick(seconds: number, step: number, hours: boolean): string {
   const timeZone = hours ? zone : 'UTC';
   if (step >= 86400 * 28) return dates('tick-month', { month: 'short', year: '2-digit', timeZone: 'UTC' }).format(at);
   if (step >= 86400 || !hours) return dates(`tick-day-${timeZone}`, { day: 'numeric', month: 'short', timeZone }).format(at);
+  if (step < 60) return dates('tick-second', { hour: 'numeric', minute: '2-digit', second: '2-digit' }).format(at);
   return dates('tick-clock', { hour: 'numeric', minute: '2-digit' }).format(at);
 }
 /* The day of a moment in the company's zone, for grouping. */

@@ -46,6 +46,13 @@ export function loadSchema(): Promise<Schema> {
   return schema;
 }
 
+/* The event that pays, and its amount, if they are there. */
+export function paying(names: Schema): { event: string; amount: string | undefined } | undefined {
+  const event = ['Order Completed', 'Purchase', 'Order Placed', 'Subscription Started'].map((name) => tracked(names, name)).find(Boolean);
+  const amount = ['revenue', 'total', 'value'].find((name) => event?.properties.some((property) => property.name === name && property.type === 'number'));
+  return event && { event: event.name, amount };
+}
+
 /* The events of that name that were tracked, if any have come. */
 export const tracked = (names: Schema, name: string): EventNames | undefined =>
   names.events.find((event) => event.type === 'track' && event.name === name);

@@ -33,11 +33,21 @@ export interface Profile {
   timeline: TimelineEvent[];
 }
 
+export interface Membership {
+  id: number;
+  name: string;
+  since: string;
+  exact: boolean; // false: at least since then
+}
+
 export const FOUND_LIMIT = 50;
 const MOST_TRAITS = 12; // that are searched
 
 export const profile = (id: string, events: number, signal?: AbortSignal): Promise<Profile> =>
   get(`/api/v1/profiles/${encodeURIComponent(id)}?limit=${events}`, signal);
+
+export const memberships = (id: string, signal?: AbortSignal): Promise<Membership[]> =>
+  get<{ segments: Membership[] }>(`/api/v1/profiles/${encodeURIComponent(id)}/segments`, signal).then((said) => said.segments);
 
 /* Under what the text is known as an identifier, or null. */
 export async function identify(text: string, signal: AbortSignal): Promise<string | null> {

@@ -120,14 +120,18 @@ export interface Channel {
   hidden?: boolean;
 }
 
-export interface Touchpoint {
-  id: string;
+export interface TouchpointDefinition {
   name: string;
+  property: string; // says where an event happened
   start: string;
   end: string;
   within: string;
   fallback_within: string;
   staff: string[];
+}
+
+export interface Touchpoint extends TouchpointDefinition {
+  id: string;
   channels: Channel[];
   notes: string[];
 }
@@ -148,6 +152,10 @@ export const kpi = (id: string, signal?: AbortSignal): Promise<Kpi & { edits: Ed
 export const kpiSeries = (id: string, words: Record<string, string>, signal?: AbortSignal): Promise<KpiSeries> => get(`${path(id)}/series${asked(words)}`, signal);
 export const attribution = (id: string, words: Record<string, string>, signal?: AbortSignal): Promise<Attribution> => get(`${path(id)}/attribution${asked(words)}`, signal);
 export const touchpoints = (signal?: AbortSignal): Promise<{ from: string; to: string; touchpoints: Touchpoint[] }> => get('/api/v1/touchpoints', signal);
+
+/* Adds or changes it. */
+export const putTouchpoint = (id: string, definition: TouchpointDefinition): Promise<void> => call('PUT', BASE, { touchpoint: { [id]: definition } });
+export const removeTouchpoint = (id: string): Promise<void> => call('DELETE', `/api/v1/touchpoints/${encodeURIComponent(id)}`);
 
 export const addKpi = (id: string, definition: Definition): Promise<Kpi> => post(BASE, { id, ...definition });
 /* `version`: only if it is still the newest. */

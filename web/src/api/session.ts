@@ -9,10 +9,15 @@ export interface User {
   kind: 'session' | 'key' | 'token' | 'owner';
   user: string | null;
   name: string | null;
-  side: string | null;
-  role: string | null;
+  side: Side | null;
+  role: Role | null;
   rights: string[];
 }
+
+export const SIDES = ['neither', 'marketing', 'it'] as const;
+export const ROLES = ['marketing', 'it', 'executive', 'privacy_officer', 'partner', 'admin'] as const;
+export type Side = (typeof SIDES)[number];
+export type Role = (typeof ROLES)[number];
 
 export type Session = { state: 'asking' } | { state: 'out'; first: boolean } | { state: 'in'; user: User };
 
@@ -99,7 +104,8 @@ export async function signOut(): Promise<void> {
 }
 
 /* What the server would refuse need not be offered. */
-export const may = (right: string): boolean => session.state === 'in' && session.user.rights.includes(right);
+export const may = (right: string): boolean => session.state === 'in' && (right === '' || session.user.rights.includes(right));
+export const user = (): User | null => (session.state === 'in' ? session.user : null);
 
 export const whoIs = (user: User): string => user.name ?? user.user ?? 'administrator';
 

@@ -22,5 +22,5 @@ export const PAGES: PageEntry[] = [
   { name: 'explore', key: 'e', right: 'query', load: () => import('./explore') },
   { name: 'kpis', key: 'k', right: 'kpi.read', load: () => import('./kpis') },
   { name: 'sources', key: 's', right: 'event.read', load: () => import('./sources') },
-  { name: 'setup', key: 'u', right: 'query', load: () => import('./setup') },
+  { name: 'setup', key: 'u', right: '', load: () => import('./setup') },
 ];

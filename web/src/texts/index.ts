@@ -4,10 +4,11 @@ import { audiences } from './en/audiences';
 import { common } from './en/common';
 import { customers } from './en/customers';
 import { explore } from './en/explore';
+import { guard } from './en/guard';
 import { kpis } from './en/kpis';
 import { login } from './en/login';
 import { setup } from './en/setup';
 import { sources } from './en/sources';
 import { today } from './en/today';
 
-export const t = { common, today, customers, audiences, explore, kpis, sources, setup, login };
+export const t = { common, today, customers, audiences, explore, kpis, sources, setup, guard, login };

@@ -2,8 +2,12 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect } from 'preact/hooks';
 import type { Problem } from '../api/client';
+import { user } from '../api/session';
+import { moment } from '../format';
 import { t } from '../texts';
 import { Icon, type IconName } from './icons';
+
+const INSTANT = /\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?Z/g;
 
 interface CardProps {
   title?: ComponentChildren;
@@ -31,13 +35,26 @@ export function Card({ title, note, actions, flush, children, ...more }: CardPro
   );
 }
 
-export function PageHead({ title, lead, children }: { title: string; lead?: ComponentChildren; children?: ComponentChildren }) {
+interface PageHeadProps {
+  title: string;
+  lead?: ComponentChildren;
+  back?: { href: string; text: string }; // what this page is a part of
+  children?: ComponentChildren;
+}
+
+export function PageHead({ title, lead, back, children }: PageHeadProps) {
   useEffect(() => {
     document.title = `${title} · Keel`;
   }, [title]);
   return (
     <div class="page-head">
       <div>
+        {back && (
+          <a class="back no-print" href={back.href}>
+            <Icon name="back" size={14} />
+            {back.text}
+          </a>
+        )}
         <h1>{title}</h1>
         {lead && <p>{lead}</p>}
       </div>
@@ -72,6 +89,21 @@ export function Empty({ icon, title, children }: { icon: IconName; title: string
   );
 }
 
+/* Where somebody came by a link to what his role does not include. */
+export function NotYours() {
+  const role = user()?.role;
+  return (
+    <section class="card">
+      <Empty icon="person" title={t.common.notYours}>
+        <p>{t.common.notYoursWhy(role ? t.guard.roles[role] : '–')}</p>
+        <a class="button" href="/setup/me">
+          {t.guard.me.title}
+        </a>
+      </Empty>
+    </section>
+  );
+}
+
 export function Failure({ problem, again }: { problem: Problem; again?: () => void }) {
   return (
     <div class="failure" role="alert">
@@ -97,6 +129,19 @@ export function Waiting({ lines = 4 }: { lines?: number }) {
         <span key={i} class="skeleton" style={{ width: `${92 - ((i * 23) % 40)}%` }} />
       ))}
     </div>
+  );
+}
+
+/* What an answer adds to its numbers; moments in it are written as everywhere. */
+export function Notes({ of }: { of: readonly string[] | undefined }) {
+  return (
+    <>
+      {of?.map((note) => (
+        <p key={note} class="note-line">
+          {note.replace(INSTANT, (at) => moment(at))}
+        </p>
+      ))}
+    </>
   );
 }
 

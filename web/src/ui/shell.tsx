@@ -67,7 +67,7 @@ export function Shell({ page, user, children }: { page: string; user: User; chil
         {t.common.skip}
       </a>
       <nav class="side" aria-label={t.common.navigation}>
-        <a class="brand" href="/today">
+        <a class="brand" href="/">
           <img src="/icon.svg" alt="" />
           <span>{t.common.product}</span>
         </a>

@@ -7,6 +7,7 @@ export interface Column<Row> {
   title: string;
   cell: (row: Row) => ComponentChildren;
   number?: boolean;
+  brief?: boolean; // stays on one line
   sort?: (row: Row) => number | string | null;
 }
 
@@ -64,7 +65,7 @@ export function Table<Row>({ caption, columns, rows, rowKey, onRow, limit = 200 
           {shown.map((row, i) => (
             <tr key={rowKey(row, i)} class={onRow ? 'acts' : ''} onClick={onRow && (() => onRow(row))}>
               {columns.map((column, c) => (
-                <td key={c} class={column.number ? 'num' : ''}>
+                <td key={c} class={column.number ? 'num' : column.brief ? 'brief' : ''}>
                   {column.cell(row)}
                 </td>
               ))}

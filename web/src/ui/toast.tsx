@@ -3,6 +3,8 @@ import { useEffect, useState } from 'preact/hooks';
 import { t } from '../texts';
 import { Icon } from './icons';
 
+const SECOND_THOUGHTS_MS = 8_000;
+
 interface Toast {
   id: number;
   text: string;
@@ -27,13 +29,41 @@ export function say(text: string, more: { bad?: boolean; undo?: () => void } = {
   setTimeout(() => drop(id), more.undo ? 10_000 : more.bad ? 8_000 : 4_000);
 }
 
-export function Toasts() {
-  const [shown, set] = useState(toasts);
+/* What an act failed of. */
+export const failed = (error: unknown): void => say((error as Error).message, { bad: true });
+
+const leaving = new Set<string>();
+
+/* Does it after a while, in which it can be taken back. `what` is gone for who asks useLeaving. */
+export function soon(what: string, text: string, act: () => Promise<unknown>): void {
+  const back = () => void leaving.delete(what);
+  leaving.add(what);
+  const timer = setTimeout(() => {
+    void act()
+      .catch(failed)
+      .finally(() => (back(), change(toasts)));
+  }, SECOND_THOUGHTS_MS);
+  say(text, { undo: () => (clearTimeout(timer), back()) });
+}
+
+function useToasts(): Toast[] {
+  const [shown, set] = useState({ toasts });
   useEffect(() => {
-    const tell = () => set(toasts);
+    const tell = () => set({ toasts });
     listeners.add(tell);
     return () => void listeners.delete(tell);
   }, []);
+  return shown.toasts;
+}
+
+/* Names of what is about to be removed. */
+export function useLeaving(): ReadonlySet<string> {
+  useToasts();
+  return leaving;
+}
+
+export function Toasts() {
+  const shown = useToasts();
   return (
     <div class="toasts" role="status" aria-live="polite">
       {shown.map((toast) => (

@@ -12,16 +12,15 @@ import { go, href } from '../../router';
 import { t } from '../../texts';
 import { Chart } from '../../ui/chart';
 import { saveAs } from '../../ui/copy';
-import { Icon } from '../../ui/icons';
-import { Badge, Card, Failure, PageHead, Waiting } from '../../ui/parts';
-import { say } from '../../ui/toast';
+import { Field, said } from '../../ui/form';
+import { Badge, Card, Failure, Notes, PageHead, Waiting } from '../../ui/parts';
+import { failed, say, soon } from '../../ui/toast';
 import { Editor } from '../explore/editor';
 import '../explore/explore.css';
 import { Builder } from './builder';
 import type { Cond } from './tree';
 
 const STILL_MS = 250;
-const SECOND_THOUGHTS_MS = 8000;
 
 function People({ members }: { members: Member[] }) {
   return (
@@ -48,11 +47,7 @@ function Count({ said, problem, busy }: { said: Preview | undefined; problem: Pr
           <>
             <p class="how-many">{people(said.size)}</p>
             <p class="muted">{said.size === null ? t.audiences.few : t.audiences.share(said.size, said.customers)}</p>
-            {said.notes.map((note) => (
-              <p key={note} class="notice">
-                {note}
-              </p>
-            ))}
+            <Notes of={said.notes} />
             {said.against && (
               <section class="stack" aria-label={t.audiences.against}>
                 <p class="row">
@@ -105,14 +100,14 @@ export function Audience({ saved }: { saved: Segment | null }) {
   const [asked, setAsked] = useState<string | QueryJson>(saved?.query ?? '');
   const settled = useSettled(asked, STILL_MS);
   const key = settled === '' ? null : typeof settled === 'string' ? settled : JSON.stringify(settled);
-  const said = useAsk(key, (signal) => preview(settled, saved?.id ?? null, signal));
+  const counted = useAsk(key, (signal) => preview(settled, saved?.id ?? null, signal));
   const [shown, show] = useState<Preview>();
   useEffect(() => {
-    if (!said.data || settled !== asked) return;
-    show(said.data);
-    if (typeof settled === 'string') setWhere((said.data.json['where'] as Cond | undefined) ?? null);
-    else setText(said.data.query);
-  }, [said.data]);
+    if (!counted.data || settled !== asked) return;
+    show(counted.data);
+    if (typeof settled === 'string') setWhere((counted.data.json['where'] as Cond | undefined) ?? null);
+    else setText(counted.data.query);
+  }, [counted.data]);
   const edit = (to: string) => {
     setText(to);
     setAsked(to.trim());
@@ -124,67 +119,61 @@ export function Audience({ saved }: { saved: Segment | null }) {
   };
   const save = (event: SubmitEvent) => {
     event.preventDefault();
-    const form = new FormData(event.currentTarget as HTMLFormElement);
-    const field = (name: string): string => String(form.get(name) ?? '').trim();
+    const field = said(event);
     saveSegment(saved?.id ?? null, { name: field('name'), query: text, purpose: field('purpose'), owners: { marketing: field('marketing'), it: field('it') } })
       .then((now) => {
         say(t.audiences.saved(now.name));
         go(href('audiences'));
       })
-      .catch((error: Error) => say(error.message, { bad: true }));
+      .catch(failed);
   };
   if (!schema.data || !others.data) return schema.problem ? <Failure problem={schema.problem} /> : <Waiting lines={8} />;
   const known = { schema: schema.data, segments: others.data.filter((one) => one.id !== saved?.id) };
   return (
     <>
-      <PageHead title={saved?.name ?? t.audiences.new} lead={saved ? t.audiences.versionOf(saved.version, saved.changed_by, ago(saved.changed_at)) : t.audiences.textNote}>
-        <a class="button" href="/audiences">
-          <Icon name="back" size={16} />
-          {t.audiences.all}
-        </a>
+      <PageHead
+        title={saved?.name ?? t.audiences.new}
+        lead={saved ? t.audiences.versionOf(saved.version, saved.changed_by, ago(saved.changed_at)) : t.audiences.newLead}
+        back={{ href: '/audiences', text: t.audiences.all }}
+      >
         {saved && may('export') && (
           <button type="button" class="button" onClick={() => void exportCsv(saved)}>
             {t.audiences.export}
           </button>
         )}
         {saved && may('segment.write') && (
-          <button type="button" class="button danger" onClick={() => removeSoon(saved)}>
+          <button type="button" class="button plain danger" onClick={() => removeSoon(saved)}>
             {t.audiences.remove}
           </button>
         )}
       </PageHead>
-      <div class="audience">
+      <div class="split">
         <div class="stack">
           <Card title={t.audiences.builder}>
             <Builder value={where} known={known} onChange={build} />
           </Card>
           <Card title={t.audiences.text} note={t.audiences.textNote}>
-            <Editor value={text} schema={schema.data} onChange={edit} onAsk={() => said.again()} />
+            <Editor value={text} schema={schema.data} onChange={edit} onAsk={() => counted.again()} />
           </Card>
         </div>
         <div class="stack">
-          <Count said={key ? shown : undefined} problem={said.problem} busy={said.busy && key !== null} />
+          <Count said={key ? shown : undefined} problem={counted.problem} busy={counted.busy && key !== null} />
           {may('segment.write') && (
             <Card title={t.audiences.details}>
               <form class="stack" onSubmit={save}>
-                <label class="field">
-                  <span>{t.audiences.name}</span>
+                <Field label={t.audiences.name}>
                   <input class="input" name="name" required value={saved?.name} />
-                </label>
-                <label class="field">
-                  <span>{t.audiences.purpose}</span>
+                </Field>
+                <Field label={t.audiences.purpose} why={t.audiences.purposeWhy}>
                   <input class="input" name="purpose" value={saved?.purpose} />
-                  <small>{t.audiences.purposeWhy}</small>
-                </label>
-                <label class="field">
-                  <span>{t.audiences.ownerMarketing}</span>
+                </Field>
+                <Field label={t.audiences.ownerMarketing}>
                   <input class="input" name="marketing" value={saved?.owners.marketing} />
-                </label>
-                <label class="field">
-                  <span>{t.audiences.ownerIt}</span>
+                </Field>
+                <Field label={t.audiences.ownerIt}>
                   <input class="input" name="it" value={saved?.owners.it} />
-                </label>
-                <button class="button primary" disabled={!text.trim() || !!said.problem}>
+                </Field>
+                <button class="button primary" disabled={!text.trim() || !!counted.problem}>
                   {t.audiences.save}
                 </button>
               </form>
@@ -202,14 +191,11 @@ async function exportCsv(saved: Segment): Promise<void> {
     const response = await send('GET', `/api/v1/segments/${saved.id}/export?format=csv`);
     saveAs(`${saved.name}.csv`, 'text/csv', await response.text());
   } catch (error) {
-    say((error as Error).message, { bad: true });
+    failed(error);
   }
 }
 
 function removeSoon(saved: Segment): void {
-  const timer = setTimeout(() => {
-    removeSegment(saved.id).catch((error: Error) => say(error.message, { bad: true }));
-  }, SECOND_THOUGHTS_MS);
-  say(t.audiences.removed(saved.name), { undo: () => clearTimeout(timer) });
+  soon(`segment ${saved.id}`, t.audiences.removed(saved.name), () => removeSegment(saved.id));
   go(href('audiences'));
 }

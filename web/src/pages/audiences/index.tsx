@@ -8,6 +8,7 @@ import { t } from '../../texts';
 import { Icon } from '../../ui/icons';
 import { Badge, Card, Empty, Failure, PageHead, Waiting } from '../../ui/parts';
 import { Table } from '../../ui/table';
+import { useLeaving } from '../../ui/toast';
 import './audiences.css';
 import { Audience } from './editor';
 
@@ -17,7 +18,7 @@ const TONES = { filling: 'warn', live: 'good', failed: 'bad' } as const;
 function Matrix({ told }: { told: Overlap }) {
   return (
     <div class="scroll-x" tabIndex={0} role="region" aria-label={t.audiences.overlap}>
-      <table class="triangle">
+      <table class="triangle even">
         <caption class="hidden-text">{t.audiences.overlapNote}</caption>
         <thead>
           <tr>
@@ -63,6 +64,8 @@ function List() {
       {t.audiences.add}
     </a>
   );
+  const leaving = useLeaving();
+  const rows = asked.data?.filter((row) => !leaving.has(`segment ${row.id}`));
   const open = (id: number): string => href('audiences', [String(id)]);
   return (
     <>
@@ -71,7 +74,7 @@ function List() {
       </PageHead>
       {asked.problem && !asked.data && <Failure problem={asked.problem} again={asked.again} />}
       {!asked.data && !asked.problem && <Waiting lines={6} />}
-      {asked.data?.length === 0 && (
+      {rows?.length === 0 && (
         <Card>
           <Empty icon="audiences" title={t.audiences.emptyTitle}>
             <p>{t.audiences.emptyWhy}</p>
@@ -79,11 +82,11 @@ function List() {
           </Empty>
         </Card>
       )}
-      {!!asked.data?.length && (
+      {!!rows?.length && (
         <Card flush>
           <Table
             caption={t.audiences.title}
-            rows={asked.data}
+            rows={rows}
             rowKey={(row) => row.id}
             onRow={(row) => go(open(row.id))}
             columns={[
@@ -96,11 +99,12 @@ function List() {
                     <Badge tone={TONES[row.state]}>{t.audiences.state[row.state]}</Badge>
                   </span>
                 ),
+                brief: true,
               },
               { title: t.audiences.size, number: true, sort: (row) => row.size, cell: (row) => <strong>{people(row.size)}</strong> },
               { title: t.audiences.condition, cell: (row) => <code class="said">{row.query}</code> },
               { title: t.audiences.owners, cell: (row) => <span class="muted">{[row.owners.marketing, row.owners.it].filter(Boolean).join(' · ')}</span> },
-              { title: t.audiences.changed, sort: (row) => row.changed_at, cell: (row) => <span class="muted">{ago(row.changed_at)}</span> },
+              { title: t.audiences.changed, brief: true, sort: (row) => row.changed_at, cell: (row) => <span class="muted">{ago(row.changed_at)}</span> },
             ]}
           />
         </Card>

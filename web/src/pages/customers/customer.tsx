@@ -1,12 +1,13 @@
 /* One customer: who, what joined the identifiers, traits, totals, and the timeline. */
 import { useState } from 'preact/hooks';
 import { useAsk } from '../../api/ask';
-import { profile, type Identifier, type Profile } from '../../api/customers';
-import { ago, count, day, moment } from '../../format';
+import { loadSchema, paying } from '../../api/company';
+import { memberships, profile, type Identifier, type Profile } from '../../api/customers';
+import { may } from '../../api/session';
+import { ago, count, day, moment, money } from '../../format';
 import { href } from '../../router';
 import { t } from '../../texts';
 import { Copy } from '../../ui/copy';
-import { Icon } from '../../ui/icons';
 import { Badge, Bar, Card, Failure, PageHead, Stat, Waiting } from '../../ui/parts';
 import { Timeline } from './timeline';
 import { plain } from './values';
@@ -65,7 +66,7 @@ function Totals({ who, id }: { who: Profile; id: string }) {
   const sorted = [...who.totals].sort((a, b) => b.count - a.count);
   return (
     <Card title={t.customers.totals}>
-      <ul class="totals">
+      <ul class="lines totals">
         {sorted.map((total) => (
           <li key={total.event}>
             <a class="clip" href={href('customers', [id], { only: total.event })}>
@@ -81,6 +82,39 @@ function Totals({ who, id }: { who: Profile; id: string }) {
       </ul>
     </Card>
   );
+}
+
+/* Where he is now; saved segments keep themselves right. */
+function Audiences({ id }: { id: string }) {
+  const asked = useAsk(`memberships ${id}`, (signal) => memberships(id, signal));
+  return (
+    <Card title={t.customers.segments}>
+      {asked.problem && <Failure problem={asked.problem} again={asked.again} />}
+      {!asked.data && !asked.problem && <Waiting lines={2} />}
+      {asked.data?.length === 0 && <p class="muted">{t.customers.noSegments}</p>}
+      <ul class="lines memberships">
+        {asked.data?.map((one) => (
+          <li key={one.id}>
+            {may('query') ? <a href={href('audiences', [String(one.id)])}>{one.name}</a> : one.name}
+            <span class="muted" title={moment(one.since)}>
+              {one.exact ? t.customers.since(ago(one.since)) : t.customers.atLeastSince(day(one.since))}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </Card>
+  );
+}
+
+/* What was spent, where all events are here to be added up. */
+function Spent({ who }: { who: Profile }) {
+  const schema = useAsk(may('query') ? 'schema' : null, loadSchema);
+  const pays = schema.data && paying(schema.data);
+  const amount = pays?.amount;
+  if (!pays || !amount || who.timeline.length < who.events) return null;
+  const orders = who.timeline.filter((event) => event.event === pays.event);
+  const sum = orders.reduce((all, event) => all + (Number(event.properties[amount]) || 0), 0);
+  return <Stat what={t.customers.stats.spent} value={money(sum)} note={t.customers.orders(orders.length, pays.event)} />;
 }
 
 export function Customer({ id, only }: { id: string; only: string }) {
@@ -104,19 +138,15 @@ export function Customer({ id, only }: { id: string; only: string }) {
             <code>{who.identifiers[0]?.id}</code>
           </span>
         }
-      >
-        <a class="button" href="/customers">
-          <Icon name="back" size={16} />
-          {t.customers.back}
-        </a>
-      </PageHead>
+        back={{ href: '/customers', text: t.customers.back }}
+      />
       <div class="grid stats">
         <Stat what={t.customers.stats.events} value={count(who.events)} />
         {first && <Stat words what={t.customers.stats.first} value={ago(first)} note={day(first)} />}
         {last && <Stat words what={t.customers.stats.last} value={ago(last)} note={day(last)} />}
-        <Stat what={t.customers.stats.ids} value={count(who.identifiers.length)} />
+        <Spent who={who} />
       </div>
-      <div class="customer">
+      <div class="split">
         <Timeline
           events={who.timeline}
           all={who.events}
@@ -127,8 +157,9 @@ export function Customer({ id, only }: { id: string; only: string }) {
           more={who.timeline.length < who.events ? () => setEvents(Math.min(10_000, events * 5)) : undefined}
         />
         <div class="stack">
-          <Identifiers all={who.identifiers} />
+          <Audiences id={id} />
           <Traits traits={who.traits} />
+          <Identifiers all={who.identifiers} />
           <Totals who={who} id={id} />
         </div>
       </div>

@@ -36,7 +36,7 @@ function Entry({ event, before }: { event: TimelineEvent; before: TimelineEvent 
       <li class="entry">
         <time dateTime={event.time}>{clock(event.time)}</time>
         <i class={`dot series-${colorOf(event.event)}`} />
-        <details>
+        <details class="opens">
           <summary>
             <strong>{event.event}</strong>
             {typeof channel === 'string' && <Badge>{channel}</Badge>}

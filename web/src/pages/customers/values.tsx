@@ -1,22 +1,24 @@
 /* Values as they came: texts of strangers, so only ever as text. */
 import { count, NONE } from '../../format';
+import { t } from '../../texts';
 
+const TELLING = [/name$|title/i, /query|path/i, /revenue|price|value/i, /total|rating/i, /category|campaign/i, /code|reason/i, /_id$/i]; // the most first
 const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d/;
 
 export function plain(value: unknown): string {
   if (value === null || value === undefined) return NONE;
   if (typeof value === 'number') return count(value);
   if (typeof value === 'string') return value;
-  if (Array.isArray(value)) return value.every((one) => typeof one !== 'object') ? value.join(', ') : `${value.length} ×`;
+  if (Array.isArray(value)) return value.every((one) => typeof one !== 'object') ? value.join(', ') : t.customers.items(value.length);
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
 /* The few properties that say most about an event, in one line. */
 export function gist(properties: Record<string, unknown>): [string, string][] {
-  const telling = /name|title|query|revenue|total|price|value|category|campaign|path|code|reason|rating|order_id|product_id/i;
   const all = Object.entries(properties).filter(([, value]) => value !== null && value !== '' && !(typeof value === 'string' && DATE.test(value)));
-  const best = all.filter(([name]) => telling.test(name));
-  return (best.length ? best : all).slice(0, 4).map(([name, value]) => [name, plain(value)]);
+  const rank = (name: string): number => TELLING.findIndex((telling) => telling.test(name));
+  const best = all.filter(([name]) => rank(name) >= 0).sort((a, b) => rank(a[0]) - rank(b[0]));
+  return (best.length ? best : all).slice(0, 3).map(([name, value]) => [name, plain(value)]);
 }
 
 export function Pairs({ of }: { of: Record<string, unknown> }) {

@@ -8,7 +8,7 @@ import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Copy, copy, saveAs } from '../../ui/copy';
 import { Icon } from '../../ui/icons';
-import { Card, Empty, Failure, PageHead, Waiting } from '../../ui/parts';
+import { Card, Empty, Failure, Notes, PageHead, Waiting } from '../../ui/parts';
 import { Editor } from './editor';
 import './explore.css';
 import { forgetPast, past, remember } from './history';
@@ -116,11 +116,7 @@ function Result({ told, question, view }: { told: Told; question: string; view: 
         )}
       </Card>
       {answer.cut && <p class="notice">{t.explore.cut}</p>}
-      {answer.notes?.map((note) => (
-        <p key={note} class="notice">
-          {note}
-        </p>
-      ))}
+      <Notes of={answer.notes} />
       <Card title={t.explore.canonical} actions={<Copy text={answer.query} />}>
         <div class="stack">
           <code class="code wrap">{answer.query}</code>

@@ -4,7 +4,7 @@ import { attribution, type Attribution, type Contribution, type Grain, type Kpi 
 import { dayKey, NONE, percent } from '../../format';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
-import { Card, Failure, Waiting } from '../../ui/parts';
+import { Card, Failure, Notes, Waiting } from '../../ui/parts';
 import { Table } from '../../ui/table';
 import { addDays, known, signed, told, writer } from './write';
 
@@ -93,11 +93,7 @@ function Shown({ kpi, said }: { kpi: Kpi; said: Attribution }) {
         </p>
       )}
       <p class="muted">{words.methods[said.method]}</p>
-      {said.notes.map((note) => (
-        <p key={note} class="notice">
-          {note}
-        </p>
-      ))}
+      <Notes of={said.notes} />
     </div>
   );
 }
@@ -124,7 +120,7 @@ export function AttributionCard({ kpi, place }: { kpi: Kpi; place: Place }) {
   return (
     <Card title={words.title} note={words.note}>
       <div class="stack" aria-busy={asked.busy}>
-        <div class="kpi-fields no-print">
+        <div class="filters no-print">
           {day('base_since', words.againstFrom, baseFirst)}
           {day('base_until', words.againstTo, baseLast)}
           {day('since', words.from, first)}

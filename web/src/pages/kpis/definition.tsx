@@ -7,11 +7,10 @@ import { t } from '../../texts';
 import { Copy } from '../../ui/copy';
 import { Card } from '../../ui/parts';
 import { Table } from '../../ui/table';
-import { say } from '../../ui/toast';
+import { failed, say } from '../../ui/toast';
 import { definitionOf } from './edit';
 
 const SIGNS = { sum: ' + ', product: ' × ', ratio: ' ÷ ' } as const;
-const failed = (error: unknown): void => say((error as Error).message, { bad: true });
 
 function Formula({ kpi, all }: { kpi: Kpi; all: Kpi[] }) {
   if (kpi.form === 'query') return null;

@@ -6,13 +6,13 @@ import { addKpi, FORMS, GRAINS, kpis, putKpi, removeKpi, UNITS, type Definition,
 import { go } from '../../router';
 import { t } from '../../texts';
 import { Dialog } from '../../ui/dialog';
+import { Choice, Field } from '../../ui/form';
 import { Failure } from '../../ui/parts';
-import { say } from '../../ui/toast';
+import { failed, say } from '../../ui/toast';
 
 type Whole = Kpi & { edits: Edit[] };
 type Wrong = Partial<Record<string, string>>;
 
-const failed = (error: unknown): void => say((error as Error).message, { bad: true });
 
 /* What was written: without what the server adds to it. */
 export const definitionOf = (kpi: Whole): Definition => kpi.edits.find((edit) => edit.version === kpi.version)?.definition ?? {};
@@ -62,7 +62,7 @@ function read(data: FormData, form: Form, ids: string[], isNew: boolean): Read {
   return out;
 }
 
-interface FieldProps {
+interface MemberProps {
   name: string;
   label: string;
   value?: string | number | undefined;
@@ -72,29 +72,11 @@ interface FieldProps {
   autofocus?: boolean;
 }
 
-function Field({ name, label, value, why, wrong, type = 'text', autofocus }: FieldProps) {
-  const problem = wrong[name];
+function Member({ name, label, value, why, wrong, type = 'text', autofocus }: MemberProps) {
   return (
-    <label class="field">
-      <span>{label}</span>
-      <input class="input" type={type as 'text'} name={name} defaultValue={value === undefined ? '' : String(value)} aria-invalid={!!problem} autofocus={autofocus} />
-      {problem ? <small class="kpi-wrong" role="alert">{problem}</small> : why && <small>{why}</small>}
-    </label>
-  );
-}
-
-function Choice<Name extends string>({ name, label, value, of, words }: { name: string; label: string; value: Name; of: readonly Name[]; words: Record<Name, string> }) {
-  return (
-    <label class="field">
-      <span>{label}</span>
-      <select class="input" name={name}>
-        {of.map((one) => (
-          <option key={one} value={one} selected={one === value}>
-            {words[one]}
-          </option>
-        ))}
-      </select>
-    </label>
+    <Field label={label} why={why} wrong={wrong[name]}>
+      <input class="input" type={type as 'text'} name={name} defaultValue={value === undefined ? '' : String(value)} aria-invalid={!!wrong[name]} autofocus={autofocus} />
+    </Field>
   );
 }
 
@@ -128,11 +110,10 @@ export function Editing({ kpi, onClose, onSaved }: { kpi?: Whole; onClose: () =>
   return (
     <Dialog title={kpi ? words.editTitle(kpi.name) : words.addTitle} onClose={onClose}>
       <form class="stack kpi-form" noValidate onSubmit={(event) => void submit(event)}>
-        {!kpi && <Field name="id" label={words.id} why={words.idWhy} wrong={wrong} autofocus />}
-        <Field name="name" label={words.name} value={now.name} wrong={wrong} autofocus={!!kpi} />
-        <Field name="description" label={words.description} value={now.description} wrong={wrong} />
-        <label class="field">
-          <span>{words.form}</span>
+        {!kpi && <Member name="id" label={words.id} why={words.idWhy} wrong={wrong} autofocus />}
+        <Member name="name" label={words.name} value={now.name} wrong={wrong} autofocus={!!kpi} />
+        <Member name="description" label={words.description} value={now.description} wrong={wrong} />
+        <Field label={words.form}>
           <select class="input" value={form} onChange={(event) => setForm(event.currentTarget.value as Form)}>
             {FORMS.map((one) => (
               <option key={one} value={one}>
@@ -140,28 +121,26 @@ export function Editing({ kpi, onClose, onSaved }: { kpi?: Whole; onClose: () =>
               </option>
             ))}
           </select>
-        </label>
+        </Field>
         {form === 'query' ? (
-          <label class="field">
-            <span>{words.query}</span>
+          <Field label={words.query} why={words.queryWhy} wrong={wrong['query']}>
             <textarea class="input mono" name="query" rows={3} spellcheck={false} defaultValue={now.query ?? ''} aria-invalid={!!wrong['query']} />
-            {wrong['query'] ? <small class="kpi-wrong" role="alert">{wrong['query']}</small> : <small>{words.queryWhy}</small>}
-          </label>
+          </Field>
         ) : (
-          <Field key={form} name="parts" label={words.parts} value={parts.join(', ')} why={words.partsWhy} wrong={wrong} />
+          <Member key={form} name="parts" label={words.parts} value={parts.join(', ')} why={words.partsWhy} wrong={wrong} />
         )}
-        <div class="kpi-two">
+        <div class="fields">
           <Choice name="unit" label={words.unit} value={now.unit ?? 'count'} of={UNITS} words={t.kpis.definition.units} />
-          <Field name="currency" label={words.currency} value={now.currency} wrong={wrong} />
+          <Member name="currency" label={words.currency} value={now.currency} wrong={wrong} />
           <Choice name="direction" label={words.direction} value={now.direction ?? 'up'} of={['up', 'down']} words={t.kpis.definition.directions} />
           <Choice name="grain" label={words.grain} value={now.grain ?? 'day'} of={GRAINS} words={t.kpis.series.grains} />
-          <Field name="target" label={words.target} value={now.target?.value} wrong={wrong} type="number" />
-          <Field name="by" label={words.targetBy} value={now.target?.by} wrong={wrong} type="date" />
-          <Field name="low" label={words.low} value={now.guardrail?.low} wrong={wrong} type="number" />
-          <Field name="high" label={words.high} value={now.guardrail?.high} wrong={wrong} type="number" />
-          <Field name="owner_marketing" label={words.ownerMarketing} value={now.owner_marketing} wrong={wrong} />
-          <Field name="owner_it" label={words.ownerIt} value={now.owner_it} wrong={wrong} />
-          <Field name="digits" label={words.digits} value={now.digits} wrong={wrong} type="number" />
+          <Member name="target" label={words.target} value={now.target?.value} wrong={wrong} type="number" />
+          <Member name="by" label={words.targetBy} value={now.target?.by} wrong={wrong} type="date" />
+          <Member name="low" label={words.low} value={now.guardrail?.low} wrong={wrong} type="number" />
+          <Member name="high" label={words.high} value={now.guardrail?.high} wrong={wrong} type="number" />
+          <Member name="owner_marketing" label={words.ownerMarketing} value={now.owner_marketing} wrong={wrong} />
+          <Member name="owner_it" label={words.ownerIt} value={now.owner_it} wrong={wrong} />
+          <Member name="digits" label={words.digits} value={now.digits} wrong={wrong} type="number" />
         </div>
         <p class="muted">{words.unitWhy}</p>
         {problem && <Failure problem={problem} />}

@@ -7,15 +7,14 @@ import { NONE, plainDay } from '../../format';
 import { go, type Place } from '../../router';
 import { t } from '../../texts';
 import { Card, Empty, Failure, PageHead, Stat, Waiting } from '../../ui/parts';
-import { say } from '../../ui/toast';
+import { failed, say } from '../../ui/toast';
 import { AttributionCard } from './attribution';
 import { DefinitionCard, VersionsCard } from './definition';
 import { definitionOf, Editing } from './edit';
-import { Guardrail, KpiChange, rails, Target } from './parts';
+import { Guardrail, KpiChange, rails } from './parts';
 import { SeriesCard } from './series';
 import { before, periodName, told, writer } from './write';
 
-const failed = (error: unknown): void => say((error as Error).message, { bad: true });
 
 function remove(one: Kpi & { edits: Edit[] }): void {
   const definition = definitionOf(one);
@@ -46,7 +45,12 @@ function Figures({ one, points }: { one: Kpi; points: SeriesPoint[] | undefined 
         note={running === null ? undefined : t.kpis.running(write(running))}
       />
       <Stat what={t.kpis.change} words value={<KpiChange kpi={one} was={was} />} note={was === null ? t.kpis.changeUnknown : t.kpis.against(write(was))} />
-      <Stat what={t.kpis.target} words value={<Target kpi={one} />} />
+      <Stat
+        what={t.kpis.target}
+        words
+        value={one.target ? write(one.target.value) : <span class="muted">{t.kpis.noTarget}</span>}
+        note={one.target && [t.kpis.by(plainDay(one.target.by)), typeof one.latest?.target_met === 'boolean' && (one.latest.target_met ? t.kpis.met : t.kpis.notMet)].filter(Boolean).join(', ')}
+      />
       <Stat what={t.kpis.guardrail} words value={<Guardrail kpi={one} />} note={rails(one) === NONE ? undefined : rails(one)} />
     </section>
   );
@@ -74,16 +78,13 @@ export function KpiPage({ id, place }: { id: string; place: Place }) {
   if (!one) return <><PageHead title={t.kpis.title} /><Waiting lines={8} /></>;
   return (
     <>
-      <p class="kpi-back no-print">
-        <a href="/kpis">{t.kpis.all}</a>
-      </p>
-      <PageHead title={one.name} lead={one.description}>
+      <PageHead title={one.name} lead={one.description} back={{ href: '/kpis', text: t.kpis.all }}>
         {may('kpi.write') && (
           <>
             <button type="button" class="button" onClick={() => edit(true)}>
               {t.kpis.edit}
             </button>
-            <button type="button" class="button danger" onClick={() => remove(one)}>
+            <button type="button" class="button plain danger" onClick={() => remove(one)}>
               {t.kpis.remove}
             </button>
           </>

@@ -44,8 +44,14 @@ async function everything(signal: AbortSignal): Promise<Row[]> {
   return flat([...roots].sort((a, b) => made(a) - made(b)), new Map(list.map((kpi) => [kpi.id, kpi])));
 }
 
-/* The kept values of each; those that cannot be had stay unknown. */
-async function histories(ids: string[], signal: AbortSignal): Promise<Map<string, SeriesPoint[]>> {
+interface Fresh {
+  series: Map<string, SeriesPoint[]>;
+  of: Map<string, Kpi>;
+}
+
+/* The kept values of each; those that cannot be had stay unknown. Asking for them computes what is
+ * not of the definition of now, so the KPIs are read again behind it. */
+async function fresh(ids: string[], signal: AbortSignal): Promise<Fresh> {
   const found = new Map<string, SeriesPoint[]>();
   const left = ids.slice(0, MOST_ASKED);
   const work = async (): Promise<void> => {
@@ -55,7 +61,7 @@ async function histories(ids: string[], signal: AbortSignal): Promise<Map<string
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
-  return found;
+  return { series: found, of: new Map((await kpis(signal)).map((kpi) => [kpi.id, kpi])) };
 }
 
 function Nothing({ add }: { add: () => void }) {
@@ -93,10 +99,11 @@ function Owners({ kpi }: { kpi: Kpi }) {
 export function List({ add }: { add: () => void }) {
   const asked = useAsk('kpis', everything);
   const ids = [...new Set(asked.data?.map((row) => row.kpi.id))];
-  const past = useAsk(ids.length ? `histories ${ids.join()}` : null, (signal) => histories(ids, signal));
+  const newest = useAsk(ids.length ? `fresh ${ids.join()}` : null, (signal) => fresh(ids, signal));
   if (asked.problem) return <Failure problem={asked.problem} again={asked.again} />;
   if (!asked.data) return <Card><Waiting lines={8} /></Card>;
   if (!asked.data.length) return <Nothing add={add} />;
+  const rows = asked.data.map((row) => ({ ...row, kpi: newest.data?.of.get(row.kpi.id) ?? row.kpi }));
   const value = ({ kpi }: Row) => {
     const point = kpi.latest;
     if (point?.hidden) return <span class="muted">{t.kpis.hidden}</span>;
@@ -111,7 +118,7 @@ export function List({ add }: { add: () => void }) {
     <Card title={t.kpis.tree} note={t.kpis.treeNote} flush>
       <Table
         caption={t.kpis.tree}
-        rows={asked.data}
+        rows={rows}
         limit={500}
         rowKey={(row) => row.key}
         onRow={(row) => go(href('kpis', [row.kpi.id]))}
@@ -129,7 +136,7 @@ export function List({ add }: { add: () => void }) {
             ),
           },
           { title: t.kpis.value, number: true, cell: value },
-          { title: t.kpis.change, number: true, cell: (row) => (past.data ? <KpiChange kpi={row.kpi} was={before(past.data.get(row.kpi.id), row.kpi.latest?.period)} /> : <span class="muted">…</span>) },
+          { title: t.kpis.change, number: true, cell: (row) => (newest.data ? <KpiChange kpi={row.kpi} was={before(newest.data.series.get(row.kpi.id), row.kpi.latest?.period)} /> : <span class="muted">…</span>) },
           { title: t.kpis.target, cell: (row) => <Target kpi={row.kpi} /> },
           { title: t.kpis.guardrail, cell: (row) => <Guardrail kpi={row.kpi} /> },
           { title: t.kpis.owners, cell: (row) => <Owners kpi={row.kpi} /> },

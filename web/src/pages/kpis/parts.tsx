@@ -30,8 +30,18 @@ export function KpiChange({ kpi, was }: { kpi: Kpi; was: number | null }) {
   );
 }
 
+/* Quiet for who looks, in words for who listens. */
+function None({ what }: { what: string }) {
+  return (
+    <span class="muted" title={what}>
+      <span aria-hidden="true">{NONE}</span>
+      <span class="hidden-text">{what}</span>
+    </span>
+  );
+}
+
 export function Guardrail({ kpi }: { kpi: Kpi }) {
-  if (!kpi.guardrail) return <span class="muted">{t.kpis.rails.none}</span>;
+  if (!kpi.guardrail) return <None what={t.kpis.rails.none} />;
   const state: Verdict = kpi.latest?.guardrail ?? 'unknown';
   if (state === 'unknown') return <Badge>{t.kpis.rails.unknown}</Badge>;
   return (
@@ -49,7 +59,7 @@ export function rails(kpi: Kpi): string {
 }
 
 export function Target({ kpi }: { kpi: Kpi }) {
-  if (!kpi.target) return <span class="muted">{t.kpis.noTarget}</span>;
+  if (!kpi.target) return <None what={t.kpis.noTarget} />;
   const met = kpi.latest?.target_met;
   return (
     <span class="kpi-target">

@@ -7,7 +7,7 @@ import { NONE, plainDay } from '../../format';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Chart, type Band, type Series } from '../../ui/chart';
-import { Card, Failure, Waiting } from '../../ui/parts';
+import { Card, Failure, Notes, Waiting } from '../../ui/parts';
 import { Table } from '../../ui/table';
 import { addDays, known, periodName, signed, told, writer } from './write';
 
@@ -128,11 +128,7 @@ function Shown({ kpi, said }: { kpi: Kpi; said: KpiSeries }) {
           {said.as_of && <Differences kpi={kpi} said={said} />}
         </>
       )}
-      {said.notes.map((note) => (
-        <p key={note} class="notice">
-          {note}
-        </p>
-      ))}
+      <Notes of={said.notes} />
     </div>
   );
 }
@@ -158,7 +154,7 @@ export function SeriesCard({ kpi, place }: { kpi: Kpi; place: Place }) {
       }
     >
       <div class="stack" aria-busy={asked.busy}>
-        <div class="kpi-fields no-print">
+        <div class="filters no-print">
           <label class="field">
             <span>{words.from}</span>
             <input class="input" type="date" value={at('from')} onChange={(event) => set('from', event.currentTarget.value)} />

@@ -1,10 +1,15 @@
 /* Where customers serve themselves and where staff does: completion, time, fall-back. */
+import { useState } from 'preact/hooks';
 import { useAsk } from '../../api/ask';
 import { touchpoints, type Channel, type Touchpoint } from '../../api/kpis';
+import { may } from '../../api/session';
 import { count, duration, NONE, percent, plainDay } from '../../format';
 import { t } from '../../texts';
-import { Badge, Bar, Card, Failure, Waiting } from '../../ui/parts';
+import { Icon } from '../../ui/icons';
+import { Badge, Bar, Card, Failure, Notes, Waiting } from '../../ui/parts';
 import { Table } from '../../ui/table';
+import { failed } from '../../ui/toast';
+import { definitionOf, put, TouchpointForm } from './touchpoint';
 import { addDays, known } from './write';
 
 function number(row: Channel, value: number | null, write: (n: number) => string) {
@@ -12,13 +17,25 @@ function number(row: Channel, value: number | null, write: (n: number) => string
   return <span class="muted">{row.hidden ? t.kpis.hidden : NONE}</span>;
 }
 
-function Task({ task }: { task: Touchpoint }) {
+function Task({ task, edit, changed }: { task: Touchpoint; edit: () => void; changed: () => void }) {
   const words = t.kpis.touchpoints;
   return (
     <section class="stack">
-      <div>
-        <h3>{task.name}</h3>
-        <p class="muted">{words.task(task.start, task.end, task.within)}</p>
+      <div class="kpi-task">
+        <div>
+          <h3>{task.name}</h3>
+          <p class="muted">{words.task(task.start, task.end, task.within)}</p>
+        </div>
+        {may('kpi.write') && (
+          <div class="row no-print">
+            <button type="button" class="button small" onClick={edit}>
+              {t.kpis.edit}
+            </button>
+            <button type="button" class="button small plain danger" onClick={() => void put(task.id, null, definitionOf(task), changed).catch(failed)}>
+              {t.kpis.remove}
+            </button>
+          </div>
+        )}
       </div>
       {task.channels.length === 0 ? (
         <p class="muted">{words.nobody}</p>
@@ -48,27 +65,45 @@ function Task({ task }: { task: Touchpoint }) {
           ]}
         />
       )}
-      {task.notes.map((note) => (
-        <p key={note} class="notice">
-          {note}
-        </p>
-      ))}
+      <Notes of={task.notes} />
     </section>
   );
 }
 
 export function Touchpoints() {
   const asked = useAsk('touchpoints', touchpoints);
-  if (asked.data && !asked.data.touchpoints.length) return null;
+  const [editing, edit] = useState<Touchpoint | 'new'>();
+  const none = asked.data?.touchpoints.length === 0;
+  if (none && !may('kpi.write')) return null;
   return (
-    <Card title={t.kpis.touchpoints.title} note={asked.data && t.kpis.touchpoints.note(plainDay(asked.data.from), plainDay(addDays(asked.data.to, -1)))}>
+    <Card
+      title={t.kpis.touchpoints.title}
+      note={asked.data && t.kpis.touchpoints.note(plainDay(asked.data.from), plainDay(addDays(asked.data.to, -1)))}
+      actions={
+        may('kpi.write') && (
+          <button type="button" class="button small" onClick={() => edit('new')}>
+            <Icon name="plus" size={16} />
+            {t.kpis.touchpoints.add}
+          </button>
+        )
+      }
+    >
+      {none && <p class="muted">{t.kpis.touchpoints.empty}</p>}
       {asked.problem && <Failure problem={asked.problem} again={asked.again} />}
       {!asked.data && !asked.problem && <Waiting />}
       <div class="stack kpi-tasks">
         {asked.data?.touchpoints.map((task) => (
-          <Task key={task.id} task={task} />
+          <Task key={task.id} task={task} edit={() => edit(task)} changed={asked.again} />
         ))}
       </div>
+      {editing && (
+        <TouchpointForm
+          task={editing === 'new' ? undefined : editing}
+          taken={asked.data?.touchpoints.map((task) => task.id) ?? []}
+          onClose={() => edit(undefined)}
+          changed={asked.again}
+        />
+      )}
     </Card>
   );
 }

@@ -1,10 +1,10 @@
 /* Signing in: by login and password, by a one-time link (/login#TOKEN), or with the administrator's
  * token. The first visit of an installation makes the first account (/setup#TOKEN). */
-import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { setUp, signIn, signInByLink, signInByToken } from '../../api/session';
+import { setUp, SIDES, signIn, signInByLink, signInByToken } from '../../api/session';
 import { go } from '../../router';
 import { t } from '../../texts';
+import { Choice, Field } from '../../ui/form';
 import './login.css';
 
 type Way = 'password' | 'token' | 'first' | 'link';
@@ -18,16 +18,6 @@ const WAYS: Record<Way, (said: Said) => Promise<string | null>> = {
 };
 
 const ticket = (): string => location.hash.slice(1);
-
-function Field({ label, why, children }: { label: string; why?: string; children: ComponentChildren }) {
-  return (
-    <label class="field">
-      <span>{label}</span>
-      {children}
-      {why && <small>{why}</small>}
-    </label>
-  );
-}
 
 function First() {
   const given = ticket();
@@ -47,15 +37,7 @@ function First() {
       <Field label={first.name}>
         <input class="input" name="name" autocomplete="name" />
       </Field>
-      <Field label={first.side}>
-        <select class="input" name="side">
-          {Object.entries(first.sides).map(([side, text]) => (
-            <option key={side} value={side}>
-              {text}
-            </option>
-          ))}
-        </select>
-      </Field>
+      <Choice name="side" label={first.side} value="neither" of={SIDES} words={first.sides} />
       <Field label={first.password} why={first.passwordWhy}>
         <input class="input" name="password" type="password" minLength={12} required autocomplete="new-password" />
       </Field>
@@ -95,7 +77,7 @@ export function Login({ first }: { first: boolean }) {
     setBusy(false);
     setProblem(wrong);
     if (wrong && way === 'link') setWay('password');
-    if (!wrong && location.hash) go('/today', 'replace'); // the token is used up
+    if (!wrong && location.hash) go('/', 'replace'); // the token is used up
   };
   useEffect(() => {
     document.title = t.common.product;

@@ -6,19 +6,19 @@ import { href } from '../../router';
 import { t } from '../../texts';
 import { Copy } from '../../ui/copy';
 import { Dialog } from '../../ui/dialog';
+import { Field, said } from '../../ui/form';
 import { Icon } from '../../ui/icons';
 import { Badge, Card, Failure, Waiting } from '../../ui/parts';
 import { Table } from '../../ui/table';
-import { say } from '../../ui/toast';
+import { failed, say } from '../../ui/toast';
 import { SNIPPETS } from './snippets';
 
-const failed = (error: unknown): void => say((error as Error).message, { bad: true });
 
 function Adding({ onClose, onDone }: { onClose: () => void; onDone: () => void }) {
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    const said = new FormData(event.currentTarget as HTMLFormElement);
-    addSource(String(said.get('name')).trim(), String(said.get('origins')).trim())
+    const field = said(event);
+    addSource(field('name'), field('origins'))
       .then((source) => {
         say(t.setup.added(source.name));
         onDone();
@@ -28,16 +28,12 @@ function Adding({ onClose, onDone }: { onClose: () => void; onDone: () => void }
   return (
     <Dialog title={t.setup.addTitle} onClose={onClose}>
       <form class="stack" onSubmit={submit}>
-        <label class="field">
-          <span>{t.setup.name}</span>
+        <Field label={t.setup.name} why={t.setup.nameWhy}>
           <input class="input" name="name" required autofocus />
-          <small>{t.setup.nameWhy}</small>
-        </label>
-        <label class="field">
-          <span>{t.setup.origins}</span>
+        </Field>
+        <Field label={t.setup.origins} why={t.setup.originsWhy}>
           <input class="input" name="origins" />
-          <small>{t.setup.originsWhy}</small>
-        </label>
+        </Field>
         <div class="row">
           <button class="button primary">{t.setup.add}</button>
         </div>
@@ -192,7 +188,7 @@ export function SourcesCard() {
             {
               title: '',
               cell: (source) => (
-                <span class="row key-acts">
+                <span class="row acts-row">
                   <button type="button" class="button small" onClick={() => rotate(source)}>
                     {t.setup.rotate}
                   </button>

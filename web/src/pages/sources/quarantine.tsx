@@ -9,10 +9,9 @@ import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Dialog } from '../../ui/dialog';
 import { Badge, Card, Empty, Failure, Waiting } from '../../ui/parts';
-import { say } from '../../ui/toast';
+import { failed, say, soon } from '../../ui/toast';
 
 const PAGE = 100;
-const SECOND_THOUGHTS_MS = 8000;
 const STATES = ['open', 'replayed', 'discarded', 'all'] as const;
 const CODES = ['unplanned_event', 'retired_event', 'unplanned_property', 'missing_property', 'wrong_type', 'value_not_allowed', 'pattern_not_met', 'out_of_range'];
 
@@ -21,25 +20,22 @@ async function replayNow(query: string): Promise<void> {
     const said = await replay(query);
     say(t.sources.quarantine.replayed(said.accepted, said.duplicate, said.quarantined));
   } catch (error) {
-    say((error as Error).message, { bad: true });
+    failed(error);
   }
 }
 
-function discardSoon(query: string, what: string, done: () => void): void {
-  const timer = setTimeout(() => {
+const discardSoon = (query: string, what: string, done: () => void): void =>
+  soon(`held ${query}`, t.sources.quarantine.discarding(what), () =>
     discard(query)
       .then((said) => say(t.sources.quarantine.discarded(said.discarded)))
-      .catch((error: Error) => say(error.message, { bad: true }))
-      .finally(done);
-  }, SECOND_THOUGHTS_MS);
-  say(t.sources.quarantine.discarding(what), { undo: () => clearTimeout(timer) });
-}
+      .finally(done),
+  );
 
 function Entry({ event, changed }: { event: Held; changed: () => void }) {
   const [open, setOpen] = useState(false);
   const whole = useAsk(open ? `held ${event.id}` : null, (signal) => heldOne(event.id, signal));
   return (
-    <details class="tail-line" onToggle={(e) => setOpen(e.currentTarget.open)}>
+    <details class="tail-line opens" onToggle={(e) => setOpen(e.currentTarget.open)}>
       <summary>
         <time class="muted" title={moment(event.received_at)}>
           {ago(event.received_at)}

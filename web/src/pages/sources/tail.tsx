@@ -67,7 +67,7 @@ function useTail(path: string, paused: boolean) {
 function Entry({ line }: { line: Line }) {
   const who = line.user ?? line.anonymous;
   return (
-    <details class="tail-line">
+    <details class="tail-line opens">
       <summary>
         <time class="muted">{clock(line.at)}</time>
         <FateBadge fate={line.fate} />

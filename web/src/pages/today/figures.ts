@@ -1,7 +1,7 @@
 /* The questions behind Today, and their answers side by side with those of a week ago: the same
  * question as of then. */
 import { post } from '../../api/client';
-import { loadSchema, tracked, type Schema } from '../../api/company';
+import { loadSchema, paying, type Schema } from '../../api/company';
 import { named, quoted, type Answer } from '../../api/query';
 import { dayKey } from '../../format';
 
@@ -33,11 +33,10 @@ function measures(schema: Schema): { text: string; name: string; money: boolean 
     { text: 'events', name: 'events', money: false },
     { text: 'unique customers', name: 'people', money: false },
   ];
-  const paying = ['Order Completed', 'Purchase', 'Order Placed', 'Subscription Started'].map((name) => tracked(schema, name)).find(Boolean);
-  if (!paying) return list;
-  list.push({ text: `events of ${quoted(paying.name)}`, name: paying.name, money: false });
-  const amount = ['revenue', 'total', 'value'].find((name) => paying.properties.some((property) => property.name === name && property.type === 'number'));
-  if (amount) list.push({ text: `sum(${quoted(paying.name)}.${named(amount)})`, name: amount, money: true });
+  const pays = paying(schema);
+  if (!pays) return list;
+  list.push({ text: `events of ${quoted(pays.event)}`, name: pays.event, money: false });
+  if (pays.amount) list.push({ text: `sum(${quoted(pays.event)}.${named(pays.amount)})`, name: pays.amount, money: true });
   return list;
 }
 

@@ -17,6 +17,7 @@ import { FateBar } from '../sources/fates';
 import '../sources/sources.css';
 import { byDay, figures, moved, type Figure } from './figures';
 import { Kpis } from './kpis';
+import '../kpis/kpis.css';
 import './today.css';
 
 const RENEW_MS = 60_000;
@@ -120,7 +121,7 @@ function Received() {
       {!told && !asked.problem && <Waiting />}
       {told && told.all.received === 0 && <p class="muted">{t.today.noFates}</p>}
       {told && told.all.received > 0 && (
-        <ul class="received">
+        <ul class="lines received">
           {told.rows.map((row) => (
             <li key={row.source.id}>
               <a class="clip" href={href('sources', ['tail'], { source: row.source.name })}>
@@ -160,18 +161,20 @@ export default function Today(_: { place: Place }) {
   const company = useAsk('company', loadCompany);
   return (
     <>
-      <PageHead title={t.today.title} lead={longDay(new Date())} />
+      <PageHead title={t.today.title} lead={`${longDay(new Date())} · ${t.today.week}`} />
       {company.data?.events === 0 ? (
         <Nothing />
       ) : (
         <>
           <Figures />
           {may('kpi.read') && <Kpis />}
-          <div class="today">
-            <ByDay />
+          <div class="split">
+            <div class="stack">
+              <ByDay />
+              {may('event.read') && <Received />}
+            </div>
             <WhatMoved />
           </div>
-          {may('event.read') && <Received />}
         </>
       )}
     </>

@@ -17,6 +17,7 @@ export const audiences = {
   overlapNote: 'How many of the row’s people are in the column’s audience, too',
   all: 'All audiences',
   new: 'New audience',
+  newLead: 'Choose conditions or write them; give it a name; save.',
   builder: 'Builder',
   text: 'The same as text',
   textNote: 'Each mirrors the other. What the builder cannot show is kept as it is written.',

@@ -55,6 +55,8 @@ export const common = {
     nothing: 'Nothing fits. Try a page’s name, an e-mail address, or a question.',
     dark: 'Switch between light and dark',
   },
+  notYours: 'This page is not part of your role',
+  notYoursWhy: (role: string) => `You are signed in as ${role}. An administrator gives roles, under Set-up, Accounts.`,
   notFound: 'There is no such page',
   notFoundWhy: 'The address may be mistyped. The pages are in the list at the side.',
 };

@@ -2,7 +2,8 @@ import { bytes, count } from '../../format';
 
 export const setup = {
   title: 'Set-up',
-  lead: 'Connect what sends events, and see that all is well.',
+  lead: 'What sends events, who may do what, and whether all is well.',
+  tabs: { overview: 'Overview', accounts: 'Accounts', keys: 'API keys', audit: 'Audit log', me: 'Your account' },
   company: 'Company',
   companyRows: { zone: 'Time zone', currency: 'Currency', version: 'Version', stored: 'Stored' },
   companyNote: 'Days, weeks and months are those of this time zone. It was chosen by keel init.',

@@ -2,12 +2,12 @@ import { count, plural } from '../../format';
 
 export const today = {
   title: 'Today',
-  week: 'Last 7 days, beside the 7 before',
+  week: 'last 7 days beside the 7 before',
   events: 'Events',
   people: 'Active customers',
   of: (event: string) => event,
   sum: (property: string) => property[0]?.toUpperCase() + property.slice(1),
-  before: (value: string) => `${value} the week before`,
+  before: (value: string) => `from ${value}`,
   same: 'as the week before',
   new: 'nothing the week before',
   byDay: 'Day by day',
@@ -24,6 +24,8 @@ export const today = {
   noFates: 'Nothing was received over HTTP in the last 24 hours. Imported files do not count here.',
   waiting: (n: number) => `${plural(n, 'event waits', 'events wait')} in quarantine`,
   kpis: 'KPIs',
+  kpisNote: 'Those at the top of their tree, and whatever is beyond its guardrail',
+  allKpis: (n: number) => `All ${count(n)}`,
   kpiTarget: (value: string) => `target ${value}`,
   outside: 'outside its guardrail',
   unknown: 'not known yet',

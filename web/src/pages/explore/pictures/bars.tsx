@@ -13,7 +13,7 @@ export function Bars({ answer, value }: { answer: Answer; value: number }) {
   const most = Math.max(0, ...rows.map(number)) || 1;
   const sum = answer.rows.reduce((all, row) => all + number(row), 0) || 1;
   return (
-    <ol class="bars">
+    <ol class="lines bars">
       {rows.map((row, i) => (
         <li key={i}>
           <span class={row[0] === null ? 'clip muted' : 'clip'}>{groupName(row.slice(0, value), answer.columns)}</span>

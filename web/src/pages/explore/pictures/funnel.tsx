@@ -4,7 +4,7 @@ import { may } from '../../../api/session';
 import { duration, people, percent } from '../../../format';
 import { go, href } from '../../../router';
 import { t } from '../../../texts';
-import { say } from '../../../ui/toast';
+import { failed } from '../../../ui/toast';
 import { groupName } from './cells';
 
 interface Step {
@@ -38,7 +38,7 @@ async function open(query: string, how: 'reached' | 'stopped_at', step: number):
     const list = JSON.parse(JSON.stringify(may('personal.read') ? { form: 'list', where, limit: 200 } : { form: 'count', where })) as QueryJson; // drops what is undefined
     go(href('explore', [], { q: (await parse(list)).text }));
   } catch (error) {
-    say((error as Error).message, { bad: true });
+    failed(error);
   }
 }
 

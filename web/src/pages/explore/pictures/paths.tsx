@@ -83,13 +83,13 @@ export function Paths({ answer }: { answer: Answer }) {
     <div class="scroll-x paths" tabIndex={0} role="region" aria-label={t.explore.pathsLabel}>
       <svg viewBox={`-2 -8 ${WIDTH + 4} ${HEIGHT + 16}`} role="img" aria-label={t.explore.pathsLabel}>
         {drawn.map(({ band, width, path }, i) => (
-          <path key={i} d={path} class={`band stroke-${color.get(band.from.label) ?? 8}`} stroke-width={width}>
+          <path key={i} d={path} class={`band series-${color.get(band.from.label) ?? 8}`} stroke-width={width}>
             <title>{`${band.from.label} → ${band.to.label}: ${count(band.count)}`}</title>
           </path>
         ))}
         {boxes.map((box) => (
           <g key={`${box.column} ${box.label}`}>
-            <rect x={x(box.column)} y={box.y} width={BOX} height={box.height} rx="3" class={`fill-${color.get(box.label) ?? 8}`}>
+            <rect x={x(box.column)} y={box.y} width={BOX} height={box.height} rx="3" class={`series-${color.get(box.label) ?? 8}`}>
               <title>{`${box.label}: ${count(box.count)}`}</title>
             </rect>
             {box.height > 12 && (
