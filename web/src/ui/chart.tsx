@@ -13,6 +13,7 @@ export interface Series {
   color?: number; // 1 to 8; by default its place
   format?: (n: number) => string;
   dashed?: boolean;
+  below?: boolean; // of a stack: it hangs from the line
 }
 
 /* What is expected: an area behind the lines. Where it is not known there is none. */
@@ -35,16 +36,20 @@ interface ChartProps {
   marked?: { name: string; at: (string | null)[] }; // points of the first series, with a word for each
 }
 
+const DAY_S = 86400;
 const css = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const colorOf = (series: Series, index: number): string => css(`--series-${series.color ?? (index % 8) + 1}`);
 
-/* Stacked: each series stands on those before it. The tallest is drawn first, the others over it. */
+/* Stacked: each series stands on those before it, or hangs from them. The tallest is drawn first, the
+ * others over it. */
 function stack(series: Series[]): (number | null)[][] {
-  const sums: number[] = [];
-  return series.map((one) => one.values.map((value, i) => (sums[i] = (sums[i] ?? 0) + (value ?? 0)))).reverse();
+  const up: number[] = [];
+  const down: number[] = [];
+  const on = (sums: number[], i: number, value: number): number => (sums[i] = (sums[i] ?? 0) + value);
+  return series.map((one) => one.values.map((value, i) => (one.below ? on(down, i, -(value ?? 0)) : on(up, i, value ?? 0)))).reverse();
 }
 
-const bars = uPlot.paths.bars?.({ size: [0.8, 24], align: 1 });
+const bars = uPlot.paths.bars?.({ size: [0.8, 40], align: 1 });
 
 function bar(one: Series, i: number): uPlot.Series {
   const color = colorOf(one, i);
@@ -69,11 +74,14 @@ function marks(name: string): uPlot.Series {
 
 /* From 0, or from the least value below it; what is expected below that is cut off. */
 function reach(props: ChartProps, max: number): [number, number] {
-  const least = props.stacked ? 0 : Math.min(0, ...props.series.flatMap((one) => one.values.map((value) => value ?? 0)));
+  const least = props.stacked ? Math.min(0, ...stack(props.series).flat().map((value) => value ?? 0)) : Math.min(0, ...props.series.flatMap((one) => one.values.map((value) => value ?? 0)));
   return [least * 1.08, max > 0 ? max * 1.08 : least < 0 ? 0 : 1];
 }
 
 function options(props: ChartProps, width: number): uPlot.Options {
+  const { times } = props;
+  const last = times.length - 1;
+  const width_s = last > 0 ? (times[last] ?? 0) - (times[last - 1] ?? 0) : DAY_S;
   const grid = { stroke: css('--line'), width: 1 };
   const text = { stroke: css('--text-3'), font: `12px ${css('--font')}`, ticks: { show: false }, grid };
   return {
@@ -83,7 +91,8 @@ function options(props: ChartProps, width: number): uPlot.Options {
     tzDate: (at) => uPlot.tzDate(new Date(at * 1000), props.hours ? companyZone() : 'UTC'),
     legend: { show: false },
     cursor: { points: { size: 7 }, y: false, drag: { x: false, y: false } },
-    scales: { x: { time: true }, y: { range: (_u, _min, max) => reach(props, max) } },
+    // The last bar stands behind its mark.
+    scales: { x: { time: true, ...(props.stacked ? { range: [times[0] ?? 0, (times[last] ?? 0) + width_s] as [number, number] } : {}) }, y: { range: (_u, _min, max) => reach(props, max) } },
     axes: [
       { ...text, grid: { show: false }, space: 72, size: 28, values: (_u, splits, _axis, _space, step) => splits.map((at) => tick(at, step, !!props.hours)) },
       { ...text, size: 52, values: (_u, values) => values.map((v) => compact(v)) },

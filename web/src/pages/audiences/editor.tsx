@@ -92,12 +92,12 @@ function History({ id }: { id: number }) {
 }
 
 /* The request's answer carries both forms, so each side follows the other. */
-export function Audience({ saved }: { saved: Segment | null }) {
+export function Audience({ saved, begin = '' }: { saved: Segment | null; begin?: string }) {
   const schema = useAsk('schema', loadSchema);
   const others = useAsk('segments', segments);
-  const [text, setText] = useState(saved?.query ?? '');
+  const [text, setText] = useState(saved?.query ?? begin);
   const [where, setWhere] = useState<Cond | null>((saved?.json['where'] as Cond | undefined) ?? null);
-  const [asked, setAsked] = useState<string | QueryJson>(saved?.query ?? '');
+  const [asked, setAsked] = useState<string | QueryJson>(saved?.query ?? begin);
   const settled = useSettled(asked, STILL_MS);
   const key = settled === '' ? null : typeof settled === 'string' ? settled : JSON.stringify(settled);
   const counted = useAsk(key, (signal) => preview(settled, saved?.id ?? null, signal));

@@ -127,5 +127,5 @@ function Saved({ id }: { id: number }) {
 export default function Audiences({ place }: { place: Place }) {
   const which = place.rest[0];
   if (!which) return <List />;
-  return which === 'new' ? <Audience key="new" saved={null} /> : <Saved id={Number(which)} />;
+  return which === 'new' ? <Audience key="new" saved={null} begin={place.query.get('q') ?? ''} /> : <Saved id={Number(which)} />;
 }

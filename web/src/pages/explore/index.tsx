@@ -4,6 +4,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { useAsk } from '../../api/ask';
 import { loadSchema } from '../../api/company';
 import { ask, parse, type Answer, type QueryJson } from '../../api/query';
+import { may } from '../../api/session';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Copy, copy, saveAs } from '../../ui/copy';
@@ -93,6 +94,11 @@ function Result({ told, question, view }: { told: Told; question: string; view: 
                 <Icon name={table ? 'explore' : 'table'} size={16} />
                 {table ? t.explore.picture : t.explore.table}
               </button>
+            )}
+            {json.form === 'count' && json['where'] !== undefined && may('segment.write') && (
+              <a class="button small" href={href('audiences', ['new'], { q: question })}>
+                {t.explore.audience}
+              </a>
             )}
             <button type="button" class="button small" onClick={() => saveAs('answer.csv', 'text/csv', asCsv(answer))}>
               {t.explore.csv}

@@ -1,4 +1,4 @@
-import { bytes, count } from '../../format';
+import { bytes, count, plural } from '../../format';
 
 export const explore = {
   title: 'Explore',
@@ -30,6 +30,7 @@ export const explore = {
   picture: 'Picture',
   table: 'Table',
   csv: 'CSV',
+  audience: 'Make it an audience',
   link: 'Copy the link',
   canonical: 'The question, as Keel understands it',
   cost: (rows: number, size: number, ms: number, cpu: number) =>
@@ -55,6 +56,39 @@ export const explore = {
   pathsLabel: 'Which events follow one another',
   trendLabel: (what: string) => `${what} over time`,
   groupsCut: (n: number, all: number) => `The ${n} largest of ${count(all)} groups are drawn; the table has all.`,
+  lifecycle: {
+    label: 'Customers by where they stand, period by period',
+    retained: 'Retained',
+    returned: 'Returned',
+    new: 'New',
+    lapsed: 'Lapsed',
+    dormant: (n: string) => `${n} were dormant in the last period: neither active nor in the one before, but earlier.`,
+  },
+  rfm: {
+    label: 'Customers by how lately and how often',
+    value: 'Worth in all',
+    any: 'anything',
+    below: (mark: string) => `below ${mark}`,
+    between: (from: string, to: string) => `${from} to below ${to}`,
+    from: (mark: string) => `${mark} or more`,
+    through: (from: string, to: string) => `${from} to ${to}`,
+    within: (n: number, unit: string) => `in the last ${plural(n, unit, `${unit}s`)}`,
+    longer: 'longer ago',
+    times: (often: string) => `${often} ×`,
+    nobody: 'nobody',
+    note: 'The best stand at the top right. Below each number, what they were worth together.',
+  },
+  attribution: { label: 'What each touch is owed', amount: 'Amount', conversions: 'Conversions', none: 'no touch' },
+  compare: {
+    label: 'What tells the two sets of customers apart, the strongest first',
+    fact: 'Fact',
+    times: 'A to B',
+    is: (name: string, value: string) => `${name} is ${value}`,
+    has: (name: string) => `has ${name}`,
+    did: (name: string) => `did ${name}`,
+    of: (n: string, all: string) => `${n} of ${all}`,
+    lift: (n: string) => `${n} ×`,
+  },
   event: 'Event',
   runs: 'Times',
   customers: 'Customers',
@@ -74,6 +108,7 @@ export const explore = {
     attribute: 'Attribution',
     sessions: 'Sessions',
     rfm: 'Recency, frequency, value',
+    compare: 'Comparison',
     top: 'Top',
   },
   examples: {

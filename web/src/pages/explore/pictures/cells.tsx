@@ -1,6 +1,6 @@
 /* A value of an answer, as its column's type and name ask for. */
 import type { Answer, AnswerColumn, Cell } from '../../../api/query';
-import { count, duration, moment, NONE, percent, plainDay } from '../../../format';
+import { count, duration, moment, money, NONE, percent, plainDay } from '../../../format';
 import { href } from '../../../router';
 import { t } from '../../../texts';
 import { Table, type Column } from '../../../ui/table';
@@ -17,6 +17,9 @@ export function text(value: Cell, column: AnswerColumn): string {
   if (column.type === 'time') return moment(value);
   return value;
 }
+
+/* Sums of what is called so are money; of anything else, numbers. */
+export const amountWriter = (property: string | undefined): ((n: number) => string) => (property && /(^|[._])(revenue|price|amount|spent)$/i.test(property) ? (n) => money(n) : count);
 
 /* What a split's group is called. */
 export const groupName = (values: Cell[], columns: AnswerColumn[]): string =>

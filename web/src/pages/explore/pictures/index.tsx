@@ -1,11 +1,15 @@
 /* Which picture an answer gets: by the form of its question. */
 import { at, type Answer, type QueryJson } from '../../../api/query';
 import { Stat } from '../../../ui/parts';
+import { Attribution } from './attribution';
 import { Bars } from './bars';
 import { AnswerTable, text } from './cells';
+import { Compare, sidesOf } from './compare';
 import { Funnel } from './funnel';
+import { Lifecycle } from './lifecycle';
 import { Paths } from './paths';
 import { Retention } from './retention';
+import { Rfm } from './rfm';
 import { PERIODS, Trend } from './trend';
 
 /* How many of the last columns are numbers over time: measures; of sessions and repeat, those behind the splits. */
@@ -15,7 +19,7 @@ function measuresOf(answer: Answer, json: QueryJson): number {
 }
 
 export function hasPicture(answer: Answer, form: string): boolean {
-  return answer.rows.length > 0 && !['list', 'rfm'].includes(form);
+  return answer.rows.length > 0 && form !== 'list';
 }
 
 /* One row of numbers, large. */
@@ -39,8 +43,14 @@ export function Picture({ answer, json }: { answer: Answer; json: QueryJson }) {
       return <Retention answer={answer} unit={String(json['period'] ?? '')} />;
     case 'paths':
       return <Paths answer={answer} />;
+    case 'rfm':
+      return <Rfm answer={answer} json={json} />;
+    case 'lifecycle':
+      return <Lifecycle answer={answer} />;
+    case 'compare':
+      return <Compare answer={answer} names={sidesOf(answer.query)} />;
     case 'attribute':
-      return <Bars answer={answer} value={1} />;
+      return <Attribution answer={answer} json={json} />;
     case 'top':
       return <Bars answer={answer} value={1} />;
     case 'count':

@@ -1,9 +1,8 @@
 /* Retention: a row a cohort, a column a period, the darker the more came back. */
-import { useState } from 'preact/hooks';
-import { at, type Answer } from '../../../api/query';
+import { at, type Answer, type Cell } from '../../../api/query';
 import { count, NONE, people, percent, plainDay } from '../../../format';
 import { t } from '../../../texts';
-import { groupName } from './cells';
+import { useGroup } from './groups';
 
 interface Cohort {
   name: string;
@@ -12,11 +11,9 @@ interface Cohort {
   people: (number | undefined)[];
 }
 
-function cohorts(answer: Answer, group: string): Cohort[] {
-  const first = at(answer, 'cohort');
+function cohorts(rows: Cell[][], first: number): Cohort[] {
   const found = new Map<string, Cohort>();
-  for (const row of answer.rows) {
-    if (groupName(row.slice(0, first), answer.columns) !== group) continue;
+  for (const row of rows) {
     const [name, period, size, customers, rate] = row.slice(first) as [string, number, number | null, number | null, number | null];
     const cohort = found.get(name) ?? { name, size, rates: [], people: [] };
     cohort.rates[period] = rate ?? undefined;
@@ -35,10 +32,8 @@ function mean(all: Cohort[], period: number): number | undefined {
 
 export function Retention({ answer, unit }: { answer: Answer; unit: string }) {
   const first = at(answer, 'cohort');
-  const groups = [...new Set(answer.rows.map((row) => groupName(row.slice(0, first), answer.columns)))];
-  const [chosen, choose] = useState(groups[0] ?? '');
-  const group = groups.includes(chosen) ? chosen : (groups[0] ?? '');
-  const all = cohorts(answer, group);
+  const { rows, choice } = useGroup(answer, 0, first);
+  const all = cohorts(rows, first);
   const periods = Math.max(0, ...all.map((cohort) => cohort.rates.length));
   const strongest = Math.max(0.0001, ...all.flatMap((cohort) => cohort.rates.slice(1).map((rate) => rate ?? 0)));
   const cell = (rate: number | undefined, period: number, who?: number) => {
@@ -52,16 +47,7 @@ export function Retention({ answer, unit }: { answer: Answer; unit: string }) {
   };
   return (
     <div class="stack">
-      {groups.length > 1 && (
-        <label class="row">
-          <span class="muted">{t.explore.group}</span>
-          <select class="input" value={group} onChange={(event) => choose(event.currentTarget.value)}>
-            {groups.map((name) => (
-              <option key={name}>{name}</option>
-            ))}
-          </select>
-        </label>
-      )}
+      {choice}
       <div class="scroll-x" tabIndex={0} role="region" aria-label={t.explore.retentionLabel}>
         <table class="triangle">
           <caption class="hidden-text">{t.explore.retentionLabel}</caption>
@@ -73,7 +59,8 @@ export function Retention({ answer, unit }: { answer: Answer; unit: string }) {
               </th>
               {Array.from({ length: periods }, (_, i) => (
                 <th key={i} scope="col">
-                  {t.explore.period(unit, i)}
+                  <span class="hidden-text">{t.explore.period(unit, i)}</span>
+                  <span aria-hidden="true">{i ? i : t.explore.period(unit, 0)}</span>
                 </th>
               ))}
             </tr>

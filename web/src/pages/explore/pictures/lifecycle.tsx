@@ -1,0 +1,30 @@
+/* Lifecycle: who is active stands above the line, period by period; who lapsed below it. */
+import { useMemo } from 'preact/hooks';
+import { at, type Answer } from '../../../api/query';
+import { count } from '../../../format';
+import { t } from '../../../texts';
+import { Chart, type Series } from '../../../ui/chart';
+import { useGroup } from './groups';
+
+const PARTS = [
+  { name: 'retained', color: 1 },
+  { name: 'returned', color: 6 },
+  { name: 'new', color: 5 },
+  { name: 'lapsed', color: 2, below: true },
+] as const;
+
+export function Lifecycle({ answer }: { answer: Answer }) {
+  const { rows, choice } = useGroup(answer, 1, at(answer, 'active'));
+  const drawn = useMemo(() => {
+    const series = PARTS.map(({ name, ...how }): Series => ({ name: t.explore.lifecycle[name], ...how, values: rows.map((row) => row[at(answer, name)] as number | null) }));
+    return { times: rows.map((row) => new Date(String(row[0])).getTime() / 1000), series };
+  }, [answer, rows.length, rows[0]]);
+  const dormant = rows[rows.length - 1]?.[at(answer, 'dormant')];
+  return (
+    <div class="stack">
+      {choice}
+      <Chart label={t.explore.lifecycle.label} times={drawn.times} series={drawn.series} stacked tableElsewhere height={340} />
+      {typeof dormant === 'number' && <p class="muted">{t.explore.lifecycle.dormant(count(dormant))}</p>}
+    </div>
+  );
+}
