@@ -2,11 +2,7 @@
 # Every page in Debian's Chromium, against a started server with a small simulated marketplace: what
 # the pages show and do, accessibility (axe), no console error, no request to another host.
 # Screenshots in both themes at three widths are left in build/web/shots. See pages.py, tests/support/web/pages.mjs.
-# ctest: timeout=240
+# ctest: timeout=300
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-skip() { echo "skipped: $*"; exit 77; }
-for tool in node chromium; do
-    command -v $tool >/dev/null || skip "$tool is not installed"
-done
-[ -d "$here/../../web/node_modules/playwright-core" ] || skip "the screens are not built: npm has not fetched its packages"
+. "$here/../support/web/needs.sh"
 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here/../support exec python3 "$here/pages.py"

@@ -1,71 +1,9 @@
-// Walks the screens in Chromium; see test_pages.sh. What a step finds wrong is printed, and the
-// walk goes on: one run shows all.
-import { createRequire } from 'node:module';
-import { mkdirSync, readFileSync } from 'node:fs';
+// Walks the screens as their administrator; see test_pages.sh.
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { getuid } from 'node:process';
+import { accessible, begin, end, expect, given, launch, open, q, send, settled, sound, text, watch, wrong } from './walk.mjs';
 
-const given = JSON.parse(process.argv[2]);
-const require = createRequire(given.modules);
-const { chromium } = require('playwright-core');
-const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
-const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'];
 const WIDTHS = { 390: 844, 1280: 860, 1920: 1080 };
-const problems = [];
-let step = 'start';
-const began = Date.now();
-const seconds = () => ((Date.now() - began) / 1000).toFixed(1);
-
-const wrong = (what) => {
-  problems.push(`${step}: ${what}`);
-  console.log(`${seconds()} s: WRONG ${step}: ${what}`);
-};
-const expect = (truth, what) => truth || wrong(what);
-
-function watch(page) {
-  page.on('console', (message) => message.type() === 'error' && wrong(`console: ${message.text()}`));
-  page.on('pageerror', (error) => wrong(`exception: ${error.message}`));
-  page.on('request', (request) => {
-    const url = new URL(request.url());
-    if (!['data:', 'blob:'].includes(url.protocol) && url.origin !== given.url) wrong(`request to ${url.origin}`);
-  });
-  page.on('dialog', (dialog) => {
-    wrong(`dialog: ${dialog.message()}`);
-    void dialog.dismiss();
-  });
-}
-
-/* Nothing is being loaded any more. */
-async function settled(page) {
-  await page.waitForFunction(() => document.querySelector('h1') && !document.querySelector('.skeleton') && !document.querySelector('[aria-busy=true]'), null, { timeout: 15000 });
-}
-
-async function open(page, path) {
-  await page.goto(given.url + path);
-  await settled(page);
-}
-
-async function accessible(page) {
-  await page.evaluate(axe);
-  // What is fading in has not its contrast yet.
-  await page.evaluate(() => Promise.allSettled(document.getAnimations()
-    .filter((animation) => animation.effect?.getComputedTiming().iterations !== Infinity)
-    .map((animation) => animation.finished)));
-  const found = await page.evaluate((tags) => window.axe.run(document, { runOnly: tags }), RULES);
-  for (const violation of found.violations)
-    wrong(`axe ${violation.id}: ${violation.help}; ${violation.nodes.slice(0, 3).map((node) => `${node.target} ${node.any[0]?.message ?? ''}`).join(' | ')}`);
-}
-
-async function text(page, selector) {
-  return (await page.locator(selector).allInnerTexts()).join(' ');
-}
-
-async function send(events) {
-  const response = await fetch(`${given.url}/v1/batch`, { method: 'POST', headers: { Authorization: given.basic }, body: JSON.stringify({ batch: events }) });
-  expect(response.status === 200, `the collector answered ${response.status}`);
-}
-
-const q = (question) => `/explore?q=${encodeURIComponent(question)}`;
 const PAGES = {
   today: '/today',
   customers: '/customers',
@@ -301,8 +239,7 @@ async function pictures(browser, state) {
     const page = await context.newPage();
     watch(page);
     for (const [name, path] of Object.entries(PAGES)) {
-      step = `${name}, ${colorScheme}`;
-      console.log(`${seconds()} s: ${step}`);
+      begin(`${name}, ${colorScheme}`);
       if (name === 'wrong') page.removeAllListeners('console'); // 400 is what is asked for
       for (const [width, height] of Object.entries(WIDTHS)) {
         await page.setViewportSize({ width: Number(width), height });
@@ -319,22 +256,21 @@ async function pictures(browser, state) {
   }
 }
 
-const browser = await chromium.launch({ executablePath: given.chromium, args: getuid() === 0 ? ['--no-sandbox'] : [] });
+const browser = await launch();
 try {
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, colorScheme: 'light' });
   const page = await context.newPage();
   page.setDefaultTimeout(8000);
   watch(page);
   for (const [name, run] of Object.entries(steps)) {
-    step = name;
-    console.log(`${seconds()} s: ${name}`);
+    begin(name);
     if (name === 'a question and its picture') page.removeAllListeners('console'); // asks what is wrong, on purpose
     await run({ page }).catch((error) => wrong(error.message));
-    if (name === 'first account' && problems.length) throw new Error('nothing goes without an account');
+    if (name === 'first account' && !sound()) throw new Error('nothing goes without an account');
     if (name === 'a question and its picture') page.on('console', (message) => message.type() === 'error' && wrong(`console: ${message.text()}`));
   }
   await pictures(browser, await context.storageState());
-  step = 'signing out';
+  begin('signing out');
   await page.locator('button[title="Sign out"]').click();
   await page.locator('input[name=password]').waitFor();
   await accessible(page);
@@ -343,5 +279,4 @@ try {
 } finally {
   await browser.close();
 }
-console.log(`${problems.length} problems in ${seconds()} s`);
-process.exit(problems.length ? 1 : 0);
+end();
