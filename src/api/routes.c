@@ -19,6 +19,7 @@
     T(profile)                                                                                     \
     T(profile_segments)                                                                            \
     T(segments_api)                                                                                \
+    T(segments_export)                                                                             \
     T(segments_members)                                                                            \
     T(segments_stream)                                                                             \
     T(export_api)                                                                                  \

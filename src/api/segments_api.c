@@ -7,6 +7,7 @@
 #include "api/segments_api.h"
 
 #include "api/access.h"
+#include "api/metrics.h"
 #include "api/shielded.h"
 
 #include "api/routes.h"
@@ -61,6 +62,50 @@ int segments_number_param(struct request *r, const char *name, int64_t least, in
              (int)(text.n < 40 ? text.n : 40), text.p, (long long)least, (long long)most);
     return 0;
 }
+
+/* ---- counters ---- */
+
+static void count(void *ctx, struct metric_text *t) {
+    struct audiences_stats s;
+    audiences_stats(ctx, &s);
+    const struct {
+        const char *name, *help;
+        double value;
+    } gauges[] =
+        {
+            {"keel_segments", "Saved segments that are followed", (double)s.segments},
+            {"keel_segments_filling", "Of these, being filled", (double)s.filling},
+            {"keel_segments_failed", "Of these, that cannot be followed", (double)s.failed},
+            {"keel_segments_leaves", "Different conditions within them", (double)s.leaves},
+            {"keel_segments_timers", "Moments at which time changes something", (double)s.timers},
+            {"keel_segments_bytes", "Memory of conditions and members", (double)s.bytes},
+            {"keel_segments_behind_seconds", "Age of what is known", (double)s.behind_ms / 1000},
+            {"keel_segments_undurable_changes", "Changes that wait for the disk",
+             (double)(s.last_number - s.durable_number)},
+        },
+      counters[] = {
+          {"keel_segments_evaluations_total", "Customers looked at", (double)s.evaluations},
+          {"keel_segments_asked_total", "Customers the engine was asked about", (double)s.asked},
+          {"keel_segments_rebuilt_total", "Conditions that were filled anew", (double)s.rebuilt},
+          {"keel_segments_entered_total", "Customers who entered a segment", (double)s.entered},
+          {"keel_segments_left_total", "Customers who left a segment", (double)s.left},
+          {"keel_segments_advances_total", "How often what is new was followed",
+           (double)s.advances},
+          {"keel_segments_advance_seconds_total", "Time that it took", (double)s.advanced_us / 1e6},
+      };
+    for (size_t i = 0; i < sizeof gauges / sizeof *gauges; i++)
+        metric(t, METRIC_GAUGE, gauges[i].name, gauges[i].help, gauges[i].value,
+               (const char *)NULL);
+    for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
+        metric(t, METRIC_COUNTER, counters[i].name, counters[i].help, counters[i].value,
+               (const char *)NULL);
+}
+
+void segments_count(struct app *app) {
+    if (app->metrics) metrics_add(app->metrics, count, app->audiences);
+}
+
+/* ---- requests ---- */
 
 static int read_spec(struct request *r, struct json_value body, struct audience_spec *spec,
                      struct keel_error *err) {

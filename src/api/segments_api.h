@@ -1,6 +1,6 @@
 /* What the files of /api/v1/segments share: segments_api.c (the table), segments_members.c
- * (members, previews, overlap, exports), segments_stream.c (changes as they happen). Layers: app.h,
- * server.h. Threads: pure. */
+ * (members, previews, overlap), segments_export.c, segments_stream.c (changes as they happen).
+ * Layers: app.h, server.h. Threads: pure. */
 #pragma once
 
 #include "api/app.h"
@@ -11,6 +11,8 @@
 
 enum { SEGMENTS_BODY_MAX = 512 << 10 };
 
+/* What they cost and how far behind they are, on /metrics. Behind audiences_open. */
+void segments_count(struct app *app);
 /* {id} of a path: a number or a name. */
 int segments_id(struct request *r, const struct app *app, int64_t *out,
                 struct keel_error *err) K_CHECKED;

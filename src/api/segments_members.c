@@ -1,21 +1,16 @@
-/* Who is in a segment: members page by page, exports, overlaps; and who would be (previews).
+/* Who is in a segment: members page by page, overlaps; and who would be (previews).
  *
  * Members are those of now, as they are kept. A preview asks the engine, and compares with what is
- * saved. Layers: segments_api.h, outgoing.h. Threads: the workers', an export one of its own.
- * Limits: PAGE_MOST, OVERLAP_MOST; a preview shows SAMPLE_MOST customers. */
-#include <pthread.h>
+ * saved. Layers: segments_api.h. Threads: the workers'. Limits: PAGE_MOST, OVERLAP_MOST; a preview
+ * shows SAMPLE_MOST customers. */
 #include <roaring/roaring.h>
-#include <stdatomic.h>
 
 #include "api/config.h"
-#include "api/log.h"
-#include "api/outgoing.h"
 #include "api/routes.h"
 #include "api/segments_api.h"
 #include "api/shielded.h"
 #include "base/os.h"
 #include "desk/audience_member.h"
-#include "desk/personal.h"
 #include "query/exec.h"
 #include "query/language/parse.h"
 
@@ -26,9 +21,6 @@ enum {
     SAMPLE = 10,
     SAMPLE_MOST = 100,
     ARENA_BYTES = 2 * QUERY_ARENA_BYTES,
-    WAITING_BYTES = 4 << 20,
-    PIECE_BYTES = 256 << 10,
-    PATIENCE_MS = 30000,
 };
 
 /* Up to `most` customers from `from` on, as objects in a list. Returns the one behind them, or -1.
@@ -334,100 +326,6 @@ static int preview(struct request *r, void *ctx, struct keel_error *err) {
     return code;
 }
 
-/* ---- export ---- */
-
-struct exporting {
-    struct app *app;
-    roaring_bitmap_t *members;
-    struct reply_stream *stream;
-    bool csv;
-};
-
-static void release(struct exporting *e) {
-    if (e->members) roaring_bitmap_free(e->members);
-    outgoing_export_end(e->app->outgoing);
-    k_free(e);
-}
-
-/* Ids are what an export is for; where a source sent addresses as ids, not everybody has it. */
-static int check_ids(const struct exporting *e, struct keel_error *err) {
-    roaring_uint32_iterator_t it;
-    enum id_kind kind;
-    roaring_init_iterator(e->members, &it);
-    for (; it.has_value; roaring_advance_uint32_iterator(&it))
-        if (personal_by_shape(identity_id(db_identity(e->app->db), it.current_value, &kind)) !=
-            PERSONAL_NOT)
-            FAIL(err, FORBIDDEN, "ids that look like addresses or phone numbers need the right %s",
-                 right_text(RIGHT_PERSONAL_READ));
-    return 0;
-}
-
-/* To who may not see personal data: not of few, and no address. */
-static int check_shielded(const struct request *r, const struct exporting *e,
-                          struct keel_error *err) {
-    if (!is_shielded(r)) return 0;
-    if (roaring_bitmap_get_cardinality(e->members) < (uint64_t)e->app->config->guard.customers)
-        FAIL(err, FORBIDDEN, "so few members need the right %s", right_text(RIGHT_PERSONAL_READ));
-    return check_ids(e, err);
-}
-
-static int send_piece(const struct exporting *e, struct buf *piece) {
-    if (atomic_load(outgoing_stopping(e->app->outgoing))) return -KEEL_E_CANCELLED;
-    TRY(stream_wait(e->stream, piece->n, PATIENCE_MS));
-    TRY(stream_push(e->stream, buf_str(piece)));
-    buf_clear(piece);
-    return 0;
-}
-
-static int send_all(const struct exporting *e, struct buf *piece) {
-    roaring_uint32_iterator_t it;
-    if (e->csv) (void)!buf_add_text(piece, AUDIENCE_MEMBER_CSV_HEAD);
-    roaring_init_iterator(e->members, &it);
-    for (; it.has_value; roaring_advance_uint32_iterator(&it)) {
-        audience_member_line(db_identity(e->app->db), it.current_value, e->csv, piece);
-        if (piece->failed) return piece->failed;
-        if (piece->n >= PIECE_BYTES) TRY(send_piece(e, piece));
-    }
-    return piece->n ? send_piece(e, piece) : 0;
-}
-
-static void *run_export(void *arg) {
-    struct exporting *e = arg;
-    struct buf piece;
-    buf_init(&piece, WAITING_BYTES);
-    if (send_all(e, &piece) < 0)
-        log_say(e->app->log, LOG_WARNING, "an export of a segment was cut", "");
-    buf_release(&piece);
-    stream_close(e->stream);
-    release(e);
-    return NULL;
-}
-
-static int start_export(struct request *r, struct exporting *e, struct keel_error *err) {
-    struct str format = STR("ndjson");
-    int64_t id;
-    (void)request_param(r, "format", &format);
-    if (!str_is(format, "ndjson") && !str_is(format, "csv"))
-        FAIL(err, INVALID, "format is ndjson or csv");
-    e->csv = str_is(format, "csv");
-    TRY(segments_id(r, e->app, &id, err));
-    TRY(audiences_members(e->app->audiences, id, &e->members, err));
-    TRY(check_shielded(r, e, err));
-    r->disclosed = true;
-    r->reply.content_type = e->csv ? "text/csv; charset=utf-8" : "application/x-ndjson";
-    return request_document(r, WAITING_BYTES, run_export, e, &e->stream, err);
-}
-
-static int export_members(struct request *r, void *ctx, struct keel_error *err) {
-    struct app *app = ctx;
-    TRY(outgoing_export_begin(app->outgoing, err));
-    struct exporting *e = k_zalloc(sizeof *e);
-    e->app = app;
-    int code = start_export(r, e, err);
-    if (code < 0) release(e);
-    return code;
-}
-
 #define ROUTE(method, path, handler, with_right, what, in, with, out)                              \
     {                                                                                              \
         .methods = method, .pattern = "/api/v1/segments" path, .handle = handler,                  \
@@ -442,9 +340,6 @@ const struct route routes_segments_members[] = {
           "{\"type\":\"object\",\"properties\":{\"size\":{\"type\":\"integer\"},\"members\":"
           "{\"type\":\"array\",\"items\":{\"type\":\"object\"}},\"next_cursor\":{\"type\":"
           "\"string\"}}}"),
-    ROUTE(HTTP_GET, "/{id}/export", export_members, RIGHT_EXPORT,
-          "All its members, by their identifiers", NULL,
-          "format string ndjson or csv; default ndjson", NULL),
     ROUTE(HTTP_GET, "/overlap", overlap, RIGHT_QUERY, "How many customers segments share", NULL,
           "ids string numbers of segments, with commas between them; default the first 50",
           "{\"type\":\"object\",\"properties\":{\"segments\":{\"type\":\"array\"},\"overlap\":"

@@ -24,7 +24,8 @@ enum { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV, FORMAT_NDJSON };
 enum { OVERLAP_MOST = 50, REPLY_BYTES = 64 << 20, NAME_COLUMN = 24 };
 
 struct args {
-    const char *data, *name, *description, *purpose, *owner_marketing, *owner_it, *against, *at;
+    const char *data, *name, *description, *purpose, *owner_marketing, *owner_it, *against, *at,
+        *traits;
     int64_t limit;
     int format;
 };
@@ -46,6 +47,8 @@ static const struct option OPTIONS[] = {
      "preview: who would enter and leave this one", NULL, false, 0, 0},
     {"at", OPTION_TEXT, offsetof(struct args, at), "TIME", "preview: as of that moment", NULL,
      false, 0, 0},
+    {"traits", OPTION_TEXT, offsetof(struct args, traits), "NAMES",
+     "export: with these traits, with commas between them", NULL, false, 0, 0},
     {"limit", OPTION_INTEGER, offsetof(struct args, limit), "N", "members: how many; default 100",
      NULL, false, 1, INT32_MAX},
     {"format", OPTION_CHOICE, offsetof(struct args, format), "F",
@@ -300,20 +303,40 @@ static int take_piece(void *ctx, struct str piece, struct keel_error *err) {
     return err->code;
 }
 
-static int export_set(struct work *w, const roaring_bitmap_t *set, bool csv,
+static int export_set(struct work *w, const struct audience_traits *traits, bool csv,
                       struct keel_error *err) {
+    const struct audience_traits *chosen = traits->values ? traits : NULL;
     roaring_uint32_iterator_t it;
     struct buf line;
+    uint64_t row = 0;
     int code = 0;
     buf_init(&line, 1 << 24);
-    if (csv) output_text(&w->out, AUDIENCE_MEMBER_CSV_HEAD);
-    roaring_init_iterator(set, &it);
+    if (csv) audience_member_head(chosen, &line);
+    roaring_init_iterator(traits->members, &it);
     for (; it.has_value && code == 0; roaring_advance_uint32_iterator(&it)) {
-        buf_clear(&line);
-        audience_member_line(db_identity(w->db), it.current_value, csv, &line);
+        audience_member_line(db_identity(w->db), it.current_value, csv, chosen, row++, &line);
         code = take_piece(w, buf_str(&line), err);
+        buf_clear(&line);
     }
+    if (code == 0) code = take_piece(w, buf_str(&line), err); /* the head of none */
     buf_release(&line);
+    return code;
+}
+
+static int ask_traits(struct work *w, struct str name, struct audience_traits *out,
+                      struct keel_error *err) {
+    struct audience_book book;
+    struct snapshot *snap;
+    struct query_options options = {
+        .at_ms = QUERY_AT_NOW, .segment = audience_book_find, .segment_ctx = &book};
+    if (!w->args->traits) return ask_segment(w, name, &out->members, err);
+    TRY(need_db(w, err));
+    TRY(snapshot_open(db_store(w->db), &snap, err));
+    audience_book_init(&book, w->desk);
+    int code =
+        audience_traits_ask(w->db, snap, name, str_from(w->args->traits), &options, out, err);
+    audience_book_release(&book);
+    snapshot_close(snap);
     return code;
 }
 
@@ -528,16 +551,34 @@ static int list(struct work *w, struct keel_error *err) {
     return audience_list(w->desk, 0, list_row, &l, err);
 }
 
-static int members(struct work *w, int64_t id, struct str name, bool all, struct keel_error *err) {
+static int export_members(struct work *w, int64_t id, struct str name, struct keel_error *err) {
     bool csv = w->args->format == FORMAT_CSV;
+    struct audience_traits traits = {0};
+    struct buf path;
+    int code;
+    if (!w->server) {
+        code = ask_traits(w, name, &traits, err);
+        if (code == 0) code = export_set(w, &traits, csv, err);
+        audience_traits_release(&traits);
+        return code;
+    }
+    buf_init(&path, 1 << 16);
+    (void)!buf_printf(&path, "/api/v1/segments/%lld/export?format=%s", (long long)id,
+                      csv ? "csv" : "ndjson");
+    if (w->args->traits) (void)!buf_add_text(&path, "&traits=");
+    if (w->args->traits) remote_escape(&path, str_from(w->args->traits));
+    (void)!buf_add_char(&path, 0);
+    code = path.failed ? error_set(err, KEEL_E_LIMIT, "the names of traits are too long")
+                       : remote_follow(w->server, (const char *)path.p, take_piece, w, err);
+    buf_release(&path);
+    return code;
+}
+
+static int members(struct work *w, int64_t id, struct str name, struct keel_error *err) {
     roaring_bitmap_t *set;
-    char path[100];
-    if (w->server && !all) return server_members(w, id, err);
-    snprintf(path, sizeof path, "/api/v1/segments/%lld/export?format=%s", (long long)id,
-             csv ? "csv" : "ndjson");
-    if (w->server) return remote_follow(w->server, path, take_piece, w, err);
+    if (w->server) return server_members(w, id, err);
     TRY(ask_segment(w, name, &set, err));
-    int code = all ? export_set(w, set, csv, err) : print_members(w, set, err);
+    int code = print_members(w, set, err);
     roaring_bitmap_free(set);
     return code;
 }
@@ -580,7 +621,10 @@ static int with_segment(struct work *w, const char *verb, struct keel_error *err
     if (strcmp(verb, "edit") == 0) return edit(w, id, err);
     one = k_zalloc(sizeof *one);
     int code = audience_list(w->desk, id, note_segment, one, err);
-    if (code == 0) code = members(w, id, str_from(one->names[0]), strcmp(verb, "export") == 0, err);
+    struct str name = str_from(one->names[0]);
+    if (code == 0)
+        code = strcmp(verb, "export") == 0 ? export_members(w, id, name, err)
+                                           : members(w, id, name, err);
     k_free(one);
     return code;
 }

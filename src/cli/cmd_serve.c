@@ -27,6 +27,7 @@
 #include "api/metrics.h"
 #include "api/outgoing.h"
 #include "api/routes.h"
+#include "api/segments_api.h"
 #include "base/os.h"
 #include "base/sql.h"
 #include "cli/acts.h"
@@ -173,6 +174,7 @@ static int open_rooms(struct serve *s, struct keel_error *err) {
     struct audiences_options live = {
         .dir = app->dir, .db = app->db, .more = pass_on_changes, .ctx = app};
     TRY(audiences_open(&live, &app->audiences, err));
+    segments_count(app);
     return open_collector(s, err);
 }
 

@@ -90,6 +90,7 @@ struct export {
 
     struct csv_column *csv;
     uint32_t csv_count;
+    struct buf digits, cell;
 };
 
 /* ---- what there is ---- */
@@ -161,6 +162,8 @@ static void release(struct export *x) {
     k_free(x->seen.count);
     k_free(x->csv);
     envelope_release(&x->envelope);
+    buf_release(&x->digits);
+    buf_release(&x->cell);
     buf_release(&x->out);
 }
 
@@ -490,15 +493,25 @@ static int csv_header(struct export *x, struct keel_error *err) {
     return buf_add_text(&x->out, "\r\n");
 }
 
-static void csv_value(struct buf *b, const struct envelope_field *f) {
-    switch (f->type) {
-    case VALUE_FALSE: (void)!buf_add_text(b, "false"); break;
-    case VALUE_TRUE: (void)!buf_add_text(b, "true"); break;
-    case VALUE_NUMBER: (void)!buf_add_f64(b, f->number); break;
-    case VALUE_STRING:
-    case VALUE_JSON:
-    case VALUE_LIST: add_cell(b, f->text); break;
+static void put_cell(struct export *x, const struct export_cell *cell) {
+    if (!x->options->cell) {
+        add_cell(&x->out, cell->text);
+        return;
     }
+    buf_clear(&x->cell);
+    int code = x->options->cell(x->options->ctx, cell, &x->cell);
+    if (code < 0) x->out.failed = code;
+    add_cell(&x->out, buf_str(&x->cell));
+}
+
+static void csv_value(struct export *x, const struct envelope_field *f) {
+    struct export_cell cell = {&x->envelope.head, f->scope, f->type, f->name, f->text};
+    buf_clear(&x->digits);
+    if (f->type == VALUE_NUMBER) (void)!buf_add_f64(&x->digits, f->number);
+    if (f->type == VALUE_NUMBER) cell.text = buf_str(&x->digits);
+    if (f->type == VALUE_FALSE) cell.text = STR("false");
+    if (f->type == VALUE_TRUE) cell.text = STR("true");
+    put_cell(x, &cell);
 }
 
 /* Fields and columns are in the same order: one walk. */
@@ -506,13 +519,15 @@ static void csv_row(struct export *x) {
     const struct envelope *e = &x->envelope;
     const struct event_head *h = &e->head;
     char time[TIME_TEXT_MAX];
-    const struct str cells[] = {str_from(envelope_type_text(h->type)), h->name, h->user_id,
-                                h->anonymous_id, e->message_id};
+    const struct str cells[] = {h->name, h->user_id, h->anonymous_id};
     (void)!buf_add(&x->out, time, time_format(NULL, h->time_ms, time));
+    (void)!buf_printf(&x->out, ",%s", envelope_type_text(h->type));
     for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
         (void)!buf_add_char(&x->out, ',');
-        add_cell(&x->out, cells[i]);
+        put_cell(x, &(struct export_cell){h, SCOPE_PROPERTY, VALUE_STRING, STR(""), cells[i]});
     }
+    (void)!buf_add_char(&x->out, ',');
+    (void)!buf_add_str(&x->out, e->message_id); /* our own: see make_id */
     size_t at = 0;
     for (uint32_t i = 0; i < x->csv_count; i++) {
         struct envelope_field *f = NULL;
@@ -523,7 +538,7 @@ static void csv_row(struct export *x) {
             if (order > 0) break;
             if (order == 0) f = &e->fields[at];
         }
-        if (f) csv_value(&x->out, f);
+        if (f) csv_value(x, f);
     }
     (void)!buf_add_text(&x->out, "\r\n");
 }
@@ -639,6 +654,8 @@ int export_events(struct db *db, const struct snapshot *snap, const struct expor
     x->rows = k_alloc(sizeof *x->rows);
     envelope_init(&x->envelope);
     x->envelope.exact = true;
+    buf_init(&x->digits, 64);
+    buf_init(&x->cell, 2 * (size_t)ENVELOPE_MAX_BYTES);
     buf_init(&x->out, EXPORT_FLUSH_BYTES + 2 * (size_t)ENVELOPE_MAX_BYTES);
     int code = plan(x, err);
     if (code == 0 && options->format == EXPORT_CSV) code = csv_header(x, err);

@@ -19,11 +19,20 @@
 #pragma once
 
 #include "customer/db.h"
+#include "store/event.h"
 
 enum {
     EXPORT_MAX_EVENTS = 256, /* names to choose                              */
     EXPORT_MAX_CSV_COLUMNS = 4000,
     EXPORT_FLUSH_BYTES = 256 << 10, /* what the sink gets at once, about            */
+};
+
+struct export_cell {
+    const struct event_head *head;
+    enum field_scope scope;
+    enum value_type type;
+    struct str name; /* empty: an id, or the name of the event */
+    struct str text;
 };
 
 enum export_format { EXPORT_NDJSON, EXPORT_CSV };
@@ -37,6 +46,8 @@ struct export_options {
     uint32_t customer_count;   /* bits there are                                                 */
     /* Called with whole lines; a negative result ends the export and is returned. */
     int (*sink)(void *ctx, struct str lines, struct keel_error *err);
+    /* CSV: appends what is shown in place of a value. NULL: the value. */
+    int (*cell)(void *ctx, const struct export_cell *cell, struct buf *out);
     void *ctx;
 };
 

@@ -1,4 +1,6 @@
 """See test_access.sh."""
+import csv
+import io
 import json
 import os
 import pwd
@@ -8,6 +10,7 @@ import subprocess
 import tempfile
 import unittest
 import urllib.parse
+import urllib.request
 
 from serve import KEEL, KEY, Server, keel
 
@@ -653,6 +656,83 @@ class Shielded(unittest.TestCase):
         full = self.key("query", "personal.read")
         self.ask(full, question.format(100))
         self.ask(full, question.format(101))
+
+    def streamed(self, who, path):
+        with urllib.request.urlopen(urllib.request.Request(
+                f"http://127.0.0.1:{self.server.port}/api/v1{path}", headers=who), timeout=60) as reply:
+            return reply.read().decode()
+
+    def test_exports_are_masked(self):
+        """As CSV and as NDJSON the same values, personal ones as signs; the owner of the right sees all."""
+        key, full = self.key("query", "export"), self.key("query", "export", "personal.read")
+        def rows(who, path):
+            text = self.streamed(who, path)
+            return list(csv.DictReader(io.StringIO(text))), text
+        for event in ("$identify", "Bought"):
+            path = "/export?format=csv&event=" + urllib.parse.quote(event)
+            plain, masked = rows(full, path), rows(key, path)
+            self.assertTrue("@mail.test" in plain[1] and "@mail" not in masked[1], masked[1][:1000])
+            self.assertEqual(len(plain[0]), len(masked[0]))
+            lines = [json.loads(line) for line in self.streamed(key, path.replace("csv", "ndjson")).splitlines()]
+            for whole, row, line in zip(plain[0], masked[0], lines):
+                self.assertEqual(row.keys(), whole.keys())
+                inner = line.get("traits") or line.get("properties")
+                for name, value in row.items():
+                    if value != whole[name]:
+                        self.assertRegex(value, "^‹[a-z-]+›$", name)
+                    if name.startswith("properties.") and value:
+                        self.assertEqual(value, str(inner[name[11:]]), name)
+            self.assertEqual(masked[0][0]["properties.email" if event == "$identify" else "properties.contact"], "‹e-mail›")
+        self.assertEqual({r["properties.country"] for r in rows(key, "/export?format=csv&event=$identify")[0]},
+                         {"AT", "BE", "CH", "DE"})
+        status, _, body = self.server.request("PUT", "/api/v1/plan", b"[event.Bought.property.sku]\ntype = 'string'\n"
+            b"class = 'sensitive'\n",
+            self.key("plan.write"))
+        self.assertEqual(status, 200, body)
+        self.assertEqual({r["properties.sku"] for r in rows(key, "/export?format=csv&event=Bought")[0]}, {"‹sensitive›"})
+        self.assertEqual({r["properties.sku"] for r in rows(full, "/export?format=csv&event=Bought")[0]}, {"rare", "common"})
+        self.server.request("PUT", "/api/v1/plan", b"unplanned_events = 'allow'\n", self.key("plan.write"))
+
+    def test_traits_of_a_segment(self):
+        key, full = self.key("query", "export"), self.key("query", "export", "segment.write", "personal.read")
+        status, _, body = self.server.request("POST", "/api/v1/segments?wait=20",
+                                              {"name": "Ch,\"arts", "query": "trait n < 50"}, full)
+        self.assertEqual(status, 201, body)
+        path = f"/segments/{json.loads(body)['id']}/export?format=%s&traits=email,%%20country,n"
+        def table(who):
+            return list(csv.DictReader(io.StringIO(self.streamed(who, path % "csv"))))
+        for who, mail in ((full, "p7@mail.test"), (key, "‹e-mail›")):
+            rows = table(who)
+            self.assertEqual(list(rows[0]), ["customer", "user_id", "anonymous_id", "email", "country", "n"])
+            self.assertEqual([r["user_id"] for r in rows], [f"u{n}" for n in range(50)])
+            self.assertEqual((rows[7]["email"], rows[7]["country"], rows[7]["n"]), (mail, "AT", "7"))
+            lines = [json.loads(line) for line in self.streamed(who, path % "ndjson").splitlines()]
+            self.assertEqual([line["traits"] for line in lines][7], {"email": mail, "country": "AT", "n": 7})
+            self.assertEqual([str(line["customer"]) for line in lines], [r["customer"] for r in rows])
+        here = keel("segment", "export", "Ch,\"arts", "--data", self.server.dir, "--format", "csv", "--traits", "email,country,n")
+        self.assertEqual(here, self.streamed(full, path % "csv"))
+        few = json.loads(self.server.request("POST", "/api/v1/segments?wait=20", {"name": "Few", "query": "trait n < 5"}, full)[2])
+        for where, status in ((f"{few['id']}/export?traits=country", 403), ("99/export?traits=country", 404),
+                              ("Few/export?traits=", 400), ("Few/export?traits=a,,b", 400),
+                              ("Few/export?traits=nobody-has-this", 404),
+                              ("Few/export?traits=" + ",".join("n" for _ in range(17)), 413)):
+            who = key if status == 403 else full
+            got, _, said = self.server.request("GET", "/api/v1/segments/" + where, None, who)
+            self.assertEqual(got, status, (where, said))
+        for name in ("Few", "Ch,\"arts"):
+            keel("segment", "remove", name, "--data", self.server.dir)
+
+    def test_segments_on_metrics(self):
+        self.server.request("POST", "/api/v1/segments?wait=20", {"name": "Seen", "query": "trait n < 50"},
+                            self.key("query", "segment.write", "personal.read"))
+        text = self.server.request("GET", "/metrics", None, self.key("metrics"))[2].decode()
+        value = lambda name: float(re.search(f"^{name} (\\S+)$", text, re.M)[1])
+        self.assertGreaterEqual(value("keel_segments"), 1)
+        self.assertEqual(value("keel_segments_failed"), 0)
+        self.assertGreaterEqual(value("keel_segments_leaves"), 1)
+        self.assertGreater(value("keel_segments_bytes"), 0)
+        self.assertTrue(0 <= value("keel_segments_behind_seconds") < 60)
+        keel("segment", "remove", "Seen", "--data", self.server.dir)
 
     def test_segments(self):
         key, full = self.key("query", "segment.write", "export"), self.key("query", "segment.write", "export", "personal.read")

@@ -50,6 +50,52 @@ static void assert_masked(const char *json, const char *expected) {
     k_free(text);
 }
 
+/* Cells of a table say what the JSON of the same event does. */
+static void test_cells(void **state) {
+    (void)state;
+    static const struct {
+        const char *type, *event, *name;
+        bool in_context;
+        enum mask_kind kind;
+        const char *text, *shown;
+    } CASES[] = {
+        {"track", "Order Completed", "total", false, MASK_NUMBER, "12.5", "12.5"},
+        {"track", "Order Completed", "note", false, MASK_NUMBER, "1", "‹sensitive›"},
+        {"track", "Order Completed", "customer.first", false, MASK_TEXT, "Ann", "‹personal›"},
+        {"track", "Order Completed", "colour", false, MASK_TEXT, "red", "red"},
+        {"track", "Order Completed", "colour", false, MASK_TEXT, "a@b.example", "‹e-mail›"},
+        {"track", "Order Completed", "support", false, MASK_TEXT, "a@b.example", "a@b.example"},
+        {"track", "Order Completed", "products", false, MASK_JSON,
+         "[{\"sku\":\"x\",\"engraving\":\"for Ann\"}]",
+         "[{\"sku\":\"x\",\"engraving\":\"‹personal›\"}]"},
+        {"track", "Order Completed", "", false, MASK_JSON, "{\"note\":1,\"x\":{\"email\":\"y\"}}",
+         "{\"note\":\"‹sensitive›\",\"x\":{\"email\":\"‹e-mail›\"}}"},
+        {"track", "Other", "note", false, MASK_NUMBER, "1", "1"},
+        {"track", "Other", "email", false, MASK_NUMBER, "1", "‹e-mail›"},
+        {"track", "Other", "name", false, MASK_TEXT, "Ann", "Ann"},
+        {"track", "Other", "", false, MASK_TEXT, "ann@b.example", "‹e-mail›"},
+        {"identify", "", "size", false, MASK_NUMBER, "42", "‹personal›"},
+        {"identify", "", "plan", false, MASK_TEXT, "gold", "gold"},
+        {"identify", "", "name", false, MASK_TEXT, "Ann", "‹personal›"},
+        {"track", "Other", "ip", true, MASK_TEXT, "192.0.2.1", "‹personal›"},
+        {"track", "Other", "traits.size", true, MASK_NUMBER, "42", "‹personal›"},
+        {"track", "Other", "traits.name", true, MASK_TEXT, "Ann", "‹personal›"},
+        {"track", "Other", "page.url", true, MASK_TEXT, "https://b.example/", "https://b.example/"},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        struct mask_event event;
+        struct buf out;
+        buf_init(&out, 4096);
+        mask_event_of(form, str_from(CASES[i].type), str_from(CASES[i].event), &event);
+        assert_int_equal(mask_value(&event, CASES[i].in_context, str_from(CASES[i].name),
+                                    CASES[i].kind, str_from(CASES[i].text), &out),
+                         0);
+        if (!str_is(buf_str(&out), CASES[i].shown))
+            fail_msg("%zu: %.*s, not %s", i, STR_ARG(buf_str(&out)), CASES[i].shown);
+        buf_release(&out);
+    }
+}
+
 static void test_classes(void **state) {
     (void)state;
     assert_masked(
@@ -145,9 +191,9 @@ static void test_deep_and_long(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_classes),        cmocka_unit_test(test_looks),
-        cmocka_unit_test(test_cut_and_broken), cmocka_unit_test(test_random_damage),
-        cmocka_unit_test(test_deep_and_long),
+        cmocka_unit_test(test_classes),       cmocka_unit_test(test_cells),
+        cmocka_unit_test(test_looks),         cmocka_unit_test(test_cut_and_broken),
+        cmocka_unit_test(test_random_damage), cmocka_unit_test(test_deep_and_long),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -6,10 +6,11 @@
 
 #include "desk/personal.h"
 
+enum { IN_VALUE = 3 }; /* depth within a property: above it stand the event and its members */
+
 struct walk {
     const char *p, *end;
-    const struct plan_form *form; /* NULL: no classes */
-    const struct plan_event *event, *context, *identify;
+    struct mask_event plan;
     struct buf *out;
     bool cut;
 };
@@ -153,7 +154,7 @@ static struct place place_of(const struct walk *w, const struct place *at, struc
     if (depth == 1) {
         bool traits = str_is(key, "traits"), context = str_is(key, "context");
         bool properties = str_is(key, "properties");
-        inner.of = traits || properties ? w->event : context ? w->context : NULL;
+        inner.of = traits || properties ? w->plan.event : context ? w->plan.context : NULL;
         inner.region = traits       ? REGION_TRAITS
                        : context    ? REGION_CONTEXT
                        : properties ? REGION_PROPERTIES
@@ -161,7 +162,7 @@ static struct place place_of(const struct walk *w, const struct place *at, struc
         if (inner.region != REGION_TOP) return inner;
     }
     if (depth == 2 && at->region == REGION_CONTEXT && str_is(key, "traits")) {
-        inner.of = w->identify;
+        inner.of = w->plan.identify;
         inner.region = REGION_TRAITS;
         return inner;
     }
@@ -300,18 +301,53 @@ struct masked mask_look(struct str json) {
     return m;
 }
 
+void mask_event_of(const struct plan_form *form, struct str type, struct str name,
+                   struct mask_event *out) {
+    enum plan_kind kind = PLAN_EVENT; /* a type that the path said is not in the text */
+    for (int i = PLAN_EVENT + 1; i < PLAN_CONTEXT; i++)
+        if (str_is(type, PLAN_KIND_NAMES[i])) kind = (enum plan_kind)i;
+    *out = (struct mask_event){.of_traits = kind == PLAN_IDENTIFY || kind == PLAN_GROUP};
+    if (!form) return;
+    out->event = plan_find(form, kind, name);
+    out->context = plan_find(form, PLAN_CONTEXT, STR(""));
+    out->identify = plan_find(form, PLAN_IDENTIFY, STR(""));
+}
+
+static struct place place_in(const struct mask_event *event, bool in_context, struct str name) {
+    struct str traits = STR("traits.");
+    if (!in_context)
+        return (struct place){event->event, event->of_traits ? REGION_TRAITS : REGION_PROPERTIES,
+                              name};
+    if (!str_starts(name, traits)) return (struct place){event->context, REGION_CONTEXT, name};
+    struct str inner = {name.p + traits.n, name.n - traits.n};
+    return (struct place){event->identify, REGION_TRAITS, inner};
+}
+
+const char *mask_sign(const struct mask_event *event, bool in_context, struct str name,
+                      enum mask_kind kind, struct str text) {
+    struct place at = place_in(event, in_context, name);
+    enum plan_class class = class_of(&at);
+    const char *sign = name.n ? sign_of(&at, class) : NULL;
+    if (sign || kind != MASK_TEXT || class == PLAN_PUBLIC) return sign;
+    return SIGNS[personal_by_shape(text)];
+}
+
+int mask_value(const struct mask_event *event, bool in_context, struct str name,
+               enum mask_kind kind, struct str text, struct buf *out) {
+    const char *sign = mask_sign(event, in_context, name, kind, text);
+    if (sign) return buf_add(out, sign + 1, strlen(sign) - 2);
+    if (kind != MASK_JSON) return buf_add_str(out, text);
+    struct walk w = {.p = text.p, .end = text.p + text.n, .plan = *event, .out = out};
+    struct place at = place_in(event, in_context, name);
+    value(&w, &at, IN_VALUE);
+    return out->failed;
+}
+
 int mask_json(const struct plan_form *form, const struct masked *look, struct str json,
               struct buf *out) {
-    struct walk w = {.p = json.p, .end = json.p + json.n, .form = form, .out = out};
+    struct walk w = {.p = json.p, .end = json.p + json.n, .out = out};
     struct place top = {.name = {"", 0}};
-    if (form) {
-        enum plan_kind kind = PLAN_EVENT; /* a type that the path said is not in the text */
-        for (int i = PLAN_EVENT + 1; i < PLAN_CONTEXT; i++)
-            if (str_is(look->type, PLAN_KIND_NAMES[i])) kind = (enum plan_kind)i;
-        w.event = plan_find(form, kind, look->event);
-        w.context = plan_find(form, PLAN_CONTEXT, STR(""));
-        w.identify = plan_find(form, PLAN_IDENTIFY, STR(""));
-    }
+    mask_event_of(form, look->type, look->event, &w.plan);
     space(&w);
     if (w.p == w.end)
         put(&w, "null");

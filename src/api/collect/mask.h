@@ -28,5 +28,20 @@ struct masked mask_look(struct str json);
 /* Appends the masked JSON. `form` may be NULL. */
 int mask_json(const struct plan_form *form, const struct masked *look, struct str json,
               struct buf *out);
+/* Whose values stand alone, in a cell of a table: what the plan says of an event. */
+struct mask_event {
+    const struct plan_event *event, *context, *identify; /* NULL: not planned; borrowed */
+    bool of_traits;                                      /* its properties are traits    */
+};
+void mask_event_of(const struct plan_form *form, struct str type, struct str name,
+                   struct mask_event *out);
+enum mask_kind { MASK_TEXT, MASK_NUMBER, MASK_JSON };
+/* What stands in place of the whole value, as JSON ("‹e-mail›" with its quotes), or NULL. */
+const char *mask_sign(const struct mask_event *event, bool in_context, struct str name,
+                      enum mask_kind kind, struct str text);
+/* Appends what is shown of a value; signs stand without quotes. name: with dots, of a property or
+ * (in_context) of a field of the context; empty: of all of them together. */
+int mask_value(const struct mask_event *event, bool in_context, struct str name,
+               enum mask_kind kind, struct str text, struct buf *out);
 /* One text that stands alone: an id. Appends it as a JSON string. */
 int mask_text(struct str raw, struct buf *out);
