@@ -17,7 +17,8 @@
  *   sample.ndjson  the first LINES events, to compare readers of NDJSON
  *   values.json    the values of each column of names, and what else the runner needs to know
  *
- * NDJSON of PART (all, base, fresh) goes to standard output, for Keel.
+ * With --ndjson the events of PART (all, base, fresh) go to standard output, for Keel, and no file
+ * is written: whoever is interrupted then has lost nothing.
  *
  * Identity: an anonymous id belongs to the user_id of its earliest event that has both; its events
  * without a user_id are that user's, else a customer of their own. Customers are numbered densely
@@ -302,9 +303,10 @@ static void choose_links(struct ids *ids, double percent) {
     }
 }
 
+/* Without a folder what is written is forgotten. */
 static FILE *open_in(const char *dir, const char *name, const char *mode) {
-    char path[PATH_ROOM];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
+    char path[PATH_ROOM] = "/dev/null";
+    if (dir) snprintf(path, sizeof path, "%s/%s", dir, name);
     FILE *f = fopen(path, mode);
     if (!f) die("%s: %s", path, strerror(errno));
     return f;
@@ -542,15 +544,15 @@ static void check_owners(const struct writer *w) {
 struct rows_options {
     double fresh_percent;
     uint64_t sample;
-    const char *ndjson; /* all, base, fresh or none */
+    const char *ndjson; /* all, base, fresh, or NULL: files */
 };
 
-static void writer_init(struct writer *w, const char *dir) {
+static void writer_init(struct writer *w, const char *dir, const char *files) {
     static const char *const NAMES[NAMED] = {"event",   "channel",  "device",
                                              "country", "campaign", "category"};
     *w = (struct writer){.min_ts = NONE};
     ids_load(&w->ids, dir);
-    w->people = open_in(dir, "people.csv", "w");
+    w->people = open_in(files, "people.csv", "w");
     for (int c = 0; c < NAMED; c++) w->values[c].name = NAMES[c];
     w->dense = room(NULL, w->ids.n, sizeof *w->dense);
     memset(w->dense, 0xff, w->ids.n * sizeof *w->dense);
@@ -563,12 +565,13 @@ static void writer_init(struct writer *w, const char *dir) {
 
 static void pass_rows(const char *dir, const struct rows_options *o) {
     static struct writer w;
-    writer_init(&w, dir);
-    FILE *csv[2] = {open_in(dir, "base.csv", "w"), open_in(dir, "fresh.csv", "w")};
-    FILE *sample = o->sample ? open_in(dir, "sample.ndjson", "w") : NULL;
+    const char *files = o->ndjson ? NULL : dir;
+    writer_init(&w, dir, files);
+    FILE *csv[2] = {open_in(files, "base.csv", "w"), open_in(files, "fresh.csv", "w")};
+    FILE *sample = open_in(files, "sample.ndjson", "w");
     uint64_t fresh = (uint64_t)((double)w.ids.lines * o->fresh_percent / 100);
-    bool out[2] = {strcmp(o->ndjson, "all") == 0 || strcmp(o->ndjson, "base") == 0,
-                   strcmp(o->ndjson, "all") == 0 || strcmp(o->ndjson, "fresh") == 0};
+    bool out[2] = {o->ndjson && strcmp(o->ndjson, "fresh") != 0,
+                   o->ndjson && strcmp(o->ndjson, "base") != 0};
     char *text = NULL;
     size_t cap = 0;
     ssize_t n;
@@ -577,7 +580,7 @@ static void pass_rows(const char *dir, const struct rows_options *o) {
         parse(text, (size_t)n, &l);
         uint32_t customer = place(&w, &l);
         bool late = i >= w.ids.lines - fresh;
-        put_row(&w, csv[late], &l, customer);
+        if (files) put_row(&w, csv[late], &l, customer);
         if (out[late]) fwrite(text, 1, (size_t)n, stdout);
         if (i < o->sample) fwrite(text, 1, (size_t)n, sample);
     }
@@ -585,11 +588,13 @@ static void pass_rows(const char *dir, const struct rows_options *o) {
     if (fflush(stdout)) die("cannot write: %s", strerror(errno));
     close_out(csv[0]);
     close_out(csv[1]);
-    if (sample) close_out(sample);
+    close_out(sample);
     close_out(w.people);
     check_owners(&w);
-    put_links(&w, dir);
-    put_values(&w, dir, fresh);
+    if (files) {
+        put_links(&w, files);
+        put_values(&w, files, fresh);
+    }
     free(text);
 }
 
@@ -609,7 +614,7 @@ int main(int argc, char **argv) {
         struct rows_options o = {
             .fresh_percent = strtod(option(argc, argv, "--fresh", "5"), NULL),
             .sample = strtoull(option(argc, argv, "--sample", "0"), NULL, 10),
-            .ndjson = option(argc, argv, "--ndjson", "none"),
+            .ndjson = option(argc, argv, "--ndjson", NULL),
         };
         pass_rows(argv[2], &o);
     } else {
