@@ -8,6 +8,7 @@
 #include "api/outgoing.h"
 #include "api/routes.h"
 #include "base/json.h"
+#include "customer/backup.h"
 
 enum { BODY_MAX = 16 << 10 };
 
@@ -21,7 +22,7 @@ static int begin_from(struct request *r, struct app *app, struct json_parser *pa
                       struct keel_error *err) {
     struct json_value body;
     struct str to = {"", 0};
-    int64_t keep = 0;
+    int64_t keep = 0, journal = BACKUP_JOURNAL_BYTES;
     bool full = false;
     TRY(json_parse(parser, r->body, &body, err));
     if (!json_str(json_get(body, "to"), &to) || !to.n || to.p[0] != '/' || memchr(to.p, 0, to.n))
@@ -29,7 +30,11 @@ static int begin_from(struct request *r, struct app *app, struct json_parser *pa
     (void)json_bool(json_get(body, "full"), &full);
     (void)json_i64(json_get(body, "keep"), &keep);
     if (keep < 0 || keep > INT32_MAX) FAIL(err, INVALID, "\"keep\" is a number of generations");
-    TRY(outgoing_backup(app->outgoing, to, (uint32_t)keep, full, err));
+    (void)json_i64(json_get(body, "journal_bytes"), &journal);
+    if (journal < 0) FAIL(err, INVALID, "\"journal_bytes\" is a number of bytes");
+    const struct backup_options wish = {
+        .keep = (uint32_t)keep, .journal_bytes = (uint64_t)journal, .full = full};
+    TRY(outgoing_backup(app->outgoing, to, &wish, err));
     r->reply.status = 202;
     outgoing_backup_json(app->outgoing, &r->reply.body);
     return 0;
@@ -66,6 +71,7 @@ const struct route routes_backup_api[] = {
      .summary = "Begins a backup into a folder of this machine",
      .body = "{\"type\":\"object\",\"required\":[\"to\"],\"properties\":{"
              "\"to\":{\"type\":\"string\"},\"keep\":{\"type\":\"integer\"},"
+             "\"journal_bytes\":{\"type\":\"integer\"},"
              "\"full\":{\"type\":\"boolean\"}}}",
      .answer = BACKUP_SCHEMA},
     {.methods = HTTP_GET,

@@ -26,8 +26,7 @@ struct outgoing {
     bool joinable;
     pthread_t thread;
     char *to;
-    uint32_t keep;
-    bool full;
+    struct backup_options wish;
     struct backup_progress progress;
     struct backup_made made;
     struct keel_error error;
@@ -79,14 +78,13 @@ static void *run_backup(void *arg) {
     struct outgoing *o = arg;
     struct backup_made made = {0};
     struct keel_error err = {0};
-    struct backup_options options = {.dir = o->app->dir,
-                                     .db = o->app->db,
-                                     .to = o->to,
-                                     .keep = o->keep,
-                                     .full = o->full,
-                                     .progress = note_progress,
-                                     .cancel = &o->stopping,
-                                     .ctx = o};
+    struct backup_options options = o->wish;
+    options.dir = o->app->dir;
+    options.db = o->app->db;
+    options.to = o->to;
+    options.progress = note_progress;
+    options.cancel = &o->stopping;
+    options.ctx = o;
     struct audit_copy audit = {0};
     int code = audit_for_backup(o->app->dir, &audit, &err);
     options.audit_bytes = audit.bytes;
@@ -117,13 +115,10 @@ static int begin_backup(struct outgoing *o, struct str to, struct keel_error *er
     return 0;
 }
 
-int outgoing_backup(struct outgoing *o, struct str to, uint32_t keep_generations, bool full,
+int outgoing_backup(struct outgoing *o, struct str to, const struct backup_options *wish,
                     struct keel_error *err) {
     pthread_mutex_lock(&o->lock);
-    if (o->state != BACKUP_RUNS) {
-        o->keep = keep_generations;
-        o->full = full;
-    }
+    if (o->state != BACKUP_RUNS) o->wish = *wish;
     int code = begin_backup(o, to, err);
     pthread_mutex_unlock(&o->lock);
     return code;

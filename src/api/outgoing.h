@@ -20,8 +20,11 @@ void outgoing_close(struct outgoing *o); /* NULL is fine */
 /* The hooks of the ledger with those of the archive behind them. */
 struct collect_hooks outgoing_hooks(struct outgoing *o, const struct collect_hooks *inner);
 
-/* Begins a backup in a thread of its own: KEEL_E_BUSY if one is under way. */
-int outgoing_backup(struct outgoing *o, struct str to, uint32_t keep, bool full,
+struct backup_options; /* customer/backup.h */
+
+/* Begins a backup in a thread of its own: KEEL_E_BUSY if one is under way. Of `wish` count keep,
+ * journal_bytes and full. */
+int outgoing_backup(struct outgoing *o, struct str to, const struct backup_options *wish,
                     struct keel_error *err) K_CHECKED;
 /* The one under way, or the last: a JSON object. */
 void outgoing_backup_json(struct outgoing *o, struct buf *out);

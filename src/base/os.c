@@ -4,7 +4,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -185,6 +187,13 @@ int file_read(const char *path, struct buf *out, struct keel_error *err) {
 bool file_exists(const char *path) {
     struct stat st;
     return os->stat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+int file_real_path(const char *path, char **out, struct keel_error *err) {
+    char room[PATH_MAX];
+    if (!realpath(path, room)) return error_errno(err, errno, "cannot find %s", path);
+    *out = k_strdup(room);
+    return 0;
 }
 
 int file_remove(const char *path, struct keel_error *err) {

@@ -88,6 +88,8 @@ int file_read(const char *path, struct buf *out, struct keel_error *err) K_CHECK
 /* False only if there is no such thing. What may not be looked at counts as there, so that the next
  * call fails with the true reason, instead of somebody being told to make what is there already. */
 bool file_exists(const char *path);
+/* The one name of a file or folder that is there: absolute, without links. The caller frees it. */
+int file_real_path(const char *path, char **out, struct keel_error *err) K_CHECKED;
 int file_remove(const char *path, struct keel_error *err) K_CHECKED; /* absent: success */
 int file_rename(const char *from, const char *to,
                 struct keel_error *err) K_CHECKED; /* durable: syncs the folder of `to` */

@@ -21,7 +21,7 @@ enum { PATH_BYTES = 4096, REPLY_BYTES = 64 << 10 };
 
 struct args {
     const char *data, *to, *from;
-    int64_t keep, generation;
+    int64_t keep, generation, journal;
     bool full, quiet;
 };
 
@@ -37,6 +37,9 @@ static const struct option OPTIONS[] = {
     {"keep", OPTION_INTEGER, offsetof(struct args, keep), "N",
      "generations to keep, the new one included; default all", NULL, false, 1,
      BACKUP_MAX_GENERATIONS},
+    {"journal", OPTION_INTEGER, offsetof(struct args, journal), "GIB",
+     "journal to keep for the next backup, so that any moment between can be restored; default 4",
+     NULL, false, 0, 1024},
     {"full", OPTION_FLAG, offsetof(struct args, full), NULL,
      "read everything again, and mend damaged pieces", NULL, false, 0, 0},
     {"quiet", OPTION_FLAG, offsetof(struct args, quiet), NULL, "no progress", NULL, false, 0, 0},
@@ -142,7 +145,8 @@ static int make_remote(const struct args *args, struct progress *progress, struc
     buf_init(&body, REPLY_BYTES);
     buf_init(&reply, REPLY_BYTES);
     int code = add_path(args->to, &body, err);
-    (void)buf_printf(&body, ",\"keep\":%lld,\"full\":%s}", (long long)args->keep,
+    (void)buf_printf(&body, ",\"keep\":%lld,\"journal_bytes\":%lld,\"full\":%s}",
+                     (long long)args->keep, (long long)(args->journal << 30),
                      args->full ? "true" : "false");
     if (code == 0)
         code = remote_call(server, "POST", "/api/v1/backups", buf_str(&body), &reply, err);
@@ -170,6 +174,7 @@ static int make(const struct args *args, struct output *out, struct keel_error *
     struct backup_options options = {.dir = args->data,
                                      .to = args->to,
                                      .keep = (uint32_t)args->keep,
+                                     .journal_bytes = (uint64_t)args->journal << 30,
                                      .full = args->full,
                                      .progress = show_progress,
                                      .ctx = &progress};
@@ -191,11 +196,12 @@ static int make(const struct args *args, struct output *out, struct keel_error *
 /* ---- list, verify ---- */
 
 static void print_info(void *ctx, const struct backup_info *info) {
-    char made[TIME_TEXT_MAX];
+    char made[TIME_TEXT_MAX], from[TIME_TEXT_MAX];
     made[time_format(NULL, info->made_ms, made)] = 0;
-    output_printf(ctx, "%6llu  %-24s  %8llu files  %14llu bytes\n",
+    from[time_format(NULL, info->moments_from_ms, from)] = 0;
+    output_printf(ctx, "%6llu  %-24s  %8llu files  %14llu bytes  any moment since %s\n",
                   (unsigned long long)info->generation, made, (unsigned long long)info->files,
-                  (unsigned long long)info->bytes);
+                  (unsigned long long)info->bytes, from);
 }
 
 static void print_line(void *ctx, const char *text) {
@@ -229,7 +235,7 @@ static int check_words(const struct args *args, const char *verb, struct keel_er
 }
 
 static int run(int argc, char **argv, struct keel_error *err) {
-    struct args args = {0};
+    struct args args = {.journal = BACKUP_JOURNAL_BYTES >> 30};
     struct operands words;
     struct output out;
     TRY(options_parse(&cmd_backup, argc, argv, &args, &words, err));

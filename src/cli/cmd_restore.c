@@ -16,8 +16,8 @@ static const struct option OPTIONS[] = {
     {"from", OPTION_TEXT, offsetof(struct args, from), "FOLDER", "where the backups lie", NULL,
      true, 0, 0},
     {"generation", OPTION_INTEGER, offsetof(struct args, generation), "G",
-     "which one; default the newest, or the one that fits --until", NULL, false, 1, INT64_MAX},
-    {"until", OPTION_DATE, offsetof(struct args, until_ms), "TIME",
+     "which one; default the newest, or the one that fits --to", NULL, false, 1, INT64_MAX},
+    {"to", OPTION_DATE, offsetof(struct args, until_ms), "TIME",
      "only what was received up to then (UTC), to the second", NULL, false, 0, 0},
     {0},
 };
@@ -36,7 +36,7 @@ const struct command cmd_restore = {
                    "interrupted leaves a folder that is no data directory; run it again.\n",
     .examples = "  keel restore --from backups restored\n"
                 "  keel restore --from backups --generation 7 restored\n"
-                "  keel restore --from backups --until 2024-05-01T12:30:00 restored\n",
+                "  keel restore --from backups --to 2024-05-01T12:30:00 restored\n",
     .run = run,
 };
 
@@ -69,10 +69,14 @@ static int restore(const struct args *args, const char *dir, struct output *out,
     output_printf(out, "generation %llu restored into %s: %llu files, %llu bytes\n",
                   (unsigned long long)done.generation, dir, (unsigned long long)done.files,
                   (unsigned long long)done.bytes);
-    print_moment(out, "all that was received up to", done.received_from_ms);
+    print_moment(out, "all that was acknowledged up to", done.received_from_ms);
     if (done.received_to_ms != done.received_from_ms)
-        print_moment(out, " is there; nothing from", done.received_to_ms);
+        print_moment(out, " is there; nothing received from", done.received_to_ms);
     output_text(out, done.received_to_ms != done.received_from_ms ? " on is\n" : " is there\n");
+    if (args->until_ms != BACKUP_NO_MOMENT && done.received_to_ms < args->until_ms) {
+        print_moment(out, "what was received from then to", args->until_ms);
+        output_text(out, " is in no backup of it (keel backup list)\n");
+    }
     return 0;
 }
 

@@ -148,8 +148,10 @@ static int copy_database(struct taking *t, const char *name, struct keel_error *
     if (code == 0) {
         code = copy_pages(from, to, from_path, err);
         /* At once: what is between is replayed into memory after a restore. */
-        if (!t->now.journal_to && db)
+        if (!t->now.journal_to && db) {
+            t->now.made_ms = now_ms(); /* first: what was acknowledged by then is durable */
             t->now.journal_to = journal_durable(store_get_journal(db_store(db)));
+        }
         if (code == 0) code = check_database(to, from_path, err);
         sql_close(to);
     }
@@ -166,6 +168,17 @@ static int keep_part(void *ctx, const struct manifest_part *part) {
     t->parts = k_realloc(t->parts, (t->part_count + 1) * sizeof *t->parts);
     t->parts[t->part_count++] = *part;
     return 0;
+}
+
+static int read_lineage(struct taking *t, struct manifest *m, struct arena *a,
+                        struct keel_error *err) {
+    struct str text;
+    int code = manifest_get(m, BACKUP_LINEAGE, a, &text, err);
+    if (code == -KEEL_E_NOT_FOUND) return 0; /* never restored */
+    if (code == 0 && text.n != sizeof t->now.lineage - 1)
+        code = error_set(err, KEEL_E_CORRUPT, "keel.db: " BACKUP_LINEAGE " is no lineage");
+    if (code == 0) memcpy(t->now.lineage, text.p, text.n);
+    return code;
 }
 
 /* What the copied keel.db says. */
@@ -188,6 +201,7 @@ static int read_manifest(struct taking *t, struct keel_error *err) {
             code = error_set(err, KEEL_E_CORRUPT, "keel.db: identity_bytes is no number");
         if (code == -KEEL_E_NOT_FOUND) code = 0; /* nothing was flushed yet */
     }
+    if (code == 0) code = read_lineage(t, &m, &a, err);
     if (code == 0) code = part_checker_new(&m, &t->checker, err);
     arena_release(&a);
     manifest_close(&m);
@@ -202,15 +216,15 @@ static int take_database(struct taking *t, const char *name, struct keel_error *
 
 /* ---- the journal ---- */
 
-/* Reads every record, and notes how far back the journal can be cut. */
-static int check_journal(struct taking *t, struct keel_error *err) {
+/* Reads every record from `first` on, and notes how far back the journal can be cut. */
+static int check_journal(struct taking *t, uint64_t first, struct keel_error *err) {
     struct journal_reader *r;
     struct journal_record record;
-    TRY(journal_reader_open(t->options->dir, t->now.store_id, t->now.journal_from, &r, NULL, err));
+    TRY(journal_reader_open(t->options->dir, t->now.store_id, first, &r, NULL, err));
     int got;
     while ((got = journal_reader_next(r, t->now.journal_to, &record, err)) == 1)
         if (record.kind == STORE_RECORD_CLOCK && record.payload.n == sizeof t->now.reaches_ms &&
-            t->now.reaches_ms == INT64_MAX)
+            t->now.reaches_ms == INT64_MAX && record.position >= t->now.journal_from)
             memcpy(&t->now.reaches_ms, record.payload.p, sizeof t->now.reaches_ms);
     journal_reader_close(r);
     return got;
@@ -228,11 +242,10 @@ static void note_end(void *ctx, const struct journal_finding *f) {
 /* Up to where the journal counts: what is durable, or the end of what nobody writes any more. */
 static int find_end(struct taking *t, struct keel_error *err) {
     struct journal_end e = {0};
-    if (!t->options->db) {
-        TRY(journal_check(t->options->dir, t->now.store_id, note_end, &e, err));
-        t->now.journal_to = e.end;
-    }
-    return check_journal(t, err);
+    if (t->options->db) return 0; /* copy_database did */
+    TRY(journal_check(t->options->dir, t->now.store_id, note_end, &e, err));
+    t->now.journal_to = e.end;
+    return 0;
 }
 
 static int take_journal(struct taking *t, struct keel_error *err) {
@@ -240,6 +253,7 @@ static int take_journal(struct taking *t, struct keel_error *err) {
     char path[JOURNAL_PATH_BYTES], name[64];
     TRY(find_end(t, err));
     int code = journal_list_read(t->options->dir, false, &files, err);
+    if (code == 0) code = check_journal(t, files.n ? files.first[0] : t->now.journal_from, err);
     for (size_t i = 0; i < files.n && code == 0; i++) {
         uint64_t first = files.first[i], end = t->now.journal_to;
         if (i + 1 < files.n && files.first[i + 1] < end) end = files.first[i + 1];
@@ -351,8 +365,8 @@ static int same_store(const struct taking *t, struct keel_error *err) {
 }
 
 static int take_moment(struct taking *t, struct keel_error *err) {
+    if (!t->options->db) t->now.made_ms = now_ms();
     TRY(copy_database(t, "keel.db", err));
-    t->now.made_ms = now_ms();
     TRY(read_manifest(t, err));
     TRY(same_store(t, err));
     TRY(take_journal(t, err));
@@ -372,6 +386,20 @@ static int take_rest(struct taking *t, struct keel_error *err) {
     return take_archive(t, err);
 }
 
+/* The journal keeps for this folder what comes from here on. */
+static int note_journal(const struct taking *t, struct journal *j, struct keel_error *err) {
+    const struct backup_options *o = t->options;
+    char *folder = NULL;
+    int code = file_real_path(o->to, &folder, err);
+    if (code == 0)
+        code = j ? journal_hold_backup(j, folder, t->now.journal_to, o->journal_bytes, err)
+                 : journal_note_backup(o->dir, folder, t->now.journal_to, o->journal_bytes, err);
+    k_free(folder);
+    return error_context(err, code,
+                         "generation %llu is made, but the journal cannot be kept for the next",
+                         (unsigned long long)t->now.generation);
+}
+
 static int take_once(struct taking *t, struct keel_error *err) {
     struct journal *j = t->options->db ? store_get_journal(db_store(t->options->db)) : NULL;
     struct snapshot *snap = NULL;
@@ -385,10 +413,13 @@ static int take_once(struct taking *t, struct keel_error *err) {
     if (j) TRY(snapshot_open(db_store(t->options->db), &snap, err));
     int code = j ? journal_hold(j, JOURNAL_FOLLOWER_BACKUP, 0, err) : 0;
     if (code == 0) code = take_moment(t, err);
-    if (j) (void)!journal_hold(j, JOURNAL_FOLLOWER_BACKUP, JOURNAL_NO_HOLD, NULL);
+    /* What comes from here on is for the next backup, which will find a note. */
+    if (j && code == 0) code = journal_hold(j, JOURNAL_FOLLOWER_BACKUP, t->now.journal_to, err);
     if (code == 0) code = take_rest(t, err);
     snapshot_close(snap);
     if (code == 0) code = inventory_write(t->options->to, &t->now, err);
+    if (code == 0) code = note_journal(t, j, err);
+    if (j) (void)!journal_hold(j, JOURNAL_FOLLOWER_BACKUP, JOURNAL_NO_HOLD, NULL);
     int emptied = empty_work(t->options->to, code < 0 ? NULL : err);
     return code < 0 ? code : emptied;
 }

@@ -13,9 +13,16 @@
  *
  * One generation is one moment of the events: keel.db (SQLite's backup interface), the parts that
  * it names (held by a snapshot, so that no compaction removes them), identity.log up to the length
- * it names, and the journal from there to its durable end. desk.db is copied after them and may be
- * newer by the seconds that takes; archive/ likewise. Of the audit log there is what was verified
- * before (guard/audit.h, which knows its form): whole records, their audit.head, audit.key.
+ * it names, and the journal up to its durable end. desk.db is copied after them and may be newer by
+ * the seconds that takes; archive/ likewise. Of the audit log there is what was verified before
+ * (guard/audit.h, which knows its form): whole records, their audit.head, audit.key.
+ *
+ * Between generations: a backup leaves a note with the journal, which then keeps what is added for
+ * the next backup into this folder (journal_notes.h), flushed or not. So the journals of two
+ * generations join, and a restore can take the first one's parts and the second one's journal, up
+ * to any moment. What a note may keep is bounded; where more was added, the journals have a gap,
+ * which the list of generations shows. A directory that was restored begins a *lineage* of its own:
+ * its positions mean something else than those of the directory that the backup was made of.
  *
  * Layers: db.h, store/journal_reader.h, base/sql.h, libsodium. Threads: one call at a time on a
  * folder (its lock says so); ingest, flush and compaction of `db` go on. Limits: BACKUP_MAX_*.
@@ -30,6 +37,7 @@ enum {
     BACKUP_MAX_GENERATIONS = 10000,
     BACKUP_HASH_BYTES = 32,
 };
+#define BACKUP_JOURNAL_BYTES ((uint64_t)4 << 30) /* kept for the next backup, at most */
 
 struct backup_progress {   /* of the one under way */
     uint64_t files, bytes; /* looked at          */
@@ -41,7 +49,9 @@ struct backup_options {
     struct db *db;   /* it, opened for writing by this process; NULL: nobody may have it open  */
     const char *to;
     uint32_t keep; /* generations to keep, the new one included; 0: all                        */
-    bool full;     /* read every file and every piece again, and mend damaged pieces           */
+    uint64_t journal_bytes; /* of journal to keep for the next backup; 0: none, and no moment
+                               between this one and the flush before the next can be had       */
+    bool full; /* read every file and every piece again, and mend damaged pieces           */
     uint64_t audit_bytes;  /* of DIR/audit.log; 0: none                                        */
     struct str audit_head; /* what audit.head holds for them                                   */
     void (*progress)(void *ctx, const struct backup_progress *p); /* or NULL                   */
@@ -64,7 +74,9 @@ int backup_take(const struct backup_options *options, struct backup_made *out,
 
 struct backup_info {
     uint64_t generation;
-    int64_t made_ms;                   /* the moment of its events: when the journal was cut    */
+    int64_t made_ms;         /* the moment of its events: when the journal was cut    */
+    int64_t moments_from_ms; /* a restore can end at any moment from here to made_ms, and none in
+                                the gap before it                                               */
     uint64_t journal_from, journal_to; /* what can be replayed on top of the parts              */
     uint64_t files, bytes;
 };
@@ -89,21 +101,24 @@ int backup_verify(const char *from, uint64_t generation, const struct backup_rep
 struct restore_options {
     const char *from;
     uint64_t generation; /* 0: the newest, or the one that fits until_ms                       */
-    int64_t until_ms;    /* only what was received up to this moment; BACKUP_NO_MOMENT: all    */
+    int64_t until_ms;    /* only what came up to this moment; BACKUP_NO_MOMENT: all            */
     const char *dir;     /* absent or empty                                                    */
     const struct backup_report *report; /* damaged files, all of them; or NULL                 */
 };
 
 struct restored {
     uint64_t generation, files, bytes;
-    int64_t received_from_ms; /* how exactly `until` was met: events received before the first  */
-    int64_t received_to_ms;   /* are in, those after the second are not; equal to made_ms: all   */
+    int64_t received_from_ms; /* how exactly `until` was met: events acknowledged up to the      */
+    int64_t received_to_ms;   /* first are in, those received behind the second are not          */
     bool cut;                 /* the journal was cut                                            */
+    bool joined;              /* journals of later generations went on from its own             */
 };
 
 /* With until_ms, the oldest generation that was made at or behind it and whose journal reaches
- * back to it is cut there: to STORE_CLOCK_MS. If there is none, the newest one made before it is
- * restored whole, and received_to_ms says what that means.
+ * back to it is cut there: to STORE_CLOCK_MS. If there is none, the newest one made before it goes
+ * on with the journals of later ones, and is cut; desk.db and archive/ are then those of the last
+ * of these. Where the journals have a gap, or nothing later was saved, it ends there, and
+ * received_to_ms says what that means.
  * keel.db gets its name last: before that the folder is no data directory. KEEL_E_CORRUPT: the
  * report has every damaged file, what was written is removed. */
 int backup_restore(const struct restore_options *options, struct restored *out,

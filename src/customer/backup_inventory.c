@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/os.h"
+#include "store/journal_file.h"
 
 enum { STORE_ID_HEX = 33, NAMES_MAX = 256 << 20 };
 
@@ -28,6 +29,7 @@ struct inventory_file *inventory_add_file(struct inventory *v, struct str name, 
     struct inventory_file *f = &v->files[v->file_count++];
     *f = (struct inventory_file){.name = str_dup(&v->names, name),
                                  .what = str_dup(&v->names, what),
+                                 .generation = v->generation,
                                  .first_piece = v->piece_count};
     return f;
 }
@@ -39,6 +41,42 @@ void inventory_add_piece(struct inventory *v, const struct piece *p) {
     }
     v->pieces[v->piece_count++] = *p;
     v->files[v->file_count - 1].pieces++;
+}
+
+void inventory_drop(struct inventory *v, struct str prefix) {
+    size_t kept = 0;
+    for (size_t i = 0; i < v->file_count; i++)
+        if (!str_starts(v->files[i].name, prefix)) v->files[kept++] = v->files[i];
+    v->file_count = kept;
+}
+
+void inventory_adopt(struct inventory *v, const struct inventory *from,
+                     const struct inventory_file *file) {
+    struct inventory_file *f = inventory_add_file(v, file->name, file->what);
+    f->generation = file->generation;
+    f->bytes = file->bytes;
+    f->changed_us = file->changed_us;
+    for (size_t i = 0; i < file->pieces; i++)
+        inventory_add_piece(v, &from->pieces[file->first_piece + i]);
+}
+
+uint64_t inventory_journal_begin(const struct inventory *v) {
+    const struct str folder = STR("journal/");
+    uint64_t begin = UINT64_MAX, first;
+    char name[64];
+    for (size_t i = 0; i < v->file_count; i++) {
+        const struct str *whole = &v->files[i].name;
+        if (!str_starts(*whole, folder)) continue;
+        snprintf(name, sizeof name, "%.*s", (int)(whole->n - folder.n), whole->p + folder.n);
+        if (journal_file_first(name, &first) && first < begin) begin = first;
+    }
+    return begin;
+}
+
+bool inventory_goes_on(const struct inventory *v, const struct inventory *before) {
+    return memcmp(v->store_id, before->store_id, sizeof v->store_id) == 0 &&
+           strcmp(v->lineage, before->lineage) == 0 &&
+           inventory_journal_begin(v) <= before->journal_to && v->journal_to >= before->journal_to;
 }
 
 const struct inventory_file *inventory_find(const struct inventory *v, struct str name) {
@@ -79,6 +117,7 @@ static int print(const struct inventory *v, struct buf *text, struct keel_error 
         (void)buf_add_text(text, "-\n");
     else
         (void)buf_printf(text, "%lld\n", (long long)v->reaches_ms);
+    if (v->lineage[0]) (void)buf_printf(text, "lineage %s\n", v->lineage);
     for (size_t i = 0; i < v->file_count; i++) {
         const struct inventory_file *f = &v->files[i];
         (void)buf_printf(text, "file %llu %lld %.*s %.*s\n", (unsigned long long)f->bytes,
@@ -200,6 +239,12 @@ static int read_head(struct lines *l, struct inventory *v) {
     return 0;
 }
 
+static int read_lineage(struct lines *l, struct inventory *v) {
+    if (v->file_count || l->line.n != sizeof v->lineage - 1) return broken(l, "no lineage");
+    memcpy(v->lineage, l->line.p, l->line.n);
+    return 0;
+}
+
 static int read_piece(struct lines *l, struct inventory *v, uint64_t *left) {
     struct piece p;
     uint64_t bytes;
@@ -231,9 +276,10 @@ static int read_all(struct lines *l, struct inventory *v) {
     TRY(read_head(l, v));
     while (next_line(l)) {
         struct str what = word(l);
-        int code = str_is(what, "file")    ? read_file(l, v, &left)
-                   : str_is(what, "piece") ? read_piece(l, v, &left)
-                                           : broken(l, "an unknown word");
+        int code = str_is(what, "file")      ? read_file(l, v, &left)
+                   : str_is(what, "piece")   ? read_piece(l, v, &left)
+                   : str_is(what, "lineage") ? read_lineage(l, v)
+                                             : broken(l, "an unknown word");
         TRY(code);
     }
     return left ? broken(l, "pieces of the last file are missing") : 0;

@@ -4,12 +4,17 @@
  * empty; keel.db comes last, so that a folder whose restore died is no data directory. Journal
  * files get back the preallocated size that their header states. To end at a moment, the journal is
  * read to the first clock record behind it (store.h) and zeros are written from there on: to a
- * reader, the journal ends there.
+ * reader, the journal ends there. If later generations' journals go on from the chosen one's, their
+ * files are taken in place of its own: same name, more records.
+ *
+ * keel.db is told that it begins a lineage (backup.h) before it gets its name.
  *
  * Layers: backup_inventory.h, store/journal_reader.h. Threads: none. Limits: backup.h. */
+#include <sodium.h>
 #include <stdio.h>
 
 #include "base/os.h"
+#include "base/sql.h"
 #include "customer/backup_inventory.h"
 #include "store/journal_file.h"
 #include "store/journal_reader.h"
@@ -22,19 +27,26 @@ int backup_list(const char *from, void (*each)(void *ctx, const struct backup_in
                 void *ctx, struct keel_error *err) {
     uint64_t *numbers;
     size_t n;
+    struct inventory before;
     TRY(inventory_list(from, &numbers, &n, err));
+    inventory_init(&before);
     for (size_t i = 0; i < n; i++) {
         struct inventory v;
         if (inventory_read(from, numbers[i], &v, NULL) < 0) continue;
+        bool joins = before.generation && inventory_goes_on(&v, &before);
+        int64_t alone = v.reaches_ms < v.made_ms ? v.reaches_ms : v.made_ms;
         struct backup_info info = {.generation = v.generation,
                                    .made_ms = v.made_ms,
+                                   .moments_from_ms = joins ? before.made_ms : alone,
                                    .journal_from = v.journal_from,
                                    .journal_to = v.journal_to,
                                    .files = v.file_count,
                                    .bytes = inventory_bytes(&v)};
         each(ctx, &info);
-        inventory_release(&v);
+        inventory_release(&before);
+        before = v;
     }
+    inventory_release(&before);
     k_free(numbers);
     return 0;
 }
@@ -55,12 +67,12 @@ static void report_fault(struct verifying *t, const char *text) {
 }
 
 /* Says of a damaged piece which file it belongs to, where, and what it held. */
-static void report_piece(struct verifying *t, uint64_t generation, const struct inventory_file *f,
-                         uint64_t at, const char *why) {
+static void report_piece(struct verifying *t, const struct inventory_file *f, uint64_t at,
+                         const char *why) {
     char text[TEXT_BYTES];
     bool month = !str_is(f->what, "-");
     snprintf(text, sizeof text, "generation %llu: %.*s%s%.*s%s is damaged at byte %llu: %s",
-             (unsigned long long)generation, STR_ARG(f->name), month ? " (events of " : "",
+             (unsigned long long)f->generation, STR_ARG(f->name), month ? " (events of " : "",
              month ? (int)f->what.n : 0, f->what.p, month ? ")" : "", (unsigned long long)at, why);
     report_fault(t, text);
 }
@@ -82,7 +94,7 @@ static void verify_files(struct verifying *t, const struct inventory *v) {
         uint64_t at = 0;
         for (size_t k = 0; k < f->pieces; k++) {
             const struct piece *p = &v->pieces[f->first_piece + k];
-            if (!piece_is_good(t, p, &err)) report_piece(t, v->generation, f, at, err.message);
+            if (!piece_is_good(t, p, &err)) report_piece(t, f, at, err.message);
             at += p->bytes;
         }
     }
@@ -142,6 +154,7 @@ int backup_verify(const char *from, uint64_t generation, const struct backup_rep
 struct restoring {
     const struct restore_options *options;
     struct inventory v;
+    int64_t chosen_ms;        /* when the generation was made that the parts are of */
     struct verifying reading; /* for its report */
     struct restored out;
 };
@@ -160,6 +173,15 @@ static int choose_newest(struct restoring *r, const uint64_t *numbers, size_t n,
     return code;
 }
 
+/* False: what cannot be read is told and left out, as another generation may do. */
+static bool read_or_tell(const struct restoring *r, uint64_t number, struct inventory *out) {
+    const struct backup_report *report = r->options->report;
+    struct keel_error why;
+    if (inventory_read(r->options->from, number, out, &why) == 0) return true;
+    if (report && report->fault) report->fault(report->ctx, why.message);
+    return false;
+}
+
 /* Of those made at or behind the moment, the oldest whose journal reaches back to it; else the
  * newest made before it. */
 static int choose_for_moment(struct restoring *r, const uint64_t *numbers, size_t n,
@@ -168,7 +190,7 @@ static int choose_for_moment(struct restoring *r, const uint64_t *numbers, size_
     uint64_t before = 0;
     for (size_t i = 0; i < n; i++) {
         struct inventory v;
-        TRY(inventory_read(r->options->from, numbers[i], &v, err));
+        if (!read_or_tell(r, numbers[i], &v)) continue;
         if (v.made_ms <= until) before = numbers[i];
         if (v.made_ms >= until && v.reaches_ms <= until) {
             r->v = v;
@@ -184,14 +206,44 @@ static int choose_for_moment(struct restoring *r, const uint64_t *numbers, size_
     return inventory_read(r->options->from, before, &r->v, err);
 }
 
+/* The journal of a later generation in place of the chosen one's, and what is not the store's. */
+static void join(struct restoring *r, const struct inventory *next) {
+    static const char *const beside[] = {"desk.db", "audit.", "archive/"};
+    for (size_t i = 0; i < sizeof beside / sizeof *beside; i++)
+        inventory_drop(&r->v, str_from(beside[i]));
+    for (size_t i = 0; i < next->file_count; i++) {
+        const struct inventory_file *f = &next->files[i];
+        bool wanted = str_starts(f->name, STR("journal/"));
+        if (wanted) inventory_drop(&r->v, f->name); /* the same file, before it grew */
+        for (size_t k = 0; k < sizeof beside / sizeof *beside; k++)
+            wanted |= str_starts(f->name, str_from(beside[k]));
+        if (wanted) inventory_adopt(&r->v, next, f);
+    }
+    r->v.journal_to = next->journal_to;
+    r->v.made_ms = next->made_ms;
+    r->out.joined = true;
+}
+
+/* Goes on from the chosen generation until the moment is reached, or there is a gap. */
+static void go_on(struct restoring *r, const uint64_t *numbers, size_t n) {
+    for (size_t i = 0; i < n && r->v.made_ms < r->options->until_ms; i++) {
+        struct inventory next;
+        if (numbers[i] <= r->v.generation || !read_or_tell(r, numbers[i], &next)) continue;
+        if (inventory_goes_on(&next, &r->v)) join(r, &next);
+        inventory_release(&next);
+    }
+}
+
 static int choose(struct restoring *r, struct keel_error *err) {
     uint64_t *numbers;
     size_t n;
-    if (r->options->generation)
-        return inventory_read(r->options->from, r->options->generation, &r->v, err);
-    TRY(inventory_list(r->options->from, &numbers, &n, err));
-    int code = r->options->until_ms == BACKUP_NO_MOMENT ? choose_newest(r, numbers, n, err)
-                                                        : choose_for_moment(r, numbers, n, err);
+    const struct restore_options *o = r->options;
+    TRY(inventory_list(o->from, &numbers, &n, err));
+    int code = o->generation ? inventory_read(o->from, o->generation, &r->v, err)
+               : o->until_ms == BACKUP_NO_MOMENT ? choose_newest(r, numbers, n, err)
+                                                 : choose_for_moment(r, numbers, n, err);
+    if (code == 0) r->chosen_ms = r->v.made_ms;
+    if (code == 0 && o->until_ms != BACKUP_NO_MOMENT) go_on(r, numbers, n);
     k_free(numbers);
     return code;
 }
@@ -206,7 +258,7 @@ static int write_pieces(struct restoring *r, const struct inventory_file *f, int
         const struct piece *p = &r->v.pieces[f->first_piece + k];
         buf_clear(&r->reading.room);
         if (piece_get(r->options->from, p, &r->reading.room, &why) < 0)
-            report_piece(&r->reading, r->v.generation, f, at, why.message);
+            report_piece(&r->reading, f, at, why.message);
         else if (!r->reading.faults) /* after the first fault the rest is only looked at */
             TRY(file_pwrite_all(fd, r->reading.room.p, r->reading.room.n, at, path, err));
         at += p->bytes;
@@ -279,8 +331,8 @@ static int write_files(struct restoring *r, struct keel_error *err) {
 
 /* ---- ending at a moment ---- */
 
-/* Where the first clock record behind `until` begins; journal_to if there is none. *last is the
- * moment of the last one before it. */
+/* Where the first clock record behind `until` begins; journal_to if there is none. *last becomes
+ * the moment of the last one before it, if that is later. */
 static int find_cut(const struct restoring *r, uint64_t *cut, int64_t *last, int64_t *next,
                     struct keel_error *err) {
     struct journal_reader *reader;
@@ -297,7 +349,7 @@ static int find_cut(const struct restoring *r, uint64_t *cut, int64_t *last, int
             *next = ms;
             break;
         }
-        *last = ms;
+        if (ms > *last) *last = ms;
     }
     journal_reader_close(reader);
     return got < 0 ? got : 0;
@@ -335,7 +387,8 @@ static int end_at_moment(struct restoring *r, struct keel_error *err) {
     uint64_t cut;
     r->out.received_from_ms = r->out.received_to_ms = r->v.made_ms;
     if (r->options->until_ms >= r->v.made_ms) return 0;
-    int64_t last = INT64_MIN, next = r->v.made_ms;
+    bool behind = r->chosen_ms <= r->options->until_ms; /* all of that generation is wanted */
+    int64_t last = behind ? r->chosen_ms : INT64_MIN, next = r->v.made_ms;
     TRY(find_cut(r, &cut, &last, &next, err));
     if (last == INT64_MIN) {
         char text[TIME_TEXT_MAX];
@@ -389,7 +442,12 @@ static int check_target(const char *dir, struct keel_error *err) {
 
 /* After a failure: nothing that could be taken for a data directory stays. */
 static void remove_written(const struct restoring *r) {
+    static const char *const of_sqlite[] = {"-wal", "-shm"};
     char path[PIECE_PATH_BYTES];
+    for (size_t i = 0; i < sizeof of_sqlite / sizeof *of_sqlite; i++) {
+        snprintf(path, sizeof path, "%s/keel.db.new%s", r->options->dir, of_sqlite[i]);
+        (void)!file_remove(path, NULL);
+    }
     for (size_t i = 0; i < r->v.file_count; i++) {
         const struct inventory_file *f = &r->v.files[i];
         snprintf(path, sizeof path, "%s/%.*s%s", r->options->dir, STR_ARG(f->name),
@@ -407,19 +465,37 @@ static int make_lock(const char *dir, struct keel_error *err) {
     return 0;
 }
 
+/* From here on its journal is another one than that of the directory that was saved. */
+static int begin_lineage(const char *path, struct keel_error *err) {
+    uint8_t bytes[(LINEAGE_TEXT_BYTES - 1) / 2];
+    char text[LINEAGE_TEXT_BYTES], wal[PIECE_PATH_BYTES + 8];
+    struct sql *db;
+    randombytes_buf(bytes, sizeof bytes);
+    (void)sodium_bin2hex(text, sizeof text, bytes, sizeof bytes);
+    TRY(sql_open(path, 0, &db, err));
+    int code = sql_run(db, err, "INSERT OR REPLACE INTO state(name, value) VALUES(?, ?)", "zz",
+                       BACKUP_LINEAGE, text);
+    sql_close(db);
+    snprintf(wal, sizeof wal, "%s-wal", path);
+    if (code == 0 && file_exists(wal)) /* the close could not write it back */
+        FAIL(err, IO, "%s could not be finished; is the disk full?", path);
+    return code;
+}
+
 static int write_all(struct restoring *r, struct keel_error *err) {
     char fresh[PIECE_PATH_BYTES], path[PIECE_PATH_BYTES];
     const char *dir = r->options->dir;
     TRY(make_folders(dir, &r->v, err));
+    snprintf(fresh, sizeof fresh, "%s/keel.db.new", dir);
     int code = write_files(r, err);
     if (code == 0 && r->options->until_ms != BACKUP_NO_MOMENT) code = end_at_moment(r, err);
+    if (code == 0) code = begin_lineage(fresh, err);
     if (code == 0) code = make_lock(dir, err);
     if (code == 0) code = sync_folders(dir, err);
     if (code < 0) {
         remove_written(r);
         return code;
     }
-    snprintf(fresh, sizeof fresh, "%s/keel.db.new", dir);
     snprintf(path, sizeof path, "%s/keel.db", dir);
     return file_rename(fresh, path, err);
 }

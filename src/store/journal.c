@@ -75,6 +75,7 @@
 #include "base/os.h"
 #include "base/thread.h"
 #include "store/journal_file.h"
+#include "store/journal_notes.h"
 
 enum {
     FILE_BYTES_LEAST = 4096,
@@ -224,6 +225,7 @@ struct journal {
     struct journal_list files; /* mutex                                                     */
     uint64_t holds[JOURNAL_FOLLOWERS]; /* mutex: where followers stand                      */
     uint64_t noted_hold;               /* trim_mutex: what DIR/journal/hold says            */
+    struct journal_notes backups;      /* mutex                                             */
 
     struct buf out;      /* leader: the group being written                                  */
     size_t out_done;     /* leader: so many bytes of it are with the kernel                  */
@@ -487,7 +489,8 @@ static uint64_t held_position(const struct journal *j, uint64_t position) {
         uint64_t hold = j->holds[i] > furthest ? j->holds[i] : furthest;
         if (hold < position) position = hold;
     }
-    return position;
+    uint64_t backups = journal_notes_hold(&j->backups, j->end);
+    return backups < position ? backups : position;
 }
 
 int journal_trim(struct journal *j, uint64_t position, struct keel_error *err) {
@@ -529,6 +532,7 @@ static void load_hold(struct journal *j) {
     uint64_t position = 0;
     for (int i = 0; i < JOURNAL_FOLLOWERS; i++) j->holds[i] = JOURNAL_NO_HOLD;
     j->noted_hold = JOURNAL_NO_HOLD;
+    journal_notes_read(j->dir, &j->backups);
     hold_path(j, path);
     if (!file_exists(path)) return;
     buf_init(&text, 64);
@@ -565,6 +569,27 @@ int journal_hold(struct journal *j, enum journal_follower who, uint64_t position
         code = write_hold(j, file, err);
         if (code == 0) j->noted_hold = file;
     }
+    pthread_mutex_unlock(&j->trim_mutex);
+    return code;
+}
+
+int journal_note_backup(const char *dir, const char *folder, uint64_t position, uint64_t bytes,
+                        struct keel_error *err) {
+    struct journal_notes notes;
+    journal_notes_read(dir, &notes);
+    journal_notes_set(&notes, folder, position, bytes);
+    int code = journal_notes_write(dir, &notes, err);
+    journal_notes_release(&notes);
+    return code;
+}
+
+int journal_hold_backup(struct journal *j, const char *folder, uint64_t position, uint64_t bytes,
+                        struct keel_error *err) {
+    pthread_mutex_lock(&j->trim_mutex); /* a trim under way ends before */
+    int code = journal_note_backup(j->dir, folder, position, bytes, err);
+    pthread_mutex_lock(&j->mutex);
+    journal_notes_set(&j->backups, folder, position, bytes);
+    pthread_mutex_unlock(&j->mutex);
     pthread_mutex_unlock(&j->trim_mutex);
     return code;
 }
@@ -730,6 +755,7 @@ static void free_journal(struct journal *j) {
     buf_release(&j->fill);
     buf_release(&j->out);
     k_free(j->files.first);
+    journal_notes_release(&j->backups);
     pthread_mutex_destroy(&j->mutex);
     pthread_mutex_destroy(&j->trim_mutex);
     pthread_cond_destroy(&j->turn[0]);

@@ -33,7 +33,7 @@ enum {
 
 /* Who reads the journal behind the store's back, and so keeps files from being trimmed. */
 enum journal_follower {
-    JOURNAL_FOLLOWER_BACKUP,   /* while it copies: forgotten by a restart                     */
+    JOURNAL_FOLLOWER_BACKUP,   /* while it copies: forgotten by a restart; then _hold_backup  */
     JOURNAL_FOLLOWER_WEBHOOKS, /* noted in DIR/journal/hold: holds in every process           */
     JOURNAL_FOLLOWERS
 };
@@ -116,6 +116,15 @@ int journal_trim(struct journal *j, uint64_t position, struct keel_error *err) K
  * position is noted on disk when it becomes another one; an older note only keeps more. */
 int journal_hold(struct journal *j, enum journal_follower who, uint64_t position,
                  struct keel_error *err) K_CHECKED;
+
+/* A backup in `folder` has all below `position`: what lies behind is kept for the next one there,
+ * up to `bytes` behind the end (0: nothing is), so that it can be restored to any moment between
+ * the two. Noted in DIR/journal/backups before it returns: holds in every process. */
+int journal_hold_backup(struct journal *j, const char *folder, uint64_t position, uint64_t bytes,
+                        struct keel_error *err) K_CHECKED;
+/* The same for a journal that nobody has open for writing. */
+int journal_note_backup(const char *dir, const char *folder, uint64_t position, uint64_t bytes,
+                        struct keel_error *err) K_CHECKED;
 
 uint64_t journal_position(struct journal *j); /* behind the last appended record            */
 uint64_t journal_durable(struct journal *j);  /* everything below is on disk                */

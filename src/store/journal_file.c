@@ -108,6 +108,10 @@ static bool parse_name(const char *name, const char *suffix, uint64_t *out_first
     return name[NAME_DIGITS] == '.' && strcmp(name + NAME_DIGITS + 1, suffix) == 0;
 }
 
+bool journal_file_first(const char *name, uint64_t *out_first) {
+    return parse_name(name, "keelj", out_first);
+}
+
 struct listing {
     const char *dir;
     bool remove_unfinished;
@@ -118,7 +122,7 @@ struct listing {
 static int list_entry(void *ctx, const char *name) {
     struct listing *l = ctx;
     uint64_t first;
-    if (parse_name(name, "keelj", &first)) {
+    if (journal_file_first(name, &first)) {
         TRY(journal_list_reserve(l->list, l->err));
         l->list->first[l->list->n++] = first;
     } else if (l->remove_unfinished && parse_name(name, "new", &first)) {

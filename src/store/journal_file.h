@@ -69,6 +69,8 @@ uint64_t journal_record_checksum(const struct journal_record_header *h, uint64_t
 
 void journal_folder_path(char out[JOURNAL_PATH_BYTES], const char *dir);
 void journal_file_path(char out[JOURNAL_PATH_BYTES], const char *dir, uint64_t first);
+/* The first position that a file's name (without its folder) says; false: it is no journal file. */
+bool journal_file_first(const char *name, uint64_t *out_first);
 
 /* First positions of the files of a folder, ascending. */
 struct journal_list {

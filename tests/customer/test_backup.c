@@ -32,7 +32,8 @@ struct world {
     struct db *db;
     uint8_t must[BATCHES];
     uint32_t head_rows; /* 0: that of OPTIONS */
-    bool quiet;         /* nothing is flushed or merged behind the test's back */
+    uint64_t journal_bytes;
+    bool quiet; /* nothing is flushed or merged behind the test's back */
 };
 
 static void must(int code, const struct keel_error *err) {
@@ -45,6 +46,7 @@ static int setup(void **state) {
     snprintf(w->data, sizeof w->data, "%s/data", w->root);
     snprintf(w->to, sizeof w->to, "%s/backups", w->root);
     snprintf(w->back, sizeof w->back, "%s/back", w->root);
+    w->journal_bytes = BACKUP_JOURNAL_BYTES;
     *state = w;
     return 0;
 }
@@ -86,7 +88,8 @@ static void ingest(struct world *w, uint32_t k) {
 static struct backup_made take(struct world *w, uint32_t keep) {
     struct keel_error err;
     struct backup_made made;
-    struct backup_options options = {.dir = w->data, .db = w->db, .to = w->to, .keep = keep};
+    struct backup_options options = {
+        .dir = w->data, .db = w->db, .to = w->to, .keep = keep, .journal_bytes = w->journal_bytes};
     must(backup_take(&options, &made, &err), &err);
     return made;
 }
@@ -146,29 +149,82 @@ static void test_generations(void **state) {
     assert_int_equal(backup_restore(&gone, &done, &err), -KEEL_E_NOT_FOUND);
 }
 
+/* ---- moments ---- */
+
+static _Atomic int64_t the_time_us;
+static int64_t told_time_us(void) { return the_time_us; }
+
+/* A clock of the test's own. */
+static void start_clock(struct os *table, int64_t start_ms) {
+    *table = OS_REAL;
+    table->now_us = told_time_us;
+    the_time_us = start_ms * 1000;
+    os_use(table);
+}
+
+static void stay_quiet(struct world *w) {
+    w->quiet = true;
+    w->head_rows = STORE_HEAD_ROWS;
+}
+
+static void pass_ms(int64_t ms) { the_time_us += ms * 1000; }
+
+/* Restores up to a moment: all batches that the ledger knows as acknowledged by then are there,
+ * none that was received behind received_to_ms, and those between whole or not. */
+static struct restored check_moment(struct world *w, const int64_t *ledger_ms, uint32_t n,
+                                    uint64_t generation, int64_t until_ms) {
+    struct keel_error err;
+    struct restored done;
+    struct db *db;
+    struct db_options options = {0};
+    uint8_t flags[BATCHES] = {0};
+    uint32_t most = 0;
+    struct restore_options restore = {
+        .from = w->to, .generation = generation, .until_ms = until_ms, .dir = w->back};
+    must(backup_restore(&restore, &done, &err), &err);
+    for (uint32_t k = 0; k < n; k++) {
+        flags[k] = ledger_ms[k] <= done.received_from_ms;
+        if (ledger_ms[k] <= done.received_to_ms + 100) most = k + 1;
+    }
+    must(history_doctor(w->back, &err), &err);
+    must(db_open(w->back, &options, &db, &err), &err);
+    must(history_check(&HISTORY, db, flags, most, NULL, &err), &err);
+    must(db_close(db, &err), &err);
+    temp_remove(w->back);
+    return done;
+}
+
 /* ---- under load ---- */
 
 struct load {
     struct world *w;
     _Atomic uint32_t acknowledged;
+    int64_t ledger_ms[BATCHES];
 };
 
 static void *run_load(void *arg) {
     struct load *load = arg;
     for (uint32_t k = 0; k < BATCHES; k++) {
         ingest(load->w, k);
+        pass_ms(100);
+        load->ledger_ms[k] = the_time_us / 1000; /* received 100 ms ago, acknowledged now */
         atomic_store(&load->acknowledged, k + 1);
+        pass_ms(600);
     }
     return NULL;
 }
 
 /* What was acknowledged before a backup began is in it, and the rest is whole or not there; flushes
- * and compactions go on all the time. */
+ * and compactions go on all the time. A moment while the load ran has what was acknowledged by
+ * then, and nothing that came later. */
 static void test_under_load(void **state) {
     struct world *w = *state;
     struct load load = {.w = w};
     pthread_t thread;
     uint32_t promised[200], n = 0;
+    struct os table;
+    const int64_t start_ms = 1700000000000;
+    start_clock(&table, start_ms);
     open_data(w, true);
     assert_int_equal(pthread_create(&thread, NULL, run_load, &load), 0);
     do {
@@ -183,6 +239,9 @@ static void test_under_load(void **state) {
         for (uint32_t k = 0; k < promised[g]; k++) flags[k] = 1;
         check_restored(w, g + 1, flags, BATCHES);
     }
+    for (uint32_t k = 0; k < BATCHES; k += 2)
+        (void)check_moment(w, load.ledger_ms, BATCHES, 0, load.ledger_ms[k] + 500);
+    os_use(NULL);
     print_message("%u backups beside %d batches\n", n, BATCHES);
 }
 
@@ -309,11 +368,6 @@ static void test_damaged_source(void **state) {
                      -KEEL_E_NOT_FOUND);
 }
 
-/* ---- moments ---- */
-
-static int64_t the_time_us;
-static int64_t told_time_us(void) { return the_time_us; }
-
 /* Ten batches two seconds apart: a restore until the k-th has the first k and no other. */
 static void test_until(void **state) {
     struct world *w = *state;
@@ -355,14 +409,147 @@ static void test_until(void **state) {
     }
     struct restored done;
     struct restore_options between = {
-        .from = w->to, .until_ms = start_ms + 7000, .dir = w->back}; /* the journal is younger */
+        .from = w->to, .until_ms = start_ms + 7000, .dir = w->back}; /* behind the first backup */
     must(backup_restore(&between, &done, &err), &err);
     assert_int_equal(done.generation, 1);
-    assert_int_equal(done.received_to_ms, start_ms + 5000);
+    assert_true(done.cut);
+    assert_int_equal(done.received_to_ms, start_ms + 7000);
     temp_remove(w->back);
     struct restore_options before = {.from = w->to, .until_ms = start_ms - 1, .dir = w->back};
     assert_int_equal(backup_restore(&before, &done, &err), -KEEL_E_NOT_FOUND);
     close_data(w);
+    os_use(NULL);
+}
+
+enum { MOMENTS = 40 };
+
+/* Backups now and then, with and without a server, flushes and openings between: any moment since
+ * the first backup can be had, wherever it lies between backups and flushes. */
+static void test_any_moment(void **state) {
+    struct world *w = *state;
+    struct keel_error err;
+    struct rand r;
+    struct os table;
+    const int64_t start_ms = 1700000000000;
+    int64_t ledger_ms[BATCHES];
+    unsigned backups = 2, joined = 0;
+    const char *given = getenv("KEEL_SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 10) : 77;
+    print_message("KEEL_SEED=%llu\n", (unsigned long long)seed);
+    rand_init(&r, seed);
+    start_clock(&table, start_ms);
+    stay_quiet(w);
+    open_data(w, true);
+    take(w, 0);
+    for (uint32_t k = 0; k < BATCHES; k++) {
+        pass_ms(1 + rand_below(&r, 2500));
+        ledger_ms[k] = the_time_us / 1000;
+        ingest(w, k);
+        uint32_t then = rand_below(&r, 12);
+        if (then < 3) must(db_flush(w->db, &err), &err);
+        if (then == 3) take(w, 0);
+        if (then == 4 || then == 5) close_data(w);
+        if (then == 5) take(w, 0);
+        if (then == 4 || then == 5) open_data(w, false);
+        backups += then == 3 || then == 5;
+    }
+    pass_ms(2500);
+    close_data(w);
+    const int64_t end_ms = the_time_us / 1000;
+    take(w, 0);
+    for (unsigned i = 0; i < MOMENTS; i++) {
+        int64_t until_ms = start_ms + rand_below(&r, (uint32_t)(end_ms - start_ms));
+        struct restored done = check_moment(w, ledger_ms, BATCHES, 0, until_ms);
+        assert_int_equal(done.received_from_ms, until_ms);
+        assert_true(done.received_to_ms - until_ms <= STORE_CLOCK_MS);
+        joined += done.joined;
+    }
+    os_use(NULL);
+    print_message("%u backups, %u of %d moments by later journals\n", backups, joined, MOMENTS);
+    assert_true(backups > 4 && joined > 0 && joined < MOMENTS);
+}
+
+static void keep_last_info(void *ctx, const struct backup_info *info) {
+    *(struct backup_info *)ctx = *info;
+}
+
+/* Where no journal is kept for the next backup there is a gap: said, and never papered over. */
+static void test_gap(void **state) {
+    struct world *w = *state;
+    struct keel_error err;
+    struct os table;
+    struct backup_info last;
+    const int64_t start_ms = 1700000000000;
+    int64_t ledger_ms[BATCHES];
+    start_clock(&table, start_ms);
+    stay_quiet(w);
+    w->journal_bytes = 0;
+    open_data(w, true);
+    for (uint32_t k = 0; k < 30; k++) {
+        pass_ms(2000);
+        ledger_ms[k] = the_time_us / 1000;
+        ingest(w, k);
+        if (k == 9) take(w, 0);
+        if (k == 24) must(db_flush(w->db, &err), &err);
+    }
+    pass_ms(2000);
+    take(w, 0);
+    must(backup_list(w->to, keep_last_info, &last, &err), &err);
+    assert_int_equal(last.generation, 2);
+    assert_true(last.moments_from_ms > ledger_ms[24]);
+    struct restored done = check_moment(w, ledger_ms, 30, 0, ledger_ms[15]);
+    assert_int_equal(done.generation, 1);
+    assert_int_equal(done.received_to_ms, ledger_ms[9]);
+    done = check_moment(w, ledger_ms, 30, 0, ledger_ms[27]);
+    assert_int_equal(done.generation, 2);
+    assert_int_equal(done.received_from_ms, ledger_ms[27]);
+    close_data(w);
+    os_use(NULL);
+}
+
+/* A directory that was restored goes on by itself: its journal is never joined with that of the
+ * directory that was saved, even where one folder has backups of both. */
+static void test_lineage(void **state) {
+    struct world *w = *state;
+    struct keel_error err;
+    struct os table;
+    struct restored done;
+    const int64_t start_ms = 1700000000000;
+    int64_t ledger_ms[BATCHES];
+    start_clock(&table, start_ms);
+    stay_quiet(w);
+    open_data(w, true);
+    for (uint32_t k = 0; k < 10; k++) {
+        pass_ms(2000);
+        ledger_ms[k] = the_time_us / 1000;
+        ingest(w, k);
+    }
+    take(w, 0);
+    close_data(w);
+    struct world other = *w; /* restored elsewhere: other events at the same positions */
+    snprintf(other.data, sizeof other.data, "%s/other", w->root);
+    struct restore_options restore = {
+        .from = w->to, .until_ms = BACKUP_NO_MOMENT, .dir = other.data};
+    must(backup_restore(&restore, &done, &err), &err);
+    open_data(&other, false);
+    for (uint32_t k = 40; k < 50; k++) ingest(&other, k);
+    must(db_flush(other.db, &err), &err);
+    pass_ms(2000);
+    assert_int_equal(take(&other, 0).generation, 2);
+    close_data(&other);
+    open_data(w, false);
+    for (uint32_t k = 10; k < 20; k++) {
+        pass_ms(2000);
+        ledger_ms[k] = the_time_us / 1000;
+        ingest(w, k);
+        if (k == 16) must(db_flush(w->db, &err), &err);
+    }
+    pass_ms(2000);
+    assert_int_equal(take(w, 0).generation, 3);
+    close_data(w);
+    done = check_moment(w, ledger_ms, 20, 1, ledger_ms[13]);
+    assert_true(done.joined && done.cut);
+    assert_int_equal(done.received_from_ms, ledger_ms[13]);
     os_use(NULL);
 }
 
@@ -464,6 +651,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_source, setup, teardown),
         cmocka_unit_test_setup_teardown(test_until, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_any_moment, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_gap, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lineage, setup, teardown),
         cmocka_unit_test_setup_teardown(test_power, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failing, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
