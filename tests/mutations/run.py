@@ -19,9 +19,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 SOURCE = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
-from seeded_bugs import MUTATIONS  # noqa: E402
+from seeded_bugs import MUTATIONS, NOTICED_BY  # noqa: E402
 
-# The quick ones first: the first that fails is enough.
+# Where NOTICED_BY does not say which test notices it: the quick ones first, the first that fails is enough.
 API_TESTS = ["api_source", "api_collect"]  # for mutations of src/api
 SERVER_TESTS = ["api_server"]  # of src/api/server*
 JOURNAL_TESTS = ["store_journal", "store_journal_full", "store_journal_crash"]  # of src/store/journal*
@@ -41,32 +41,57 @@ def copy_sources(to):
         shutil.copy2(SOURCE / name, to / name)
 
 
-def build(to):
-    targets = [f"test_{test}" for test in TESTS + API_TESTS + SERVER_TESTS + JOURNAL_TESTS]
-    return subprocess.run(["cmake", "--build", str(to / "build"), "--target", *targets],
-                          capture_output=True, text=True)
+def configure(to):
+    """Through ccache, if there is one: a second run compiles nothing that the first one did."""
+    environment = {**os.environ, "CCACHE_BASEDIR": str(to), "CCACHE_NOHASHDIR": "1"}
+    launcher = []
+    if shutil.which("ccache"):
+        launcher = [f"-DCMAKE_{language}_COMPILER_LAUNCHER=ccache" for language in ("C", "CXX")]
+    subprocess.run(["cmake", "--preset", "dev", "-B", str(to / "build"), "-DKEEL_WERROR=OFF", *launcher],
+                   cwd=to, check=True, stdout=subprocess.DEVNULL)
+    return environment
 
 
-def tests_of(file):
+def build(to, test, environment):
+    """None, or why not."""
+    done = subprocess.run(["cmake", "--build", str(to / "build"), "--target", f"test_{test}"],
+                          env=environment, capture_output=True, text=True)
+    return done.stdout[-1500:] if done.returncode else None
+
+
+def tests_of(file, first):
     if file.startswith("src/api/"):
-        return SERVER_TESTS if "/server" in file else API_TESTS
-    return JOURNAL_TESTS if "/journal" in file else TESTS
+        tests = SERVER_TESTS if "/server" in file else API_TESTS
+    else:
+        tests = JOURNAL_TESTS if "/journal" in file else TESTS
+    return [first] + [test for test in tests if test != first] if first else tests
 
 
-def first_failure(to, tests):
+def failure_of(to, test):
+    program = to / "build" / "tests" / f"test_{test}"
+    environment = {**os.environ, **ENVIRONMENT, "KEEL_SOURCE": str(to)}
+    try:
+        done = subprocess.run([program], env=environment, timeout=SECONDS, cwd=to,
+                              capture_output=True, text=True, errors="replace")
+    except subprocess.TimeoutExpired:
+        return f"no end after {SECONDS} s"
+    if done.returncode == 0:
+        return None
+    lines = (done.stdout + done.stderr).splitlines()
+    why = [line for line in lines if "ERROR" in line or "assertion failed" in line]
+    return (why or lines or ["no output"])[0].strip()
+
+
+def first_failure(to, tests, environment):
+    """(test, why), (None, None), or (None, why it does not build)."""
     for test in tests:
-        program = to / "build" / "tests" / f"test_{test}"
-        environment = {**os.environ, **ENVIRONMENT, "KEEL_SOURCE": str(to)}
-        try:
-            done = subprocess.run([program], env=environment, timeout=SECONDS, cwd=to,
-                                  capture_output=True, text=True, errors="replace")
-        except subprocess.TimeoutExpired:
-            return f"{test}: no end after {SECONDS} s"
-        if done.returncode:
-            lines = (done.stdout + done.stderr).splitlines()
-            why = [line for line in lines if "ERROR" in line or "assertion failed" in line]
-            return f"{test}: {(why or lines or ['no output'])[0].strip()}"
-    return None
+        broken = build(to, test, environment)
+        if broken:
+            return None, broken
+        why = failure_of(to, test)
+        if why:
+            return test, why
+    return None, None
 
 
 def mutated(text, pairs):
@@ -101,43 +126,47 @@ def check():
     sys.exit(1 if stale else 0)
 
 
+def try_one(to, mutation, environment):
+    """The verdict, and whether a test noticed."""
+    name, file, *pairs = mutation
+    expected = NOTICED_BY.get(name)
+    begun = time.monotonic()
+    original = mutate(to, file, pairs)
+    if original is None:
+        return f"STALE    {name}: its text is not in {file} once", False
+    test, why = first_failure(to, tests_of(file, expected), environment)
+    (to / file).write_text(original)
+    if test is None and why:
+        return f"BROKEN   {name}: does not build\n{why}", False
+    if test is None:
+        return f"MISSED   {name}", False
+    other = f" (not by {expected})" if expected and test != expected else ""
+    return (f"caught   {name}: {test}{other}, {time.monotonic() - begun:.0f} s\n"
+            f"         {why[:160]}"), True
+
+
 def main():
     words = sys.argv[1:]
     if words == ["--check"]:
         check()
+    begun = time.monotonic()
     chosen = [m for m in MUTATIONS if not words or any(word in m[0] for word in words)]
-    bad = 0
+    noticed = 0
     with tempfile.TemporaryDirectory(prefix="keel-mutations-") as folder:
         to = pathlib.Path(folder)
         copy_sources(to)
-        subprocess.run(["cmake", "--preset", "dev", "-B", str(to / "build"), "-DKEEL_WERROR=OFF"],
-                       cwd=to, check=True, stdout=subprocess.DEVNULL)
-        built = build(to)
-        if built.returncode:
-            sys.exit(f"the sources do not build:\n{built.stdout[-3000:]}")
-        failure = first_failure(to, sorted({t for m in chosen for t in tests_of(m[1])}))
-        if failure:
-            sys.exit(f"a test fails without a mutation: {failure}")
-        for name, file, *pairs in chosen:
-            begun = time.monotonic()
-            original = mutate(to, file, pairs)
-            if original is None:
-                print(f"STALE    {name}: its text is not in {file} once", flush=True)
-                bad += 1
-                continue
-            built = build(to)
-            failure = first_failure(to, tests_of(file)) if built.returncode == 0 else None
-            if built.returncode:
-                verdict = f"BROKEN   {name}: does not build\n{built.stdout[-1500:]}"
-            elif failure:
-                verdict = f"caught   {name} ({time.monotonic() - begun:.0f} s)\n         {failure[:160]}"
-            else:
-                verdict = f"MISSED   {name}"
-            bad += failure is None
+        environment = configure(to)
+        needed = sorted({test for m in chosen
+                         for test in ([NOTICED_BY[m[0]]] if m[0] in NOTICED_BY else tests_of(m[1], None))})
+        test, why = first_failure(to, needed, environment)
+        if why:
+            sys.exit(f"without a mutation, {test or 'the sources do not build'}: {why}")
+        for mutation in chosen:
+            verdict, good = try_one(to, mutation, environment)
+            noticed += good
             print(verdict, flush=True)
-            (to / file).write_text(original)
-    print(f"{len(chosen)} mutations, {len(chosen) - bad} caught")
-    sys.exit(1 if bad else 0)
+    print(f"{len(chosen)} mutations, {noticed} caught, {time.monotonic() - begun:.0f} s")
+    sys.exit(0 if noticed == len(chosen) else 1)
 
 
 if __name__ == "__main__":

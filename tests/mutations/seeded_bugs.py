@@ -148,3 +148,7 @@ MUTATIONS = [
     ("collectors: a changed source forgets what it has sent", SOURCE,
      "old ? old->meter : arena_zalloc", "false ? old->meter : arena_zalloc"),
 ]
+
+# The test that notices it, as the last whole run told: the only one that is built and run for it.
+NOTICED_BY = {
+}
