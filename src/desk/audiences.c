@@ -8,7 +8,7 @@
 
 enum {
     TURN_MS = 50,   /* the following thread looks at what others want of it */
-    REST_US = 2000, /* between two advances: commits in between share one   */
+    REST_US = 4000, /* between two advances: commits in between share one   */
     RETRY_US = 1000000,
 };
 
@@ -51,7 +51,8 @@ void audiences_tell(struct audiences *a, const struct saved *s, uint32_t custome
     if (a->batch.n == OUTBOX_BATCH || (a->batch.n > 0 && a->batch.at_ms != at_ms))
         audiences_send_batch(a);
     if (a->batch.n == 0) outbox_batch_init(&a->batch, a->next_number, at_ms);
-    c.id = identity_id(db_identity(a->options.db), customer, &c.kind);
+    if (!outbox_batch_goes_on(&a->batch, customer))
+        c.id = identity_id(db_identity(a->options.db), customer, &c.kind);
     outbox_batch_add(&a->batch, &c);
     a->next_number++;
 }
@@ -72,22 +73,19 @@ static void on_changes(void *ctx, const struct live_change *changes, size_t n) {
         struct saved *s = a->by_slot[changes[i].segment];
         if (!s) continue;
         s->dirty = true;
-        if (changes[i].entered)
+        if (changes[i].entered) {
             roaring_bitmap_add(s->members, changes[i].customer);
-        else
-            roaring_bitmap_remove(s->members, changes[i].customer);
-        if (s->first) continue;
-        if (changes[i].entered)
             a->stats.entered++;
-        else
+        } else {
+            roaring_bitmap_remove(s->members, changes[i].customer);
             a->stats.left++;
+        }
     }
     pthread_mutex_unlock(&a->lock);
     for (size_t i = 0; i < n; i++) {
         const struct live_change *c = &changes[i];
         const struct saved *s = a->by_slot[c->segment];
-        if (s && !s->first)
-            audiences_tell(a, s, c->customer, c->entered, cause_of(a, s, c->cause), c->at_ms);
+        if (s) audiences_tell(a, s, c->customer, c->entered, cause_of(a, s, c->cause), c->at_ms);
     }
 }
 
@@ -101,6 +99,10 @@ static void end_start(struct audiences *a) {
         s->state = s->waits ? AUDIENCE_FILLING : AUDIENCE_LIVE;
         s->live_version = s->version;
         s->dirty = true;
+        if (s->first) {
+            roaring_bitmap_free(s->members);
+            s->members = roaring_bitmap_copy(live_members(a->live, s->slot));
+        }
         s->first = false;
     }
     a->starting = false;
@@ -162,8 +164,10 @@ static void rest(struct audiences *a) {
     }
     int64_t soonest = monotonic_us() + REST_US;
     if (until < soonest) until = soonest;
-    (void)live_wait(a->live, soonest); /* what comes in the meantime shares the next advance */
-    while (monotonic_us() < soonest) (void)live_wait(a->live, soonest);
+    pthread_mutex_lock(&a->fill_lock);
+    while (monotonic_us() < soonest && !atomic_load(&a->stopping))
+        (void)cond_wait_until(&a->stop_wake, &a->fill_lock, soonest);
+    pthread_mutex_unlock(&a->fill_lock);
     (void)live_wait(a->live, until);
 }
 
@@ -291,6 +295,7 @@ int audiences_open(const struct audiences_options *options, struct audiences **o
     pthread_mutex_init(&a->queue_lock, NULL);
     cond_init_timed(&a->settled);
     cond_init_timed(&a->fill_wake);
+    cond_init_timed(&a->stop_wake);
     cond_init_timed(&a->queue_wake);
     cond_init_timed(&a->queue_room);
     int code = open_all(a, err);
@@ -308,6 +313,7 @@ static void stop_threads(struct audiences *a) {
     atomic_store(&a->stopping, true);
     pthread_mutex_lock(&a->fill_lock);
     pthread_cond_broadcast(&a->fill_wake);
+    pthread_cond_broadcast(&a->stop_wake);
     pthread_mutex_unlock(&a->fill_lock);
     if (a->threads > 2) pthread_join(a->follower, NULL);
     if (a->threads > 1) pthread_join(a->filler, NULL);
@@ -342,6 +348,7 @@ void audiences_close(struct audiences *a) {
     pthread_mutex_destroy(&a->queue_lock);
     pthread_cond_destroy(&a->settled);
     pthread_cond_destroy(&a->fill_wake);
+    pthread_cond_destroy(&a->stop_wake);
     pthread_cond_destroy(&a->queue_wake);
     pthread_cond_destroy(&a->queue_room);
     k_free(a->by_slot);

@@ -88,7 +88,7 @@ struct audiences {
     struct audiences_stats stats;
 
     pthread_mutex_t fill_lock; /* fill_state */
-    pthread_cond_t fill_wake;
+    pthread_cond_t fill_wake, stop_wake;
     enum { FILL_NOTHING, FILL_ASKED, FILL_DONE } fill_state;
 
     pthread_mutex_t queue_lock; /* the queue */

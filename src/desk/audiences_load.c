@@ -227,7 +227,7 @@ int audiences_begin(struct audiences *a, struct keel_error *err) {
     audience_book_init(&a->book, a->desk);
     for (struct saved *s = a->list; s; s = s->next) {
         if (!s->waits) continue;
-        expect(a, &a->book, a->live, s, s->members, &s->slot);
+        expect(a, &a->book, a->live, s, s->first ? NULL : s->members, &s->slot);
         if (s->slot == NO_SLOT) continue;
         a->by_slot[s->slot] = s;
         s->filled = s->meaning;

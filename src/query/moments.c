@@ -103,9 +103,7 @@ static int64_t range_from(const struct time_zone *zone, const struct query_range
     return range_span(zone, r, at).from_ms;
 }
 
-/* Along a stretch of moments the range's start moves on evenly, or stands still: where clocks were
- * put forward there, an hour of wall time is one moment. Ends with the local day at the latest.
- * `from`: the start at `at`. */
+/* Ends with the local day at the latest; the end is found by halving. `from`: the start at `at`. */
 static int64_t stretch_end(const struct time_zone *zone, const struct query_range *r, int64_t at,
                            int64_t from, int64_t *out_step) {
     int64_t step = range_from(zone, r, at + 1) == from ? 0 : 1;
@@ -120,10 +118,9 @@ static int64_t stretch_end(const struct time_zone *zone, const struct query_rang
     return bad;
 }
 
-int64_t range_stretch_end(const struct time_zone *zone, const struct query_range *r,
-                          int64_t at_ms) {
-    int64_t step;
-    return stretch_end(zone, r, at_ms, range_from(zone, r, at_ms), &step);
+int64_t range_stretch(const struct time_zone *zone, const struct query_range *r, int64_t at_ms,
+                      int64_t *out_step) {
+    return stretch_end(zone, r, at_ms, range_from(zone, r, at_ms), out_step);
 }
 
 struct span range_margin(const struct time_zone *zone, const struct query_range *r, int64_t at_ms) {

@@ -32,10 +32,13 @@ int64_t range_turn(const struct time_zone *zone, const struct query_range *r, in
                    int64_t at_ms);
 
 /* Of a calendar range: the moments just before it from which an event may come back into it (see
- * range_turn); empty for other ranges. It can only come back where a stretch ends, along which the
- * range's start moves on evenly with the moment of asking. */
+ * range_turn); empty for other ranges. It can only come back where a stretch ends. */
 struct span range_margin(const struct time_zone *zone, const struct query_range *r, int64_t at_ms);
-int64_t range_stretch_end(const struct time_zone *zone, const struct query_range *r, int64_t at_ms);
+/* Along a stretch of moments the start of a calendar range moves on evenly (*out_step is 1), or
+ * stands still (0): where clocks were put forward there, an hour of wall time is one moment. The
+ * end of the stretch that begins at at_ms. */
+int64_t range_stretch(const struct time_zone *zone, const struct query_range *r, int64_t at_ms,
+                      int64_t *out_step);
 
 enum { PERIODS_MAX = 1 << 20, PERIODS_MAX_SLOTS = 1 << 24 };
 

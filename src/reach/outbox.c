@@ -9,7 +9,10 @@
 const char *const OUTBOX_CAUSE_TEXT[OUTBOX_CAUSES] = {"event", "time", "merged", "edited",
                                                       "missed"};
 
-enum { ENTERED = 1, ANONYMOUS = 2, CAUSE_SHIFT = 2, ROW_BYTES = 60 << 20 };
+/* Flags of a change, written to disk: 1 entered, 2 his identifier is an anonymous one, 4 … 16 the
+ * cause, 32 of the same customer as the change before. */
+enum { ENTERED = 1, ANONYMOUS = 2, CAUSE_SHIFT = 2, CAUSE_MASK = 7, SAME = 32 };
+enum { ROW_BYTES = 60 << 20 };
 
 static const char *const STEPS[] = {
     "CREATE TABLE outbox(last INTEGER PRIMARY KEY, first INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
@@ -62,15 +65,20 @@ static uint32_t place_of(struct outbox_batch *b, const struct outbox_change *c) 
 }
 
 void outbox_batch_add(struct outbox_batch *b, const struct outbox_change *c) {
-    unsigned flags = (c->entered ? ENTERED : 0) | (c->kind == ID_ANONYMOUS ? ANONYMOUS : 0) |
-                     (unsigned)c->cause << CAUSE_SHIFT;
+    bool same = outbox_batch_goes_on(b, c->customer);
+    enum id_kind kind = same ? b->kind : c->kind;
+    unsigned flags = (c->entered ? ENTERED : 0) | (kind == ID_ANONYMOUS ? ANONYMOUS : 0) |
+                     (unsigned)c->cause << CAUSE_SHIFT | (same ? SAME : 0);
     uint32_t place = place_of(b, c);
     (void)!buf_add_u8(&b->changes, (uint8_t)flags);
     (void)!buf_add_varint(&b->changes, place);
+    b->n++;
+    if (same) return;
     (void)!buf_add_u32(&b->changes, c->customer);
     (void)!buf_add_varint(&b->changes, c->id.n);
     (void)!buf_add_str(&b->changes, c->id);
-    b->n++;
+    b->customer = c->customer;
+    b->kind = kind;
 }
 
 int outbox_write(struct sql *desk, const struct outbox_batch *b, struct keel_error *err) {
@@ -147,25 +155,30 @@ struct reading {
     void *ctx;
     int64_t last;
     struct outbox_change *segments; /* with id, version and name only */
+    uint32_t customer;              /* of the change before */
+    struct str id;
 };
 
 static int read_change(struct reading *r, struct reader *from, uint64_t n_segments,
                        struct outbox_change *c, struct keel_error *err) {
     unsigned flags = reader_u8(from);
     uint64_t place = reader_varint(from);
-    uint32_t customer = reader_u32(from);
-    struct str id = reader_str(from);
-    if (from->bad || place >= n_segments || flags >> CAUSE_SHIFT >= OUTBOX_CAUSES)
+    unsigned cause = flags >> CAUSE_SHIFT & CAUSE_MASK;
+    if (!(flags & SAME)) {
+        r->customer = reader_u32(from);
+        r->id = reader_str(from);
+    }
+    if (from->bad || !r->id.p || place >= n_segments || cause >= OUTBOX_CAUSES || flags > 63)
         FAIL(err, CORRUPT, "desk.db: the changes of segments before %lld are damaged",
              (long long)c->number);
     c->segment = r->segments[place].segment;
     c->version = r->segments[place].version;
     c->name = r->segments[place].name;
-    c->customer = customer;
+    c->customer = r->customer;
     c->kind = flags & ANONYMOUS ? ID_ANONYMOUS : ID_USER;
-    c->id = id;
+    c->id = r->id;
     c->entered = flags & ENTERED;
-    c->cause = (enum outbox_cause)(flags >> CAUSE_SHIFT);
+    c->cause = (enum outbox_cause)cause;
     return 0;
 }
 
@@ -177,6 +190,7 @@ static int read_row(struct reading *r, int64_t first, int64_t last, int64_t at_m
     if (from.bad || n > blob.n)
         FAIL(err, CORRUPT, "desk.db: the changes of segments before %lld are damaged",
              (long long)last);
+    r->id = (struct str){0}; /* there is none before the first change of a row */
     r->segments = k_alloc_array(n + 1, sizeof *r->segments);
     for (uint64_t i = 0; i < n; i++) {
         r->segments[i] = (struct outbox_change){.segment = (int64_t)reader_varint(&from)};

@@ -11,8 +11,8 @@
  *
  * Tables in DIR/desk.db: outbox (a row a batch of changes, packed), outbox_members.
  *   changes: v segments | for each: v id, v version, s name
- *            then for each change: u8 OUTBOX_* flags | v segment (its place above) | u32 customer
- *            | s identifier
+ *            then for each change: u8 flags (outbox.c) | v segment (its place above)
+ *            | unless it is of the customer of the change before: u32 customer | s identifier
  *
  * Layers: base/sql.h, customer/identity.h, CRoaring. Threads: any; a batch has one owner. Limits:
  * OUTBOX_BATCH changes a row; OUTBOX_KEEP_BYTES are kept for readers that are behind.
@@ -65,9 +65,15 @@ struct outbox_batch {
     uint16_t *places; /* [OUTBOX_PLACES] by the low bits of an id: where it stands, + 1 */
     uint32_t n_segments, cap_segments, n;
     int64_t first, at_ms; /* number of its first change */
+    uint32_t customer;    /* of its last one */
+    enum id_kind kind;
 };
 void outbox_batch_init(struct outbox_batch *b, int64_t first, int64_t at_ms);
 void outbox_batch_release(struct outbox_batch *b);
+/* Whether the next change is of the customer of the last one: then his identifier is not asked. */
+static inline bool outbox_batch_goes_on(const struct outbox_batch *b, uint32_t customer) {
+    return b->n > 0 && b->customer == customer;
+}
 /* Numbers are given in order: c->number and at_ms are not looked at. */
 void outbox_batch_add(struct outbox_batch *b, const struct outbox_change *c);
 int outbox_write(struct sql *desk, const struct outbox_batch *b, struct keel_error *err) K_CHECKED;

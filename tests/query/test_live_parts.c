@@ -1,5 +1,6 @@
 /* The parts that live segments stand on, against naive models: the timer wheel, the table of
- * customers, the moment at which an event enters or leaves a range.
+ * customers, the rows of truths, the moment at which an event enters or leaves a range, and the
+ * table of such moments.
  * KEEL_SEED=n repeats one run. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,13 +8,15 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #include "base/rand.h"
+#include "query/live/ahead.h"
 #include "query/live/slots.h"
+#include "query/live/truths.h"
 #include "query/live/wheel.h"
-#include "query/moments.h"
 
 enum { ROUNDS = 200, KEYS = 300, TIMERS = 400 };
 
@@ -200,12 +203,106 @@ static void turns_of_ranges(void **state) {
     for (int i = 0; i < 3; i++) time_zone_free(zones[i]);
 }
 
+/* The table says what the calendar says, at moments that move on by anything from a millisecond to
+ * years. */
+static void turns_of_tables(void **state) {
+    (void)state;
+    static const char *const names[] = {"Europe/London", "America/Sao_Paulo", "Pacific/Apia"};
+    static const int64_t steps[] = {
+        1, 1000, 3600000, 86400000, 40 * INT64_C(86400000), 900 * INT64_C(86400000)};
+    struct time_zone *zones[3];
+    uint32_t turned = 0, returned = 0;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(time_zone_load(str_from(names[i]), &zones[i], NULL), 0);
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        struct rand r;
+        uint64_t seed = seed_of(round);
+        rand_init(&r, seed);
+        const struct time_zone *zone = zones[rand_below(&r, 3)];
+        struct query_range range = {.kind = QUERY_RANGE_LAST, .n = 1 + rand_below(&r, 4)};
+        range.unit = (enum query_unit)(QUERY_MINUTE + rand_below(&r, 7));
+        struct ahead a;
+        ahead_init(&a, zone, &range);
+        bool at_the_end = rand_below(&r, 2); /* of March */
+        int64_t at = at_the_end ? INT64_C(1301356800000) : INT64_C(1298937600000);
+        at += (int64_t)(rand_unit(&r) * (at_the_end ? 3 : 250) * 86400e3);
+        for (int i = 0; i < 30; i++) {
+            ahead_move(&a, at);
+            struct span span = range_span(zone, &range, at);
+            assert_int_equal(a.from_ms, span.from_ms);
+            for (int k = 0; k < 10; k++) {
+                int64_t t = at - 1 - (int64_t)(rand_unit(&r) * 4 * 86400e3);
+                if (rand_below(&r, 2))
+                    t = span.from_ms + (int64_t)((rand_unit(&r) * 3 - 1) * 86400e3);
+                if (t >= at) continue;
+                int64_t turn = range_turn(zone, &range, t, at);
+                if (ahead_turn(&a, t) != turn)
+                    fail_msg("seed %llu step %d: %lld, not %lld", (unsigned long long)seed, i,
+                             (long long)ahead_turn(&a, t), (long long)turn);
+                turned += turn != INT64_MAX;
+                returned += t < span.from_ms && turn != INT64_MAX;
+            }
+            at += (int64_t)(rand_unit(&r) * (double)steps[rand_below(&r, i < 20 ? 4 : 6)]) + 1;
+        }
+        ahead_release(&a);
+    }
+    if (!getenv("KEEL_SEED")) assert_true(turned > 10000 && returned > 20);
+    for (int i = 0; i < 3; i++) time_zone_free(zones[i]);
+}
+
+/* ---- truths ---- */
+
+enum { ROWS = 2500, LEAVES = 200 };
+
+/* Bits are given out and back, rows grow, bits change and change back: each row, and what it was
+ * before, are those of an array of bytes. */
+static void truths_as_bytes(void **state) {
+    (void)state;
+    static bool now[ROWS][LEAVES], before[ROWS][LEAVES];
+    static uint32_t bit[LEAVES];
+    struct rand r;
+    struct truths t;
+    rand_init(&r, seed_of(0));
+    truths_init(&t);
+    memset(bit, 0, sizeof bit);
+    for (int round = 0; round < 60; round++) {
+        for (int i = 0; i < 8; i++) {
+            uint32_t leaf = rand_below(&r, LEAVES);
+            bool value = rand_below(&r, 2);
+            if (bit[leaf]) truths_give_back(&t, bit[leaf]);
+            bit[leaf] = truths_take_bit(&t, value);
+            for (uint32_t row = 0; row < ROWS; row++) now[row][leaf] = value;
+        }
+        truths_grow(&t, t.numbers + rand_below(&r, ROWS / 60));
+        memcpy(before, now, sizeof now);
+        for (int i = 0; i < 300 && t.numbers > 0; i++) {
+            uint32_t row = rand_below(&r, t.numbers), leaf = rand_below(&r, LEAVES);
+            bool value = rand_below(&r, 2);
+            if (!bit[leaf]) continue;
+            assert_int_equal(truths_put(&t, row, bit[leaf], value), now[row][leaf] != value);
+            now[row][leaf] = value;
+        }
+        truths_sort_touched(&t);
+        for (uint32_t i = 0; i < t.n_touched; i++) {
+            assert_true(i == 0 || t.touched[i - 1] < t.touched[i]);
+            const uint64_t *was = truths_before(&t, truths_row(&t, t.touched[i]));
+            for (uint32_t leaf = 0; leaf < LEAVES; leaf++)
+                if (bit[leaf])
+                    assert_int_equal(truth_in(was, bit[leaf]), before[t.touched[i]][leaf]);
+        }
+        truths_settle(&t);
+        for (uint32_t row = 0; row < t.numbers; row++)
+            for (uint32_t leaf = 0; leaf < LEAVES; leaf++)
+                if (bit[leaf]) assert_int_equal(truths_say(&t, row, bit[leaf]), now[row][leaf]);
+    }
+    truths_release(&t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(slots_as_an_array),
-        cmocka_unit_test(wheel_as_a_list),
-        cmocka_unit_test(wheel_jumps_over_years),
-        cmocka_unit_test(turns_of_ranges),
+        cmocka_unit_test(truths_as_bytes),        cmocka_unit_test(turns_of_tables),
+        cmocka_unit_test(slots_as_an_array),      cmocka_unit_test(wheel_as_a_list),
+        cmocka_unit_test(wheel_jumps_over_years), cmocka_unit_test(turns_of_ranges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

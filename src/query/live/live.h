@@ -4,17 +4,18 @@
  * that asks at that moment: the same leaves, matched by the same code, over the same events
  * (design: live == batch). live_advance brings all memberships to a new moment:
  *
- *   1. merges        a visitor who became known: what the leaves kept of him joins the person
- *   2. new events    fed once to every leaf that names them, as a small snapshot of their own
+ *   1. merges        a visitor who became known: what the tracks kept of him joins the person
+ *   2. new events    fed once to every track that names them, as a small snapshot of their own
  *   3. timers        leaves that a moving range, or an event of the future, has changed
- *   4. timelines     asked again only where what the leaves keep cannot tell (leaf.h)
+ *   4. timelines     asked again only where what the tracks keep cannot tell (track.h)
  *   5. segments      evaluated for the customers of whom some leaf changed; differences are told
  *
  * So the cost follows what has happened, not how many customers or segments there are; and no job
  * runs at night.
  *
- * Layers: leaf.h, wheel.h, exec.h. Threads: one owner calls everything but what is marked; the
- * owner's calls take no lock of ingest. Limits: LIVE_MOST_SEGMENTS; memory (live_stats).
+ * Layers: track.h, exec.h. Threads: one owner calls everything but what is marked; the
+ * owner's calls take no lock of ingest. Limits: LIVE_MOST_SEGMENTS; memory (live_stats): a bit a
+ * leaf and customer, what the tracks keep, and the members as compressed bitmaps.
  */
 #pragma once
 
@@ -57,8 +58,8 @@ void live_free(struct live *l);
 int live_add(struct live *l, const struct query_cond *where, uint32_t *out_segment,
              struct keel_error *err) K_CHECKED;
 /* The same without filling, before the first live_advance, which fills all of them in one scan and
- * tells how each differs from `members` (copied; NULL: nobody): where an earlier process stopped.
- */
+ * tells how each differs from `members` (copied): where an earlier process stopped. NULL: there was
+ * none, so its first members are no changes. */
 int live_expect(struct live *l, const struct query_cond *where,
                 const struct roaring_bitmap_s *members, uint32_t *out_segment,
                 struct keel_error *err) K_CHECKED;

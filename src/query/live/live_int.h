@@ -1,16 +1,16 @@
-/* Private state of live segments, shared by live.c (segments and their members) and live_feed.c
- * (bringing the leaves to a new moment). */
+/* Private state of live segments, shared by live.c (segments, their members, who is told),
+ * live_set.c (which leaves and tracks there are), live_feed.c (bringing them to a new moment) and
+ * live_ask.c (asking timelines). */
 #pragma once
 
-#include "query/live/leaf.h"
 #include "query/live/live.h"
-#include "query/live/wheel.h"
+#include "query/live/track.h"
 #include "query/worker.h"
 
 enum {
-    LIVE_GROUP = 128,           /* leaves fed by one plan, at most                         */
+    LIVE_GROUP = 128,           /* tracks fed by one plan, at most                         */
     LIVE_FUTURE = UINT32_MAX,   /* timer.what: an event of the customer's future is past   */
-    LIVE_ANY_LEAF = UINT32_MAX, /* in a note: all of them                                  */
+    LIVE_ANY_TRACK = UINT32_MAX /* in a note: all of them                                  */
 };
 
 /* A condition, over leaves. */
@@ -23,19 +23,21 @@ struct node {
 
 struct live_segment {
     bool used;
+    bool first;   /* its members of the next evaluation are no changes */
     bool recheck; /* a leaf of it was filled again */
     struct arena arena;
     struct node *root;
     struct roaring_bitmap_s *members;
+    uint64_t looked; /* the round in which it was looked at, for one customer */
 };
 
-/* Leaves whose machines are fed together. */
+/* Tracks whose machines are fed together. */
 struct group {
     struct plan *plan;
     struct worker worker;
 };
 
-/* A growing list of (customer, leaf) or (leaf, customer), the first in the upper half. */
+/* A growing list of (customer, track) or (track, customer), the first in the upper half. */
 struct notes {
     uint64_t *items;
     size_t n, cap;
@@ -47,29 +49,30 @@ struct live {
     struct live_options options;
     struct store_version *version; /* what has been fed */
     int64_t now_ms;
-    bool stale; /* an error left leaves half-way: all must be filled again */
+    bool stale; /* an error left tracks half-way: all must be filled again */
 
     struct leaf **leaves; /* NULL: removed; numbers are not given again */
     uint32_t n_leaves, leaves_cap;
-    struct notes *users; /* [leaves_cap] segments of each leaf */
+    struct notes *users;   /* [leaves_cap] segments of each leaf */
+    struct track **tracks; /* as leaves */
+    uint32_t n_tracks, tracks_cap;
     struct live_segment *segments;
     uint32_t n_segments;
+    struct truths truths;
+    uint32_t *leaf_of_bit; /* [bits_cap] */
+    uint32_t bits_cap;
 
     struct group *groups; /* the first feeds `arrivals` alone */
     uint32_t n_groups;
-    bool compiled;             /* for the leaves as they are */
+    bool compiled;             /* for the tracks as they are */
     uint32_t streams, columns; /* and this schema */
-    struct leaf_sink sink;
+    struct track_sink sink;
     struct wheel wheel;
-    struct roaring_bitmap_s *waiting; /* customers whose events are all of the future */
 
     /* Of the moment that is being fed. */
-    uint32_t first_new;              /* numbers from here on are new                     */
-    struct roaring_bitmap_s *active; /* customers with an event that is past, or a merge */
-    struct notes future;             /* (customer, 0) with an event of the future        */
-    struct notes changed;            /* (customer, leaf) to be evaluated   */
-    struct notes asked;              /* (leaf, customer) whose timeline is to be asked */
-    struct notes rebuilt;            /* (customer, leaf) to be fed anew    */
+    struct notes asked;   /* (track, customer) whose timeline is to be asked */
+    struct notes rebuilt; /* (customer, track) to be fed anew    */
+    uint64_t round;       /* of evaluating a customer */
     struct live_change *changes;
     size_t n_changes, changes_cap;
     struct live_stats stats;
@@ -79,15 +82,36 @@ void notes_add(struct notes *notes, uint32_t high, uint32_t low);
 void notes_sort(struct notes *notes); /* ascending, each once */
 void notes_release(struct notes *notes);
 
-struct live_moment live_moment(const struct live *l);
+/* ---- live_set.c ---- */
+
+/* The tree of a condition for a segment: its leaves are found, or made. */
+int live_build(struct live *l, struct live_segment *s, const struct query_cond *cond,
+               struct node **out, struct keel_error *err) K_CHECKED;
+/* The segment is going: leaves that nobody else has go with it. */
+void live_drop_leaves(struct live *l, uint32_t segment);
+/* Takes the leaves and tracks of `from`, which stands at the same moment; of those that this set
+ * has, too, these go on. Trees of `from` have the leaves of this set then. */
+void live_take_leaves(struct live *l, struct live *from);
+/* `segment` of this set has such a tree. */
+void live_use_leaves(struct live *l, const struct node *node, uint32_t segment);
 
 /* ---- live_feed.c ---- */
 
-/* Plans and workers for the leaves as they are; when the schema or the leaves have changed. */
+/* Plans and workers for the tracks as they are; when the schema or the tracks have changed. */
 int live_compile(struct live *l, struct keel_error *err) K_CHECKED;
 void live_release_groups(struct live *l);
-/* Fills the leaves that are fresh, as of l->version and l->now_ms; everything: all of them are, and
- * timers and arrivals begin anew too. */
+/* Feeds the customers of a range to all tracks, or without the arrivals (first_group 1). */
+int live_feed_groups(struct live *l, uint32_t first_group, struct range r,
+                     struct keel_error *err) K_CHECKED;
+/* Fills what is fresh, as of l->version and l->now_ms; everything: all of it is, and timers and
+ * arrivals begin anew too. */
 int live_fill(struct live *l, bool everything, struct keel_error *err) K_CHECKED;
 /* Steps 1 to 4 of live.h: from l->version to `version`. */
 int live_feed(struct live *l, struct store_version *version, struct keel_error *err) K_CHECKED;
+
+/* ---- live_ask.c ---- */
+
+/* The timelines of everybody, for a HISTORY that is being filled; and of those in l->asked. */
+int live_ask_all(struct live *l, const struct snapshot *snap, struct track *t,
+                 struct keel_error *err) K_CHECKED;
+int live_ask_asked(struct live *l, const struct snapshot *snap, struct keel_error *err) K_CHECKED;
