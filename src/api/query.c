@@ -1,4 +1,5 @@
-/* POST /api/v1/query: one question, answered. POST /api/v1/query/parse: translated only.
+/* POST /api/v1/query: one question, answered. POST /api/v1/query/parse: translated only. POST
+ * /api/v1/query/people: a row of its answer as a condition.
  *
  * The body is the question: its text, its JSON form, or an object with "query" (either of the two)
  * and "at", "format", "explain", "threads". The reply is what `keel query` prints, as JSON unless
@@ -18,6 +19,7 @@
 #include "query/language/parse.h"
 #include "query/language/query_json.h"
 #include "query/language/query_print.h"
+#include "query/people.h"
 
 enum { REPLY_BYTES = 256 << 20, MOST_THREADS = 64 };
 
@@ -26,6 +28,9 @@ struct question {
     struct ask_options options;
     struct ask_format format;
     bool both; /* streams of the command line */
+    /* Of /people only. */
+    bool people;
+    struct people cell;
 };
 
 static bool style_of(struct str name, enum table_style *out) {
@@ -57,6 +62,12 @@ static int read_member(struct request *r, struct str key, struct json_value valu
     if (str_is(key, "explain") && json_bool(value, &out->format.explain)) return 0;
     if (str_is(key, "threads") && json_i64(value, &number) && number >= 0) {
         out->options.threads = number < MOST_THREADS ? (unsigned)number : MOST_THREADS;
+        return 0;
+    }
+    if (out->people && str_is(key, "row"))
+        return people_read_row(value, &r->arena, &out->cell, err);
+    if (out->people && str_is(key, "column") && json_str(value, &text)) {
+        out->cell.column = str_dup(&r->arena, text);
         return 0;
     }
     FAIL(
@@ -201,6 +212,31 @@ static int translate(struct request *r, void *ctx, struct keel_error *err) {
     return 0;
 }
 
+/* Who a row is about; nothing is asked. */
+static int people(struct request *r, void *ctx, struct keel_error *err) {
+    const struct app *app = ctx;
+    struct question q = {.format = {.style = TABLE_JSON}, .people = true};
+    struct buf text, *out = &r->reply.body;
+    const struct query_cond *who;
+    TRY(read_question(r, &q, err));
+    if (!q.cell.row) FAIL(err, INVALID, "the member \"row\" is missing: the cells of one");
+    q.cell.query = q.query;
+    q.cell.zone = db_zone(app->db);
+    q.cell.schema = store_schema(db_store(app->db));
+    q.cell.at_ms = now_ms();
+    if (q.options.at.n && !time_parse(q.options.at, q.cell.zone, &q.cell.at_ms))
+        FAIL(err, INVALID, "\"at\": \"%.*s\" is no time", STR_ARG(q.options.at));
+    TRY(people_condition(&q.cell, &r->arena, &who, err));
+    buf_init(&text, QUERY_MAX_TEXT);
+    int code = query_print_cond(who, &text);
+    (void)!buf_add_text(out, "{\"condition\":");
+    (void)!buf_add_json_str(out, buf_str(&text));
+    (void)!buf_add_text(out, "}\n");
+    buf_release(&text);
+    if (code) return error_set(err, (enum keel_code) - code, "the condition is too long");
+    return 0;
+}
+
 const struct route routes_query[] = {
     {.methods = HTTP_POST,
      .pattern = "/api/v1/query",
@@ -235,6 +271,20 @@ const struct route routes_query[] = {
      .body = "{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"object\"}]}",
      .answer = "{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"},"
                "\"json\":{\"type\":\"object\"}}}",
+     .max_body_bytes = 2 * QUERY_JSON_MAX_BYTES},
+    {.methods = HTTP_POST,
+     .pattern = "/api/v1/query/people",
+     .handle = people,
+     .flags = ROUTE_WORKER | ROUTE_READS,
+     .right = RIGHT_QUERY,
+     .tag = "questions",
+     .summary = "The people of a row of an answer, as a condition that can be counted or saved",
+     .body = "{\"type\":\"object\",\"required\":[\"query\",\"row\"],\"properties\":{"
+             "\"query\":{\"type\":[\"string\",\"object\"]},"
+             "\"at\":{\"type\":\"string\",\"description\":\"when it was asked\"},"
+             "\"row\":{\"type\":\"array\",\"description\":\"its cells, at least the keys\"},"
+             "\"column\":{\"type\":\"string\",\"description\":\"which number\"}}}",
+     .answer = "{\"type\":\"object\",\"properties\":{\"condition\":{\"type\":\"string\"}}}",
      .max_body_bytes = 2 * QUERY_JSON_MAX_BYTES},
     {0},
 };

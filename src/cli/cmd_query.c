@@ -13,11 +13,13 @@
 #include "query/ask.h"
 #include "query/language/parse.h"
 #include "query/language/query_json.h"
+#include "query/language/query_print.h"
+#include "query/people.h"
 
 enum print { PRINT_NOTHING = -1, PRINT_TEXT, PRINT_JSON };
 
 struct args {
-    const char *data, *at;
+    const char *data, *at, *people, *column;
     int format; /* enum table_style */
     int print;  /* enum print */
     int64_t threads;
@@ -35,6 +37,11 @@ static const struct option OPTIONS[] = {
      "how many threads; default one a processor", NULL, false, 1, 1024},
     {"print", OPTION_CHOICE, offsetof(struct args, print), "FORM",
      "do not ask: print the question as canonical text, or as JSON", "text|json", false, 0, 0},
+    {"people", OPTION_TEXT, offsetof(struct args, people), "ROW",
+     "do not ask: print whom a row is about, as a condition; ROW as --format json shows it", NULL,
+     false, 0, 0},
+    {"column", OPTION_TEXT, offsetof(struct args, column), "NAME", "of --people: which number",
+     NULL, false, 0, 0},
     {"explain", OPTION_FLAG, offsetof(struct args, explain), NULL, "also say what was read and how",
      NULL, false, 0, 0},
     {0},
@@ -85,21 +92,23 @@ static int show(const struct result *r, const struct query *q, const struct args
     return 0;
 }
 
+static int print_line(struct str text, struct keel_error *err) {
+    struct output out;
+    TRY(output_open(&out, NULL, err));
+    output_str(&out, text);
+    output_char(&out, '\n');
+    return output_close(&out, err);
+}
+
 /* The canonical text, or the JSON form, of what was asked. */
 static int print_query(const struct query *q, const struct args *args, struct keel_error *err) {
-    struct output out;
     struct buf json;
     buf_init(&json, QUERY_JSON_MAX_BYTES * 8);
     int code = query_json_print(q, &json);
     if (code < 0)
         code = error_set(err, (enum keel_code) - code, "query: cannot write the JSON form");
     else
-        code = output_open(&out, NULL, err);
-    if (code == 0) {
-        output_str(&out, args->print == PRINT_JSON ? buf_str(&json) : q->text);
-        output_char(&out, '\n');
-        code = output_close(&out, err);
-    }
+        code = print_line(args->print == PRINT_JSON ? buf_str(&json) : q->text, err);
     buf_release(&json);
     return code;
 }
@@ -179,15 +188,83 @@ static int ask_server(struct remote *server, const struct args *args, const stru
     return code;
 }
 
+/* ---- the people of a row ---- */
+
+static int people_of_row(struct db *db, const struct args *args, const struct query *q,
+                         struct arena *arena, struct keel_error *err) {
+    struct people p = {.query = q,
+                       .zone = db_zone(db),
+                       .schema = store_schema(db_store(db)),
+                       .at_ms = now_ms(),
+                       .column = str_from(args->column ? args->column : "")};
+    struct json_parser *parser = json_parser_new(QUERY_JSON_MAX_BYTES);
+    struct json_value row;
+    const struct query_cond *who;
+    struct buf text;
+    buf_init(&text, QUERY_MAX_TEXT);
+    int code = json_parse(parser, str_from(args->people), &row, err);
+    if (code == 0) code = people_read_row(row, arena, &p, err);
+    if (code == 0 && args->at && !time_parse(str_from(args->at), p.zone, &p.at_ms))
+        code = error_set(err, KEEL_E_INVALID, "--at: \"%s\" is no time", args->at);
+    if (code == 0) code = people_condition(&p, arena, &who, err);
+    if (code == 0 && query_print_cond(who, &text) < 0)
+        code = error_set(err, KEEL_E_LIMIT, "the condition is too long");
+    if (code == 0) code = print_line(buf_str(&text), err);
+    buf_release(&text);
+    json_parser_free(parser);
+    return code;
+}
+
+static int people_here(struct db *db, const struct args *args, const struct query *q,
+                       struct keel_error *err) {
+    struct arena arena;
+    arena_init(&arena, 2 * (size_t)QUERY_ARENA_BYTES);
+    int code = people_of_row(db, args, q, &arena, err);
+    arena_release(&arena);
+    int closed = db_close(db, code < 0 ? NULL : err);
+    return code < 0 ? code : closed;
+}
+
+static int people_by_server(struct remote *server, const struct args *args, const struct query *q,
+                            struct keel_error *err) {
+    struct buf body, reply;
+    struct json_parser *parser = json_parser_new(REMOTE_MAX_BYTES);
+    struct json_value root;
+    struct str condition = {0};
+    buf_init(&body, 4 * QUERY_JSON_MAX_BYTES);
+    buf_init(&reply, REMOTE_MAX_BYTES);
+    (void)!buf_printf(&body, "{\"row\":%s,\"query\":", args->people);
+    (void)!buf_add_json_str(&body, q->text);
+    if (args->column) {
+        (void)!buf_add_text(&body, ",\"column\":");
+        (void)!buf_add_json_str(&body, str_from(args->column));
+    }
+    if (args->at) {
+        (void)!buf_add_text(&body, ",\"at\":");
+        (void)!buf_add_json_str(&body, str_from(args->at));
+    }
+    (void)!buf_add_char(&body, '}');
+    int code = remote_call(server, "POST", "/api/v1/query/people", buf_str(&body), &reply, err);
+    if (code == 0) code = json_parse(parser, buf_str(&reply), &root, err);
+    if (code == 0 && !json_str(json_get(root, "condition"), &condition))
+        code = error_set(err, KEEL_E_FORMAT, "the server's answer is not understood");
+    if (code == 0) code = print_line(condition, err);
+    json_parser_free(parser);
+    buf_release(&body);
+    buf_release(&reply);
+    remote_close(server);
+    return code;
+}
+
 static int ask(const struct args *args, const struct query *q, struct keel_error *err) {
     struct db_options options = {.store = {.read_only = true}};
     struct db *db;
     struct remote *server;
     int code = db_open(args->data, &options, &db, err);
-    if (code == 0) return ask_here(db, args, q, err);
+    if (code == 0) return args->people ? people_here(db, args, q, err) : ask_here(db, args, q, err);
     if (code != -KEEL_E_BUSY) return code;
     TRY(remote_open(args->data, &server, err));
-    return ask_server(server, args, q, err);
+    return args->people ? people_by_server(server, args, q, err) : ask_server(server, args, q, err);
 }
 
 static int read_standard_input(struct buf *text, struct keel_error *err) {

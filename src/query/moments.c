@@ -173,6 +173,16 @@ static int32_t period_start_day(enum query_unit unit, int32_t day) {
     }
 }
 
+int64_t period_after(const struct time_zone *zone, enum query_unit unit, int64_t start, int n) {
+    if (unit == QUERY_HOUR) return start + (int64_t)n * MS_PER_HOUR;
+    return time_day_start(zone, day_add(time_day(zone, start), unit, n));
+}
+
+int64_t period_begin(const struct time_zone *zone, enum query_unit unit, int64_t ms) {
+    int64_t day = time_day_start(zone, period_start_day(unit, time_day(zone, ms)));
+    return unit == QUERY_HOUR ? day + (ms - day) / MS_PER_HOUR * MS_PER_HOUR : day;
+}
+
 /* Appends the boundaries from the period that holds `from` to the first at or after `to`; hours
  * count from midnight, so that a zone with half-hour offsets has its own whole hours. */
 static int list_starts(struct periods *p, const struct time_zone *zone, struct span span,

@@ -68,4 +68,9 @@ static inline uint32_t period_of(const struct periods *p, int64_t t) {
     return k + (t >= p->start[k + 1]);
 }
 
+/* The first moment of the period that lies n after (or before) the one that begins at `start`; of
+ * the period that holds a moment. Hours count from midnight. */
+int64_t period_after(const struct time_zone *zone, enum query_unit unit, int64_t start, int n);
+int64_t period_begin(const struct time_zone *zone, enum query_unit unit, int64_t ms);
+
 const char *period_unit_name(enum query_unit unit); /* "day" */

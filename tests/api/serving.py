@@ -116,6 +116,18 @@ class Served(unittest.TestCase):
             self.assertEqual(headers["content-type"], "application/problem+json")
             self.assertIn(word, json.loads(got)["detail"])
 
+    def test_people_of_a_row(self):
+        trend = 'trend of unique customers by day'
+        status, _, got = self.request("POST", "/api/v1/query/people", {"query": trend, "row": ["2024-01-02", 3]})
+        self.assertEqual(status, 200, got)
+        self.assertEqual(json.loads(got), {"condition": "did any event from 2024-01-02 to 2024-01-03"})
+        for body, word in (({"query": trend}, "row"), ({"query": trend, "row": []}, "too few"),
+                           ({"query": trend, "row": ["2024-01-02"], "column": "x"}, "no number"),
+                           ({"query": "sessions with gap 1 day", "row": [1]}, "no condition is about sessions")):
+            status, _, got = self.request("POST", "/api/v1/query/people", body)
+            self.assertEqual(status, 400, got)
+            self.assertIn(word, json.loads(got)["detail"])
+
     def test_profiles(self):
         status, _, got = self.request("GET", "/api/v1/profiles/user_id%3Du1?limit=2")
         self.assertEqual(status, 200)

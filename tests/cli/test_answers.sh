@@ -119,6 +119,25 @@ expect 65 "line 1, column 16" "$KEEL" query --data data '{"form":"count"'
 expect 64 "--data DIR is missing" "$KEEL" query 'count customers'
 expect 64 "expected one of text|json" "$KEEL" query --print xml 'count customers'
 
+# ---- the people of a row ----
+
+back='retention from first "Order Completed" to "Order Completed" by month'
+people() { "$KEEL" query --data data --people "$@"; }
+who=$(people '["2024-01-01",1,1,1,1]' "$back") || fail "--people fails"
+same "who came back" "min(\"Order Completed\".time) >= 2024-01-01 and min(\"Order Completed\".time) < 2024-02-01 and \
+did \"Order Completed\" from 2024-02-01 to 2024-03-01" "$who"
+same "those who came back" $'customer\nann' "$(ask "list customers where $who")"
+same "who stopped" 'stopped at step 1 of ("Order Completed", "Order Refunded")' \
+    "$(people '[1,"Order Completed"]' --column stopped 'funnel "Order Completed", "Order Refunded"')"
+same "the count of who lapsed" $'customers\n2' \
+    "$(ask "count customers where $(people '["2024-03-01"]' --column lapsed 'lifecycle of "Order Completed" by month')")"
+expect 64 "the people of this row cannot be written down: no condition is about sessions" \
+    people '[1]' 'sessions with gap 1 hour'
+expect 64 "cell 1 of the row is no period" people '["x",1]' "$back"
+expect 64 "the row has 1 cells, too few" people '["2024-01-01"]' "$back"
+expect 64 "a row is an array of cells" people '{}' "$back"
+expect 65 "line 1, column" people '[' "$back"
+
 # ---- questions that are none ----
 
 expect 64 "an empty word; expected QUERY" "$KEEL" query --data data ''

@@ -18,6 +18,8 @@
 #include "naive.h"
 #include "query/exec.h"
 #include "query/language/parse.h"
+#include "query/language/query_print.h"
+#include "query/people.h"
 #include "random_world.h"
 
 enum { HISTORIES = 60, QUESTIONS = 60, MOST_EVENTS = 160 };
@@ -332,7 +334,83 @@ static void print_answer(const char *title, const struct result *r) {
     buf_release(&text);
 }
 
-static unsigned asked, refused, empty;
+static unsigned asked, refused, empty, peopled;
+
+/* ---- the people of a row ---- */
+
+/* The numbers of an answer that say how many customers there are. */
+static bool counts_people(const struct query *q, const struct result *r, uint32_t column) {
+    static const char *const names[] = {"customers",   "size",       "active", "new",
+                                        "retained",    "returned",   "lapsed", "dormant",
+                                        "a_customers", "b_customers"};
+    if (q->form == QUERY_TREND) {
+        uint32_t first = q->has_period + q->n_splits;
+        return column >= first && q->trend.measures[column - first].agg == QUERY_CUSTOMERS;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_is(r->columns[column].name, names[i])) return true;
+    return false;
+}
+
+static int64_t how_many(struct db *db, const struct snapshot *snap, int64_t at_ms,
+                        const struct query_cond *who) {
+    struct buf text;
+    struct arena arena;
+    struct query *q;
+    struct result *r;
+    struct keel_error err = {0};
+    struct query_options options = {.at_ms = at_ms, .threads = 1, .segment = random_segment};
+    buf_init(&text, QUERY_MAX_TEXT);
+    arena_init(&arena, 2 * (size_t)QUERY_ARENA_BYTES);
+    assert_int_equal(buf_add_text(&text, "count customers where "), 0);
+    assert_int_equal(query_print_cond(who, &text), 0);
+    if (query_parse(buf_str(&text), &arena, &q, NULL, &err) < 0)
+        fail_msg("%.*s: %s", STR_ARG(buf_str(&text)), err.message);
+    assert_int_equal(query_run(db, snap, q, &options, &r, &err), 0);
+    int64_t n = result_cell(r, 0, 0)->integer;
+    result_free(r);
+    buf_release(&text);
+    arena_release(&arena);
+    return n;
+}
+
+/* Some rows' numbers of customers, counted again by the condition that is made of the row. */
+static void check_people(struct db *db, const struct naive *h, const struct snapshot *snap,
+                         const struct query *q, const struct result *r) {
+    enum { LOOKS = 3 };
+    for (uint64_t look = 0; look < LOOKS && r->n_rows > 0; look++)
+        for (uint32_t column = 0; column < r->n_columns; column++) {
+            uint64_t row = (r->n_rows - 1) * look / (LOOKS - 1);
+            if (!counts_people(q, r, column)) continue;
+            struct people p = {.query = q,
+                               .zone = h->zone,
+                               .schema = store_schema(db_store(db)),
+                               .at_ms = h->at_ms,
+                               .row = result_cell(r, row, 0),
+                               .n_row = r->n_columns,
+                               .column = r->columns[column].name};
+            const struct query_cond *who;
+            struct keel_error err = {0};
+            struct arena arena;
+            arena_init(&arena, QUERY_ARENA_BYTES);
+            if (people_condition(&p, &arena, &who, &err) == 0) {
+                int64_t n = how_many(db, snap, h->at_ms, who);
+                peopled++;
+                if (n != result_cell(r, row, column)->integer) {
+                    struct buf text;
+                    buf_init(&text, QUERY_MAX_TEXT);
+                    (void)!query_print_cond(who, &text);
+                    fail_msg("%.*s\nrow %llu, %.*s: %lld customers, but %lld where %.*s",
+                             STR_ARG(q->text), (unsigned long long)row + 1, STR_ARG(p.column),
+                             (long long)result_cell(r, row, column)->integer, (long long)n,
+                             STR_ARG(buf_str(&text)));
+                }
+            } else if (strstr(err.message, "cannot be written") == NULL) {
+                fail_msg("%.*s: %s", STR_ARG(q->text), err.message);
+            }
+            arena_release(&arena);
+        }
+}
 
 /* One question on one store; prints both answers if they differ. */
 static bool check(struct db *db, struct naive *h, struct str question, unsigned threads,
@@ -360,6 +438,7 @@ static bool check(struct db *db, struct naive *h, struct str question, unsigned 
     naive_answer(h, q, wanted);
     bool same = naive_same(got, wanted);
     if (wanted->n_rows == 0) empty++;
+    if (same) check_people(db, h, snap, q, got);
     if (!same && print) {
         print_answer("engine", got);
         print_answer("naive", wanted);
@@ -432,7 +511,9 @@ static void test_random_questions(void **state) {
         return;
     }
     for (uint64_t seed = 1; seed <= count; seed++) one_history(seed);
-    printf("%u questions, %u refused, %u answers without rows\n", asked, refused, empty);
+    printf("%u questions, %u refused, %u answers without rows, the people of %u numbers\n", asked,
+           refused, empty, peopled);
+    assert_true(peopled > asked / 4);
     assert_true(refused < asked / 10 && empty < asked / 2); /* else they prove little */
 }
 
