@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 enum { OBJECT_MAX = EVENT_MAX_BYTES * 4 };
+#define COLUMN_NONE UINT32_MAX
 
 struct entry {
     int64_t time_ms;
@@ -103,39 +104,105 @@ static void add_member(const struct column_reader *c, uint32_t slot, struct buf 
     add_value(to, v, slot, &c->info, c->lexicon);
 }
 
-/* Where the column's value of an entry stands: in rows or in those of the event. */
-static uint32_t value_at(const struct entry *e, bool context) {
-    return context ? e->place.row : e->place.ordinal;
+/* What the schema says, all of it at one moment. */
+struct columns {
+    uint32_t streams, n;
+    struct column_info *info;
+    uint32_t *next;  /* the next column of the same stream, or COLUMN_NONE */
+    uint32_t *first; /* [streams] */
+    bool *seen;      /* [streams] an entry is of it */
+};
+
+static struct columns columns_of(const struct reading *r) {
+    const struct schema *schema = store_schema(db_store(r->db));
+    struct columns c = {.n = schema_columns(schema), .streams = schema_streams(schema)};
+    c.info = k_alloc_array(c.n + 1, sizeof *c.info);
+    c.next = k_alloc_array(c.n + 1, sizeof *c.next);
+    c.first = k_alloc_array(c.streams, sizeof *c.first);
+    c.seen = k_zalloc(c.streams * sizeof *c.seen);
+    schema_copy_columns(schema, c.n, c.info);
+    for (uint32_t i = 0; i < c.streams; i++) c.first[i] = COLUMN_NONE;
+    for (uint32_t id = c.n; id-- > 0;) {
+        if (c.info[id].stream >= c.streams) continue; /* newer than the count of streams */
+        c.next[id] = c.first[c.info[id].stream];
+        c.first[c.info[id].stream] = id;
+    }
+    for (uint32_t i = r->skip; i < r->count; i++) c.seen[r->entries[i].stream] = true;
+    c.seen[STREAM_ROWS] = r->count > r->skip;
+    return c;
+}
+
+static void columns_release(struct columns *c) {
+    k_free(c->info);
+    k_free(c->next);
+    k_free(c->first);
+    k_free(c->seen);
 }
 
 enum { PICKED_MOST = 64 }; /* values of one chunk at a time */
 
-/* One column of the context or of an event: entries whose values lie in one chunk, one after the
- * other, at once. */
-static int add_column(struct reading *r, const struct column_info *info, struct vec_buffer *values,
-                      struct keel_error *err) {
+/* Entries of one stream whose values lie in one chunk of each of its columns. */
+struct picks {
+    const struct source *source;
+    uint32_t chunk, first, n; /* in places */
+};
+
+struct places {
+    uint32_t count, picks; /* entries, chunks */
+    struct picks *pick;    /* all three have room for all entries */
+    struct entry **of;
+    uint16_t *slots;
+};
+
+static void find_places(struct reading *r, uint32_t stream, struct places *p) {
+    p->count = p->picks = 0;
+    for (uint32_t i = r->skip; i < r->count; i++) {
+        struct entry *e = &r->entries[i];
+        const bool context = stream == STREAM_ROWS;
+        if (!context && e->stream != stream) continue;
+        uint32_t at = context ? e->place.row : e->place.ordinal;
+        struct picks *last = p->picks ? &p->pick[p->picks - 1] : NULL;
+        if (!last || last->source != e->place.source || last->chunk != at / CHUNK_ROWS ||
+            last->n == PICKED_MOST) {
+            last = &p->pick[p->picks++];
+            *last = (struct picks){e->place.source, at / CHUNK_ROWS, p->count, 0};
+        }
+        last->n++;
+        p->of[p->count] = e;
+        p->slots[p->count++] = (uint16_t)(at % CHUNK_ROWS);
+    }
+}
+
+/* One column of the context or of an event. */
+static int add_column(const struct reading *r, const struct column_info *info,
+                      const struct places *p, struct vec_buffer *values, struct keel_error *err) {
     struct column_reader c = column_reader(r, info, values);
     const bool context = info->stream == STREAM_ROWS;
-    for (uint32_t i = r->skip; i < r->count;) {
-        struct entry *of[PICKED_MOST];
-        uint16_t slots[PICKED_MOST];
-        uint32_t n = 0, chunk = 0;
-        const struct source *source = NULL;
-        for (; i < r->count && n < PICKED_MOST; i++) {
-            struct entry *e = &r->entries[i];
-            if (!context && e->stream != info->stream) continue;
-            uint32_t at = value_at(e, context);
-            if (n > 0 && (e->place.source != source || at / CHUNK_ROWS != chunk)) break;
-            source = e->place.source;
-            chunk = at / CHUNK_ROWS;
-            of[n] = e;
-            slots[n++] = (uint16_t)(at % CHUNK_ROWS);
+    for (uint32_t k = 0; k < p->picks; k++) {
+        const struct picks *pick = &p->pick[k];
+        const uint16_t *slots = p->slots + pick->first;
+        if (!pick->source->ops->has_column(pick->source, info->id)) continue;
+        TRY(pick->source->ops->pick(pick->source, info->id, pick->chunk, slots, pick->n, values,
+                                    err));
+        for (uint32_t j = 0; j < pick->n; j++) {
+            struct entry *e = p->of[pick->first + j];
+            add_member(&c, slots[j], context ? &e->context : &e->properties);
         }
-        if (n == 0 || !source->ops->has_column(source, info->id)) continue;
-        TRY(source->ops->pick(source, info->id, chunk, slots, n, values, err));
-        for (uint32_t k = 0; k < n; k++)
-            add_member(&c, slots[k], context ? &of[k]->context : &of[k]->properties);
     }
+    return 0;
+}
+
+/* All columns of a stream: memory is asked for all of them before the first is waited for. */
+static int add_stream(struct reading *r, uint32_t stream, const struct columns *c,
+                      struct places *p, struct vec_buffer *values, struct keel_error *err) {
+    find_places(r, stream, p);
+    for (uint32_t id = c->first[stream]; id != COLUMN_NONE; id = c->next[id])
+        for (uint32_t k = 0; k < p->picks; k++) {
+            const struct source *s = p->pick[k].source;
+            if (s->ops->expect) s->ops->expect(s, id, p->pick[k].chunk);
+        }
+    for (uint32_t id = c->first[stream]; id != COLUMN_NONE; id = c->next[id])
+        TRY(add_column(r, &c->info[id], p, values, err));
     return 0;
 }
 
@@ -203,54 +270,59 @@ static int add_list(struct list_reader *l, struct entry *e, struct keel_error *e
     return 0;
 }
 
-static int add_lists(struct reading *r, struct list_reader *l, const struct column_info *columns,
-                     uint32_t n, struct keel_error *err) {
+static int add_lists(struct reading *r, struct list_reader *l, const struct columns *c,
+                     struct keel_error *err) {
     int code = 0;
     l->n = 0;
     l->source = NULL;
-    for (uint32_t i = 0; i < n && l->n < LIST_MEMBERS; i++) {
-        if (columns[i].stream != l->stream.id) continue;
+    for (uint32_t id = c->first[l->stream.id]; id != COLUMN_NONE && l->n < LIST_MEMBERS;
+         id = c->next[id]) {
         struct vec_buffer *values = k_alloc(sizeof *values);
         vec_buffer_init(values);
-        l->columns[l->n++] = column_reader(r, &columns[i], values);
+        l->columns[l->n++] = column_reader(r, &c->info[id], values);
     }
     for (uint32_t i = r->skip; i < r->count && l->n > 0 && code == 0; i++)
         if (r->entries[i].stream == l->stream.parent) code = add_list(l, &r->entries[i], err);
-    for (uint32_t c = 0; c < l->n; c++) {
-        vec_buffer_release(l->columns[c].values);
-        k_free(l->columns[c].values);
+    for (uint32_t k = 0; k < l->n; k++) {
+        vec_buffer_release(l->columns[k].values);
+        k_free(l->columns[k].values);
     }
     return code;
 }
 
-static int read_values(struct reading *r, struct keel_error *err) {
-    const struct schema *schema = store_schema(db_store(r->db));
-    uint32_t streams = schema_streams(schema), n = schema_columns(schema);
-    bool *seen = k_zalloc(streams);
-    struct column_info *columns = k_alloc_array(n + 1, sizeof *columns);
-    struct vec_buffer *values = k_alloc(sizeof *values);
+static int read_lists(struct reading *r, const struct columns *c, struct keel_error *err) {
     struct list_reader *list = NULL;
     int code = 0;
-    vec_buffer_init(values);
-    for (uint32_t i = r->skip; i < r->count; i++) seen[r->entries[i].stream] = true;
-    seen[STREAM_ROWS] = r->count > r->skip;
-    for (uint32_t id = 0; id < n && code == 0; id++) {
-        columns[id] = schema_column(schema, id);
-        if (columns[id].stream < streams && seen[columns[id].stream])
-            code = add_column(r, &columns[id], values, err);
-    }
-    for (uint32_t id = 1; id < streams && code == 0; id++) {
-        struct stream_info s = schema_stream(schema, id);
-        if (s.kind != STREAM_KIND_ITEMS || !seen[s.parent]) continue;
+    for (uint32_t id = 1; id < c->streams && code == 0; id++) {
+        if (c->first[id] == COLUMN_NONE || c->seen[id]) continue;
+        struct stream_info s = schema_stream(store_schema(db_store(r->db)), id);
+        if (s.kind != STREAM_KIND_ITEMS || !c->seen[s.parent]) continue;
         if (!list) list = k_alloc(sizeof *list);
         list->stream = s;
-        code = add_lists(r, list, columns, n, err);
+        code = add_lists(r, list, c, err);
     }
+    k_free(list);
+    return code;
+}
+
+static int read_values(struct reading *r, struct keel_error *err) {
+    struct columns c = columns_of(r);
+    struct vec_buffer *values = k_alloc(sizeof *values);
+    const uint32_t n = r->count - r->skip;
+    struct places places = {.pick = k_alloc_array(n + 1, sizeof *places.pick),
+                            .of = k_alloc_array(n + 1, sizeof(struct entry *)),
+                            .slots = k_alloc_array(n + 1, sizeof *places.slots)};
+    int code = 0;
+    vec_buffer_init(values);
+    for (uint32_t id = 0; id < c.streams && code == 0; id++)
+        if (c.seen[id]) code = add_stream(r, id, &c, &places, values, err);
+    if (code == 0) code = read_lists(r, &c, err);
     vec_buffer_release(values);
     k_free(values);
-    k_free(list);
-    k_free(columns);
-    k_free(seen);
+    k_free(places.pick);
+    k_free(places.of);
+    k_free(places.slots);
+    columns_release(&c);
     return code;
 }
 

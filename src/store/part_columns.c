@@ -193,3 +193,12 @@ int part_pick(const struct source *s, uint32_t column, uint32_t chunk, const uin
     if (code == -KEEL_E_CORRUPT) return part_corrupt(p, "column values", err);
     return code;
 }
+
+void part_expect(const struct source *s, uint32_t column, uint32_t chunk) {
+    enum { LINE = 64, LINES_MOST = 16 };
+    const struct part_column *c = part_column_at(s, column);
+    if (!c || chunk >= c->values.chunks) return;
+    const uint64_t at = c->values.at[chunk], end = c->values.at[chunk + 1];
+    for (uint64_t k = at, n = 0; k < end && n < LINES_MOST; k += LINE, n++)
+        __builtin_prefetch(part_of(s)->map.p + k);
+}

@@ -99,3 +99,4 @@ int part_column(const struct source *s, uint32_t column, uint32_t chunk, struct 
                 struct keel_error *err);
 int part_pick(const struct source *s, uint32_t column, uint32_t chunk, const uint16_t *slots,
               uint32_t n, struct vec_buffer *out, struct keel_error *err);
+void part_expect(const struct source *s, uint32_t column, uint32_t chunk);

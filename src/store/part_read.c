@@ -616,6 +616,7 @@ static const struct source_ops PART_OPS = {
     .has_column = part_has_column,
     .column = column_checked,
     .pick = pick_checked,
+    .expect = part_expect,
     .items = items_checked,
     .has_posting = part_has_posting,
     .posting = posting_checked,

@@ -366,27 +366,27 @@ int scan_read_rows(struct scan *s, uint32_t slot, uint32_t block, unsigned parts
     return 0;
 }
 
-static int misses_range(struct scan *s, const struct source *source, uint32_t block, bool *out,
-                        struct keel_error *err) {
+/* A range of few customers is in few of its blocks. Of a source that cannot tell, their customers
+ * are read. */
+static int read_narrow(struct scan *s, const struct source *source, uint32_t block, bool *out_misses,
+                       struct keel_error *err) {
     const struct row_block *b = &s->own_rows;
-    *out = false;
-    if (s->count > NARROW_RANGE) return 0;
-    if (s->count == 1 && source->ops->has_customers) return 0; /* that was asked */
     TRY(source->ops->rows(source, block, ROWS_CUSTOMER, &s->own_rows, err));
     uint32_t at = first_row(b, s->first);
-    *out = at == b->n || b->customer[at] - s->first >= s->count;
+    *out_misses = at == b->n || b->customer[at] - s->first >= s->count;
     return 0;
 }
 
 static int next_block(struct scan *s, const struct source *source, struct batch *out,
                       struct keel_error *err) {
+    const bool narrow = s->count <= NARROW_RANGE && !source->ops->has_customers;
     while (s->block < s->end_block) {
         uint32_t block = s->block++;
-        bool misses;
+        bool misses = false;
         if (!(source->block_events[block] & s->wanted_mask)) continue;
-        TRY(misses_range(s, source, block, &misses, err));
+        if (narrow) TRY(read_narrow(s, source, block, &misses, err));
         if (misses) continue;
-        unsigned parts = ROWS_CUSTOMER | ROWS_TIME;
+        unsigned parts = ROWS_TIME | (narrow ? 0 : ROWS_CUSTOMER);
         if (!s->spec.blind) parts |= ROWS_EVENT;
         if (s->any_slow && source_is_head(source)) parts |= ROWS_NUMBER; /* costs nothing there */
         int kept = scan_read_rows(s, s->source, block, parts, &s->rowset, err);

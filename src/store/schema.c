@@ -152,6 +152,15 @@ struct column_info schema_column(const struct schema *s, uint32_t id) {
     return info;
 }
 
+void schema_copy_columns(const struct schema *s, uint32_t n, struct column_info *out) {
+    K_ASSERT_OP(n, <=, s->column_count);
+    pthread_rwlock_t *lock = (pthread_rwlock_t *)&s->lock;
+    pthread_rwlock_rdlock(lock);
+    for (uint32_t id = 0; id < n; id += CHUNK)
+        memcpy(out + id, column_at(s, id), (n - id < CHUNK ? n - id : CHUNK) * sizeof *out);
+    pthread_rwlock_unlock(lock);
+}
+
 int64_t schema_find_event(const struct schema *s, struct str name) {
     return find(s, STREAM_ROWS, name, WHAT_EVENT);
 }

@@ -63,6 +63,8 @@ uint32_t schema_streams(const struct schema *s); /* ids 0..n-1 */
 uint32_t schema_columns(const struct schema *s);
 struct stream_info schema_stream(const struct schema *s, uint32_t id);
 struct column_info schema_column(const struct schema *s, uint32_t id);
+/* The first n of all columns. */
+void schema_copy_columns(const struct schema *s, uint32_t n, struct column_info *out);
 
 /* Lookups: id, or -1 if there is none. */
 int64_t schema_find_event(const struct schema *s, struct str name);

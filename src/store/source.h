@@ -61,6 +61,9 @@ struct source_ops {
      */
     int (*pick)(const struct source *s, uint32_t column, uint32_t chunk, const uint16_t *slots,
                 uint32_t n, struct vec_buffer *out, struct keel_error *err);
+    /* A hint that values of this chunk will be picked soon: readers of few values of many chunks
+     * would wait for memory at each. NULL: it would not help. */
+    void (*expect)(const struct source *s, uint32_t column, uint32_t chunk);
     /* Line items: counts of the 1,024 parents of a chunk, and how many items stand before them. */
     int (*items)(const struct source *s, uint32_t item_stream, uint32_t chunk, uint32_t *counts,
                  uint64_t *base, struct keel_error *err);
