@@ -1,18 +1,44 @@
 /* Implementation of timeline.h: one ordered scan of the customer finds the events and where they
  * stand. Their values are then picked there, column by column, those of one chunk together; of line
- * items those of one list. */
+ * items those of one list. JSON is written event by event, when the values of some hundred events
+ * are known.
+ *
+ * Most of the time is memory that is far away: chunks, dictionaries, strings. Each kind is asked
+ * for as a whole before its first is used, so that the waits overlap. */
 #include "customer/timeline.h"
 
 #include <stdlib.h>
 
-enum { OBJECT_MAX = EVENT_MAX_BYTES * 4 };
+enum {
+    OBJECT_MAX = EVENT_MAX_BYTES * 4,
+    ENTRIES_AT_ONCE = 256, /* whose values are held: bounds the memory of a long timeline */
+};
 #define COLUMN_NONE UINT32_MAX
+
+/* Of an entry, in a list by index. */
+struct held_value {
+    enum { HOLDS_NUMBER, HOLDS_BOOL, HOLDS_CODE, HOLDS_TEXT, HOLDS_JSON } kind;
+    uint32_t next; /* 0: the last */
+    struct str name;
+    union {
+        double num;
+        struct {
+            const struct lexicon *lexicon;
+            uint32_t code;
+        };
+        struct str text;
+    };
+};
+
+struct values {
+    uint32_t first, last; /* 0: none */
+};
 
 struct entry {
     int64_t time_ms;
     uint32_t stream;
     struct row_place place;
-    struct buf properties, context;
+    struct values properties, context;
 };
 
 struct reading {
@@ -22,30 +48,83 @@ struct reading {
     int64_t at_ms;
     struct entry *entries;
     uint32_t count, capacity;
-    uint32_t skip; /* oldest entries that are not asked for */
+    uint32_t from, to;         /* entries that are read now */
+    struct held_value *values; /* theirs, from 1 on */
+    uint32_t value_count, value_capacity;
+    struct arena texts; /* of the values */
 };
 
-/* ---- values as JSON ---- */
+/* ---- values ---- */
 
-static void add_value(struct buf *b, const struct vec *v, uint32_t i, const struct column_info *c,
-                      struct lexicon *lexicon) {
+static void add_value(struct reading *r, struct values *of, const struct held_value *v) {
+    if (r->value_count >= r->value_capacity) {
+        r->value_capacity = r->value_capacity ? r->value_capacity * 2 : 1024;
+        r->values = k_realloc(r->values, (size_t)r->value_capacity * sizeof *r->values);
+    }
+    uint32_t at = r->value_count++;
+    r->values[at] = *v;
+    if (of->last)
+        r->values[of->last].next = at;
+    else
+        of->first = at;
+    of->last = at;
+}
+
+static struct held_value value_of(const struct vec *v, uint32_t i, const struct column_info *c,
+                                  const struct lexicon *lexicon) {
+    struct held_value out = {.name = c->name};
     switch (v->kind) {
-    case VEC_NUMBER: (void)!buf_add_json_f64(b, v->num[i]); break;
-    case VEC_BOOL: (void)!buf_add_text(b, v->code[i] ? "true" : "false"); break;
-    case VEC_CODE: (void)!buf_add_json_str(b, lexicon_str(lexicon, v->code[i])); break;
-    case VEC_TEXT:
-        if (c->type == COLUMN_JSON)
-            (void)!buf_add_str(b, v->text[i]);
-        else
-            (void)!buf_add_json_str(b, v->text[i]);
+    case VEC_NUMBER:
+        out.kind = HOLDS_NUMBER;
+        out.num = v->num[i];
         break;
+    case VEC_BOOL:
+    case VEC_CODE:
+        out.kind = v->kind == VEC_BOOL ? HOLDS_BOOL : HOLDS_CODE;
+        out.lexicon = lexicon;
+        out.code = v->code[i];
+        break;
+    case VEC_TEXT:
+        out.kind = c->type == COLUMN_JSON ? HOLDS_JSON : HOLDS_TEXT;
+        out.text = v->text[i];
+        break;
+    }
+    return out;
+}
+
+/* Strings of dictionaries: first where they are, then their bytes. */
+static void find_strings(struct reading *r) {
+    for (uint32_t i = 1; i < r->value_count; i++) {
+        struct held_value *v = &r->values[i];
+        if (v->kind != HOLDS_CODE) continue;
+        v->text = lexicon_str(v->lexicon, v->code);
+        v->kind = HOLDS_TEXT;
+        __builtin_prefetch(v->text.p);
     }
 }
 
-static void add_name(struct buf *b, struct str name) {
+/* ---- JSON ---- */
+
+static void put_value(struct buf *b, const struct held_value *v) {
     if (b->n > 1 && b->p[b->n - 1] != '{') (void)!buf_add_char(b, ',');
-    (void)!buf_add_json_str(b, name);
+    (void)!buf_add_json_str(b, v->name);
     (void)!buf_add_char(b, ':');
+    switch (v->kind) {
+    case HOLDS_NUMBER: (void)!buf_add_json_f64(b, v->num); break;
+    case HOLDS_BOOL: (void)!buf_add_text(b, v->code ? "true" : "false"); break;
+    case HOLDS_CODE: (void)!buf_add_json_str(b, lexicon_str(v->lexicon, v->code)); break;
+    case HOLDS_TEXT: (void)!buf_add_json_str(b, v->text); break;
+    case HOLDS_JSON: (void)!buf_add_str(b, v->text); break;
+    }
+}
+
+static struct str put_object(const struct reading *r, struct values of, struct buf *b,
+                             struct arena *a) {
+    buf_clear(b);
+    (void)!buf_add_char(b, '{');
+    for (uint32_t i = of.first; i; i = r->values[i].next) put_value(b, &r->values[i]);
+    (void)!buf_add_char(b, '}');
+    return b->failed ? STR("{}") : str_dup(a, buf_str(b));
 }
 
 /* ---- the events ---- */
@@ -58,11 +137,8 @@ static void add_entries(struct reading *r, const struct batch *b, const struct r
             r->capacity = r->capacity ? r->capacity * 2 : 256;
             r->entries = k_realloc(r->entries, (size_t)r->capacity * sizeof *r->entries);
         }
-        struct entry *e = &r->entries[r->count++];
-        *e = (struct entry){
+        r->entries[r->count++] = (struct entry){
             .time_ms = b->time[rows[k]], .stream = b->event[rows[k]], .place = places[rows[k]]};
-        buf_init(&e->properties, OBJECT_MAX);
-        buf_init(&e->context, OBJECT_MAX);
     }
 }
 
@@ -97,20 +173,13 @@ static struct column_reader column_reader(const struct reading *r, const struct 
     return (struct column_reader){.info = *c, .lexicon = lexicon, .values = values};
 }
 
-static void add_member(const struct column_reader *c, uint32_t slot, struct buf *to) {
-    const struct vec *v = &c->values->vec;
-    if (slot >= v->n || !bit_get(v->present, slot)) return;
-    add_name(to, c->info.name);
-    add_value(to, v, slot, &c->info, c->lexicon);
-}
-
 /* What the schema says, all of it at one moment. */
 struct columns {
     uint32_t streams, n;
     struct column_info *info;
     uint32_t *next;  /* the next column of the same stream, or COLUMN_NONE */
     uint32_t *first; /* [streams] */
-    bool *seen;      /* [streams] an entry is of it */
+    bool *seen;      /* [streams] an entry that is read now is of it */
 };
 
 static struct columns columns_of(const struct reading *r) {
@@ -127,8 +196,6 @@ static struct columns columns_of(const struct reading *r) {
         c.next[id] = c.first[c.info[id].stream];
         c.first[c.info[id].stream] = id;
     }
-    for (uint32_t i = r->skip; i < r->count; i++) c.seen[r->entries[i].stream] = true;
-    c.seen[STREAM_ROWS] = r->count > r->skip;
     return c;
 }
 
@@ -156,7 +223,7 @@ struct places {
 
 static void find_places(struct reading *r, uint32_t stream, struct places *p) {
     p->count = p->picks = 0;
-    for (uint32_t i = r->skip; i < r->count; i++) {
+    for (uint32_t i = r->from; i < r->to; i++) {
         struct entry *e = &r->entries[i];
         const bool context = stream == STREAM_ROWS;
         if (!context && e->stream != stream) continue;
@@ -174,8 +241,8 @@ static void find_places(struct reading *r, uint32_t stream, struct places *p) {
 }
 
 /* One column of the context or of an event. */
-static int add_column(const struct reading *r, const struct column_info *info,
-                      const struct places *p, struct vec_buffer *values, struct keel_error *err) {
+static int add_column(struct reading *r, const struct column_info *info, const struct places *p,
+                      struct vec_buffer *values, struct keel_error *err) {
     struct column_reader c = column_reader(r, info, values);
     const bool context = info->stream == STREAM_ROWS;
     for (uint32_t k = 0; k < p->picks; k++) {
@@ -186,15 +253,19 @@ static int add_column(const struct reading *r, const struct column_info *info,
                                     err));
         for (uint32_t j = 0; j < pick->n; j++) {
             struct entry *e = p->of[pick->first + j];
-            add_member(&c, slots[j], context ? &e->context : &e->properties);
+            if (slots[j] >= values->vec.n || !bit_get(values->vec.present, slots[j])) continue;
+            struct held_value v = value_of(&values->vec, slots[j], info, c.lexicon);
+            /* The next pick goes to the same buffer. */
+            if (values->vec.kind == VEC_TEXT) v.text = str_dup(&r->texts, v.text);
+            add_value(r, context ? &e->context : &e->properties, &v);
         }
     }
     return 0;
 }
 
 /* All columns of a stream: memory is asked for all of them before the first is waited for. */
-static int add_stream(struct reading *r, uint32_t stream, const struct columns *c,
-                      struct places *p, struct vec_buffer *values, struct keel_error *err) {
+static int add_stream(struct reading *r, uint32_t stream, const struct columns *c, struct places *p,
+                      struct vec_buffer *values, struct keel_error *err) {
     find_places(r, stream, p);
     for (uint32_t id = c->first[stream]; id != COLUMN_NONE; id = c->next[id])
         for (uint32_t k = 0; k < p->picks; k++) {
@@ -230,6 +301,13 @@ static int pick_items(struct column_reader *c, const struct source *source, uint
                              c->values, err);
 }
 
+static void put_member(const struct column_reader *c, uint32_t slot, struct buf *to) {
+    const struct vec *v = &c->values->vec;
+    if (slot >= v->n || !bit_get(v->present, slot)) return;
+    struct held_value value = value_of(v, slot, &c->info, c->lexicon);
+    put_value(to, &value);
+}
+
 /* Items as objects, as many at once as lie in a chunk. */
 static int add_items(struct list_reader *l, const struct source *source, uint64_t item,
                      uint32_t count, struct buf *to, struct keel_error *err) {
@@ -241,7 +319,7 @@ static int add_items(struct list_reader *l, const struct source *source, uint64_
             TRY(pick_items(&l->columns[c], source, item + done, n, err));
         for (uint32_t k = 0; k < n; k++) {
             (void)!buf_add_text(to, done + k ? ",{" : "{");
-            for (uint32_t c = 0; c < l->n; c++) add_member(&l->columns[c], slot + k, to);
+            for (uint32_t c = 0; c < l->n; c++) put_member(&l->columns[c], slot + k, to);
             (void)!buf_add_char(to, '}');
         }
         done += n;
@@ -249,7 +327,8 @@ static int add_items(struct list_reader *l, const struct source *source, uint64_
     return 0;
 }
 
-static int add_list(struct list_reader *l, struct entry *e, struct keel_error *err) {
+static int add_list(struct reading *r, struct list_reader *l, struct entry *e,
+                    struct keel_error *err) {
     const struct source *source = e->place.source;
     uint32_t chunk = e->place.ordinal / CHUNK_ROWS, at = e->place.ordinal % CHUNK_ROWS;
     if (l->source != source || l->chunk != chunk) {
@@ -262,12 +341,18 @@ static int add_list(struct list_reader *l, struct entry *e, struct keel_error *e
     if (l->counts[at] == 0) return 0;
     uint64_t item = l->base;
     for (uint32_t i = 0; i < at; i++) item += l->counts[i];
-    struct buf *to = &e->properties;
-    add_name(to, l->stream.name);
-    (void)!buf_add_char(to, '[');
-    TRY(add_items(l, source, item, l->counts[at], to, err));
-    (void)!buf_add_char(to, ']');
-    return 0;
+    struct buf text;
+    buf_init(&text, OBJECT_MAX);
+    (void)!buf_add_char(&text, '[');
+    int code = add_items(l, source, item, l->counts[at], &text, err);
+    (void)!buf_add_char(&text, ']');
+    if (code == 0 && text.failed)
+        code = error_set(err, KEEL_E_NO_MEMORY, "no memory for the line items of an event");
+    struct held_value v = {.kind = HOLDS_JSON, .name = l->stream.name};
+    if (code == 0) v.text = str_dup(&r->texts, buf_str(&text));
+    if (code == 0) add_value(r, &e->properties, &v);
+    buf_release(&text);
+    return code;
 }
 
 static int add_lists(struct reading *r, struct list_reader *l, const struct columns *c,
@@ -281,8 +366,8 @@ static int add_lists(struct reading *r, struct list_reader *l, const struct colu
         vec_buffer_init(values);
         l->columns[l->n++] = column_reader(r, &c->info[id], values);
     }
-    for (uint32_t i = r->skip; i < r->count && l->n > 0 && code == 0; i++)
-        if (r->entries[i].stream == l->stream.parent) code = add_list(l, &r->entries[i], err);
+    for (uint32_t i = r->from; i < r->to && l->n > 0 && code == 0; i++)
+        if (r->entries[i].stream == l->stream.parent) code = add_list(r, l, &r->entries[i], err);
     for (uint32_t k = 0; k < l->n; k++) {
         vec_buffer_release(l->columns[k].values);
         k_free(l->columns[k].values);
@@ -305,18 +390,57 @@ static int read_lists(struct reading *r, const struct columns *c, struct keel_er
     return code;
 }
 
-static int read_values(struct reading *r, struct keel_error *err) {
+/* All values of entries r->from .. r->to - 1. */
+static int read_values(struct reading *r, const struct columns *c, struct places *places,
+                       struct vec_buffer *values, struct keel_error *err) {
+    int code = 0;
+    r->value_count = 1;
+    memset(c->seen, 0, c->streams * sizeof *c->seen);
+    for (uint32_t i = r->from; i < r->to; i++) c->seen[r->entries[i].stream] = true;
+    c->seen[STREAM_ROWS] = true;
+    for (uint32_t id = 0; id < c->streams && code == 0; id++)
+        if (c->seen[id]) code = add_stream(r, id, c, places, values, err);
+    return code < 0 ? code : read_lists(r, c, err);
+}
+
+static int put_events(const struct reading *r, struct timeline_event *out, struct buf *text,
+                      struct arena *a, struct keel_error *err) {
+    const struct schema *schema = store_schema(db_store(r->db));
+    for (uint32_t i = r->from; i < r->to; i++, out++) {
+        const struct entry *e = &r->entries[i];
+        *out = (struct timeline_event){.time_ms = e->time_ms,
+                                       .stream = e->stream,
+                                       .name = schema_stream(schema, e->stream).name,
+                                       .properties = put_object(r, e->properties, text, a)};
+        if (!text->failed) out->context = put_object(r, e->context, text, a);
+        if (text->failed) FAIL(err, NO_MEMORY, "no memory for a timeline of %u events", r->count);
+    }
+    return 0;
+}
+
+/* Entries skip .. count - 1, some at a time. */
+static int read_events(struct reading *r, uint32_t skip, struct timeline_event *out,
+                       struct arena *a, struct keel_error *err) {
     struct columns c = columns_of(r);
     struct vec_buffer *values = k_alloc(sizeof *values);
-    const uint32_t n = r->count - r->skip;
-    struct places places = {.pick = k_alloc_array(n + 1, sizeof *places.pick),
-                            .of = k_alloc_array(n + 1, sizeof(struct entry *)),
-                            .slots = k_alloc_array(n + 1, sizeof *places.slots)};
+    struct places places = {.pick = k_alloc_array(ENTRIES_AT_ONCE, sizeof *places.pick),
+                            .of = k_alloc_array(ENTRIES_AT_ONCE, sizeof(struct entry *)),
+                            .slots = k_alloc_array(ENTRIES_AT_ONCE, sizeof *places.slots)};
+    struct buf text;
     int code = 0;
     vec_buffer_init(values);
-    for (uint32_t id = 0; id < c.streams && code == 0; id++)
-        if (c.seen[id]) code = add_stream(r, id, &c, &places, values, err);
-    if (code == 0) code = read_lists(r, &c, err);
+    arena_init(&r->texts, SIZE_MAX / 2);
+    buf_init(&text, OBJECT_MAX);
+    for (r->from = skip; r->from < r->count && code == 0; r->from = r->to) {
+        r->to = r->count - r->from < ENTRIES_AT_ONCE ? r->count : r->from + ENTRIES_AT_ONCE;
+        code = read_values(r, &c, &places, values, err);
+        if (code < 0) break;
+        find_strings(r);
+        code = put_events(r, out + (r->from - skip), &text, a, err);
+        arena_release(&r->texts);
+    }
+    buf_release(&text);
+    arena_release(&r->texts);
     vec_buffer_release(values);
     k_free(values);
     k_free(places.pick);
@@ -326,44 +450,16 @@ static int read_values(struct reading *r, struct keel_error *err) {
     return code;
 }
 
-static struct str finish_object(struct arena *a, struct buf *b) {
-    struct str text = str_dup(a, buf_str(b));
-    buf_release(b);
-    return text;
-}
-
 int timeline_read(struct db *db, const struct snapshot *snap, uint32_t customer, int64_t at_ms,
                   uint32_t limit, struct arena *a, struct timeline *out, struct keel_error *err) {
     struct reading r = {.db = db, .snap = snap, .customer = customer, .at_ms = at_ms};
     int code = list_events(&r, err);
     if (limit > TIMELINE_MAX) limit = TIMELINE_MAX;
-    r.skip = r.count > limit ? r.count - limit : 0;
-    for (uint32_t i = r.skip; i < r.count; i++) {
-        (void)!buf_add_char(&r.entries[i].properties, '{');
-        (void)!buf_add_char(&r.entries[i].context, '{');
-    }
-    if (code == 0) code = read_values(&r, err);
-    *out = (struct timeline){.total = r.count, .count = r.count - r.skip};
+    uint32_t skip = r.count > limit ? r.count - limit : 0;
+    *out = (struct timeline){.total = r.count, .count = r.count - skip};
     out->events = arena_alloc(a, (size_t)out->count * sizeof *out->events + 1);
-    for (uint32_t i = 0; i < r.count; i++) {
-        struct entry *e = &r.entries[i];
-        (void)!buf_add_char(&e->properties, '}');
-        (void)!buf_add_char(&e->context, '}');
-        if (code == 0 && (e->properties.failed || e->context.failed))
-            code =
-                error_set(err, KEEL_E_NO_MEMORY, "no memory for a timeline of %u events", r.count);
-        if (i < r.skip || code < 0) {
-            buf_release(&e->properties);
-            buf_release(&e->context);
-            continue;
-        }
-        out->events[i - r.skip] = (struct timeline_event){
-            .time_ms = e->time_ms,
-            .stream = e->stream,
-            .name = schema_stream(store_schema(db_store(db)), e->stream).name,
-            .properties = finish_object(a, &e->properties),
-            .context = finish_object(a, &e->context)};
-    }
+    if (code == 0 && r.count > 0) code = read_events(&r, skip, out->events, a, err);
+    k_free(r.values);
     k_free(r.entries);
     return code;
 }

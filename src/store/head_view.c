@@ -33,19 +33,21 @@ static const struct head_source *of(const struct source *s) {
 
 /* ---- reading ---- */
 
-static void view_moments(const struct source *s, uint32_t block, uint32_t from, uint32_t to,
-                         struct row_block *out) {
+/* Both at once: they lie in rows of the head that are far away. */
+static int view_moments(const struct source *s, uint32_t block, unsigned parts, uint32_t from,
+                        uint32_t to, struct row_block *out, struct keel_error *err) {
+    (void)parts, (void)err;
     const struct head_source *v = of(s);
     for (uint32_t i = from; i < to; i++) {
         uint32_t row = v->row[block * CHUNK_ROWS + i];
         out->time[i] = v->head->time[row];
         out->number[i] = v->head->number[row];
     }
+    return 0;
 }
 
 static int view_rows(const struct source *s, uint32_t block, unsigned parts, struct row_block *out,
                      struct keel_error *err) {
-    (void)err;
     const struct head_source *v = of(s);
     uint32_t from = block * CHUNK_ROWS;
     uint32_t n = s->rows - from < CHUNK_ROWS ? s->rows - from : CHUNK_ROWS;
@@ -57,8 +59,7 @@ static int view_rows(const struct source *s, uint32_t block, unsigned parts, str
             if (i == 0 || out->customer[i] != out->customer[i - 1]) bit_set(out->starts, i);
     }
     if (parts & ROWS_EVENT) memcpy(out->event, v->event + from, n * sizeof *out->event);
-    if (parts & (ROWS_TIME | ROWS_NUMBER)) view_moments(s, block, 0, n, out);
-    return 0;
+    return parts & (ROWS_TIME | ROWS_NUMBER) ? view_moments(s, block, parts, 0, n, out, err) : 0;
 }
 
 static const struct view_stream *stream_at(const struct source *s, uint32_t id) {

@@ -154,8 +154,8 @@ int part_column(const struct source *s, uint32_t column, uint32_t chunk, struct 
 static int pick_values(const struct part *p, struct part_column *c, struct str bytes, uint32_t n,
                        const uint16_t *at, const uint16_t *slots, uint32_t count,
                        struct vec_buffer *out, struct keel_error *err) {
-    int64_t code[CHUNK_ROWS];
-    double number[CHUNK_ROWS];
+    int64_t code[PICK_MOST];
+    double number[PICK_MOST];
     const uint32_t *codes;
     if (c->kind == VEC_NUMBER) {
         TRY(numbers_pick(bytes, n, at, count, number));
@@ -171,34 +171,57 @@ static int pick_values(const struct part *p, struct part_column *c, struct str b
     return 0;
 }
 
+/* Each of them once. */
+static uint32_t sort_slots(const uint16_t *slots, uint32_t n, uint16_t *out) {
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < n; k++) { /* nearly always in order */
+        uint32_t i = count;
+        while (i > 0 && out[i - 1] > slots[k]) i--;
+        if (i > 0 && out[i - 1] == slots[k]) continue;
+        memmove(out + i + 1, out + i, (count++ - i) * sizeof *out);
+        out[i] = slots[k];
+    }
+    return count;
+}
+
+/* Which of the slots, which ascend, have a value, and how many values stand before it. */
+static uint32_t find_present(const uint64_t *present, const uint16_t *slots, uint32_t n,
+                             uint16_t *found, uint16_t *at) {
+    uint32_t count = 0, before = 0, word = 0;
+    for (uint32_t k = 0; k < n; k++) {
+        const uint32_t slot = slots[k], bit = slot & 63;
+        while (word < slot >> 6) before += (uint32_t)__builtin_popcountll(present[word++]);
+        if (!(present[word] >> bit & 1)) continue;
+        const uint64_t below = present[word] & (((uint64_t)1 << bit) - 1);
+        at[count] = (uint16_t)(before + (uint32_t)__builtin_popcountll(below));
+        found[count++] = (uint16_t)slot;
+    }
+    return count;
+}
+
 int part_pick(const struct source *s, uint32_t column, uint32_t chunk, const uint16_t *slots,
               uint32_t n, struct vec_buffer *out, struct keel_error *err) {
     const struct part *p = part_of(s);
     struct part_column *c = begin(s, column, chunk, out);
-    uint64_t wanted[BITS_WORDS] = {0}, present[BITS_WORDS];
-    uint16_t at[CHUNK_ROWS], found[CHUNK_ROWS];
+    uint16_t sorted[PICK_MOST], at[PICK_MOST], found[PICK_MOST];
     struct str bytes;
     if (!c) return 0;
     if (c->kind == VEC_TEXT || c->kind == VEC_BOOL || n > PICK_MOST)
         return part_column(s, column, chunk, out, err);
     int code = read_chunk(p, c, chunk, &out->vec, &bytes, err);
     if (code <= 0) return code;
-    memcpy(present, out->vec.present, sizeof present);
-    for (uint32_t k = 0; k < n; k++) bit_set(wanted, slots[k]);
-    for (uint32_t w = 0; w < BITS_WORDS; w++) out->vec.present[w] &= wanted[w];
-    uint32_t count = bits_to_index(out->vec.present, found);
+    n = sort_slots(slots, n, sorted);
+    uint32_t count = find_present(out->vec.present, sorted, n, found, at);
+    uint32_t all = bits_count(out->vec.present);
+    memset(out->vec.present, 0, sizeof out->vec.present);
+    for (uint32_t k = 0; k < count; k++) bit_set(out->vec.present, found[k]);
     if (count == 0) return 0;
-    spine_kernels()->ranks(present, found, count, at);
-    code = pick_values(p, c, bytes, bits_count(present), at, found, count, out, err);
+    code = pick_values(p, c, bytes, all, at, found, count, out, err);
     if (code == -KEEL_E_CORRUPT) return part_corrupt(p, "column values", err);
     return code;
 }
 
 void part_expect(const struct source *s, uint32_t column, uint32_t chunk) {
-    enum { LINE = 64, LINES_MOST = 16 };
     const struct part_column *c = part_column_at(s, column);
-    if (!c || chunk >= c->values.chunks) return;
-    const uint64_t at = c->values.at[chunk], end = c->values.at[chunk + 1];
-    for (uint64_t k = at, n = 0; k < end && n < LINES_MOST; k += LINE, n++)
-        __builtin_prefetch(part_of(s)->map.p + k);
+    if (c) part_expect_chunk(part_of(s), &c->values, chunk);
 }

@@ -82,6 +82,8 @@ int part_corrupt(const struct part *p, const char *what, struct keel_error *err)
 /* The bytes of a chunk whose checksum is right; empty if it has none. */
 int part_chunk(const struct part *p, const struct region *region, uint32_t chunk, const char *what,
                struct str *out, struct keel_error *err);
+/* Asks the memory for a chunk that will be read. */
+void part_expect_chunk(const struct part *p, const struct region *region, uint32_t chunk);
 struct part_column *part_column_at(const struct source *s, uint32_t column); /* NULL: none */
 uint32_t part_stream_rows(const struct source *s, uint32_t id);
 

@@ -377,6 +377,14 @@ int part_chunk(const struct part *p, const struct region *region, uint32_t chunk
     return 0;
 }
 
+void part_expect_chunk(const struct part *p, const struct region *region, uint32_t chunk) {
+    enum { LINE = 64, LINES_MOST = 16 };
+    if (chunk >= region->chunks) return;
+    const uint64_t at = region->at[chunk], end = region->at[chunk + 1];
+    for (uint64_t k = at, n = 0; k < end && n < LINES_MOST; k += LINE, n++)
+        __builtin_prefetch(p->map.p + k);
+}
+
 static uint32_t block_rows(const struct source *s, uint32_t block) {
     uint32_t from = block * CHUNK_ROWS;
     return s->rows - from < CHUNK_ROWS ? s->rows - from : CHUNK_ROWS;
@@ -421,21 +429,73 @@ static bool read_base(struct reader *r, int64_t *base, int64_t *unit) {
     return *base < EVENT_MAX_TIME / *unit + 1;
 }
 
-/* A run's first time is absolute, the others add to the row before. */
+/* A run's first time is absolute, the others add to the row before. `first` and `gap` have room for
+ * `runs` and rows - runs. */
+struct moment_chunk {
+    int64_t base, unit;
+};
+
+static int read_moments(const struct part *p, uint32_t block, uint32_t runs, uint32_t rows,
+                        uint32_t *first, uint32_t *gap, struct moment_chunk *out,
+                        struct keel_error *err) {
+    struct str bytes;
+    TRY(part_chunk(p, &p->times, block, "times", &bytes, err));
+    struct reader r = reader_over(bytes.p, bytes.n);
+    bool good = read_base(&r, &out->base, &out->unit);
+    struct str firsts = part_take_sized(&r);
+    if (!good || r.bad || ints_decode_u32(firsts, runs, first) < 0 ||
+        ints_decode_u32(part_take_rest(&r), rows - runs, gap) < 0)
+        return part_corrupt(p, "times", err);
+    return 0;
+}
+
 static int read_times(const struct part *p, uint32_t block, const uint64_t *starts, uint32_t runs,
                       struct row_block *out, struct keel_error *err) {
     uint32_t first[CHUNK_ROWS + 1], gap[CHUNK_ROWS + 1];
-    struct str bytes;
-    int64_t base, unit;
-    TRY(part_chunk(p, &p->times, block, "times", &bytes, err));
-    struct reader r = reader_over(bytes.p, bytes.n);
-    bool good = read_base(&r, &base, &unit);
-    struct str firsts = part_take_sized(&r);
-    if (!good || r.bad || ints_decode_u32(firsts, runs, first) < 0 ||
-        ints_decode_u32(part_take_rest(&r), out->n - runs, gap) < 0)
-        return part_corrupt(p, "times", err);
+    struct moment_chunk c;
+    TRY(read_moments(p, block, runs, out->n, first, gap, &c, err));
     first[runs] = gap[out->n - runs] = 0;
-    spine_kernels()->times(starts, out->n, first, gap, base, unit, out->time);
+    spine_kernels()->times(starts, out->n, first, gap, c.base, c.unit, out->time);
+    return 0;
+}
+
+static int part_rows(const struct source *s, uint32_t block, unsigned parts, struct row_block *out,
+                     struct keel_error *err);
+
+/* The gaps alone say who is there. */
+static bool part_has_customers(const struct source *s, uint32_t first, uint32_t count) {
+    const struct part *p = part_of(s);
+    uint64_t starts[BITS_WORDS], last = (uint64_t)first + count - 1;
+    uint32_t gaps[CHUNK_ROWS], runs;
+    uint32_t b = source_find_block(s, first);
+    if (b == s->blocks || p->block_first[b] > last) return false;
+    if (count > NARROW_RANGE || p->block_first[b] >= first || p->block_last[b] <= last) return true;
+    if (read_starts(p, b, starts, gaps, &runs, NULL) < 0) return true;
+    uint64_t customer = p->block_first[b];
+    for (uint32_t k = 0; k < runs && customer < first; k++)
+        customer += k + 1 < runs ? gaps[k + 1] : UINT32_MAX;
+    return customer <= last;
+}
+
+/* Times of some rows of a block whose starts are known. */
+static int part_moments(const struct source *s, uint32_t block, unsigned parts, uint32_t from,
+                        uint32_t to, struct row_block *out, struct keel_error *err) {
+    const struct part *p = part_of(s);
+    uint32_t first[CHUNK_ROWS], gap[CHUNK_ROWS], run = 0;
+    struct moment_chunk c;
+    if (parts & ROWS_NUMBER) TRY(part_rows(s, block, ROWS_NUMBER, out, err));
+    if (!(parts & ROWS_TIME) || from == to) return 0;
+    TRY(read_moments(p, block, bits_count(out->starts), out->n, first, gap, &c, err));
+    while (!bit_get(out->starts, from)) from--;
+    for (uint32_t w = 0; w < from / 64; w++) run += (uint32_t)__builtin_popcountll(out->starts[w]);
+    if (from % 64)
+        run += (uint32_t)__builtin_popcountll(out->starts[from / 64] << (64 - from % 64));
+    uint32_t t = 0;
+    for (uint32_t i = from; i < to; i++) {
+        bool starts = bit_get(out->starts, i);
+        t = starts ? first[run++] : t + gap[i - run];
+        out->time[i] = (c.base + t) * c.unit;
+    }
     return 0;
 }
 
@@ -584,6 +644,18 @@ static int rows_checked(const struct source *s, uint32_t block, unsigned parts,
     return intact(part_of(s), part_rows(s, block, parts, out, err), err);
 }
 
+static int moments_checked(const struct source *s, uint32_t block, unsigned parts, uint32_t from,
+                           uint32_t to, struct row_block *out, struct keel_error *err) {
+    return intact(part_of(s), part_moments(s, block, parts, from, to, out, err), err);
+}
+
+static void part_expect_rows(const struct source *s, uint32_t block) {
+    const struct part *p = part_of(s);
+    part_expect_chunk(p, &p->runs, block);
+    part_expect_chunk(p, &p->times, block);
+    part_expect_chunk(p, &p->events, block);
+}
+
 static int column_checked(const struct source *s, uint32_t column, uint32_t chunk,
                           struct vec_buffer *out, struct keel_error *err) {
     return intact(part_of(s), part_column(s, column, chunk, out, err), err);
@@ -611,6 +683,9 @@ static int keys_checked(const struct source *s, struct event_key *out, struct ke
 
 static const struct source_ops PART_OPS = {
     .rows = rows_checked,
+    .has_customers = part_has_customers,
+    .moments = moments_checked,
+    .expect_rows = part_expect_rows,
     .stream_base = part_stream_base,
     .stream_rows = part_stream_rows,
     .has_column = part_has_column,

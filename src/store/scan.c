@@ -126,6 +126,15 @@ struct scan_cost scan_cost(const struct scan *s) {
 
 /* ---- walking ---- */
 
+/* All that a few customers' rows are found by. */
+static void expect_range(const struct scan *s, const struct group *g) {
+    for (uint32_t k = 0; k < g->count; k++) {
+        const struct source *source = g->sources[k];
+        if (source->ops->expect_rows)
+            source->ops->expect_rows(source, source_find_block(source, s->first));
+    }
+}
+
 int scan_range(struct scan *s, uint32_t first, uint32_t count, struct keel_error *err) {
     if (count == 0 || (uint64_t)first + count > UINT32_MAX)
         FAIL(err, INTERNAL, "a scan of customers %u + %u", first, count);
@@ -137,13 +146,15 @@ int scan_range(struct scan *s, uint32_t first, uint32_t count, struct keel_error
         s->slow = k_alloc_array(words, sizeof *s->slow);
         s->slow_words = words;
     }
+    for (uint32_t i = 0; count <= NARROW_RANGE && i < s->group_count; i++)
+        if (s->groups[i].wanted) expect_range(s, &s->groups[i]);
     s->group = UINT32_MAX; /* the next group is 0 */
     s->phase = PHASE_NEXT_GROUP;
     return 0;
 }
 
 bool scan_has_range(const struct scan *s, const struct source *source) {
-    return !source->ops->has_customers || source->ops->has_customers(source, s->first, s->count);
+    return source->ops->has_customers(source, s->first, s->count);
 }
 
 static bool in_time(const struct scan *s, const struct source *source) {
@@ -327,18 +338,13 @@ static void hand_out(struct scan *s, bool kept, struct batch *out) {
     memcpy(out->live, s->live, sizeof out->live);
 }
 
-/* A range of few customers is in few of its blocks, which customers alone tell. */
-enum { NARROW_RANGE = 64 };
-
-/* Of a source that has it cheaper: time and number of the range's rows only. */
+/* Of a range of few customers: time and number of its rows only. */
 static int read_few(const struct scan *s, const struct source *source, uint32_t block,
                     unsigned parts, struct row_block *out, struct keel_error *err) {
     unsigned moments = parts & (ROWS_TIME | ROWS_NUMBER);
     TRY(source->ops->rows(source, block, (parts & ~moments) | ROWS_CUSTOMER, out, err));
-    if (moments)
-        source->ops->moments(source, block, first_row(out, s->first),
-                             first_row(out, (uint64_t)s->first + s->count), out);
-    return 0;
+    uint32_t from = first_row(out, s->first), to = first_row(out, (uint64_t)s->first + s->count);
+    return moments ? source->ops->moments(source, block, moments, from, to, out, err) : 0;
 }
 
 int scan_read_rows(struct scan *s, uint32_t slot, uint32_t block, unsigned parts,
@@ -353,9 +359,8 @@ int scan_read_rows(struct scan *s, uint32_t slot, uint32_t block, unsigned parts
     }
     if (!k || !shared || s->count <= NARROW_RANGE) {
         *out = &s->own_rows;
-        return s->count <= NARROW_RANGE && source->ops->moments
-                   ? read_few(s, source, block, parts, *out, err)
-                   : source->ops->rows(source, block, parts, *out, err);
+        return s->count <= NARROW_RANGE ? read_few(s, source, block, parts, *out, err)
+                                        : source->ops->rows(source, block, parts, *out, err);
     }
     if (!k->rows) k->rows = k_alloc(sizeof *k->rows);
     k->block = UINT32_MAX;
@@ -366,27 +371,12 @@ int scan_read_rows(struct scan *s, uint32_t slot, uint32_t block, unsigned parts
     return 0;
 }
 
-/* A range of few customers is in few of its blocks. Of a source that cannot tell, their customers
- * are read. */
-static int read_narrow(struct scan *s, const struct source *source, uint32_t block, bool *out_misses,
-                       struct keel_error *err) {
-    const struct row_block *b = &s->own_rows;
-    TRY(source->ops->rows(source, block, ROWS_CUSTOMER, &s->own_rows, err));
-    uint32_t at = first_row(b, s->first);
-    *out_misses = at == b->n || b->customer[at] - s->first >= s->count;
-    return 0;
-}
-
 static int next_block(struct scan *s, const struct source *source, struct batch *out,
                       struct keel_error *err) {
-    const bool narrow = s->count <= NARROW_RANGE && !source->ops->has_customers;
     while (s->block < s->end_block) {
         uint32_t block = s->block++;
-        bool misses = false;
         if (!(source->block_events[block] & s->wanted_mask)) continue;
-        if (narrow) TRY(read_narrow(s, source, block, &misses, err));
-        if (misses) continue;
-        unsigned parts = ROWS_TIME | (narrow ? 0 : ROWS_CUSTOMER);
+        unsigned parts = ROWS_CUSTOMER | ROWS_TIME;
         if (!s->spec.blind) parts |= ROWS_EVENT;
         if (s->any_slow && source_is_head(source)) parts |= ROWS_NUMBER; /* costs nothing there */
         int kept = scan_read_rows(s, s->source, block, parts, &s->rowset, err);

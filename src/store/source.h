@@ -19,6 +19,9 @@ struct source;
 /* Which arrays of a block to fill. */
 enum row_parts { ROWS_CUSTOMER = 1, ROWS_TIME = 2, ROWS_EVENT = 4, ROWS_NUMBER = 8, ROWS_ALL = 15 };
 
+/* So many customers are few: they are in few of a range's blocks, in few rows of these. */
+enum { NARROW_RANGE = 64 };
+
 struct row_block {
     uint32_t n;
     uint64_t starts[BITS_WORDS]; /* with ROWS_CUSTOMER: set where the customer differs from the row
@@ -46,12 +49,17 @@ struct source_ops {
     /* How many rows of an event stand before this block (block may be == blocks: the total). */
     uint32_t (*stream_base)(const struct source *s, uint32_t stream, uint32_t block);
     uint32_t (*stream_rows)(const struct source *s, uint32_t stream);
-    /* Has it a row of one of the customers first … first + count - 1? NULL: that costs decoding. */
+    /* Has it a row of one of the customers first … first + count - 1? May say so wrongly if count
+     * is above NARROW_RANGE, or of what cannot be read. */
     bool (*has_customers)(const struct source *s, uint32_t first, uint32_t count);
-    /* Fills time and number of the rows from … to - 1 of a block alone: `rows` without them, then
-     * this, is what a reader of few customers asks for. With has_customers only. */
-    void (*moments)(const struct source *s, uint32_t block, uint32_t from, uint32_t to,
-                    struct row_block *out);
+    /* Fills time and number (as `parts` says) of the rows from … to - 1 of a block alone: `rows` of
+     * customers, then this, is what a reader of few customers asks for. */
+    int (*moments)(const struct source *s, uint32_t block, unsigned parts, uint32_t from,
+                   uint32_t to, struct row_block *out, struct keel_error *err);
+    /* A hint that this block, or values of this chunk, will be read soon: who reads a little of
+     * many would wait for memory at each. NULL: it would not help. */
+    void (*expect_rows)(const struct source *s, uint32_t block);
+    void (*expect)(const struct source *s, uint32_t column, uint32_t chunk);
     /* Is there a value of this column? */
     bool (*has_column)(const struct source *s, uint32_t column);
     /* Chunk `chunk` of a column, in its stream's order. Absent column: all absent. */
@@ -61,9 +69,6 @@ struct source_ops {
      */
     int (*pick)(const struct source *s, uint32_t column, uint32_t chunk, const uint16_t *slots,
                 uint32_t n, struct vec_buffer *out, struct keel_error *err);
-    /* A hint that values of this chunk will be picked soon: readers of few values of many chunks
-     * would wait for memory at each. NULL: it would not help. */
-    void (*expect)(const struct source *s, uint32_t column, uint32_t chunk);
     /* Line items: counts of the 1,024 parents of a chunk, and how many items stand before them. */
     int (*items)(const struct source *s, uint32_t item_stream, uint32_t chunk, uint32_t *counts,
                  uint64_t *base, struct keel_error *err);
