@@ -46,7 +46,7 @@ static void run(const struct options *o) {
     struct rand dice = {0};
     struct schema *schema = schema_new();
     struct redirects *redirects = redirects_new();
-    struct head *h = head_new(schema, no_lexicon, NULL, o->rows, 0);
+    struct head *h = head_new(schema, no_lexicon, NULL, o->rows, UINT64_MAX, 0);
     struct head_view *view = NULL;
     uint32_t events[EVENTS];
     int64_t adding = 0, viewing = 0;

@@ -31,6 +31,7 @@ struct config {
     struct {
         int durability; /* enum journal_durability */
         int64_t interval_ms;
+        int64_t head_bytes;
     } store;
     struct {
         int64_t queue_requests, queue_bytes, event_bytes, events, retry_ms;

@@ -60,6 +60,9 @@ const struct config_option CONFIG_OPTIONS[] = {
      "last sync."},
     {"store", "interval", CONFIG_DURATION, FIELD(store, interval_ms), "1s", 10, 60 * SECOND, NULL,
      "With durability = \"interval\": time between syncs."},
+    {"store", "max_head", CONFIG_SIZE, FIELD(store, head_bytes), "512MiB", 16 * MIB, 64 * GIB, NULL,
+     "Memory for the values of events that are in no part yet. Beyond it, or 524,288 events, they "
+     "are written to parts while the next ones take as much again."},
 
     {"collect", "max_queue_requests", CONFIG_INTEGER, FIELD(collect, queue_requests), "16384", 1,
      10000000, NULL, "Requests that wait for the store; the next ones are answered 503."},

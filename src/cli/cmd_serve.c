@@ -153,6 +153,7 @@ static int open_rooms(struct serve *s, struct keel_error *err) {
     const char *desk = arena_printf(&s->config->arena, "%s/desk.db", app->dir);
     struct db_options options = {
         .store = {.background = true,
+                  .head_bytes = (uint64_t)s->config->store.head_bytes,
                   .journal = {.durability = (enum journal_durability)s->config->store.durability,
                               .interval_ms = (uint32_t)s->config->store.interval_ms}}};
     bool made;

@@ -18,7 +18,12 @@
 #include "base/os.h"
 #include "store/store_int.h"
 
-enum { RETRY_FIRST_MS = 100, RETRY_MOST_MS = 30000 };
+enum {
+    RETRY_FIRST_MS = 100,
+    RETRY_MOST_MS = 30000,
+    RETRY_ASKED_MS = 500, /* when somebody asks; and tries take a fifth of the time at most */
+    RETRY_ASKED_PAUSE = 4,
+};
 
 int change_write(struct change *c, struct source *const *sources, uint32_t count,
                  struct part_span span, const struct redirect_view *redirects,
@@ -174,8 +179,14 @@ static void note_trouble(struct store *s, const char *text) {
     pthread_mutex_unlock(&s->changing);
 }
 
+void trouble_ask(struct store *s, struct trouble *trouble) {
+    if (!trouble->failures || trouble->retry_us <= trouble->asked_us) return;
+    trouble->retry_us = trouble->asked_us;
+    pthread_cond_broadcast(&s->work);
+}
+
 int change_result(struct store *s, struct trouble *trouble, const char *what, int code,
-                  const struct keel_error *why) {
+                  int64_t begun_us, const struct keel_error *why) {
     char text[KEEL_ERROR_MAX + 64] = "";
     if (code == -KEEL_E_NOT_DURABLE) store_stop(s, why);
     pthread_mutex_lock(&s->state);
@@ -186,8 +197,10 @@ int change_result(struct store *s, struct trouble *trouble, const char *what, in
         for (uint32_t i = 0; i < trouble->failures && pause_ms < RETRY_MOST_MS; i++) pause_ms *= 2;
         trouble->failures++;
         trouble->err = *why;
-        trouble->retry_us =
-            monotonic_us() + (pause_ms < RETRY_MOST_MS ? pause_ms : RETRY_MOST_MS) * 1000;
+        int64_t now_us = monotonic_us(), asked_us = (now_us - begun_us) * RETRY_ASKED_PAUSE;
+        trouble->retry_us = now_us + (pause_ms < RETRY_MOST_MS ? pause_ms : RETRY_MOST_MS) * 1000;
+        trouble->asked_us =
+            now_us + (asked_us > RETRY_ASKED_MS * 1000 ? asked_us : RETRY_ASKED_MS * 1000);
         snprintf(text, sizeof text, "%s: %s", what, why->message);
     }
     bool sound = s->flush_trouble.failures + s->compact_trouble.failures == 0;

@@ -109,8 +109,9 @@ static int merge_buckets(struct store *s, bool all, struct keel_error *err) {
 static int compact(struct store *s, bool all, struct keel_error *err) {
     struct keel_error why = {0};
     pthread_mutex_lock(&s->compacting);
-    int merged =
-        change_result(s, &s->compact_trouble, "compaction", merge_buckets(s, all, &why), &why);
+    int64_t begun_us = monotonic_us();
+    int merged = merge_buckets(s, all, &why);
+    merged = change_result(s, &s->compact_trouble, "compaction", merged, begun_us, &why);
     pthread_mutex_unlock(&s->compacting);
     if (merged < 0 && err) *err = why;
     return merged;

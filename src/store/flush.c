@@ -11,8 +11,9 @@
  * (a full disk, say). Otherwise the ingesting thread writes it by itself, at once.
  *
  * A flush that failed has changed nothing: the head stays sealed, and it is made again behind a
- * pause that doubles from 0.1 s to 30 s. After a failed fsync or an unsure commit nothing is made
- * again: the store takes no changes (change.c).
+ * pause that doubles from 0.1 s to 30 s, or half a second after the last try when somebody waits
+ * for it: ingest without room, or who asks store_blocked. After a failed fsync or an unsure commit
+ * nothing is made again: the store takes no changes (change.c).
  *
  * Locks: `flushing` throughout; then as change.c.
  */
@@ -103,7 +104,9 @@ static int flush(struct store *s, struct keel_error *err) {
 int store_flush_sealed(struct store *s, struct keel_error *err) {
     struct keel_error why = {0};
     pthread_mutex_lock(&s->flushing);
-    int code = change_result(s, &s->flush_trouble, "flush", flush(s, &why), &why);
+    int64_t begun_us = monotonic_us();
+    int code = flush(s, &why);
+    code = change_result(s, &s->flush_trouble, "flush", code, begun_us, &why);
     pthread_mutex_unlock(&s->flushing);
     if (code < 0 && err) *err = why;
     return code;
@@ -139,9 +142,10 @@ int store_blocked(struct store *s, struct keel_error *err) {
     if (store_failed(s)) return 0;
     TRY(journal_stalled(s->journal, err));
     pthread_mutex_lock(&s->state);
-    const struct trouble *t = &s->flush_trouble;
+    struct trouble *t = &s->flush_trouble;
     int code = t->failures ? t->err.code : 0;
     if (code < 0 && err) *err = t->err;
+    trouble_ask(s, t);
     pthread_mutex_unlock(&s->state);
     return code;
 }

@@ -12,12 +12,14 @@ static void *table_slot(void *table, uint32_t *capacity, uint32_t id, size_t siz
 }
 
 struct head *head_new(struct schema *schema, struct lexicon *(*lexicon_of)(void *, uint32_t),
-                      void *ctx, uint32_t capacity, uint64_t first_arrival) {
+                      void *ctx, uint32_t capacity, uint64_t capacity_bytes,
+                      uint64_t first_arrival) {
     struct head *h = k_zalloc(sizeof *h);
     h->schema = schema;
     h->lexicon_of = lexicon_of;
     h->ctx = ctx;
     h->capacity = capacity;
+    h->capacity_bytes = capacity_bytes;
     h->first_arrival = first_arrival;
     h->number = k_alloc_array(capacity, sizeof *h->number);
     h->time = k_alloc_array(capacity, sizeof *h->time);
@@ -78,7 +80,7 @@ uint32_t head_row_index(const struct head *h) { return h->rows - 1; }
 
 bool head_has_room(const struct head *h, uint32_t rows) {
     return h->rows + rows <= h->capacity && h->key_count + rows <= h->capacity &&
-           h->text.used_bytes < HEAD_TEXT_BYTES && !h->items_full;
+           h->text.used_bytes + h->chunks.used_bytes < h->capacity_bytes && !h->items_full;
 }
 
 static struct head_stream *stream_of(struct head *h, uint32_t id) {

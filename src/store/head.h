@@ -8,9 +8,10 @@
  *
  * Layers: schema, lexicon, redirect, source. Threads: one writer appends; head_publish makes the
  * rows up to there visible; readers use views. Slots above the published count are never read.
- * Limits: fixed at birth; head_has_room tells when to flush.
- * Views: 20 bytes a row and 4 an item, once for all that are shared; runs that were merged since
- * live on in the views that have them.
+ * Limits: rows and bytes, fixed at birth; head_has_room tells when to flush. Bytes are those of
+ * values and of strings without dictionary, counted as they are allocated; one batch may go beyond
+ * them. Views: 20 bytes a row and 4 an item, once for all that are shared; runs that were merged
+ * since live on in the views that have them.
  */
 #pragma once
 
@@ -20,7 +21,6 @@
 enum {
     HEAD_ITEMS_PER_ROW = 8, /* room for line items: this many a row on average, a stream */
     HEAD_ITEMS_LEAST = 8 * EVENT_MAX_ITEMS,
-    HEAD_TEXT_BYTES = 256 << 20, /* strings without dictionary */
 };
 
 struct head;
@@ -29,7 +29,7 @@ struct head_column;
 /* lexicon_of(ctx, column) gives the lexicon of a dictionary column. */
 struct head *head_new(struct schema *schema,
                       struct lexicon *(*lexicon_of)(void *ctx, uint32_t column), void *ctx,
-                      uint32_t capacity_rows, uint64_t first_arrival);
+                      uint32_t capacity_rows, uint64_t capacity_bytes, uint64_t first_arrival);
 void head_free(struct head *h);
 
 bool head_has_room(const struct head *h, uint32_t rows);

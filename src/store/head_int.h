@@ -69,6 +69,7 @@ struct head {
     struct lexicon *(*lexicon_of)(void *ctx, uint32_t column);
     void *ctx;
     uint32_t capacity, rows;
+    uint64_t capacity_bytes;
     _Atomic uint32_t published;
     uint64_t first_arrival;
     uint32_t *number, *event, *ordinal; /* [capacity] */

@@ -251,6 +251,7 @@ int store_open(const char *dir, const struct store_options *options,
     s->client = *client;
     s->lock_fd = -1;
     if (!s->options.head_rows) s->options.head_rows = STORE_HEAD_ROWS;
+    if (!s->options.head_bytes) s->options.head_bytes = STORE_HEAD_BYTES;
     if (!s->options.part_rows) s->options.part_rows = STORE_PART_ROWS;
     if (!s->options.merge_rows) s->options.merge_rows = STORE_MERGE_ROWS;
     pthread_mutex_init(&s->ingest, NULL);
@@ -276,8 +277,7 @@ int store_close(struct store *s, struct keel_error *err) {
     if (!s) return 0;
     background_stop(&s->flusher);
     background_stop(&s->compactor);
-    if (s->journal && !s->options.read_only && s->client.settle)
-        s->client.settle(s->client.ctx, s);
+    if (s->journal && !s->options.read_only && s->client.settle) s->client.settle(s->client.ctx, s);
     int code = journal_close(s->journal, err);
     version_unref(s->seen);
     version_unref(s->version);
@@ -478,8 +478,9 @@ static int add_head(struct store *s, uint32_t events, struct keel_error *err) {
 /* Background: a flush that has just failed is not tried by every batch. */
 static int wait_for_flush(struct store *s, struct keel_error *err) {
     pthread_mutex_lock(&s->state);
-    const struct trouble *t = &s->flush_trouble;
+    struct trouble *t = &s->flush_trouble;
     bool pause = s->flusher.running && t->failures && t->retry_us > monotonic_us();
+    if (pause) trouble_ask(s, t);
     int code = pause ? t->err.code : 0;
     if (pause && err) *err = t->err;
     pthread_mutex_unlock(&s->state);

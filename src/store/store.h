@@ -16,9 +16,9 @@
  * run in the thread that asks for them, or in threads of the store's own, beside ingest and
  * readers.
  *
- * Limits: STORE_HEAD_ROWS rows in a head (more if one batch has more), two heads; opened for
- * reading only, as many heads as the journal fills, at most STORE_HEADS_MOST; a part at most
- * STORE_PART_ROWS rows and one customer's; a merge of more than STORE_MERGE_ROWS rows goes by
+ * Limits: STORE_HEAD_ROWS rows or STORE_HEAD_BYTES in a head (and one batch more), two heads;
+ * opened for reading only, as many heads as the journal fills, at most STORE_HEADS_MOST; a part at
+ * most STORE_PART_ROWS rows and one customer's; a merge of more than STORE_MERGE_ROWS rows goes by
  * ranges of customers.
  */
 #pragma once
@@ -31,6 +31,7 @@
 
 enum {
     STORE_HEAD_ROWS = 1 << 19,
+    STORE_HEAD_BYTES = 512 << 20,
     STORE_PART_ROWS = 1 << 22,
     STORE_CLOCK_MS = 1000, /* of ingest, at most, between two notes of the time in the journal */
     STORE_MERGE_ROWS = 1 << 23, /* in memory: 0.4 GB */
@@ -51,6 +52,7 @@ struct store_options {
     bool read_only;
     bool create;         /* make the folder if it is absent or empty */
     uint32_t head_rows;  /* 0: STORE_HEAD_ROWS */
+    uint64_t head_bytes; /* 0: STORE_HEAD_BYTES */
     uint32_t part_rows;  /* 0: STORE_PART_ROWS */
     uint32_t merge_rows; /* 0: STORE_MERGE_ROWS */
     bool background;     /* threads of the store flush full heads, and compact after each flush */
@@ -183,5 +185,6 @@ void store_stats(struct store *s, struct store_stats *out);
 bool store_failed(struct store *s);
 /* The journal finds no room on the disk, or flushes fail (a full disk, no descriptors), and both
  * are tried again. Ingest gets the journal's error at once, that of flushes when memory is full.
- * That error, or 0: there is none, or store_failed. Any thread. */
+ * Who asks makes the next try come soon: half a second after the last one, or four times as long as
+ * that took. That error, or 0: there is none, or store_failed. Any thread. */
 int store_blocked(struct store *s, struct keel_error *err) K_CHECKED;

@@ -78,6 +78,7 @@ struct sealed {
 struct trouble {
     uint32_t failures; /* one after another */
     int64_t retry_us;  /* monotonic: not before */
+    int64_t asked_us;  /* but from then on, if somebody asks for it: trouble_ask */
     struct keel_error err;
 };
 
@@ -200,9 +201,13 @@ int change_commit(struct change *c, const uint64_t *gone, uint32_t gone_count,
 /* Or gives it up: the new files go. */
 void change_abandon(struct change *c);
 /* Keeps what became of a flush or compaction, for store_stats, and a note in keel.db for the
- * doctor; a failed fsync ends all changes. Returns code. */
+ * doctor; a failed fsync ends all changes. It began at begun_us (monotonic). Returns code. */
 int change_result(struct store *s, struct trouble *trouble, const char *what, int code,
-                  const struct keel_error *why);
+                  int64_t begun_us, const struct keel_error *why);
+
+/* `state` held. Somebody waits for an end of the trouble: the next try is made soon, not when its
+ * pause is over. */
+void trouble_ask(struct store *s, struct trouble *trouble);
 
 /* ---- flush.c, compact.c: the threads, started and stopped with the store ---- */
 

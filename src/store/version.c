@@ -94,7 +94,8 @@ struct held_head *held_head_new(struct store *s, uint64_t first_arrival, uint32_
     struct held_head *h = k_zalloc(sizeof *h);
     uint32_t rows = s->options.head_rows * HEAD_SLACK;
     h->refs = 1;
-    h->head = head_new(s->schema, lexicon_of, s, rows < events ? events : rows, first_arrival);
+    h->head = head_new(s->schema, lexicon_of, s, rows < events ? events : rows,
+                       s->options.head_bytes, first_arrival);
     return h;
 }
 

@@ -365,6 +365,49 @@ static void test_flusher_tries_again(void **state) {
     place_remove(&p);
 }
 
+/* After many failures the next try is half a minute away; who asks whether the store is blocked, as
+ * /readyz does, has it made at once when there is room again. */
+static void test_asked_flush_comes_soon(void **state) {
+    (void)state;
+    struct place p;
+    struct keel_error err;
+    struct store_stats stats;
+    place_make(&p);
+    gate_set(false, ENOSPC, 0);
+    ingest_to_heads(&p, 2);
+    for (int i = 0; i < 12; i++) assert_int_equal(db_flush(p.db, &err), -KEEL_E_NO_SPACE);
+    assert_int_equal(store_blocked(db_store(p.db), &err), -KEEL_E_NO_SPACE);
+    gate_set(false, 0, 0);
+    int64_t begun_us = monotonic_us(), until_us = begun_us + LONG_S * 1000000ll;
+    while (store_blocked(db_store(p.db), &err) < 0 && monotonic_us() < until_us) continue;
+    assert_true(monotonic_us() - begun_us < 15 * 1000000ll);
+    store_stats(db_store(p.db), &stats);
+    assert_int_equal(stats.failures, 0);
+    check_all(&p);
+    place_remove(&p);
+}
+
+/* Large events fill a head before it has many rows. */
+static void test_a_head_is_full_by_bytes(void **state) {
+    (void)state;
+    for (int small = 0; small < 2; small++) {
+        struct place p;
+        struct keel_error err;
+        struct store_stats stats;
+        struct store_options options = {.head_bytes = small ? 64 << 10 : 0};
+        place_make(&p);
+        must(db_close(p.db, &err), &err);
+        place_open(&p, &options);
+        for (int i = 0; i < 40; i++) must(ingest(&p, &err), &err);
+        store_stats(db_store(p.db), &stats);
+        assert_true(stats.rows > 1000);
+        assert_int_equal(stats.parts > 0, small);
+        assert_int_equal(stats.head_rows < stats.rows, small);
+        check_all(&p);
+        place_remove(&p);
+    }
+}
+
 /* What an fsync could not write is lost perhaps: nothing is acknowledged any more. */
 static void test_failed_sync_stops(void **state) {
     (void)state;
@@ -520,6 +563,8 @@ int main(void) {
         cmocka_unit_test(test_two_heads_at_most),
         cmocka_unit_test(test_failed_flush_is_told_and_tried_again),
         cmocka_unit_test(test_flusher_tries_again),
+        cmocka_unit_test(test_asked_flush_comes_soon),
+        cmocka_unit_test(test_a_head_is_full_by_bytes),
         cmocka_unit_test(test_failed_sync_stops),
         cmocka_unit_test(test_commits_share_syncs),
         cmocka_unit_test(test_cut_parts),

@@ -180,7 +180,7 @@ static void test_views_of_a_growing_head(void **state) {
         struct life *l = k_zalloc(sizeof *l);
         l->schema = schema_new();
         l->redirects = redirects_new();
-        l->head = head_new(l->schema, no_lexicon, NULL, MOST, 0);
+        l->head = head_new(l->schema, no_lexicon, NULL, MOST, UINT64_MAX, 0);
         rand_init(&l->dice, seed);
         for (uint32_t i = 0; i < EVENTS; i++) {
             char name[16];
@@ -204,7 +204,7 @@ static void test_a_view_behind_the_newest(void **state) {
     struct redirect_view before, after;
     l->schema = schema_new();
     l->redirects = redirects_new();
-    l->head = head_new(l->schema, no_lexicon, NULL, MOST, 0);
+    l->head = head_new(l->schema, no_lexicon, NULL, MOST, UINT64_MAX, 0);
     rand_init(&l->dice, 7);
     for (uint32_t i = 0; i < EVENTS; i++) {
         char name[16];
