@@ -98,6 +98,9 @@ int scan_open(const struct snapshot *snap, const struct scan_spec *spec, struct 
     s->rowset = &s->own_rows;
     if (snap->source_count <= KEPT_SOURCES_MOST)
         s->kept = k_zalloc((snap->source_count + 1) * sizeof *s->kept);
+    s->keeps_postings = s->kept && spec->event_count <= SPARSE_EVENTS;
+    s->postings_count = s->keeps_postings ? snap->source_count : 1;
+    s->postings = k_zalloc((s->postings_count + 1) * sizeof(struct posting *));
     share_moves(s);
     s->group = s->group_count;
     *out = s;
@@ -110,6 +113,8 @@ void scan_close(struct scan *s) {
     for (uint32_t i = 0; i < s->group_count; i++) k_free(s->groups[i].merge);
     k_free(s->groups);
     for (uint32_t i = 0; s->kept && i < s->snap->source_count; i++) k_free(s->kept[i].rows);
+    for (uint32_t i = 0; i < s->postings_count; i++) k_free(s->postings[i]);
+    k_free(s->postings);
     k_free(s->kept);
     k_free(s->events);
     k_free(s->wanted);
@@ -209,7 +214,6 @@ static void begin_source(struct scan *s) {
         s->is_sparse = !s->posting && scan_can_be_sparse(s, source);
         s->posting_event = s->hole = 0;
         if (s->is_sparse && !s->sparse) s->sparse = k_alloc(sizeof *s->sparse);
-        if (s->is_sparse) scan_begin_sparse(s);
         if (s->posting) begin_posting_event(s, source);
         return;
     }
@@ -417,6 +421,27 @@ uint32_t scan_batch_base(const struct scan *s, uint32_t stream) {
     return source->ops->stream_base(source, stream, s->sparse->first_block);
 }
 
+int scan_posting(struct scan *s, const struct source *source, uint32_t k, uint32_t chunk,
+                 struct row_block **out, struct keel_error *err) {
+    const uint32_t number = s->groups[s->group].first + s->source;
+    struct posting **of = &s->postings[s->keeps_postings ? number : 0];
+    const uint32_t count = s->keeps_postings ? s->spec.event_count : 1;
+    if (!*of) {
+        *of = k_alloc_array(count, sizeof **of);
+        for (uint32_t i = 0; i < count; i++) (*of)[i].chunk = UINT32_MAX;
+    }
+    struct posting *p = &(*of)[s->keeps_postings ? k : 0];
+    *out = &p->rows;
+    if (s->keeps_postings && p->chunk == chunk) return 0;
+    if (!s->keeps_postings || p->chunk == UINT32_MAX)
+        for (uint32_t i = 0; i < CHUNK_ROWS; i++) p->rows.event[i] = s->events[k];
+    p->chunk = UINT32_MAX;
+    TRY(source->ops->posting(source, s->events[k], chunk, p->rows.customer, p->rows.time,
+                             &p->rows.n, err));
+    p->chunk = chunk;
+    return 0;
+}
+
 static int next_posting(struct scan *s, const struct source *source, struct batch *out,
                         struct keel_error *err) {
     while (s->posting_event < s->spec.event_count) {
@@ -426,12 +451,9 @@ static int next_posting(struct scan *s, const struct source *source, struct batc
             continue;
         }
         uint32_t event = s->events[s->posting_event], chunk = s->posting_at / CHUNK_ROWS;
-        struct row_block *b = &s->own_rows;
-        s->rowset = b;
-        TRY(source->ops->posting(source, event, chunk, b->customer, b->time, &b->n, err));
+        TRY(scan_posting(s, source, s->posting_event, chunk, &s->rowset, err));
         s->posting_at = (chunk + 1) * CHUNK_ROWS;
-        for (uint32_t i = 0; i < b->n; i++) b->event[i] = event;
-        bits_first(s->live, b->n);
+        bits_first(s->live, s->rowset->n);
         restrict_rows(s, source);
         skip_holes(s, event, chunk);
         if (!bits_any(s->live)) continue;

@@ -140,17 +140,17 @@ struct scan_column {
 /* Scans of rare events with order or context: see scan_sparse.c. */
 enum { SPARSE_EVENTS = 8, SPARSE_ONE_IN = 6 };
 
-struct posting_cache {
-    uint32_t chunk, n; /* UINT32_MAX: nothing */
-    uint32_t customer[CHUNK_ROWS];
-    int64_t time[CHUNK_ROWS];
-};
-
 struct sparse {
     uint32_t first_block;         /* of the batch                       */
     uint32_t base[SPARSE_EVENTS]; /* ordinal of each event's first row in the batch */
     uint32_t place[CHUNK_ROWS];   /* of the batch's rows: their row in the source   */
-    struct posting_cache postings[SPARSE_EVENTS];
+};
+
+/* A chunk of an event's postings. That at the end of a range is also the next range's first: the
+ * last one is kept for each source that has them, 24 KB an event, like the blocks. */
+struct posting {
+    uint32_t chunk;        /* UINT32_MAX: nothing */
+    struct row_block rows; /* customer, time, event */
 };
 
 enum batch_kind { BATCH_BLOCK, BATCH_POSTING, BATCH_SPARSE, BATCH_GATHERED };
@@ -177,7 +177,10 @@ struct scan {
     struct sparse *sparse;                           /* made when first needed            */
     uint32_t posting_event, posting_at, posting_end; /* index into events; ordinals */
     uint32_t posting_chunk;                          /* of the current batch */
-    uint64_t *slow; /* bit per customer of the range: taken by the slow path */
+    struct posting **postings; /* by source of the snapshot, then event; NULL until needed */
+    uint32_t postings_count;
+    bool keeps_postings; /* else one for all */
+    uint64_t *slow;      /* bit per customer of the range: taken by the slow path */
     uint32_t slow_words;
     bool any_slow;
     struct gathered_row *rows, *merged; /* both of row_capacity */
@@ -206,9 +209,12 @@ bool scan_has_range(const struct scan *s, const struct source *source);
 /* Sets bit i where a[i] == v. */
 void bits_equal_u32(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits);
 
+/* A chunk of the postings of event number k of the scan, in the current source. */
+int scan_posting(struct scan *s, const struct source *source, uint32_t k, uint32_t chunk,
+                 struct row_block **out, struct keel_error *err) K_CHECKED;
+
 /* Can the wanted rows of a source be read that way? */
 bool scan_can_be_sparse(const struct scan *s, const struct source *source);
-void scan_begin_sparse(struct scan *s);
 /* Reads the wanted rows of as many blocks as make one batch into s->own_rows; all of the blocks. */
 int scan_read_sparse(struct scan *s, const struct source *source, struct keel_error *err);
 

@@ -5,7 +5,7 @@
  * block say in which order its wanted rows stand and where; the postings of each event, one after
  * the other, are their customers and times. Rows of many blocks make one batch.
  *
- * Layers: scan_int.h, spine.h. Threads: see scan.h. Memory: 12 KB an event of the question.
+ * Layers: scan_int.h, spine.h. Threads: see scan.h.
  */
 #include <stdlib.h>
 
@@ -21,13 +21,6 @@ bool scan_can_be_sparse(const struct scan *s, const struct source *source) {
         rows += n;
     }
     return rows * SPARSE_ONE_IN <= source->rows;
-}
-
-void scan_begin_sparse(struct scan *s) {
-    for (uint32_t k = 0; k < s->spec.event_count; k++) {
-        struct posting_cache *c = &s->sparse->postings[k];
-        c->chunk = UINT32_MAX;
-    }
 }
 
 static int bad_rows(struct keel_error *err) {
@@ -64,23 +57,17 @@ static int add_block(struct scan *s, const struct source *source, uint32_t block
 /* Customers and times of the batch's rows of one event: the next of its postings. */
 static int add_postings(struct scan *s, const struct source *source, uint32_t k,
                         struct keel_error *err) {
-    struct posting_cache *c = &s->sparse->postings[k];
-    struct row_block *b = s->rowset;
+    struct row_block *b = s->rowset, *from = NULL;
     uint64_t bits[BITS_WORDS] = {0};
     uint16_t at[CHUNK_ROWS];
     spine_kernels()->equal(b->event, b->n, s->events[k], bits);
     uint32_t n = bits_to_index(bits, at), ordinal = s->sparse->base[k];
     for (uint32_t i = 0; i < n; i++, ordinal++) {
-        if (ordinal / CHUNK_ROWS != c->chunk) {
-            c->chunk = UINT32_MAX;
-            TRY(source->ops->posting(source, s->events[k], ordinal / CHUNK_ROWS, c->customer,
-                                     c->time, &c->n, err));
-            c->chunk = ordinal / CHUNK_ROWS;
-        }
-        uint32_t from = ordinal % CHUNK_ROWS;
-        if (from >= c->n) return bad_rows(err);
-        b->customer[at[i]] = c->customer[from];
-        b->time[at[i]] = c->time[from];
+        uint32_t slot = ordinal % CHUNK_ROWS;
+        if (!from || slot == 0) TRY(scan_posting(s, source, k, ordinal / CHUNK_ROWS, &from, err));
+        if (slot >= from->n) return bad_rows(err);
+        b->customer[at[i]] = from->customer[slot];
+        b->time[at[i]] = from->time[slot];
     }
     return 0;
 }
