@@ -8,7 +8,9 @@
 
 enum {
     TURN_MS = 50,   /* the following thread looks at what others want of it */
-    REST_US = 4000, /* between two advances: commits in between share one   */
+    REST_TIMES = 4, /* as long as the last advance took, times this: commits meanwhile share one */
+    REST_LEAST_US = 1000,
+    REST_MOST_US = 15000,
     RETRY_US = 1000000,
 };
 
@@ -141,7 +143,8 @@ static void advance(struct audiences *a) {
         return;
     }
     if (a->starting) end_start(a);
-    note_advance(a, monotonic_us() - begun);
+    a->took_us = monotonic_us() - begun;
+    note_advance(a, a->took_us);
 }
 
 static void look_at_table(struct audiences *a) {
@@ -155,14 +158,17 @@ static void look_at_table(struct audiences *a) {
     if (a->load_failed) audiences_note_error(a, &err);
 }
 
-/* Until something is committed, a timer is due, or it is time to look around. */
+/* Until something is committed, a timer is due, or it is time to look around; the more there is to
+ * do, the longer, so that more shares an advance. */
 static void rest(struct audiences *a) {
     int64_t until = monotonic_us() + TURN_MS * INT64_C(1000), next = live_next(a->live);
     if (next != INT64_MAX) {
         int64_t due = monotonic_us() + (next - now_ms()) * 1000;
         if (due < until) until = due;
     }
-    int64_t soonest = monotonic_us() + REST_US;
+    int64_t rest = a->took_us * REST_TIMES;
+    rest = rest < REST_LEAST_US ? REST_LEAST_US : rest > REST_MOST_US ? REST_MOST_US : rest;
+    int64_t soonest = monotonic_us() + rest;
     if (until < soonest) until = soonest;
     pthread_mutex_lock(&a->fill_lock);
     while (monotonic_us() < soonest && !atomic_load(&a->stopping))

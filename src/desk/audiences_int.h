@@ -71,6 +71,7 @@ struct audiences {
     int64_t clock_ms;
     struct outbox_batch batch;
     int64_t next_number, looked_us, saved_us, thinned_ms;
+    int64_t took_us;    /* the last live_advance                           */
     int64_t retry_us;   /* live_advance failed: not before this            */
     int64_t save_after; /* the segment whose members were saved last */
     bool starting;      /* the first scan: differences are "missed" */

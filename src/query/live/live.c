@@ -57,7 +57,7 @@ static bool is_member(const struct live_segment *s, const uint64_t *row) {
 
 static void on_ask(void *ctx, struct track *t, uint32_t customer) {
     struct live *l = ctx;
-    if (t->kind == TRACK_HISTORY)
+    if (track_kind_asks(t->kind))
         notes_add(&l->asked, t->index, customer);
     else
         notes_add(&l->rebuilt, customer, t->index);

@@ -195,6 +195,8 @@ static int end_filling(struct live *l, const struct snapshot *snap, struct keel_
         else
             track_refresh_all(t, &l->sink);
     }
+    TRY(live_ask_asked(l, snap, err)); /* of whom a track does not keep enough */
+    l->asked.n = 0;
     return 0;
 }
 

@@ -21,7 +21,8 @@ static enum track_kind kind_of(const struct leaf *leaf) {
     case QUERY_COND_TRAIT: return TRACK_TRAIT;
     case QUERY_COND_FOLLOWED: return moving ? TRACK_HISTORY : TRACK_FOLLOWED;
     case QUERY_COND_MEASURE:
-        return c->measure.agg == QUERY_SUM && !moving ? TRACK_SUM : TRACK_HISTORY;
+        if (c->measure.agg != QUERY_SUM) return TRACK_HISTORY;
+        return moving ? TRACK_WINDOW : TRACK_SUM;
     case QUERY_COND_DID: {
         uint32_t need = need_of(leaf);
         if (!moving) return need < UINT32_MAX ? TRACK_COUNT : TRACK_HISTORY;
@@ -57,6 +58,7 @@ static uint32_t state_bytes(const struct track *t) {
     case TRACK_TRAIT: return sizeof(struct latest);
     case TRACK_SUM: return sizeof(struct sum);
     case TRACK_FOLLOWED: return sizeof(struct pair);
+    case TRACK_WINDOW: return sizeof(struct window);
     case TRACK_HISTORY: return sizeof(struct told);
     default: return sizeof(uint32_t);
     }
@@ -187,6 +189,39 @@ bool track_note_time(const struct track *t, struct recent *r, int64_t time) {
     return true;
 }
 
+/* What is older counts no more, and will not again. */
+static int64_t window_start(const struct track *t) {
+    const struct ahead *a = &t->leaves[0]->ahead;
+    return a->back_ms < a->from_ms ? a->back_ms : a->from_ms;
+}
+
+void track_note_value(const struct track *t, struct window *w, int64_t time, double value) {
+    int64_t start = window_start(t);
+    if (time < start) return;
+    while (w->n > 0 && w->items[w->n - 1].time < start) w->n--;
+    if (w->n == TRACK_MOST_VALUES) {
+        int64_t oldest = w->items[w->n - 1].time, lost = oldest < time ? oldest : time;
+        if (lost > w->lost_ms) w->lost_ms = lost;
+        if (time <= oldest) return;
+        w->n--;
+    }
+    uint32_t i = w->n++;
+    for (; i > 0 && w->items[i - 1].time < time; i--) w->items[i] = w->items[i - 1];
+    w->items[i].time = time;
+    w->items[i].value = value;
+}
+
+/* The oldest value in the range is the first to leave it; any before it may come back. */
+static int64_t window_turn(const struct ahead *a, const struct window *w) {
+    int64_t turn = INT64_MAX;
+    for (uint32_t i = w->n; i-- > 0;) {
+        int64_t next = ahead_turn(a, w->items[i].time);
+        if (next < turn) turn = next;
+        if (w->items[i].time >= a->from_ms) break;
+    }
+    return turn;
+}
+
 /* ---- what leaves say ---- */
 
 static bool count_passes(const struct leaf *leaf, uint32_t n) {
@@ -231,6 +266,23 @@ void track_say_sum(struct track *t, struct track_sink *sink, uint32_t customer,
                          test_datum(&t->leaves[i]->test, &value, &sink->scratch));
 }
 
+void track_say_window(struct track *t, struct track_sink *sink, uint32_t customer,
+                      struct window *w) {
+    const struct leaf *leaf = track_only_leaf(t);
+    struct sum sum = {0};
+    if (w->timer_ms <= sink->now_ms) w->timer_ms = 0;
+    if (w->lost_ms >= window_start(t)) {
+        sink->ask(sink->ctx, t, customer);
+        return;
+    }
+    for (uint32_t i = 0; i < w->n && w->items[i].time >= leaf->ahead.from_ms; i++)
+        sum_add(&sum, w->items[i].value);
+    struct datum value = datum_number(sum_value(&sum));
+    (void)truths_put(sink->truths, customer, leaf->bit,
+                     test_datum(&leaf->test, &value, &sink->scratch));
+    schedule(t, sink, customer, &w->timer_ms, window_turn(&leaf->ahead, w));
+}
+
 void track_say_pair(struct track *t, struct track_sink *sink, uint32_t customer,
                     const struct pair *p) {
     bool fulfilled = p->flags & PAIR_FULFILLED;
@@ -253,6 +305,10 @@ static void say(struct track *t, struct track_sink *sink, uint32_t customer, voi
                          ((struct latest *)state)->holds);
         return;
     case TRACK_FOLLOWED: track_say_pair(t, sink, customer, state); return;
+    case TRACK_WINDOW:
+        if (all) ((struct window *)state)->timer_ms = 0;
+        track_say_window(t, sink, customer, state);
+        return;
     case TRACK_HISTORY: {
         int64_t *timer = &((struct told *)state)->timer_ms;
         if (all && *timer) wheel_add(sink->wheel, (struct timer){*timer, t->index, customer});
@@ -271,14 +327,12 @@ void track_refresh_all(struct track *t, struct track_sink *sink) {
 void track_wake(struct track *t, struct track_sink *sink, uint32_t customer, int64_t at_ms) {
     void *state = slots_find(&t->state, customer);
     if (!state) return;
-    int64_t *timer = t->kind == TRACK_RECENT ? &((struct recent *)state)->timer_ms
-                                             : &((struct told *)state)->timer_ms;
+    int64_t *timer = state;      /* the first of what is kept, by kinds that have timers */
     if (*timer != at_ms) return; /* he has another one */
-    if (t->kind == TRACK_RECENT) {
-        track_say_recent(t, sink, customer, state);
-    } else {
-        *timer = 0;
-        sink->ask(sink->ctx, t, customer);
+    switch (t->kind) {
+    case TRACK_RECENT: track_say_recent(t, sink, customer, state); return;
+    case TRACK_WINDOW: track_say_window(t, sink, customer, state); return;
+    default: *timer = 0; sink->ask(sink->ctx, t, customer);
     }
 }
 
@@ -324,6 +378,14 @@ static bool merge_state(struct track *t, const void *state, uint32_t to) {
         return true;
     }
     case TRACK_TRAIT: return merge_latest(t, state, to);
+    case TRACK_WINDOW: {
+        struct window from = *(const struct window *)state,
+                      *into = slots_add(&t->state, to, &is_new);
+        if (is_new || from.lost_ms > into->lost_ms) into->lost_ms = from.lost_ms;
+        for (uint32_t i = 0; i < from.n; i++)
+            track_note_value(t, into, from.items[i].time, from.items[i].value);
+        return true;
+    }
     default: (void)slots_add(&t->state, to, &is_new); return false;
     }
 }
@@ -349,7 +411,7 @@ bool track_has(const struct track *t, uint32_t customer) {
 
 void track_answer(struct track *t, struct track_sink *sink, uint32_t customer, bool holds,
                   int64_t turn_ms) {
-    struct told *told = slots_find(&t->state, customer);
+    int64_t *timer = slots_find(&t->state, customer);
     (void)truths_put(sink->truths, customer, track_only_leaf(t)->bit, holds);
-    schedule(t, sink, customer, &told->timer_ms, turn_ms);
+    schedule(t, sink, customer, timer, turn_ms);
 }

@@ -10,6 +10,7 @@
  *   TRAIT     trait P …                             when it was last set, and whether that passes
  *   FOLLOWED  A followed by B without a moving range  the last of both, and whether it holds
  *   IDENTITY  identified, anonymous                 nothing: the identity graph knows
+ *   WINDOW    sum(E.p) … during last …              the newest values, with their times
  *   HISTORY   everything else                       that he has such events at all
  *
  * So fifty thresholds of one count are one count. What the leaves say is a bit each in the row of
@@ -18,15 +19,15 @@
  *
  * Whenever a HISTORY may have changed for a customer (an event that it names, a moment at which one
  * leaves its range, a merge), his timeline is asked again by the engine itself. The others ask it
- * only where what they keep cannot tell: equal times of a trait, a late event of FOLLOWED, a
- * customer that gives back a part of his past.
+ * only where what they keep cannot tell: equal times of a trait, a late event of FOLLOWED, more
+ * values in the range of a WINDOW than it keeps, a customer that gives back a part of his past.
  *
  * Time. Each customer has at most one timer of a track that counts: not behind the first moment at
  * which a leaf says something else. It is not moved when that moment moves away; who is woken in
  * vain looks and sleeps on. Events of the future are not looked at until they are past.
  *
  * Layers: account.h, ahead.h, slots.h, truths.h, wheel.h. Threads: one owner (live.h). Limits:
- * TRACK_MOST_TIMES times of RECENT; a count that needs more is a HISTORY.
+ * TRACK_MOST_TIMES times of RECENT, a count that needs more is a HISTORY; TRACK_MOST_VALUES.
  */
 #pragma once
 
@@ -36,7 +37,7 @@
 #include "query/live/truths.h"
 #include "query/live/wheel.h"
 
-enum { TRACK_MOST_TIMES = 8, TRACK_MOST_MATCHES = 2 * QUERY_MAX_EVENTS };
+enum { TRACK_MOST_TIMES = 8, TRACK_MOST_VALUES = 8, TRACK_MOST_MATCHES = 2 * QUERY_MAX_EVENTS };
 
 enum track_kind {
     TRACK_COUNT,
@@ -45,8 +46,14 @@ enum track_kind {
     TRACK_TRAIT,
     TRACK_FOLLOWED,
     TRACK_IDENTITY,
+    TRACK_WINDOW,
     TRACK_HISTORY,
 };
+
+/* Whether the timeline answers for its one leaf; else only the track can be fed anew. */
+static inline bool track_kind_asks(enum track_kind kind) {
+    return kind == TRACK_WINDOW || kind == TRACK_HISTORY;
+}
 
 struct track;
 
@@ -126,7 +133,8 @@ void track_forget(struct track *t, struct track_sink *sink, uint32_t customer);
 /* The whole timeline of `from` has become part of that of `to`: asks where only that can tell. */
 void track_merge(struct track *t, struct track_sink *sink, uint32_t from, uint32_t to);
 
-/* HISTORY: whether he has any of its events; the answer of his timeline, good until `turn_ms`. */
+/* Of one that asks: whether he has any of its events; the answer of his timeline, good until
+ * `turn_ms`. */
 bool track_has(const struct track *t, uint32_t customer);
 void track_answer(struct track *t, struct track_sink *sink, uint32_t customer, bool holds,
                   int64_t turn_ms);

@@ -8,7 +8,7 @@ struct track_machine {
     struct match matches[TRACK_MOST_MATCHES];
     uint32_t n_matches;
     struct span span;   /* COUNT, SUM, FOLLOWED: of the events that count */
-    struct field field; /* TRAIT, SUM */
+    struct field field; /* TRAIT, SUM, WINDOW */
     int64_t within_ms;  /* FOLLOWED */
 };
 
@@ -17,7 +17,7 @@ struct track_state {
     struct worker *worker;
     struct field_reader reader; /* TRAIT */
     struct dict dict;
-    struct flat flat; /* SUM */
+    struct flat flat; /* SUM, WINDOW */
 };
 
 enum { DICT_STALE = 1 << 16 }; /* values of a trait after which its dictionary starts over */
@@ -81,17 +81,33 @@ static int feed_trait(struct track_state *s, struct feed *f, const uint16_t *row
 }
 
 /* Exact and free of order (sums.h), so it is what a query adds up. */
-static int feed_sum(struct track_state *s, struct feed *f, const uint16_t *rows, uint32_t n,
-                    struct keel_error *err) {
+static void feed_sum(const struct track_machine *m, uint32_t customer, double value) {
+    bool is_new;
+    struct sum *sum = slots_add(&m->track->state, customer, &is_new);
+    sum_add(sum, value);
+    if (!m->sink->filling) track_say_sum(m->track, m->sink, customer, sum);
+}
+
+static void feed_window(const struct track_machine *m, uint32_t customer, int64_t time,
+                        double value) {
+    bool is_new;
+    struct window *w = slots_add(&m->track->state, customer, &is_new);
+    if (is_new) w->lost_ms = INT64_MIN;
+    track_note_value(m->track, w, time, value);
+    if (!m->sink->filling) track_say_window(m->track, m->sink, customer, w);
+}
+
+static int feed_numbers(struct track_state *s, struct feed *f, const uint16_t *rows, uint32_t n,
+                        struct keel_error *err) {
     struct track *track = s->m->track;
     TRY(field_flat_numbers(&s->m->field, f, rows, n, &s->flat, err));
     for (uint32_t k = 0; k < s->flat.n; k++) {
         uint16_t row = rows[s->flat.at[k]];
         if (!counts(s->m, f->time[row])) continue;
-        bool is_new;
-        struct sum *sum = slots_add(&track->state, f->customer[row], &is_new);
-        sum_add(sum, s->flat.number[k]);
-        if (!s->m->sink->filling) track_say_sum(track, s->m->sink, f->customer[row], sum);
+        if (track->kind == TRACK_SUM)
+            feed_sum(s->m, f->customer[row], s->flat.number[k]);
+        else
+            feed_window(s->m, f->customer[row], f->time[row], s->flat.number[k]);
     }
     return 0;
 }
@@ -144,7 +160,8 @@ static int feed_match(struct track_state *s, struct feed *f, const struct match 
     TRY(match_index(match, s->worker, f, rows, &n, err));
     if (n == 0) return 0;
     if (m->track->kind == TRACK_TRAIT) return feed_trait(s, f, rows, n, err);
-    if (m->track->kind == TRACK_SUM) return feed_sum(s, f, rows, n, err);
+    if (m->track->kind == TRACK_SUM || m->track->kind == TRACK_WINDOW)
+        return feed_numbers(s, f, rows, n, err);
     for (uint32_t k = 0; k < n; k++) {
         uint32_t customer = f->customer[rows[k]];
         int64_t t = f->time[rows[k]];
@@ -246,8 +263,8 @@ static int add_funnel(struct plan *p, struct track_machine *m, struct keel_error
 static int add_measure(struct plan *p, struct track_machine *m, struct keel_error *err) {
     const struct query_measure *measure = &m->track->cond->measure;
     TRY(add_match(p, m, &measure->event, err));
-    if (m->track->kind != TRACK_SUM) return 0;
-    m->span = range_span(p->zone, &measure->range, INT64_MAX);
+    if (m->track->kind == TRACK_HISTORY) return 0;
+    if (m->track->kind == TRACK_SUM) m->span = range_span(p->zone, &measure->range, INT64_MAX);
     TRY(field_resolve(p, &measure->prop, &m->matches[0].events, &m->field, err));
     field_needs(p, &m->field, &m->machine);
     return 0;

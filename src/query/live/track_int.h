@@ -24,6 +24,17 @@ struct pair {
 };
 enum { PAIR_HAS_A = 1, PAIR_HAS_B = 2, PAIR_FULFILLED = 4 };
 
+/* WINDOW: newest first. */
+struct window {
+    int64_t timer_ms; /* 0: none */
+    int64_t lost_ms;  /* time of the newest value that was dropped; INT64_MIN: none was */
+    uint32_t n;
+    struct {
+        int64_t time;
+        double value;
+    } items[TRACK_MOST_VALUES];
+};
+
 /* HISTORY: that there is one says that he has such events. */
 struct told {
     int64_t timer_ms;
@@ -38,6 +49,9 @@ bool track_note_time(const struct track *t, struct recent *r, int64_t time); /* 
 void track_say_count(struct track *t, struct track_sink *sink, uint32_t customer, uint32_t n);
 void track_say_recent(struct track *t, struct track_sink *sink, uint32_t customer,
                       struct recent *r);
+void track_note_value(const struct track *t, struct window *w, int64_t time, double value);
+void track_say_window(struct track *t, struct track_sink *sink, uint32_t customer,
+                      struct window *w);
 void track_say_sum(struct track *t, struct track_sink *sink, uint32_t customer,
                    const struct sum *s);
 void track_say_pair(struct track *t, struct track_sink *sink, uint32_t customer,
