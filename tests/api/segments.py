@@ -2,6 +2,7 @@
 import http.server
 import json
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -423,6 +424,33 @@ class Told(unittest.TestCase):
         self.assertEqual(len(told()), len(set(told())))
         stream.stopping = True
         stream.join()
+
+    def test_a_stream_that_is_too_late(self):
+        """Who comes back behind what is kept is told how much he missed, and goes on from there."""
+        c = Client(self.server)
+        c.save("Buyers", 'did "Order"')
+        for i in range(6):
+            c.send(order(f"u{i}"))
+            self.assertTrue(wait_for(lambda n=i: len(c.members("Buyers")) == n + 1))
+        desk = sqlite3.connect(self.server.dir + "/desk.db", timeout=20)
+        self.assertTrue(wait_for(lambda: desk.execute("SELECT max(last) FROM outbox").fetchone() == (6,)))
+        with desk:  # as trimming does
+            desk.execute("DELETE FROM outbox WHERE last <= 4")
+        first, = desk.execute("SELECT min(first) FROM outbox").fetchone()
+        desk.close()
+        with self.server.connect() as conn:
+            conn.sendall(f"GET /api/v1/segments/stream HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 1\r\n"
+                         f"Authorization: Bearer {c.token}\r\n\r\n".encode())
+            conn.settimeout(30)
+            text = ""
+            while "id: 6\n" not in text:
+                more = conn.recv(65536)
+                self.assertTrue(more, text)
+                text += more.decode()
+        told = [m for m in text.split("\n\n") if "event: " in m]
+        self.assertIn(f'event: lost\ndata: {{"after":1,"first":{first}}}', told[0])
+        self.assertEqual([m.split("id: ")[1].split("\n")[0] for m in told[1:]],
+                         [str(n) for n in range(first, 7)])
 
     def test_odd_streams(self):
         c = Client(self.server)
