@@ -255,6 +255,12 @@ class Collectors(unittest.TestCase):
         key = {"Authorization": BASIC}
         for body in (b"", b"x", b"{", b'{"batch":[}', b'"text"', b"null", b"[1,", b'{"a":"\xff"}', b"userId=u&event=e"):
             self.fails(send("POST", "/v1/batch", body, key), 400, "invalid_json")
+        event = b'{"type":"track","event":"E","userId":"u","properties":{"a":%s}}'
+        for value, wanted in ((b"[" * 200 + b"]" * 200, "nested deeper than 128, at byte "),
+                              (b"NaN", "a number or value is expected, at byte 60"), (b'"\xff"', "invalid UTF-8"),
+                              (b'"\n"', "a control character in a string"), (b"1}} x", "behind the JSON value")):
+            body = self.fails(send("POST", "/v1/track", event % value, key), 400, "invalid_json")
+            self.assertIn(wanted, body["message"])
         self.assertEqual(send("POST", "/v1/batch", b"not gzip", {**key, "Content-Encoding": "gzip"})[0], 400)
         self.fails(send("POST", "/v1/batch", b" " * (5 << 20), key), 413, "too_large")
         self.ok(send("POST", "/v1/batch", {"batch": []}, key))

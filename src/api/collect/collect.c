@@ -132,7 +132,8 @@ static void answer_refusal(struct collector *c, struct job *job, const struct re
     if (!r) return;
     if (why->status == 429 || why->status == 503)
         reply_retry(r, why->status, why->retry_seconds ? why->retry_seconds : 1);
-    job->dialect->failed(r, why->status, why->code, why->message, violations);
+    const char *message = why->detail ? why->detail : why->message;
+    job->dialect->failed(r, why->status, why->code, message, violations);
 }
 
 static void end_job(struct collector *c, struct job *job) {

@@ -43,6 +43,8 @@ struct desk_tools {
     uint64_t nonce;                  /* of the request, or of what is taken again */
     const struct collect_past *past; /* or NULL */
     bool no_memory;
+    const char *broken; /* why the body is no JSON, static; NULL: it is       */
+    uint64_t broken_at; /* byte of it, from 1; 0: not known                   */
 };
 
 struct queue {
@@ -77,6 +79,7 @@ enum { DETAILS_BYTES = 64 << 10, JOB_ARENA_BYTES = 256 << 20 };
 struct refusal {
     int status;
     const char *code, *message; /* static */
+    const char *detail;         /* the message with what and where, of the job; NULL: none */
     unsigned retry_seconds;     /* of 429 and 503 */
 };
 

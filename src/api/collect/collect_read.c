@@ -6,11 +6,13 @@
  * Layers: collect_int.h, credentials.h, segment.h. Threads: that of the connection, with tools that
  * it takes from the collector for the while.
  */
+#include <stdio.h>
+
 #include "api/collect/collect_int.h"
 #include "api/collect/credentials.h"
 #include "base/os.h"
 
-enum { FIRST_ITEMS = 64, ARENA_BYTES = 64 << 20 };
+enum { FIRST_ITEMS = 64, ARENA_BYTES = 64 << 20, DETAIL_BYTES = 160 };
 
 const char COLLECT_REASON_PLAN[] = "against the tracking plan";
 
@@ -93,6 +95,10 @@ static struct event_key refused_key(const struct desk_tools *t, const struct seg
 /* What cannot be stored is kept aside as it came. */
 static void take_refused(void *ctx, const struct segment_refusal *r) {
     struct desk_tools *t = ctx;
+    if (r->reason == SEGMENT_BAD_JSON) {
+        t->broken = r->detail;
+        t->broken_at = r->column;
+    }
     struct collect_item *item = add_item(t, r->item, r->text, r->write_key);
     if (!item) return;
     item->fate = t->collector->hooks.keep ? COLLECT_QUARANTINED : COLLECT_REFUSED;
@@ -126,12 +132,26 @@ static bool may_send(const struct event_source *source, const struct reading *re
 
 /* ---- the body ---- */
 
+/* Counters know one reason; the sender is told what is wrong, and where. */
+static void explain(const struct desk_tools *t, struct refusal *why) {
+    char *text = arena_try_alloc(&t->job->arena, DETAIL_BYTES);
+    if (!t->broken || !text) return;
+    int n = snprintf(text, DETAIL_BYTES, "%s: %s", why->message, t->broken);
+    if (t->broken_at && n > 0 && n < DETAIL_BYTES)
+        snprintf(text + n, (size_t)(DETAIL_BYTES - n), ", at byte %llu",
+                 (unsigned long long)t->broken_at);
+    why->detail = text;
+}
+
 /* Why the body as a whole is not taken. */
 static bool check_counts(const struct collector *c, const struct desk_tools *t,
                          const struct segment_counts *counts, struct refusal *why) {
     const struct collect_outcome *o = &t->job->outcome;
-    if (counts->refused[SEGMENT_BAD_JSON])
-        return turn_away(why, 400, "invalid_json", "the body is not JSON", 0);
+    if (counts->refused[SEGMENT_BAD_JSON]) {
+        (void)turn_away(why, 400, "invalid_json", "the body is not JSON", 0);
+        explain(t, why);
+        return false;
+    }
     if (counts->refused[SEGMENT_MEMORY] || t->no_memory)
         return turn_away(why, 503, "unavailable", "no memory for the request",
                          c->options.retry_seconds * MS_PER_SECOND);
@@ -163,6 +183,7 @@ static bool read_events(struct collector *c, struct desk_tools *t, const struct 
     if (!is_document(reading->body))
         return turn_away(why, 400, "invalid_json", "the body is no JSON object or array", 0);
     t->past = reading->past;
+    t->broken = NULL;
     t->nonce = t->past ? t->past->key.lo | 1 : next_nonce(c);
     const struct segment_options options = {.type = reading->type,
                                             .now_ms = o->received_ms,
