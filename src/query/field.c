@@ -218,16 +218,25 @@ static int id_of_value(struct field_reader *r, uint32_t c, const struct vec *v, 
     return *out == DICT_NONE ? dict_full(err) : 0;
 }
 
-static inline int known_id(struct field_reader *r, uint32_t c, uint32_t code, uint32_t *out,
-                           struct keel_error *err) {
-    uint32_t known = code < r->codes[c] ? r->id_of_code[c][code] : 0;
-    if (__builtin_expect(known == 0, 0)) return id_of_code(r, c, code, out, err);
-    *out = known - 1;
-    return 0;
-}
-
 /* Rows ascend: are they 0 .. n - 1? */
 static bool all_rows(const uint16_t *rows, uint32_t n) { return n > 0 && rows[n - 1] == n - 1; }
+
+/* The ids of codes, which stand at at[]; others keep theirs. */
+static int ids_of_codes(struct field_reader *r, uint32_t c, const uint32_t *codes,
+                        const uint16_t *at, uint32_t n, uint32_t *out, struct keel_error *err) {
+    static const uint32_t none[1];
+    uint32_t found[CHUNK_ROWS], least = UINT32_MAX;
+    memcpy(found, codes, n * sizeof *found);
+    bool all =
+        spine_kernels()->look_up(r->codes[c] ? r->id_of_code[c] : none, r->codes[c], n, found);
+    for (uint32_t i = 0; i < n; i++) least = found[i] < least ? found[i] : least;
+    if (__builtin_expect(!all || least == 0, 0)) { /* codes that were not met before */
+        for (uint32_t i = 0; i < n; i++) TRY(id_of_code(r, c, codes[i], &out[at[i]], err));
+        return 0;
+    }
+    for (uint32_t i = 0; i < n; i++) out[at[i]] = found[i] - 1;
+    return 0;
+}
 
 /* The ids of the rows that have a value in a vector of column c; others keep theirs. */
 static int ids_of_rows(struct field_reader *r, uint32_t c, const struct vec *v,
@@ -237,19 +246,22 @@ static int ids_of_rows(struct field_reader *r, uint32_t c, const struct vec *v,
             if (bit_get(v->present, rows[k])) TRY(id_of_value(r, c, v, rows[k], &out[k], err));
         return 0;
     }
-    if (all_rows(rows, n)) { /* few values among many rows: no row is looked at in vain */
-        for (uint32_t w = 0; w * 64 < n; w++) {
-            uint64_t in = n - w * 64 < 64 ? ((uint64_t)1 << (n - w * 64)) - 1 : ~(uint64_t)0;
-            for (uint64_t m = v->present[w] & in; m; m &= m - 1) {
-                uint32_t k = w * 64 + (uint32_t)__builtin_ctzll(m);
-                TRY(known_id(r, c, v->code[k], &out[k], err));
-            }
-        }
-        return 0;
+    uint32_t codes[CHUNK_ROWS], m = 0;
+    uint16_t at[CHUNK_ROWS];
+    if (all_rows(rows, n)) {
+        uint64_t bits[BITS_WORDS];
+        bits_first(bits, n);
+        for (uint32_t w = 0; w < BITS_WORDS; w++) bits[w] &= v->present[w];
+        m = spine_kernels()->index(bits, at);
+        spine_kernels()->pick_u32(v->code, n, bits, codes);
+        return ids_of_codes(r, c, codes, at, m, out, err);
     }
-    for (uint32_t k = 0; k < n; k++)
-        if (bit_get(v->present, rows[k])) TRY(known_id(r, c, v->code[rows[k]], &out[k], err));
-    return 0;
+    for (uint32_t k = 0; k < n; k++) { /* no branch: it could not be foretold */
+        codes[m] = v->code[rows[k]];
+        at[m] = (uint16_t)k;
+        m += bit_get(v->present, rows[k]);
+    }
+    return ids_of_codes(r, c, codes, at, m, out, err);
 }
 
 /* The number of rows that a column can say something about is zero for most batches: skip them

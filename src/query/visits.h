@@ -34,7 +34,3 @@ void choose_rows(const struct feed *f, const uint64_t *bits, struct chosen_rows 
 int visits_find(const struct match *m, const struct periods *p, struct splitter *splitter,
                 struct worker *w, struct feed *f, struct visits *out,
                 struct keel_error *err) K_CHECKED;
-
-static inline uint32_t visit_rows(const struct visits *v, uint32_t k) {
-    return (k + 1 < v->n ? v->first[k + 1] : v->rows) - (uint32_t)v->first[k];
-}

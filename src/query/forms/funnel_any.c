@@ -56,8 +56,8 @@ static bool next_place(const struct latest *l, uint32_t n_steps, uint32_t *taken
 }
 
 /* The chain that ends at the latest time there is, offered. */
-static void solve_time(struct funnel_best *b, const struct funnel_event *e, const struct latest *l,
-                       int64_t t) {
+static void solve_time(struct funnel_best *b, const struct funnel_event *const *e,
+                       const struct latest *l, int64_t t) {
     uint32_t n_steps = b->f->n, taken[MAX_STEPS] = {0}, place = 0;
     int64_t lowest = funnel_best_lowest(b, t);
     struct giving g = {.n = 0};
@@ -65,24 +65,24 @@ static void solve_time(struct funnel_best *b, const struct funnel_event *e, cons
     int64_t times[MAX_STEPS]; /* latest first */
     while (g.n < n_steps && next_place(l, n_steps, taken, &place)) {
         uint32_t tried = 0;
-        if (e[place].time < lowest) break;
-        if (!give(&g, &e[place], n_steps, &tried)) continue;
-        times[g.n++] = e[place].time;
-        chain.group = e[place].group;
-        chain.first = e[place].order;
+        if (e[place]->time < lowest) break;
+        if (!give(&g, e[place], n_steps, &tried)) continue;
+        times[g.n++] = e[place]->time;
+        chain.group = e[place]->group;
+        chain.first = (uint32_t)(e[place] - b->kept);
     }
     for (uint32_t i = 0; i < g.n; i++) chain.times[i] = times[g.n - 1 - i];
     if (g.n > 0) funnel_best_offer(b, g.n, t, &chain);
 }
 
-void funnel_any_solve(struct funnel_best *b, const struct funnel_event *e, uint32_t n) {
+void funnel_any_solve(struct funnel_best *b, const struct funnel_event *const *e, uint32_t n) {
     struct latest l = {.n = {0}};
     uint32_t n_steps = b->f->n;
     for (uint32_t i = 0; i < n; i++) {
         for (uint32_t j = 0; j < n_steps; j++)
-            if (e[i].steps >> j & 1) l.at[j][l.n[j]++ % n_steps] = i;
-        if (i + 1 < n && e[i + 1].time == e[i].time) continue;
-        solve_time(b, e, &l, e[i].time);
-        if (b->level == n_steps && b->end < e[i].time) return; /* nothing ends earlier */
+            if (e[i]->steps >> j & 1) l.at[j][l.n[j]++ % n_steps] = i;
+        if (i + 1 < n && e[i + 1]->time == e[i]->time) continue;
+        solve_time(b, e, &l, e[i]->time);
+        if (b->level == n_steps && b->end < e[i]->time) return; /* nothing ends earlier */
     }
 }

@@ -197,8 +197,8 @@ static int show_group(const struct funnel_answer *a, uint32_t group, const struc
 }
 
 /* In any order it is not known which step comes k-th. */
-static int step_name(const struct query_funnel *f, uint32_t k, struct result *out,
-                     struct str *name, struct keel_error *err) {
+static int step_name(const struct query_funnel *f, uint32_t k, struct result *out, struct str *name,
+                     struct keel_error *err) {
     char text[40];
     if (!f->any_order) return event_name(&f->steps[k], &out->text, name, err);
     int n = k + 1 < f->n_steps ? snprintf(text, sizeof text, "any %u of %u", k + 1, f->n_steps)

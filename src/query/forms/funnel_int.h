@@ -30,7 +30,6 @@ struct funnel_event { /* kept by the exact kernel */
     uint32_t slot, steps; /* bits */
     uint32_t same;        /* group number of the `same` values; UINT32_MAX: some is missing */
     uint32_t group;       /* of the splits */
-    uint32_t order;       /* in which it came */
 };
 
 /* The best chain of one customer while his lists of events are gone through. */
@@ -41,7 +40,8 @@ struct funnel_chain {
 
 struct funnel_best {
     const struct funnel *f;
-    const int64_t *without; /* ascending times of the customer's `without` events */
+    const struct funnel_event *kept; /* of the range: a place in it is an event's order */
+    const int64_t *without;          /* ascending times of the customer's `without` events */
     uint32_t n_without;
     uint32_t level;
     int64_t end;
@@ -65,8 +65,10 @@ struct funnel_state {
     struct field_reader same_readers[QUERY_MAX_SPLITS];
     struct funnel_event *kept;
     uint32_t n_kept, cap_kept;
-    uint64_t *later;  /* [slots] bit same % 64 of each kept event of a later step */
-    int64_t *without; /* times, with their slots, in arrival order */
+    uint64_t *later;    /* [slots] bit same % 64 of each kept event of a later step */
+    uint32_t *earliest; /* [slots] the first kept event of step 1 alone, + 1, of equal times the
+                           last; its time is in result.end until the end */
+    int64_t *without;   /* times, with their slots, in arrival order */
     uint32_t *without_slot;
     uint32_t n_without, cap_without;
 };
@@ -79,7 +81,7 @@ void funnel_best_offer(struct funnel_best *b, uint32_t level, int64_t end,
 /* The earliest start that a chain which ends at t may have. */
 int64_t funnel_best_lowest(const struct funnel_best *b, int64_t t);
 /* funnel_any.c: one list of events in order, steps in any order. */
-void funnel_any_solve(struct funnel_best *b, const struct funnel_event *e, uint32_t n);
+void funnel_any_solve(struct funnel_best *b, const struct funnel_event *const *e, uint32_t n);
 
 int funnel_exact_open(struct funnel_state *s, struct keel_error *err) K_CHECKED;
 void funnel_exact_begin(struct funnel_state *s, struct range r);

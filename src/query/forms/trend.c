@@ -70,7 +70,7 @@ static void add_state(struct cells *c, const struct worker *w, const struct tren
     for (uint64_t at = 0; at < used && at < s->cells; at++) {
         uint64_t to = map[at / periods] * (uint64_t)periods + at % periods;
         c->n[to] += s->n.n[at];
-        c->touched[to] |= s->touched[at];
+        c->touched[to] |= trend_touched(s, at);
         if (c->sums) {
             struct sum one = sums_get(&s->sums, (uint32_t)at);
             sum_merge(&c->sums[to], &one);

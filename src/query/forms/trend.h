@@ -36,7 +36,7 @@ struct trend_state {
     struct counters n; /* events, values, customers; rolling customers: changes from cell to cell */
     struct sums sums;
     double *extreme;  /* NAN: none */
-    uint8_t *touched; /* the cell has an event */
+    uint8_t *touched; /* the cell has an event; unused where counts tell: trend_touched */
     uint32_t cells;   /* of sums, extreme and touched */
     struct dict dict;
     struct field_reader reader;
@@ -50,6 +50,12 @@ struct trend_state {
 
 /* The groups of a measure's cells. */
 const struct groups *trend_groups(const struct worker *w, const struct trend_measure *m);
+
+/* Has a cell an event? */
+static inline bool trend_touched(const struct trend_state *s, uint64_t cell) {
+    bool counted = s->m->by_visits && (s->m->over == 1 || s->m->measure->agg == QUERY_COUNT_OF);
+    return counted ? s->n.n[cell] > 0 : s->touched[cell];
+}
 
 /* `earlier`: the measures before this one, of which one may be its twin. */
 int trend_measure_new(struct plan *p, const struct query_measure *measure,

@@ -143,16 +143,19 @@ static void count_rolling(struct trend_state *s, const struct trend_visits *v) {
 
 static int count_by_event(struct trend_state *s, const struct trend_visits *v,
                           struct keel_error *err) {
-    for (uint32_t k = 0; k < v->visits.n; k++) {
+    const uint32_t small = s->m->over == 1 ? SMALL_GROUPS : 0, n = v->visits.n;
+    uint32_t *const last = s->last; /* in registers: counting writes 64-bit words, too */
+    uint64_t *const seen = s->seen, *const counts = s->n.n;
+    for (uint32_t k = 0; k < n; k++) {
         uint32_t slot = v->visits.slot[k], period = v->visits.period[k], group = v->groups[k];
-        if (s->m->over == 1 && group < SMALL_GROUPS) {
-            uint64_t before = s->last[slot] == period + 1 ? s->seen[slot] : 0;
-            s->n.n[v->cells[k]] += ~before >> group & 1;
-            s->seen[slot] = before | (uint64_t)1 << group;
-            s->last[slot] = period + 1;
-        } else {
+        if (__builtin_expect(group >= small, 0)) {
             TRY(customer_in_group(s, slot, group, period, err));
+            continue;
         }
+        uint64_t before = last[slot] == period + 1 ? seen[slot] : 0;
+        counts[v->cells[k]] += ~before >> group & 1;
+        seen[slot] = before | (uint64_t)1 << group;
+        last[slot] = period + 1;
     }
     return 0;
 }
@@ -182,11 +185,16 @@ static int feed_visits(struct trend_state *s, struct feed *f, struct keel_error 
     TRY(find_visits(s, f, &v, err));
     if (v->visits.n == 0) return 0;
     TRY(room(s, err));
-    for (uint32_t k = 0; k < v->visits.n; k++) s->touched[v->cells[k]] = 1;
     if (s->m->measure->agg == QUERY_COUNT_OF) {
-        for (uint32_t k = 0; k < v->visits.n; k++) s->n.n[v->cells[k]] += visit_rows(&v->visits, k);
+        uint64_t *const counts = s->n.n;
+        const uint32_t n = v->visits.n - 1;
+        for (uint32_t k = 0; k < n; k++)
+            counts[v->cells[k]] += (uint32_t)v->visits.first[k + 1] - v->visits.first[k];
+        counts[v->cells[n]] += v->visits.rows - v->visits.first[n];
         return 0;
     }
+    if (s->m->over > 1)
+        for (uint32_t k = 0; k < v->visits.n; k++) s->touched[v->cells[k]] = 1;
     if (s->m->splits.by_event) return count_by_event(s, v, err);
     if (s->m->over > 1)
         count_rolling(s, v);
