@@ -10,6 +10,7 @@
 
 #include "query/moments.h"
 #include "store/scan.h"
+#include "store/spine.h"
 
 /* Rows stand customer by customer. Where a customer's come in order over several batches, only the
  * first customer of a batch may go on at the very time at which an earlier batch ended. */
@@ -18,8 +19,9 @@ struct feed {
     uint32_t first; /* customer number of the range's slot 0 */
     const uint32_t *customer;
     const int64_t *time;
-    const uint32_t *event; /* NULL if all that are fed are blind (machine.h)   */
-    uint64_t serial;       /* another for each batch of a worker; 0: unknown   */
+    const uint32_t *event;  /* NULL if all that are fed are blind (machine.h)   */
+    const uint64_t *starts; /* as of struct batch, or NULL: see feed_starts     */
+    uint64_t serial;        /* another for each batch of a worker; 0: unknown   */
     uint64_t live[BITS_WORDS];
     struct span span;    /* all live rows lie in it */
     uint64_t event_mask; /* event_bit of every row's event; 0: not computed yet */
@@ -29,6 +31,15 @@ struct feed {
                  struct keel_error *err);
     void *ctx;
 };
+
+/* Sets the bits of row 0, and of each row whose customer is not that of the row before; n > 0. */
+static inline void feed_starts(const struct feed *f, uint64_t *bits) {
+    if (!f->starts) {
+        spine_kernels()->changes(f->customer, f->n, bits);
+        return;
+    }
+    for (uint32_t w = 0; w < BITS_WORDS; w++) bits[w] |= f->starts[w];
+}
 
 /* False if surely no row is of this event. */
 static inline bool feed_may_have(struct feed *f, uint32_t stream) {

@@ -48,7 +48,7 @@ static int find_among_all(const struct periods *p, struct splitter *splitter, st
     uint64_t change[BITS_WORDS] = {0};
     uint32_t period[CHUNK_ROWS];
     find_periods(p, f->time, f->n, period);
-    kernels->changes(f->customer, f->n, change);
+    feed_starts(f, change);
     if (p->n > 1) kernels->changes(period, f->n, change);
     if (splitter) TRY(splitter_changes(splitter, f, change, err));
     if (out->rows < f->n) carry_changes(match, change);

@@ -107,6 +107,7 @@ static int run_pass(struct worker *w, uint32_t index, const _Atomic bool *cancel
                          .first = w->range.first,
                          .customer = batch.customer,
                          .time = batch.time,
+                         .starts = batch.starts,
                          .event = pass->blind ? NULL : batch.event,
                          .serial = ++w->batches,
                          .span = pass->span,

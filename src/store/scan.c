@@ -392,6 +392,7 @@ static int next_block(struct scan *s, const struct source *source, struct batch 
         if (s->any_slow) TRY(scan_take_slow(s, source, err));
         if (!bits_any(s->live)) continue;
         hand_out(s, kept, out);
+        out->starts = s->rowset->starts;
         return 1;
     }
     return 0;

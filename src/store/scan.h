@@ -47,6 +47,8 @@ struct batch {
     const uint32_t *customer; /* roots, in [first, first + count) of the range for live rows */
     const int64_t *time;      /* ms */
     const uint32_t *event;    /* stream ids; unspecified in a blind scan */
+    const uint64_t *starts;   /* bits: row 0, and rows whose customer is not that of the row before;
+                                 NULL: not at hand */
     uint64_t live[BITS_WORDS];
     struct scan *scan;
 };

@@ -108,25 +108,45 @@ static bool look_up(const uint32_t *table, uint32_t entries, uint32_t n, uint32_
     return wrong == 0;
 }
 
+static inline uint64_t four(__mmask16 a, __mmask16 b, __mmask16 c, __mmask16 d) {
+    return _mm512_kunpackd(_mm512_kunpackw(d, c), _mm512_kunpackw(b, a));
+}
+
 static void equal(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits) {
     const __m512i wanted = _mm512_set1_epi32((int)v);
-    for (uint32_t i = 0; i < n; i += 16) {
+    uint32_t i = 0;
+    for (; i + 64 <= n; i += 64)
+        bits[i >> 6] |= four(_mm512_cmpeq_epi32_mask(_mm512_loadu_si512(a + i), wanted),
+                             _mm512_cmpeq_epi32_mask(_mm512_loadu_si512(a + i + 16), wanted),
+                             _mm512_cmpeq_epi32_mask(_mm512_loadu_si512(a + i + 32), wanted),
+                             _mm512_cmpeq_epi32_mask(_mm512_loadu_si512(a + i + 48), wanted));
+    for (; i < n; i += 16) {
         __m512i at = _mm512_maskz_loadu_epi32(lanes(n - i), a + i);
         uint64_t m = _mm512_mask_cmpeq_epi32_mask(lanes(n - i), at, wanted);
         bits[i >> 6] |= m << (i & 63);
     }
 }
 
+/* 16 rows, none of which is row 0, against those before them. */
+static inline __mmask16 change(const uint32_t *a) {
+    return _mm512_cmpneq_epi32_mask(_mm512_loadu_si512(a), _mm512_loadu_si512(a - 1));
+}
+
 static void changes(const uint32_t *a, uint32_t n, uint64_t *bits) {
-    __m512i carry = _mm512_setzero_si512();
-    for (uint32_t i = 0; i < n; i += 16) {
+    __m512i none = _mm512_setzero_si512(), first = _mm512_maskz_loadu_epi32(lanes(n), a);
+    bits[0] |=
+        1 | _mm512_mask_cmpneq_epi32_mask(lanes(n), first, _mm512_alignr_epi32(first, none, 15));
+    uint32_t i = 16;
+    for (; i + 16 <= n && (i & 63); i += 16) bits[0] |= (uint64_t)change(a + i) << i;
+    for (; i + 64 <= n; i += 64)
+        bits[i >> 6] |=
+            four(change(a + i), change(a + i + 16), change(a + i + 32), change(a + i + 48));
+    for (; i < n; i += 16) {
         __m512i at = _mm512_maskz_loadu_epi32(lanes(n - i), a + i);
-        __m512i before = _mm512_alignr_epi32(at, carry, 15);
+        __m512i before = _mm512_maskz_loadu_epi32(lanes(n - i), a + i - 1);
         uint64_t m = _mm512_mask_cmpneq_epi32_mask(lanes(n - i), at, before);
         bits[i >> 6] |= m << (i & 63);
-        carry = at;
     }
-    bits[0] |= 1;
 }
 
 static __mmask8 pairs(uint32_t left) { return (__mmask8)(left >= 8 ? 0xffu : (1u << left) - 1); }

@@ -20,6 +20,7 @@ static int state_open(const struct machine *m, struct worker *w, void *state,
     if (!f->exact) {
         ok = ok && (s->first = k_try_alloc_array(n, sizeof(int64_t)));
         ok = ok && (s->words = k_try_alloc_array(n * s->stride, sizeof(int64_t)));
+        ok = ok && (s->opened = k_try_alloc_array(n, 1));
         if (f->wants.splits) ok = ok && (s->groups = k_try_alloc_array(n * f->n, sizeof(uint32_t)));
     }
     if (!ok) FAIL(err, NO_MEMORY, "too little memory for a funnel of %zu customers at a time", n);
@@ -36,6 +37,7 @@ static void state_close(void *state) {
     k_free(s->result.times);
     k_free(s->first);
     k_free(s->words);
+    k_free(s->opened);
     k_free(s->groups);
 }
 
@@ -47,7 +49,7 @@ static int state_begin(void *state, struct range r, struct keel_error *err) {
     memset(s->result.end, FUNNEL_NEVER_BYTE, r.count * sizeof *s->result.end);
     if (s->words) {
         memset(s->first, FUNNEL_NEVER_BYTE, r.count * sizeof *s->first);
-        memset(s->words, FUNNEL_NEVER_BYTE, (size_t)r.count * s->stride * sizeof *s->words);
+        memset(s->opened, 0, r.count); /* most customers never need their words */
     }
     return 0;
 }

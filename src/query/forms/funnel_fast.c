@@ -103,7 +103,7 @@ static bool take_step(struct funnel_state *s, const struct step_event *e, uint32
 
 static void take_event(struct funnel_state *s, const struct step_event *e) {
     const struct funnel *f = s->funnel;
-    int64_t *words = s->words + (size_t)e->slot * s->stride, t = e->time;
+    int64_t *words = funnel_words(s, e->slot), t = e->time;
     if (s->result.level[e->slot] == f->n && s->result.end[e->slot] != t) return;
     int64_t lowest = lowest_start(f, words, t);
     if (s->first[e->slot] > words[FUNNEL_LAST]) { /* rows of step 1 did not say so */
@@ -127,8 +127,7 @@ static void take_slow(struct funnel_state *s, const struct feed *f, const struct
             e.step = is_first ? 0 : step_at(s->funnel, f, r, row);
             if (is_first && s->groups) e.group = r->group[row];
             if (e.step != FUNNEL_NO_STEP) take_event(s, &e);
-            if (bit_get(r->slow_without, row))
-                take_without(s->words + (size_t)e.slot * s->stride, f->time[row]);
+            if (bit_get(r->slow_without, row)) take_without(funnel_words(s, e.slot), f->time[row]);
         }
 }
 
@@ -199,7 +198,8 @@ static void mark_continued(const struct funnel_state *s, const struct feed *f,
         row++;
     if (row == f->n || f->customer[row] != f->customer[0]) return;
     uint32_t slot = f->customer[row] - f->first;
-    int64_t last = s->words[(size_t)slot * s->stride + FUNNEL_LAST];
+    bool opened = s->opened[slot];
+    int64_t last = opened ? s->words[(size_t)slot * s->stride + FUNNEL_LAST] : FUNNEL_NEVER;
     if (last == f->time[row] || s->first[slot] == f->time[row]) mark_run(f, row, out);
 }
 
@@ -242,7 +242,7 @@ static void take_later(struct funnel_state *s, const struct feed *f, const struc
     for (uint32_t k = 0; k < n; k++) {
         const uint32_t row = rows[k], customer = f->customer[row], slot = customer - f->first;
         const int64_t t = f->time[row];
-        int64_t *words = s->words + (size_t)slot * s->stride;
+        int64_t *words = funnel_words(s, slot);
         const uint32_t j =
             bit_get(r->later, row) ? step_at(funnel, f, r, row) : (uint32_t)FUNNEL_NO_STEP;
         if (j != FUNNEL_NO_STEP && s->result.level[slot] < funnel->n) {

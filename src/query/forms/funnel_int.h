@@ -58,6 +58,7 @@ struct funnel_state {
      * start, or with times all its times. Times are FUNNEL_NEVER if not. */
     int64_t *first;
     int64_t *words;
+    uint8_t *opened;  /* [slots] the words of the slot mean something */
     uint32_t *groups; /* [slots × steps] group of e1 of the chain of each step */
     uint32_t stride;
     /* Exact kernel */
@@ -72,6 +73,14 @@ struct funnel_state {
     uint32_t *without_slot;
     uint32_t n_without, cap_without;
 };
+
+/* The words of a slot; made if it has none. */
+static inline int64_t *funnel_words(struct funnel_state *s, uint32_t slot) {
+    int64_t *words = s->words + (size_t)slot * s->stride;
+    if (!s->opened[slot]) memset(words, FUNNEL_NEVER_BYTE, s->stride * sizeof *words);
+    s->opened[slot] = 1;
+    return words;
+}
 
 int funnel_fast_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) K_CHECKED;
 

@@ -85,7 +85,7 @@ static void keep_found(const struct presence_state *found, struct feed *f) {
     uint64_t starts[BITS_WORDS] = {0}, edges[BITS_WORDS + 1] = {0}, odd = 0;
     uint32_t count = found->worker->range.count;
     uint16_t at[CHUNK_ROWS + 1];
-    spine_kernels()->changes(f->customer, f->n, starts);
+    feed_starts(f, starts);
     uint32_t runs = bits_to_index(starts, at);
     at[runs] = (uint16_t)f->n;
     for (uint32_t k = 0; k < runs; k++) {
@@ -257,12 +257,36 @@ static int fold_cohort(struct retention_state *s, uint32_t group, uint32_t cohor
     return 0;
 }
 
+/* Without splits, by the first A: mostly the bits of one word, in a row of one group. */
+static int fold_plain(struct retention_state *s, const uint32_t *first,
+                      const struct presence_state *to, uint32_t slots, struct keel_error *err) {
+    const struct retention_form *f = s->f;
+    uint32_t words = to->words, width = f->columns;
+    if (f->used == 0) return 0;
+    TRY(counters_room(&s->size, f->used, err));
+    TRY(counters_room(&s->back, (uint64_t)f->used * width, err));
+    for (uint32_t slot = 0; slot < slots; slot++) {
+        uint32_t cohort = first[slot];
+        if (cohort == UINT32_MAX) continue;
+        if (words > 1) {
+            TRY(fold_cohort(s, 0, cohort, to->bits + (size_t)slot * words, words, err));
+            continue;
+        }
+        uint64_t m = to->bits[slot] >> cohort, *row = s->back.n + (uint64_t)cohort * width;
+        if (width < 64) m &= ((uint64_t)1 << width) - 1;
+        s->size.n[cohort]++;
+        for (; m; m &= m - 1) row[__builtin_ctzll(m)]++;
+    }
+    return 0;
+}
+
 static int retention_fold(void *state, struct range r, struct keel_error *err) {
     struct retention_state *s = state;
     const struct presence_state *from = machine_state(s->worker, &s->f->from->machine);
     const struct presence_state *to = machine_state(s->worker, &s->f->to->machine);
     uint32_t words = to->words, group;
     TRY(splitter_begin(&s->splitter, r, s->worker->members, err));
+    if (from->first && s->f->splits.n == 0) return fold_plain(s, from->first, to, r.count, err);
     for (uint32_t slot = 0; slot < r.count; slot++) {
         const uint64_t *b = to->bits + (size_t)slot * words;
         if (from->first) {
