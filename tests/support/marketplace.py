@@ -42,7 +42,7 @@ class Marketplace(Server):
             time.sleep(0.05)
         return link[1]
 
-    def walk(self, script, **given):
+    def walk(self, script, /, **given):
         """The exit status of tests/support/web/SCRIPT; what it is given is JSON."""
         given = {
             "url": f"http://127.0.0.1:{self.port}", "user": self.user, "email": self.email, "keel": KEEL,

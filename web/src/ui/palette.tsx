@@ -1,41 +1,17 @@
-/* The command palette: pages, actions, customers, questions, by typing. Ctrl-K or / opens it. */
+/* The command palette: what commands.ts offers, by typing. Ctrl-K or / opens it. */
 import { useRef, useState } from 'preact/hooks';
-import { may } from '../api/session';
-import { PAGES } from '../pages';
-import { go, href } from '../router';
+import { useAsk } from '../api/ask';
 import { t } from '../texts';
+import { commands, saved, type Command } from './commands';
 import { Layer } from './dialog';
-import { Icon, type IconName } from './icons';
-import { chooseTheme, isDark } from './theme';
+import { Icon } from './icons';
 
-interface Command {
-  group: string;
-  icon: IconName;
-  text: string;
-  hint?: string;
-  run: () => void;
-}
-
-const QUESTION = /^(count|list|funnel|retention|repeat|trend|total|time|paths|attribute|sessions|rfm|top|lifecycle)\s/i;
-
-function commands(typed: string): Command[] {
-  const text = typed.trim();
-  const fits = (words: string): boolean => words.toLowerCase().includes(text.toLowerCase());
-  const found: Command[] = [];
-  if (QUESTION.test(text)) found.push({ group: t.common.palette.actions, icon: 'explore', text: t.common.palette.ask(text), run: () => go(href('explore', [], { q: text })) });
-  for (const page of PAGES)
-    if (may(page.right) && fits(t.common.pages[page.name])) found.push({ group: t.common.palette.pages, icon: page.name, text: t.common.pages[page.name], hint: `g ${page.key}`, run: () => go(href(page.name)) });
-  if (text && !QUESTION.test(text)) found.push({ group: t.common.palette.customers, icon: 'person', text: t.common.palette.find(text), run: () => go(href('customers', [], { find: text })) });
-  if (fits(t.common.palette.dark)) found.push({ group: t.common.palette.actions, icon: 'moon', text: t.common.palette.dark, run: () => chooseTheme(isDark() ? 'light' : 'dark') });
-  if (fits(t.common.print)) found.push({ group: t.common.palette.actions, icon: 'print', text: t.common.print, run: () => setTimeout(() => print(), 50) });
-  return found;
-}
-
-export function Palette({ onClose }: { onClose: () => void }) {
+export function Palette({ onClose, onKeys }: { onClose: () => void; onKeys: () => void }) {
   const [typed, setTyped] = useState('');
   const [at, setAt] = useState(0);
   const list = useRef<HTMLUListElement>(null);
-  const found = commands(typed);
+  const names = useAsk('saved', saved);
+  const found = commands(typed, names.data, onKeys);
   const chosen = Math.min(at, found.length - 1);
   const run = (command: Command | undefined) => {
     if (!command) return;
@@ -73,7 +49,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
       />
       <ul ref={list} id="palette-list" role="listbox" aria-label={t.common.seek}>
         {found.map((command, i) => (
-          <li key={command.text} id={`palette-${i}`} role="option" aria-selected={i === chosen} onMouseMove={() => setAt(i)} onClick={() => run(command)}>
+          <li key={`${command.group} ${command.text}`} id={`palette-${i}`} role="option" aria-selected={i === chosen} onMouseMove={() => setAt(i)} onClick={() => run(command)}>
             <Icon name={command.icon} size={18} />
             <span class="clip">{command.text}</span>
             <small>{command.hint ?? command.group}</small>

@@ -102,7 +102,7 @@ export function Shell({ page, user, children }: { page: string; user: User; chil
         </main>
       </div>
       <Toasts />
-      {open === 'palette' && <Palette onClose={() => show(null)} />}
+      {open === 'palette' && <Palette onClose={() => show(null)} onKeys={() => show('keys')} />}
       {open === 'keys' && (
         <Dialog title={t.common.shortcuts} onClose={() => show(null)}>
           <dl class="keys">

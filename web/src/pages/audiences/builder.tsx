@@ -6,7 +6,7 @@ import type { Segment } from '../../api/segments';
 import { t } from '../../texts';
 import { Icon } from '../../ui/icons';
 import { Badge } from '../../ui/parts';
-import { AGGREGATES, filtersOf, fresh, grouped, groupOf, kindOf, typed, withFilters, type Cond, type Did, type EventPart, type Kind, type Measured, type Test } from './tree';
+import { AGGREGATES, filtersOf, fresh, grouped, groupOf, kindOf, typed, withFilters, type Cond, type Did, type EventPart, type Kind, type Measured, type Sequence, type Test } from './tree';
 
 export interface Known {
   schema: Schema;
@@ -20,7 +20,7 @@ interface Part<T> {
 }
 
 const OPS = ['=', '!=', '<', '<=', '>', '>=', 'contains', 'starts with', 'exists', 'is missing'];
-const KINDS: Exclude<Kind, 'group' | 'written'>[] = ['did', 'didNot', 'measure', 'trait', 'identified', 'anonymous', 'segment'];
+const KINDS: Exclude<Kind, 'group' | 'written'>[] = ['did', 'didNot', 'then', 'notThen', 'measure', 'trait', 'identified', 'anonymous', 'segment'];
 
 function Choice({ label, value, all, onChange }: { label: string; value: string; all: string[]; onChange: (value: string) => void }) {
   const shown = all.includes(value) ? all : [value, ...all];
@@ -61,6 +61,31 @@ function TestFields({ value, properties, name, onChange }: { value: Test; proper
   );
 }
 
+function EventChoice({ value, known, onChange }: Part<EventPart>) {
+  if (value.type !== 'track') return <Badge>{value.name ? `${value.type} ${value.name}` : value.type}</Badge>;
+  const names = known.schema.events.filter((one) => one.type === 'track').map((one) => one.name);
+  return <Choice label={t.explore.event} value={value.name ?? ''} all={names} onChange={(name) => onChange({ type: 'track', name })} />;
+}
+
+function SequenceFields({ value, known, onChange }: Part<Sequence>) {
+  const how = value.followed_by ? 'followed_by' : 'not_followed_by';
+  const set = (to: Partial<Sequence>) => {
+    const next = { ...value, ...to };
+    if (!next.within) delete next.within;
+    if (!next.range) delete next.range;
+    onChange(next);
+  };
+  return (
+    <>
+      <EventChoice value={value.did} known={known} onChange={(did) => set({ did })} />
+      <span class="muted">{value.followed_by ? t.audiences.andThen : t.audiences.andNotThen}</span>
+      <EventChoice value={value[how] as EventPart} known={known} onChange={(event) => set({ [how]: event })} />
+      <Days label={t.audiences.within} none={t.audiences.anyTime} value={value.within?.n} onChange={(n) => set({ within: n === undefined ? undefined : { n, unit: 'day' } } as Partial<Sequence>)} />
+      <Range range={value.range} onChange={(range) => set({ range } as Partial<Sequence>)} />
+    </>
+  );
+}
+
 function DidFields({ value, known, onChange, counted }: Part<Did> & { counted: boolean }) {
   const event = value.did;
   const tracked = known.schema.events.filter((one) => one.type === 'track');
@@ -78,11 +103,7 @@ function DidFields({ value, known, onChange, counted }: Part<Did> & { counted: b
   };
   return (
     <>
-      {event.type === 'track' ? (
-        <Choice label={t.explore.event} value={event.name ?? ''} all={tracked.map((one) => one.name)} onChange={(name) => setEvent({ type: 'track', name })} />
-      ) : (
-        <Badge>{event.name ? `${event.type} ${event.name}` : event.type}</Badge>
-      )}
+      <EventChoice value={event} known={known} onChange={setEvent} />
       {counted && (
         <label class="row">
           <span class="muted">{t.audiences.atLeast}</span>
@@ -90,7 +111,7 @@ function DidFields({ value, known, onChange, counted }: Part<Did> & { counted: b
           <span class="muted">{t.audiences.times}</span>
         </label>
       )}
-      <Days range={value.range} onChange={setDays} />
+      <Range range={value.range} onChange={setDays} />
       {filters.map((filter, i) => (
         <span key={i} class="row filter">
           <span class="muted">{t.audiences.where}</span>
@@ -108,22 +129,30 @@ function DidFields({ value, known, onChange, counted }: Part<Did> & { counted: b
   );
 }
 
-function Days({ range, onChange }: { range: { last: number; unit: string } | undefined; onChange: (range: { last: number; unit: string } | undefined) => void }) {
+interface DaysProps {
+  label: string;
+  none: string; // what it means to say nothing
+  value: number | undefined;
+  onChange: (days: number | undefined) => void;
+}
+
+function Days({ label, none, value, onChange }: DaysProps) {
+  const read = (text: string): number | undefined => (Number(text) > 0 ? Math.round(Number(text)) : undefined);
   return (
     <label class="row">
-      <span class="muted">{t.audiences.within}</span>
-      <input
-        class="input narrow"
-        type="number"
-        min="0"
-        placeholder={t.audiences.ever}
-        value={range?.last ?? ''}
-        onInput={(event) => onChange(Number(event.currentTarget.value) > 0 ? { last: Math.round(Number(event.currentTarget.value)), unit: 'day' } : undefined)}
-      />
+      <span class="muted">{label}</span>
+      <input class="input narrow" type="number" min="0" placeholder={none} value={value ?? ''} onInput={(event) => onChange(read(event.currentTarget.value))} />
       <span class="muted">{t.audiences.days}</span>
     </label>
   );
 }
+
+interface RangeProps {
+  range: { last: number; unit: string } | undefined;
+  onChange: (range: { last: number; unit: string } | undefined) => void;
+}
+
+const Range = ({ range, onChange }: RangeProps) => <Days label={t.audiences.during} none={t.audiences.ever} value={range?.last} onChange={(last) => onChange(last === undefined ? undefined : { last, unit: 'day' })} />;
 
 function MeasureFields({ value, known, onChange }: Part<Measured>) {
   const { measure } = value;
@@ -155,7 +184,7 @@ function MeasureFields({ value, known, onChange }: Part<Measured>) {
         ))}
       </select>
       <input class="input narrow" type="number" step="any" aria-label={t.audiences.value} value={value.value} onInput={(event) => onChange({ ...value, value: Number(event.currentTarget.value) })} />
-      <Days range={measure.range} onChange={(range) => set({ range })} />
+      <Range range={measure.range} onChange={(range) => set({ range })} />
     </>
   );
 }
@@ -187,6 +216,7 @@ function One({ value, known, onChange }: Part<Cond>) {
       </select>
       {kind === 'did' && <DidFields value={value as Did} known={known} onChange={onChange} counted />}
       {kind === 'didNot' && <DidFields value={value['not'] as Did} known={known} onChange={(to) => onChange({ not: to })} counted={false} />}
+      {(kind === 'then' || kind === 'notThen') && <SequenceFields value={value as Sequence} known={known} onChange={onChange} />}
       {kind === 'measure' && <MeasureFields value={value as Measured} known={known} onChange={onChange} />}
       {kind === 'trait' && <TestFields value={value as unknown as Test} properties={known.schema.traits} name="trait" onChange={(to) => onChange({ ...to })} />}
       {kind === 'segment' && <Choice label={t.audiences.name} value={String(value['segment'])} all={known.segments.map((one) => one.name)} onChange={(segment) => onChange({ segment })} />}

@@ -18,7 +18,7 @@ import { failed, say, soon } from '../../ui/toast';
 import { Editor } from '../explore/editor';
 import '../explore/explore.css';
 import { Builder } from './builder';
-import type { Cond } from './tree';
+import { groupOf, type Cond } from './tree';
 
 const STILL_MS = 250;
 
@@ -91,6 +91,8 @@ function History({ id }: { id: number }) {
   );
 }
 
+const parts = (where: Cond | null): number => (where ? groupOf(where).parts.length : 0);
+
 /* The request's answer carries both forms, so each side follows the other. */
 export function Audience({ saved, begin = '' }: { saved: Segment | null; begin?: string }) {
   const schema = useAsk('schema', loadSchema);
@@ -113,6 +115,7 @@ export function Audience({ saved, begin = '' }: { saved: Segment | null; begin?:
     setAsked(to.trim());
   };
   const build = (to: Cond | null) => {
+    if (parts(to) < parts(where)) say(t.audiences.tookAway, { undo: () => build(where) });
     setWhere(to);
     if (!to) setText('');
     setAsked(to ? { form: 'count', where: to } : '');

@@ -45,12 +45,29 @@ export interface Measured extends Cond {
   value: number;
 }
 
-export type Kind = 'did' | 'didNot' | 'measure' | 'trait' | 'identified' | 'anonymous' | 'segment' | 'group' | 'written';
+/* One event, then another one, or not, within days. */
+export interface Sequence extends Cond {
+  did: EventPart;
+  followed_by?: EventPart;
+  not_followed_by?: EventPart;
+  within?: { n: number; unit: string };
+  range?: { last: number; unit: string };
+}
+
+export type Kind = 'did' | 'didNot' | 'then' | 'notThen' | 'measure' | 'trait' | 'identified' | 'anonymous' | 'segment' | 'group' | 'written';
 
 const inDays = (range: unknown): boolean => range === undefined || (only(range as Cond, ['last', 'unit']) && (range as Cond)['unit'] === 'day');
 
 export const isDid = (cond: Cond): cond is Did =>
   'did' in cond && only(cond, ['did', 'min', 'range']) && inDays(cond['range']) && filtersOf(cond['did'] as EventPart) !== null;
+
+const isPlain = (event: unknown): boolean => !!event && !(event as EventPart).where;
+
+function isSequence(cond: Cond): cond is Sequence {
+  if (!('did' in cond) || 'followed_by' in cond === 'not_followed_by' in cond || !only(cond, ['did', 'followed_by', 'not_followed_by', 'within', 'range'])) return false;
+  const within = cond['within'] as Sequence['within'];
+  return isPlain(cond['did']) && isPlain(cond['followed_by'] ?? cond['not_followed_by']) && (!within || within.unit === 'day') && inDays(cond['range']);
+}
 
 export const AGGREGATES = ['count', 'sum', 'avg', 'min', 'max', 'unique'];
 
@@ -62,6 +79,7 @@ function isMeasured(cond: Cond): cond is Measured {
 
 export function kindOf(cond: Cond): Kind {
   if ('and' in cond || 'or' in cond) return 'group';
+  if (isSequence(cond)) return cond.followed_by ? 'then' : 'notThen';
   if (isDid(cond)) return 'did';
   if ('not' in cond && isDid(cond['not'] as Cond) && !('min' in (cond['not'] as Cond))) return 'didNot';
   if (isMeasured(cond)) return 'measure';
@@ -84,6 +102,10 @@ export function fresh(kind: Kind, event: string, trait: string, segment: string)
   switch (kind) {
     case 'didNot':
       return { not: { did: { type: 'track', name: event }, range: { last: 30, unit: 'day' } } };
+    case 'then':
+      return { did: { type: 'track', name: event }, followed_by: { type: 'track', name: event }, within: { n: 7, unit: 'day' } };
+    case 'notThen':
+      return { did: { type: 'track', name: event }, not_followed_by: { type: 'track', name: event }, within: { n: 1, unit: 'day' }, range: { last: 14, unit: 'day' } };
     case 'measure':
       return { measure: { aggregate: 'count', event: { type: 'track', name: event } }, op: '>=', value: 3 };
     case 'trait':

@@ -16,6 +16,11 @@ export function remember(question: string): void {
   localStorage.setItem(KEY, JSON.stringify(all));
 }
 
-export function forgetPast(): void {
+/* Returns what it forgets. */
+export function forgetPast(): string[] {
+  const all = past();
   localStorage.removeItem(KEY);
+  return all;
 }
+
+export const recall = (all: string[]): void => localStorage.setItem(KEY, JSON.stringify(all));

@@ -11,8 +11,9 @@ import { Copy, copy, saveAs } from '../../ui/copy';
 import { Icon } from '../../ui/icons';
 import { Card, Empty, Failure, Notes, PageHead, Waiting } from '../../ui/parts';
 import { Editor } from './editor';
+import { say } from '../../ui/toast';
 import './explore.css';
-import { forgetPast, past, remember } from './history';
+import { forgetPast, past, recall, remember } from './history';
 import { examples } from './language';
 import { AnswerTable, hasPicture, Picture } from './pictures';
 import { asCsv } from './pictures/cells';
@@ -57,8 +58,9 @@ function Starts({ question }: { question: string }) {
               type="button"
               class="button small plain"
               onClick={() => {
-                forgetPast();
+                const all = forgetPast();
                 setBefore([]);
+                say(t.explore.forgotten, { undo: () => (recall(all), setBefore(all)) });
               }}
             >
               {t.explore.forget}
@@ -121,8 +123,7 @@ function Result({ told, question, view }: { told: Told; question: string; view: 
           <Picture answer={answer} json={json} />
         )}
       </Card>
-      {answer.cut && <p class="notice">{t.explore.cut}</p>}
-      <Notes of={answer.notes} />
+      <Notes of={[...(answer.cut ? [t.explore.cut] : []), ...(answer.notes ?? [])]} />
       <Card title={t.explore.canonical} actions={<Copy text={answer.query} />}>
         <div class="stack">
           <code class="code wrap">{answer.query}</code>

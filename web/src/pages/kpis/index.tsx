@@ -1,5 +1,4 @@
 /* KPIs: /kpis, /kpis/ID?grain&from&to&as_of. */
-import { useState } from 'preact/hooks';
 import { may } from '../../api/session';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
@@ -12,22 +11,23 @@ import { List } from './list';
 import { Touchpoints } from './touchpoints';
 
 export default function Kpis({ place }: { place: Place }) {
-  const [adding, add] = useState(false);
+  const adding = place.query.get('new'); // kpi, touchpoint
+  const add = (what: string) => go(href('kpis', [], { new: what }), 'replace');
   const id = place.rest[0];
   if (id) return <KpiPage key={id} id={id} place={place} />;
   return (
     <>
       <PageHead title={t.kpis.title} lead={t.kpis.lead}>
         {may('kpi.write') && (
-          <button type="button" class="button primary" onClick={() => add(true)}>
+          <button type="button" class="button primary" onClick={() => add('kpi')}>
             <Icon name="plus" size={16} />
             {t.kpis.add}
           </button>
         )}
       </PageHead>
-      <List add={() => add(true)} />
-      <Touchpoints />
-      {adding && <Editing onClose={() => add(false)} onSaved={(saved) => go(href('kpis', [saved.id]))} />}
+      <List add={() => add('kpi')} />
+      <Touchpoints adding={adding === 'touchpoint'} add={() => add('touchpoint')} done={() => add('')} />
+      {adding === 'kpi' && <Editing onClose={() => add('')} onSaved={(saved) => go(href('kpis', [saved.id]))} />}
     </>
   );
 }

@@ -70,9 +70,15 @@ function Task({ task, edit, changed }: { task: Touchpoint; edit: () => void; cha
   );
 }
 
-export function Touchpoints() {
+interface Adding {
+  adding: boolean;
+  add: () => void;
+  done: () => void;
+}
+
+export function Touchpoints({ adding, add, done }: Adding) {
   const asked = useAsk('touchpoints', touchpoints);
-  const [editing, edit] = useState<Touchpoint | 'new'>();
+  const [editing, edit] = useState<Touchpoint>();
   const none = asked.data?.touchpoints.length === 0;
   if (none && !may('kpi.write')) return null;
   return (
@@ -81,7 +87,7 @@ export function Touchpoints() {
       note={asked.data && t.kpis.touchpoints.note(plainDay(asked.data.from), plainDay(addDays(asked.data.to, -1)))}
       actions={
         may('kpi.write') && (
-          <button type="button" class="button small" onClick={() => edit('new')}>
+          <button type="button" class="button small" onClick={add}>
             <Icon name="plus" size={16} />
             {t.kpis.touchpoints.add}
           </button>
@@ -96,11 +102,11 @@ export function Touchpoints() {
           <Task key={task.id} task={task} edit={() => edit(task)} changed={asked.again} />
         ))}
       </div>
-      {editing && (
+      {(editing || (adding && may('kpi.write'))) && (
         <TouchpointForm
-          task={editing === 'new' ? undefined : editing}
+          task={editing}
           taken={asked.data?.touchpoints.map((task) => task.id) ?? []}
-          onClose={() => edit(undefined)}
+          onClose={() => (editing ? edit(undefined) : done())}
           changed={asked.again}
         />
       )}

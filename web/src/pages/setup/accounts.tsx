@@ -4,6 +4,7 @@ import { useAsk } from '../../api/ask';
 import { accounts, addAccount, changeAccount, loginLink, type Account } from '../../api/guard';
 import { ROLES, SIDES, user, type Role, type Side } from '../../api/session';
 import { ago, moment } from '../../format';
+import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Dialog } from '../../ui/dialog';
 import { Choice, Field, said } from '../../ui/form';
@@ -62,9 +63,11 @@ function Editing({ account, onClose, onDone }: { account?: Account | undefined; 
   );
 }
 
-export function Accounts() {
+export function Accounts({ place }: { place: Place }) {
   const asked = useAsk('accounts', accounts);
-  const [editing, edit] = useState<Account | 'new'>();
+  const [editing, edit] = useState<Account>();
+  const adding = place.query.has('new');
+  const close = () => (editing ? edit(undefined) : go(href('setup', ['accounts']), 'replace'));
   const [link, show] = useState<{ login: string; url: string; seconds: number }>();
   const make = (login: string) => loginLink(login).then((made) => show({ login, ...made })).catch(failed);
   const turn = (login: string, disabled: boolean) =>
@@ -82,7 +85,7 @@ export function Accounts() {
       note={words.note}
       flush
       actions={
-        <button type="button" class="button small primary" onClick={() => edit('new')}>
+        <button type="button" class="button small primary" onClick={() => go(href('setup', ['accounts'], { new: 'account' }), 'replace')}>
           <Icon name="plus" size={16} />
           {words.add}
         </button>
@@ -137,12 +140,12 @@ export function Accounts() {
           },
         ]}
       />
-      {editing && (
+      {(editing || adding) && (
         <Editing
-          account={editing === 'new' ? undefined : editing}
-          onClose={() => edit(undefined)}
+          account={editing}
+          onClose={close}
           onDone={() => {
-            edit(undefined);
+            close();
             asked.again();
           }}
         />

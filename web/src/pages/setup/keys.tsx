@@ -4,6 +4,7 @@ import { useAsk } from '../../api/ask';
 import { addKey, keys, revokeKey, rights, type Key } from '../../api/guard';
 import { may } from '../../api/session';
 import { ago, day, moment } from '../../format';
+import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Dialog } from '../../ui/dialog';
 import { Field, said } from '../../ui/form';
@@ -61,10 +62,11 @@ function Adding({ onClose, onMade }: { onClose: () => void; onMade: (made: { sec
   );
 }
 
-export function Keys() {
+export function Keys({ place }: { place: Place }) {
   const asked = useAsk('keys', keys);
   const leaving = useLeaving();
-  const [adding, add] = useState(false);
+  const adding = place.query.has('new');
+  const add = (open: boolean) => go(href('setup', ['keys'], { new: open ? 'key' : '' }), 'replace');
   const [made, show] = useState<{ secret: string; key: Key }>();
   const rows = asked.data?.filter((row) => !leaving.has(`key ${row.id}`));
   const adder = (

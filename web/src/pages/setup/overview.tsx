@@ -5,6 +5,7 @@ import { loadCompany } from '../../api/company';
 import { may } from '../../api/session';
 import { fates, held } from '../../api/sources';
 import { count } from '../../format';
+import type { Place } from '../../router';
 import { t } from '../../texts';
 import { Badge, Card, Failure, Waiting } from '../../ui/parts';
 import { SourcesCard } from './sources';
@@ -88,14 +89,14 @@ function HealthCard() {
   );
 }
 
-export function Overview() {
+export function Overview({ place }: { place: Place }) {
   return (
     <>
       <div class="grid">
         <Company />
         <HealthCard />
       </div>
-      {may('source.admin') && <SourcesCard />}
+      {may('source.admin') && <SourcesCard place={place} />}
     </>
   );
 }

@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks';
 import { useAsk } from '../../api/ask';
 import { addSource, rotateKey, sources, switchSource, type Source } from '../../api/sources';
-import { href } from '../../router';
+import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Copy } from '../../ui/copy';
 import { Dialog } from '../../ui/dialog';
@@ -129,9 +129,10 @@ function Snippets({ list }: { list: Source[] }) {
   );
 }
 
-export function SourcesCard() {
+export function SourcesCard({ place }: { place: Place }) {
   const asked = useAsk('sources', sources);
-  const [adding, add] = useState(false);
+  const adding = place.query.has('new');
+  const add = (open: boolean) => go(href('setup', [], { new: open ? 'source' : '' }), 'replace');
   const [rotating, rotate] = useState<Source>();
   const turn = (source: Source, on: boolean) => {
     switchSource(source.name, on)
@@ -144,7 +145,7 @@ export function SourcesCard() {
   if (asked.problem) return <Failure problem={asked.problem} again={asked.again} />;
   if (!asked.data) return <Waiting />;
   const done = () => {
-    add(false);
+    if (adding) add(false);
     rotate(undefined);
     asked.again();
   };

@@ -48,12 +48,12 @@ export const common = {
   ],
   palette: {
     pages: 'Go to',
-    customers: 'Customers',
     actions: 'Do',
     find: (text: string) => `Find the customer “${text}”`,
     ask: (text: string) => `Ask: ${text}`,
     nothing: 'Nothing fits. Try a page’s name, an e-mail address, or a question.',
     dark: 'Switch between light and dark',
+    link: 'Copy the link to this page',
   },
   notYours: 'This page is not part of your role',
   notYoursWhy: (role: string) => `You are signed in as ${role}. An administrator gives roles, under Set-up, Accounts.`,

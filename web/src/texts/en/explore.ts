@@ -12,6 +12,7 @@ export const explore = {
   starts: 'Begin with one of these',
   past: 'Asked before',
   forget: 'Forget them',
+  forgotten: 'The questions asked in this browser are forgotten.',
   language: 'What can be asked',
   languageRows: [
     ['count customers where …', 'how many people'],

@@ -23,6 +23,7 @@ const WIDTH = 1000;
 const HEIGHT = 440;
 const GAP = 10;
 const BOX = 12;
+const LABEL = 226; // beside the last boxes
 
 function layout(answer: Answer): { boxes: Box[]; bands: Band[]; scale: number; columns: number; color: Map<string, number> } {
   const columns = answer.columns.filter((column) => column.name.startsWith('event_')).length;
@@ -67,7 +68,7 @@ function layout(answer: Answer): { boxes: Box[]; bands: Band[]; scale: number; c
 
 export function Paths({ answer }: { answer: Answer }) {
   const { boxes, bands, scale, columns, color } = layout(answer);
-  const x = (column: number): number => (columns < 2 ? 0 : (column * (WIDTH - BOX - 190)) / (columns - 1));
+  const x = (column: number): number => (columns < 2 ? 0 : (column * (WIDTH - BOX - LABEL)) / (columns - 1));
   const drawn = bands.map((band) => {
     const width = Math.max(0.8, band.count * scale);
     const y1 = band.from.y + band.from.out + width / 2;
