@@ -1,6 +1,7 @@
 // Walks the screens as their administrator; see test_pages.sh.
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { measure } from './speed.mjs';
 import { accessible, begin, end, expect, given, launch, open, q, send, settled, sound, text, watch, wrong } from './walk.mjs';
 
 const WIDTHS = { 390: 844, 1280: 860, 1920: 1080 };
@@ -25,7 +26,14 @@ const PAGES = {
   tail: '/sources/tail',
   quarantine: '/sources/quarantine',
   plan: '/sources/plan',
+  rfm: q('rfm of "Order Completed" by revenue recency 14 days, 45 days frequency 2, 4 value 100, 500'),
+  lifecycle: q('lifecycle of "Order Completed" by week'),
+  attribution: q('attribute sum("Order Completed".revenue) to last "Email Link Clicked" by campaign_id within 30 days'),
   setup: '/setup',
+  accounts: '/setup/accounts',
+  keys: '/setup/keys',
+  audit: '/setup/audit',
+  me: '/setup/me',
 };
 
 const steps = {
@@ -57,6 +65,7 @@ const steps = {
       expect((await text(page, '.ids')).includes('seen together'), `${what}: does not say what joined the identifiers`);
     }
     expect((await page.locator('.day').count()) > 0, 'the timeline has no day');
+    await page.getByText('In none of the saved audiences').waitFor();
     await open(page, '/customers?find=nobody-has-this');
     expect((await text(page, '#main')).includes('Nobody is called'), 'no empty state');
   },
@@ -106,10 +115,46 @@ const steps = {
     const row = page.locator('tr', { hasText: 'Good customers' });
     await row.getByText('live', { exact: true }).waitFor();
     expect((await row.locator('strong').innerText()).replaceAll(',', '') === given.conditionSize, 'the saved audience has another size');
+    await open(page, q(`list customers where ${given.condition} limit 1`));
+    await page.locator('tbody a').first().click();
+    await page.locator('.memberships a', { hasText: 'Good customers' }).waitFor();
+    await open(page, '/audiences');
     await row.getByRole('link').click();
     await settled(page);
     await page.locator('textarea').fill('identified');
     await page.getByText('would leave').waitFor();
+  },
+
+  async 'an audience is taken away and back'({ page }) {
+    await open(page, '/audiences/1');
+    await page.getByRole('button', { name: 'Remove' }).click();
+    await page.waitForURL(/\/audiences$/);
+    await page.getByText('No audience yet').waitFor();
+    await page.locator('.toast', { hasText: 'will be removed' }).getByRole('button', { name: 'Undo' }).click();
+    await page.locator('tr', { hasText: 'Good customers' }).waitFor();
+    await open(page, '/audiences/1');
+    await page.locator('textarea').fill('did "Product Added" not followed by "Order Completed" within 1 day during last 14 days and identified');
+    await page.waitForFunction(() => document.querySelector('.condition select')?.value === 'notThen');
+    await page.locator('.condition').nth(1).getByRole('button', { name: 'Take away' }).click();
+    await page.waitForFunction(() => !document.querySelector('textarea').value.includes('identified'));
+    await page.locator('.toast', { hasText: 'taken away' }).getByRole('button', { name: 'Undo' }).click();
+    await page.waitForFunction(() => document.querySelector('textarea').value.includes('identified'));
+  },
+
+  async 'pictures of questions'({ page }) {
+    await open(page, PAGES.rfm);
+    const asked = await page.locator('.rfm td strong').allInnerTexts();
+    await page.getByRole('button', { name: 'Table' }).click();
+    const sum = (texts) => texts.reduce((all, one) => all + Number(one.replaceAll(',', '')), 0);
+    const listed = await page.locator('tbody tr td:nth-child(4)').allInnerTexts();
+    expect(asked.length > 2 && sum(asked) === sum(listed), `the grid has ${sum(asked)} customers, the table ${sum(listed)}`);
+    await open(page, PAGES.lifecycle);
+    expect((await text(page, '.chart-legend')).includes('Lapsed'), 'no lapsed customers');
+    await open(page, PAGES.attribution);
+    expect((await text(page, '.owed')).includes('no touch') && (await text(page, '.owed')).includes('mail-'), 'no touches');
+    await open(page, q(`count customers where ${given.condition}`));
+    await page.getByRole('link', { name: 'Make it an audience' }).click();
+    await page.waitForFunction((size) => document.querySelector('.how-many')?.textContent.replaceAll(',', '') === size, given.conditionSize);
   },
 
   async 'a live event'({ page }) {
@@ -194,6 +239,107 @@ const steps = {
     expect((await text(page, '.kpi-said')).includes('CMO'), 'the owners are lost');
   },
 
+  async touchpoints({ page }) {
+    await open(page, '/kpis?new=touchpoint');
+    const field = (name) => page.locator(`.dialog input[name=${name}]`);
+    await field('id').fill('find');
+    await field('start').fill('"Cart Viewed"');
+    await field('end').fill('"Order Completed"');
+    await page.locator('.dialog button.primary').click();
+    expect((await text(page, '.dialog [role=alert]')).includes('already'), 'an id that is taken is not told');
+    await field('id').fill('checkout');
+    await field('end').fill('"Order Completed" within 1 day');
+    await page.locator('.dialog button.primary').click();
+    await page.locator('.dialog .failure').waitFor();
+    expect((await text(page, '.dialog .failure')).includes('funnel'), 'what is wrong is not told');
+    await accessible(page);
+    await field('end').fill('"Order Completed"');
+    await page.locator('.dialog button.primary').click();
+    await page.locator('h3', { hasText: 'checkout' }).waitFor();
+    await page.locator('.kpi-task', { hasText: 'checkout' }).getByRole('button', { name: 'Edit' }).click();
+    await field('name').fill('Pay');
+    await page.locator('.dialog button.primary').click();
+    await page.locator('.kpi-task', { hasText: 'Pay' }).getByRole('button', { name: 'Remove' }).click();
+    await page.locator('h3', { hasText: 'Pay' }).waitFor({ state: 'detached' });
+    await page.locator('.toast', { hasText: 'is removed' }).getByRole('button', { name: 'Undo' }).click();
+    await page.locator('h3', { hasText: 'Pay' }).waitFor();
+  },
+
+  async 'a KPI whose part is redefined'({ page }) {
+    await open(page, '/kpis');
+    const value = () => page.locator('tr', { hasText: 'Net sales' }).first().locator('.kpi-value strong').innerText();
+    const before = await value();
+    const put = (query) => page.evaluate(async (query) => {
+      const { csrf } = await (await fetch('/api/v1/session')).json();
+      const response = await fetch('/api/v1/kpis/sales', { method: 'PUT', headers: { 'X-CSRF-Token': csrf }, body: JSON.stringify({ name: 'Sales', query, unit: 'money' }) });
+      return response.status;
+    }, query);
+    expect((await put('total of events of "Product Viewed"')) === 200, 'the part cannot be redefined');
+    await open(page, '/kpis');
+    await page.waitForFunction((before) => [...document.querySelectorAll('tr')].find((row) => row.textContent.includes('Net sales'))?.querySelector('.kpi-value strong')?.textContent !== before, before);
+    expect((await put('total of sum("Order Completed".revenue)')) === 200, 'the part cannot be defined as before');
+    await open(page, '/kpis');
+    await page.waitForFunction((before) => [...document.querySelectorAll('tr')].find((row) => row.textContent.includes('Net sales'))?.querySelector('.kpi-value strong')?.textContent === before, before);
+  },
+
+  async 'accounts, keys and who did it'({ page }) {
+    await open(page, '/setup/accounts');
+    await page.getByRole('button', { name: 'New account' }).click();
+    await page.locator('.dialog input[name=login]').fill('ben');
+    await page.locator('.dialog select[name=role]').selectOption('executive');
+    await accessible(page);
+    await page.locator('.dialog button.primary').click();
+    const row = page.locator('tr', { hasText: 'ben' });
+    await row.getByRole('button', { name: 'Sign-in link' }).click();
+    const link = await page.locator('.dialog .code').innerText();
+    expect(link.startsWith(`${given.url}/login#`), `the link is ${link}`);
+    await accessible(page);
+    const other = await page.context().browser().newContext();
+    const his = await other.newPage();
+    await his.goto(link);
+    await his.locator('.topbar').waitFor();
+    await page.locator('.dialog button.primary').click();
+    await row.getByRole('button', { name: 'Disable' }).click();
+    await row.getByText('disabled').waitFor();
+    await his.reload();
+    await his.locator('input[name=password]').waitFor();
+    await other.close();
+    await page.locator('.toast', { hasText: 'no longer' }).getByRole('button', { name: 'Undo' }).click();
+    await row.getByRole('button', { name: 'Disable' }).waitFor();
+
+    await open(page, '/setup/keys');
+    await page.getByText('No key yet').waitFor();
+    await page.getByRole('button', { name: 'New key' }).click();
+    await page.locator('.dialog input[name=name]').fill('dashboard');
+    await page.locator('.dialog button.primary').click();
+    expect((await text(page, '.dialog [role=alert]')).includes('at least one right'), 'a key without rights is not refused');
+    await page.locator('.dialog input[type=checkbox]').first().check();
+    await accessible(page);
+    await page.locator('.dialog button.primary').click();
+    const secret = await page.locator('.dialog .code').innerText();
+    const asked = await fetch(`${given.url}/api/v1/session`, { headers: { Authorization: `Bearer ${secret}` } });
+    expect(asked.status === 200 && (await asked.json()).rights.join() === 'query', 'the key does not work');
+    await page.locator('.dialog button.primary').click();
+    await open(page, '/setup/keys');
+    expect(!(await page.content()).includes(secret), 'the secret is shown again');
+    await page.locator('tr', { hasText: 'dashboard' }).getByRole('button', { name: 'Revoke' }).click();
+    await page.getByText('No key yet').waitFor();
+    await page.locator('.toast', { hasText: 'will be revoked' }).getByRole('button', { name: 'Undo' }).click();
+    await page.locator('tr', { hasText: 'dashboard' }).waitFor();
+
+    await open(page, '/setup/audit');
+    const log = await text(page, 'tbody');
+    expect(['made an API key', 'changed an account', 'made a sign-in link', 'changed a KPI'].every((act) => log.includes(act)), `the log lacks an act: ${log.slice(0, 300)}`);
+    await page.getByRole('button', { name: 'Verify' }).click();
+    await page.getByText('The chain holds').waitFor();
+    await page.locator('.filters input').fill(given.user);
+    await page.locator('.filters input').press('Enter');
+    await page.waitForURL(/customer=/);
+    await settled(page);
+    await open(page, '/setup/me');
+    expect((await text(page, '#main')).includes('this one'), 'its own session is not named');
+  },
+
   async keyboard({ page }) {
     await open(page, '/today');
     await page.keyboard.press('Control+k');
@@ -212,6 +358,17 @@ const steps = {
     await page.keyboard.press('Enter');
     await page.waitForURL(new RegExp(given.user));
     await page.locator('.ids').waitFor();
+    await page.keyboard.press('/');
+    await page.keyboard.type('good cust');
+    await page.locator('[role=option]', { hasText: 'Good customers' }).waitFor();
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/\/audiences\/1/);
+    await settled(page);
+    await page.keyboard.press('Control+k');
+    for (const words of ['Quarantine', 'Audit log', 'New audience', 'New touchpoint', 'Copy the link', 'Print', 'Sign out'])
+      expect((await text(page, '.palette')).includes(words), `the palette lacks ${words}`);
+    await page.keyboard.press('Escape');
+    await page.locator('h1').click();
     await page.keyboard.press('?');
     await page.locator('.dialog').waitFor();
     await page.keyboard.press('Escape');
@@ -270,6 +427,7 @@ try {
     if (name === 'a question and its picture') page.on('console', (message) => message.type() === 'error' && wrong(`console: ${message.text()}`));
   }
   await pictures(browser, await context.storageState());
+  writeFileSync(join(given.shots, '../speed.json'), `${JSON.stringify(await measure(page, given), null, 2)}\n`);
   begin('signing out');
   await page.locator('button[title="Sign out"]').click();
   await page.locator('input[name=password]').waitFor();

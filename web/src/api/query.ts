@@ -33,6 +33,9 @@ export const ask = (query: string | QueryJson, signal?: AbortSignal): Promise<An
 export const parse = (query: string | QueryJson, signal?: AbortSignal): Promise<{ text: string; json: QueryJson }> =>
   post('/api/v1/query/parse', { query }, signal);
 
+/* What stands behind "where" of a question that only counts. */
+export const conditionOf = (text: string): string => text.replace(/^count customers where /, '');
+
 /* A text as the language writes it. */
 export const quoted = (text: string): string => JSON.stringify(text);
 /* A property or trait as the language writes it. */

@@ -1,7 +1,7 @@
 /* Conditions as fields. It edits the JSON form; whatever it cannot show stays as it is. */
 import { useAsk } from '../../api/ask';
 import type { Property, Schema } from '../../api/company';
-import { parse } from '../../api/query';
+import { conditionOf, parse } from '../../api/query';
 import type { Segment } from '../../api/segments';
 import { t } from '../../texts';
 import { Icon } from '../../ui/icons';
@@ -195,7 +195,7 @@ function Written({ value }: { value: Cond }) {
   return (
     <>
       <Badge>{t.audiences.written}</Badge>
-      <code>{said.data?.text.replace(/^count customers where /, '') ?? JSON.stringify(value)}</code>
+      <code>{(said.data && conditionOf(said.data.text)) ?? JSON.stringify(value)}</code>
     </>
   );
 }

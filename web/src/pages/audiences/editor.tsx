@@ -4,7 +4,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks';
 import { useAsk, useSettled } from '../../api/ask';
 import { send, type Problem } from '../../api/client';
 import { loadSchema } from '../../api/company';
-import type { QueryJson } from '../../api/query';
+import { conditionOf, parse, type QueryJson } from '../../api/query';
 import { preview, removeSegment, saveSegment, segments, sizes, type Member, type Preview, type Segment } from '../../api/segments';
 import { may } from '../../api/session';
 import { ago, people } from '../../format';
@@ -93,7 +93,7 @@ function History({ id }: { id: number }) {
 
 const parts = (where: Cond | null): number => (where ? groupOf(where).parts.length : 0);
 
-/* The request's answer carries both forms, so each side follows the other. */
+/* Each side follows the other: the text by its other form, the builder with the number of people. */
 export function Audience({ saved, begin = '' }: { saved: Segment | null; begin?: string }) {
   const schema = useAsk('schema', loadSchema);
   const others = useAsk('segments', segments);
@@ -108,8 +108,12 @@ export function Audience({ saved, begin = '' }: { saved: Segment | null; begin?:
     if (!counted.data || settled !== asked) return;
     show(counted.data);
     if (typeof settled === 'string') setWhere((counted.data.json['where'] as Cond | undefined) ?? null);
-    else setText(counted.data.query);
   }, [counted.data]);
+  // What the builder says is always whole: its text needs not wait until the fingers are still.
+  const written = useAsk(typeof asked === 'string' ? null : JSON.stringify(asked), (signal) => parse(asked, signal));
+  useEffect(() => {
+    if (written.data) setText(conditionOf(written.data.text));
+  }, [written.data]);
   const edit = (to: string) => {
     setText(to);
     setAsked(to.trim());
