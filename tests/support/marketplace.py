@@ -50,4 +50,4 @@ class Marketplace(Server):
             "shots": os.path.join(SOURCE, "build/web/shots"), "modules": os.path.join(SOURCE, "web/"), **given,
         }
         path = os.path.join(SOURCE, "tests/support/web", script)
-        return subprocess.run(["node", path, json.dumps(given)], timeout=280, check=False).returncode
+        return subprocess.run(["node", path, json.dumps(given)], timeout=400, check=False).returncode

@@ -10,7 +10,6 @@ const TODAY = '.side a[href="/today"]';
 /* Each: what is done, and what must stand there then. `before` is not measured. */
 const interactions = (given) => ({
   'open the palette': { at: '/today', act: (page) => page.keyboard.press('Control+k'), ready: '[role=combobox]', after: (page) => page.keyboard.press('Escape') },
-  'type in the palette': { at: '/today', before: (page) => page.keyboard.press('Control+k'), act: (page) => page.keyboard.press('x'), ready: '[role=option]:only-of-type', after: (page) => page.keyboard.press('Escape') },
   'switch the page': { at: '/today', act: (page) => page.locator(KPIS).click(), ready: `${KPIS}[aria-current]`, after: (page) => page.locator(TODAY).click() },
   'switch the page, until its numbers are there': { at: '/today', act: (page) => page.locator(KPIS).click(), ready: '.kpi-value', after: (page) => page.locator(TODAY).click() },
   'open a customer, until the timeline is there': {

@@ -1,8 +1,9 @@
-/* Light or dark: as the system says, until somebody chooses. */
+/* Light or dark: as the system says, until somebody chooses. Paper is light. */
 export type Theme = 'auto' | 'light' | 'dark';
 
 const KEY = 'keel.theme';
 const system = matchMedia('(prefers-color-scheme: dark)');
+const paper = matchMedia('print');
 const listeners = new Set<() => void>();
 
 export function chosenTheme(): Theme {
@@ -11,6 +12,7 @@ export function chosenTheme(): Theme {
 }
 
 export function isDark(): boolean {
+  if (paper.matches) return false;
   const theme = chosenTheme();
   return theme === 'dark' || (theme === 'auto' && system.matches);
 }
@@ -34,5 +36,6 @@ export function onTheme(tell: () => void): () => void {
 
 export function startTheme(): void {
   system.addEventListener('change', apply);
+  paper.addEventListener('change', apply);
   apply();
 }

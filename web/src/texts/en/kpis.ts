@@ -155,7 +155,7 @@ export const kpis = {
     id: 'Id',
     idWhy: 'Letters a to z, digits, _ and -. It stays for good.',
     idWrong: 'An id has letters a to z, digits, _ and - only, and is not “tree”.',
-    idTaken: 'There is a KPI with this id.',
+    idTaken: 'There is one with this id already.',
     name: 'Name',
     description: 'Description',
     form: 'What it is',
