@@ -2,11 +2,13 @@
 const locale = navigator.languages?.[0] ?? 'en';
 let zone = 'UTC';
 let currency: string | undefined;
+let days: Intl.DateTimeFormat | undefined;
 
 export function setCompany(timeZone: string, money: string | undefined): void {
   zone = timeZone;
   currency = money;
   cache.clear();
+  days = undefined;
 }
 
 export const companyZone = (): string => zone;
@@ -76,10 +78,14 @@ export function tick(seconds: number, step: number, hours: boolean): string {
   return dates('tick-clock', { hour: 'numeric', minute: '2-digit' }).format(at);
 }
 /* The day of a moment in the company's zone, for grouping. */
-export const dayKey = (at: When): string => new Intl.DateTimeFormat('en-CA', { timeZone: zone }).format(new Date(at));
+export function dayKey(at: When): string {
+  days ??= new Intl.DateTimeFormat('en-CA', { timeZone: zone }); // making one costs more than a hundred uses
+  return days.format(new Date(at));
+}
+
+const relative = new Intl.RelativeTimeFormat(locale, { numeric: 'auto' });
 
 export function ago(at: When): string {
-  const format = new Intl.RelativeTimeFormat(locale, { numeric: 'auto' });
   const seconds = (new Date(at).getTime() - Date.now()) / 1000;
   const steps: [number, Intl.RelativeTimeFormatUnit][] = [
     [60, 'second'],
@@ -91,11 +97,13 @@ export function ago(at: When): string {
   ];
   const sizes: Record<string, number> = { second: 1, minute: 60, hour: 3600, day: 86400, month: 2629800, year: 31557600 };
   for (const [limit, unit] of steps)
-    if (Math.abs(seconds) < limit) return format.format(Math.round(seconds / (sizes[unit] ?? 1)), unit);
+    if (Math.abs(seconds) < limit) return relative.format(Math.round(seconds / (sizes[unit] ?? 1)), unit);
   return day(at);
 }
 
+const forms = new Intl.PluralRules('en');
+
 /* "customer" or "customers": the form that the number asks for. */
 export function plural(n: number, one: string, other: string): string {
-  return `${count(n)} ${new Intl.PluralRules('en').select(n) === 'one' ? one : other}`;
+  return `${count(n)} ${forms.select(n) === 'one' ? one : other}`;
 }

@@ -1,6 +1,6 @@
-// How long interactions take, from the key or the button to what it shows, in milliseconds: a report,
-// not a judgement, for a machine that does other things has other times. pages.mjs leaves it in
-// build/web/speed.json.
+// How long interactions take, from the key or the button to what it shows, in milliseconds; and `cpu`,
+// what the page's own thread worked for that, whatever else the machine does (the least of all
+// rounds). A report, not a judgement; pages.mjs leaves it in build/web/speed.json.
 import { begin, open, q, settled } from './walk.mjs';
 
 const ROUNDS = 5;
@@ -55,10 +55,15 @@ const until = (page, selector) =>
 
 export async function measure(page, given) {
   const told = {};
+  const thread = await page.context().newCDPSession(page);
+  await thread.send('Performance.setTimeDomain', { timeDomain: 'threadTicks' });
+  await thread.send('Performance.enable');
+  const worked = async () => (await thread.send('Performance.getMetrics')).metrics.find((metric) => metric.name === 'TaskDuration').value * 1000;
   for (const [name, one] of Object.entries(interactions(given))) {
     begin(`measuring: ${name}`);
     await open(page, one.at);
     const times = [];
+    let cpu = Infinity;
     for (let round = 0; round < ROUNDS; round++) {
       await page.waitForTimeout(300); // what was begun before is over
       await one.before?.(page, round);
@@ -66,15 +71,17 @@ export async function measure(page, given) {
       await page.evaluate(() => (window.armed = false));
       const time = until(page, typeof one.ready === 'function' ? one.ready(round) : one.ready);
       await page.waitForFunction(() => window.armed);
+      const before = await worked();
       await one.act(page, round);
       times.push(Math.round(await time));
+      cpu = Math.min(cpu, Math.round((await worked()) - before));
       await settled(page);
       await one.after?.(page);
       await settled(page);
     }
     times.sort((a, b) => a - b);
-    told[name] = { median: times[times.length >> 1], most: times[times.length - 1] };
-    console.log(`  ${name}: ${told[name].median} ms, at most ${told[name].most} ms`);
+    told[name] = { cpu, least: times[0], median: times[times.length >> 1], most: times[times.length - 1] };
+    console.log(`  ${name}: ${JSON.stringify(told[name])}`);
   }
   return told;
 }

@@ -1,4 +1,5 @@
 /* A customer's events, the newest first, by day; a long pause is marked. Each opens to all it said. */
+import { useState } from 'preact/hooks';
 import type { TimelineEvent, Total } from '../../api/customers';
 import { clock, count, dayKey, duration, longDay } from '../../format';
 import { t } from '../../texts';
@@ -31,12 +32,13 @@ const isKind = (event: string, kind: string): boolean => event === kind || event
 function Entry({ event, before }: { event: TimelineEvent; before: TimelineEvent | undefined }) {
   const gap = before ? (new Date(event.time).getTime() - new Date(before.time).getTime()) / 1000 : 0;
   const channel = event.context['channel'];
+  const [open, setOpen] = useState(false);
   return (
     <>
       <li class="entry">
         <time dateTime={event.time}>{clock(event.time)}</time>
         <i class={`dot series-${colorOf(event.event)}`} />
-        <details class="opens">
+        <details class="opens" onToggle={(toggle) => setOpen(toggle.currentTarget.open)}>
           <summary>
             <strong>{event.event}</strong>
             {typeof channel === 'string' && <Badge>{channel}</Badge>}
@@ -48,11 +50,13 @@ function Entry({ event, before }: { event: TimelineEvent; before: TimelineEvent 
               ))}
             </span>
           </summary>
-          <div class="entry-all">
-            {Object.keys(event.properties).length ? <Pairs of={event.properties} /> : <p class="muted">{t.customers.none}</p>}
-            <h3>{t.customers.context}</h3>
-            <Pairs of={event.context} />
-          </div>
+          {open && (
+            <div class="entry-all">
+              {Object.keys(event.properties).length ? <Pairs of={event.properties} /> : <p class="muted">{t.customers.none}</p>}
+              <h3>{t.customers.context}</h3>
+              <Pairs of={event.context} />
+            </div>
+          )}
         </details>
       </li>
       {gap > PAUSE_S && before && dayKey(event.time) === dayKey(before.time) && (
