@@ -42,6 +42,12 @@ class Marketplace(Server):
             time.sleep(0.05)
         return link[1]
 
+    def account(self, role):
+        """Made while the server runs; a token that signs in once."""
+        keel("user", "add", role, "--role", role, "--no-password", "--data", self.dir)
+        link = keel("user", "login-link", role, "--data", self.dir, "--listen", f"127.0.0.1:{self.port}")
+        return link.strip().split("#")[1]
+
     def walk(self, script, /, **given):
         """The exit status of tests/support/web/SCRIPT; what it is given is JSON."""
         given = {
@@ -50,4 +56,4 @@ class Marketplace(Server):
             "shots": os.path.join(SOURCE, "build/web/shots"), "modules": os.path.join(SOURCE, "web/"), **given,
         }
         path = os.path.join(SOURCE, "tests/support/web", script)
-        return subprocess.run(["node", path, json.dumps(given)], timeout=400, check=False).returncode
+        return subprocess.run(["node", path, json.dumps(given)], timeout=880, check=False).returncode

@@ -26,15 +26,9 @@ def main():
     market = Marketplace()
     try:
         keel("segment", "add", "Buyers", 'did "Order Completed" during last 30 days', "--data", market.dir)
-        links = {}
         market.start()
-        at = f"127.0.0.1:{market.port}"
-        for role in [*ROLES, "admin"]:
-            keel("user", "add", role, "--role", role, "--no-password", "--data", market.dir)
-            links[role] = keel("user", "login-link", role, "--data", market.dir, "--listen", at).strip().split("#")[1]
-        admin = links.pop("admin")
-        walked = market.walk("roles.mjs", links=links)
-        return walked or market.walk("script.mjs", link=admin, script=SCRIPT, events=identified(market.user))
+        walked = market.walk("roles.mjs", links={role: market.account(role) for role in ROLES})
+        return walked or market.walk("script.mjs", link=market.account("admin"), script=SCRIPT, events=identified(market.user))
     finally:
         market.__exit__()
 

@@ -1,40 +1,6 @@
 // Walks the screens as their administrator; see test_pages.sh.
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { measure } from './speed.mjs';
+import { PAGES } from './addresses.mjs';
 import { accessible, begin, end, expect, given, launch, open, q, send, settled, sound, text, watch, wrong } from './walk.mjs';
-
-const WIDTHS = { 390: 844, 1280: 860, 1920: 1080 };
-const PAGES = {
-  today: '/today',
-  customers: '/customers',
-  customer: `/customers/${given.user}`,
-  audiences: '/audiences',
-  audience: '/audiences/1',
-  explore: '/explore',
-  funnel: q(given.funnelQuery),
-  'funnel-split': q(`${given.funnelQuery} by channel`),
-  retention: q('retention from first "Order Completed" to "Order Completed" by week over 4 weeks'),
-  trend: q('trend of events, unique customers by day during last 30 days'),
-  paths: q('paths of 4 events within 30 minutes limit 40'),
-  top: q('top 10 "Product Viewed".category'),
-  wrong: q('count custmers'),
-  kpis: '/kpis',
-  kpi: '/kpis/net',
-  'kpi-then': '/kpis/sales?grain=week&as_of=2026-01-01T00:00',
-  sources: '/sources',
-  tail: '/sources/tail',
-  quarantine: '/sources/quarantine',
-  plan: '/sources/plan',
-  rfm: q('rfm of "Order Completed" by revenue recency 14 days, 45 days frequency 2, 4 value 100, 500'),
-  lifecycle: q('lifecycle of "Order Completed" by week'),
-  attribution: q('attribute sum("Order Completed".revenue) to last "Email Link Clicked" by campaign_id within 30 days'),
-  setup: '/setup',
-  accounts: '/setup/accounts',
-  keys: '/setup/keys',
-  audit: '/setup/audit',
-  me: '/setup/me',
-};
 
 const steps = {
   async 'first account'({ page }) {
@@ -82,11 +48,11 @@ const steps = {
     await page.keyboard.press('Control+Enter');
     await page.locator('.funnel').waitFor();
     await settled(page);
-    const shown = (await page.locator('.funnel-what > strong').allInnerTexts()).map((number) => number.replaceAll(',', ''));
+    const shown = (await page.locator('.funnel-what strong').allInnerTexts()).map((number) => number.replaceAll(',', ''));
     expect(shown.join() === given.funnel.join(), `funnel ${shown}, but the command says ${given.funnel}`);
     expect((await text(page, '.code')).includes(given.funnelQuery), 'the canonical question is not shown');
     expect(/Read [\d,]+ rows/.test(await text(page, '.cost')), 'the cost is not shown');
-    await page.locator('.funnel-head button').nth(1).click();
+    await page.locator('.funnel-head button').first().click();
     await page.waitForURL(/stopped/);
     await settled(page);
     const lost = Number(given.funnel[0]) - Number(given.funnel[1]);
@@ -148,6 +114,14 @@ const steps = {
     const sum = (texts) => texts.reduce((all, one) => all + Number(one.replaceAll(',', '')), 0);
     const listed = await page.locator('tbody tr td:nth-child(4)').allInnerTexts();
     expect(asked.length > 2 && sum(asked) === sum(listed), `the grid has ${sum(asked)} customers, the table ${sum(listed)}`);
+    await open(page, PAGES.retention);
+    const size = Number((await page.locator('.triangle tbody td.num').first().innerText()).replaceAll(',', ''));
+    await page.locator('.triangle .who-link').first().click();
+    await page.waitForURL(/list%20customers|list\+customers/);
+    await settled(page);
+    expect((await page.locator('tbody tr').count()) === Math.min(200, size), `the people of a cohort of ${size}: ${await page.locator('tbody tr').count()} rows`);
+    await open(page, q('compare segment "Good customers" with others limit 20'));
+    expect((await text(page, '.compare')).includes('did Order Completed'), 'no fact tells good customers apart');
     await open(page, PAGES.lifecycle);
     expect((await text(page, '.chart-legend')).includes('Lapsed'), 'no lapsed customers');
     await open(page, PAGES.attribution);
@@ -384,30 +358,6 @@ const steps = {
   },
 };
 
-async function pictures(browser, state) {
-  mkdirSync(given.shots, { recursive: true });
-  for (const colorScheme of ['light', 'dark']) {
-    const context = await browser.newContext({ storageState: state, colorScheme });
-    const page = await context.newPage();
-    watch(page);
-    for (const [name, path] of Object.entries(PAGES)) {
-      begin(`${name}, ${colorScheme}`);
-      if (name === 'wrong') page.removeAllListeners('console'); // 400 is what is asked for
-      for (const [width, height] of Object.entries(WIDTHS)) {
-        await page.setViewportSize({ width: Number(width), height });
-        if (width === '390') await open(page, path).catch((error) => wrong(error.message));
-        await page.waitForTimeout(60); // a resize is drawn
-        const beyond = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-        expect(beyond <= 0, `${beyond} pixels wider than ${width}`);
-        await page.screenshot({ path: join(given.shots, `${name}-${width}-${colorScheme}.png`), fullPage: true });
-        if (width === '1280' || (width === '390' && colorScheme === 'light')) await accessible(page);
-      }
-      if (name === 'wrong') watch(page);
-    }
-    await context.close();
-  }
-}
-
 const browser = await launch();
 try {
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, colorScheme: 'light' });
@@ -421,8 +371,6 @@ try {
     if (name === 'first account' && !sound()) throw new Error('nothing goes without an account');
     if (name === 'a question and its picture') page.on('console', (message) => message.type() === 'error' && wrong(`console: ${message.text()}`));
   }
-  await pictures(browser, await context.storageState());
-  writeFileSync(join(given.shots, '../speed.json'), `${JSON.stringify(await measure(page, given), null, 2)}\n`);
   begin('signing out');
   await page.locator('button[title="Sign out"]').click();
   await page.locator('input[name=password]').waitFor();

@@ -118,7 +118,7 @@ function Result({ told, question, view }: { told: Told; question: string; view: 
             <p>{t.explore.nobodyWhy}</p>
           </Empty>
         ) : table ? (
-          <AnswerTable answer={answer} />
+          <AnswerTable answer={answer} form={json.form} />
         ) : (
           <Picture answer={answer} json={json} />
         )}

@@ -8,19 +8,19 @@ export interface Token {
   text: string;
 }
 
-const FORMS = ['count customers', 'count customers where', 'list customers where', 'funnel', 'retention from first', 'trend of', 'total of', 'paths of 3 events', 'top 10', 'time from first', 'attribute', 'sessions with gap 30 minutes', 'repeat of', 'lifecycle of', 'rfm of'];
+const FORMS = ['count customers', 'count customers where', 'list customers where', 'funnel', 'retention from first', 'trend of', 'total of', 'paths of 3 events', 'top 10', 'time from first', 'attribute', 'sessions with gap 30 minutes', 'repeat of', 'lifecycle of', 'rfm of', 'compare segment', 'compare customers where'];
 const MORE = [
   'where', 'and', 'or', 'not', 'did', 'did not', 'at least 2 times', 'followed by', 'not followed by', 'within 7 days', 'by', 'by day', 'by week', 'by month',
   'during last 7 days', 'during last 30 days', 'since', 'before', 'among customers where', 'identified', 'anonymous', 'trait', 'in segment', 'any event', 'page', 'screen',
   'events of', 'unique customers of', 'sum(', 'count(', 'avg(', 'unique(', 'first(', 'last(', 'order by', 'desc', 'limit 20', 'with', 'over 8 weeks', 'contains', 'starts with',
   'exists', 'is missing', 'in (', 'between', 'percentiles 50, 90', 'starting at', 'ending at', 'without', 'with same', 'split by',
-  'to last', 'to first', 'to linear', 'to decay', 'to position', 'to shapley', 'with half-life 7 days',
+  'to last', 'to first', 'to linear', 'to decay', 'to position', 'to shapley', 'with half-life 7 days', 'with others', 'with at least 20 customers', 'any order',
 ];
 const WORDS = new Set(
   `count customers where list funnel retention repeat trend total time paths top attribute sessions rfm of from first last each to by split day week month quarter year hour within during
    since before in on and or not did at least most exactly times followed among identified anonymous trait segment any all event events page screen identify group alias unique sum avg min max
    with gap same order asc desc limit over days weeks months hours minutes seconds years quarters second minute contains starts ends matches exists is missing between reached stopped step
-   without starting ending percentiles recency frequency value true false lifecycle linear decay position shapley`.split(/\s+/),
+   without starting ending percentiles recency frequency value true false lifecycle linear decay position shapley compare others any order change`.split(/\s+/),
 );
 const PATTERN = /(--[^\n]*)|("(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?)|(`[^`]*`?)|(\d[\d.:TZ-]*)|([\p{L}_][\p{L}\p{N}_.]*)|(\s+)|(.)/gu;
 

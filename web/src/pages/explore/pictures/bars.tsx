@@ -3,6 +3,7 @@ import type { Answer } from '../../../api/query';
 import { people, percent } from '../../../format';
 import { t } from '../../../texts';
 import { groupName } from './cells';
+import { Who } from './who';
 
 const MOST = 60;
 
@@ -21,7 +22,13 @@ export function Bars({ answer, value }: { answer: Answer; value: number }) {
             <i style={{ width: `${(Math.max(0, number(row)) / most) * 100}%` }} />
           </span>
           <span class="num">
-            <strong>{people(row[value] as number | null)}</strong>
+            {answer.columns[value]?.name === 'customers' ? (
+              <Who answer={answer} row={row} column="customers">
+                <strong>{people(row[value] as number | null)}</strong>
+              </Who>
+            ) : (
+              <strong>{people(row[value] as number | null)}</strong>
+            )}
             <span class="muted" title={t.explore.share}>
               {row[value] === null ? '' : percent(number(row) / sum)}
             </span>

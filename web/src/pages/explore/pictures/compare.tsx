@@ -4,6 +4,7 @@ import { at, type Answer, type Cell } from '../../../api/query';
 import { count, NONE, people, percent } from '../../../format';
 import { t } from '../../../texts';
 import { groupName } from './cells';
+import { Who } from './who';
 
 const SHOWN = 30;
 
@@ -19,7 +20,13 @@ function Fact({ row, answer, most }: { row: Cell[]; answer: Answer; most: number
         <span class="bar" aria-hidden="true">
           <i style={{ width: `${((rate ?? 0) / most) * 100}%` }} />
         </span>
-        <strong>{rate === null ? NONE : percent(rate)}</strong>
+        {rate === null ? (
+          NONE
+        ) : (
+          <Who answer={answer} row={row} column={`${which}_customers`}>
+            <strong>{percent(rate)}</strong>
+          </Who>
+        )}
       </span>
     );
   };

@@ -1,17 +1,16 @@
 /* A funnel: a bar a step, a group a colour; what was lost between them can be clicked to the people. */
-import { at, parse, type Answer, type Cell, type QueryJson } from '../../../api/query';
-import { may } from '../../../api/session';
+import { at, type Answer, type Cell } from '../../../api/query';
 import { duration, people, percent } from '../../../format';
-import { go, href } from '../../../router';
 import { t } from '../../../texts';
-import { failed } from '../../../ui/toast';
 import { groupName } from './cells';
+import { Who } from './who';
 
 interface Step {
   event: string;
   customers: number | null; // null: too few to be told to this reader
   rate: number | null;
   seconds: number | null;
+  row: Cell[];
 }
 
 const MOST_GROUPS = 8;
@@ -22,24 +21,10 @@ function groups(answer: Answer): { name: string; steps: Step[] }[] {
   for (const row of answer.rows) {
     const name = groupName(row.slice(0, first), answer.columns);
     const steps = found.get(name) ?? [];
-    steps.push({ event: String(row[first + 1]), customers: row[first + 2] as number | null, rate: row[first + 3] as number | null, seconds: row[first + 4] as number | null });
+    steps.push({ event: String(row[first + 1]), customers: row[first + 2] as number | null, rate: row[first + 3] as number | null, seconds: row[first + 4] as number | null, row });
     found.set(name, steps);
   }
   return [...found].map(([name, steps]) => ({ name, steps })).sort((a, b) => (b.steps[0]?.customers ?? 0) - (a.steps[0]?.customers ?? 0));
-}
-
-/* The people who stopped at a step, or came to it, as a question of their own. */
-async function open(query: string, how: 'reached' | 'stopped_at', step: number): Promise<void> {
-  try {
-    const { json } = await parse(query);
-    const { steps, within, without, same, range, among } = json as Record<string, Cell & QueryJson>;
-    const condition = { funnel: { steps, within, without, same }, [how]: step, range };
-    const where = among ? { and: [condition, among] } : condition;
-    const list = JSON.parse(JSON.stringify(may('personal.read') ? { form: 'list', where, limit: 200 } : { form: 'count', where })) as QueryJson; // drops what is undefined
-    go(href('explore', [], { q: (await parse(list)).text }));
-  } catch (error) {
-    failed(error);
-  }
 }
 
 function lost(steps: Step[] | undefined, at: number): number | null {
@@ -73,13 +58,10 @@ export function Funnel({ answer }: { answer: Answer }) {
               <span class="badge accent">{t.explore.step(s + 1)}</span>
               <strong>{event}</strong>
               {!split && s > 0 && (
-                <button type="button" class="button small plain no-print" onClick={() => void open(answer.query, 'stopped_at', s)}>
+                <Who answer={answer} row={shown[0]?.steps[s - 1]?.row ?? []} column="stopped" class="button small plain no-print">
                   {t.explore.lost(people(lost(shown[0]?.steps, s)))}
-                </button>
+                </Who>
               )}
-              <button type="button" class="button small plain no-print" onClick={() => void open(answer.query, 'reached', s + 1)}>
-                {t.explore.people}
-              </button>
             </div>
             {shown.map((group, g) => {
               const step = group.steps[s];
@@ -92,7 +74,9 @@ export function Funnel({ answer }: { answer: Answer }) {
                   </span>
                   <span class="funnel-what">
                     {split && <span class="hidden-text">{group.name}: </span>}
-                    <strong>{people(step.customers)}</strong>
+                    <Who answer={answer} row={step.row}>
+                      <strong>{people(step.customers)}</strong>
+                    </Who>
                     {step.rate !== null && s > 0 && <span>{` · ${percent(step.rate)} ${t.explore.ofFirst}`}</span>}
                     {before?.customers && step.customers !== null && s > 1 && <span>{` · ${percent(step.customers / before.customers)} ${t.explore.ofBefore}`}</span>}
                     {step.seconds !== null && <span class="muted">{` · ${t.explore.takes(duration(step.seconds))}`}</span>}

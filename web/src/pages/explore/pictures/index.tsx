@@ -57,7 +57,7 @@ export function Picture({ answer, json }: { answer: Answer; json: QueryJson }) {
       return answer.columns.length > 1 ? <Bars answer={answer} value={at(answer, 'customers')} /> : <Numbers answer={answer} />;
     default:
       if (first && PERIODS.includes(first.name) && answer.rows.length > 1) return <Trend answer={answer} measures={measuresOf(answer, json)} />;
-      return answer.rows.length === 1 ? <Numbers answer={answer} /> : <AnswerTable answer={answer} />;
+      return answer.rows.length === 1 ? <Numbers answer={answer} /> : <AnswerTable answer={answer} form={json.form} />;
   }
 }
 

@@ -3,21 +3,24 @@ import { at, type Answer, type Cell } from '../../../api/query';
 import { count, NONE, people, percent, plainDay } from '../../../format';
 import { t } from '../../../texts';
 import { useGroup } from './groups';
+import { Who } from './who';
 
 interface Cohort {
   name: string;
   size: number | null; // null: too few to be told to this reader
   rates: (number | undefined)[];
   people: (number | undefined)[];
+  rows: Cell[][];
 }
 
 function cohorts(rows: Cell[][], first: number): Cohort[] {
   const found = new Map<string, Cohort>();
   for (const row of rows) {
     const [name, period, size, customers, rate] = row.slice(first) as [string, number, number | null, number | null, number | null];
-    const cohort = found.get(name) ?? { name, size, rates: [], people: [] };
+    const cohort = found.get(name) ?? { name, size, rates: [], people: [], rows: [] };
     cohort.rates[period] = rate ?? undefined;
     cohort.people[period] = customers ?? undefined;
+    cohort.rows[period] = row;
     found.set(name, cohort);
   }
   return [...found.values()];
@@ -36,12 +39,18 @@ export function Retention({ answer, unit }: { answer: Answer; unit: string }) {
   const all = cohorts(rows, first);
   const periods = Math.max(0, ...all.map((cohort) => cohort.rates.length));
   const strongest = Math.max(0.0001, ...all.flatMap((cohort) => cohort.rates.slice(1).map((rate) => rate ?? 0)));
-  const cell = (rate: number | undefined, period: number, who?: number) => {
+  const cell = (rate: number | undefined, period: number, who?: number, row?: Cell[]) => {
     if (rate === undefined) return <td key={period} />;
     const strength = period === 0 ? 0 : Math.min(1, rate / strongest);
     return (
       <td key={period} class="heat" style={{ '--part': strength.toFixed(3) }} title={who === undefined ? undefined : count(who)}>
-        {percent(rate)}
+        {row ? (
+          <Who answer={answer} row={row}>
+            {percent(rate)}
+          </Who>
+        ) : (
+          percent(rate)
+        )}
       </td>
     );
   };
@@ -70,7 +79,7 @@ export function Retention({ answer, unit }: { answer: Answer; unit: string }) {
               <tr key={cohort.name}>
                 <th scope="row">{plainDay(cohort.name)}</th>
                 <td class="num">{people(cohort.size)}</td>
-                {Array.from({ length: periods }, (_, i) => cell(cohort.rates[i], i, cohort.people[i]))}
+                {Array.from({ length: periods }, (_, i) => cell(cohort.rates[i], i, cohort.people[i], cohort.rows[i]))}
               </tr>
             ))}
           </tbody>

@@ -1,0 +1,35 @@
+// Every page of the screens, and a question for every picture.
+import { given, q } from './walk.mjs';
+
+export const FUNNEL = 'funnel "Product Viewed", "Product Added", "Order Completed" within 7 days';
+export const PAGES = {
+  today: '/today',
+  customers: '/customers',
+  customer: `/customers/${given.user}`,
+  audiences: '/audiences',
+  audience: '/audiences/1',
+  explore: '/explore',
+  funnel: q(FUNNEL),
+  'funnel-split': q(`${FUNNEL} by channel`),
+  retention: q('retention from first "Order Completed" to "Order Completed" by week over 4 weeks'),
+  trend: q('trend of events, unique customers by day during last 30 days'),
+  paths: q('paths of 4 events within 30 minutes limit 40'),
+  top: q('top 10 "Product Viewed".category'),
+  wrong: q('count custmers'),
+  kpis: '/kpis',
+  kpi: '/kpis/net',
+  'kpi-then': '/kpis/sales?grain=week&as_of=2026-01-01T00:00',
+  sources: '/sources',
+  tail: '/sources/tail',
+  quarantine: '/sources/quarantine',
+  plan: '/sources/plan',
+  rfm: q('rfm of "Order Completed" by revenue recency 14 days, 45 days frequency 2, 4 value 100, 500'),
+  lifecycle: q('lifecycle of "Order Completed" by week'),
+  attribution: q('attribute sum("Order Completed".revenue) to last "Email Link Clicked" by campaign_id within 30 days'),
+  compare: q('compare segment "Buyers" with others limit 20'),
+  setup: '/setup',
+  accounts: '/setup/accounts',
+  keys: '/setup/keys',
+  audit: '/setup/audit',
+  me: '/setup/me',
+};
