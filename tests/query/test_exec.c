@@ -234,9 +234,9 @@ static void say_attribute(struct ask *a) {
     ONE_OF(a, "attribute sum(\"Order\".price) to ", "attribute events of \"Order\" to ",
            "attribute sum(\"Order\".products.qty) to ", "attribute count(\"A\".color) to ",
            "attribute events of any event to ");
-    static const char *const models[] = {"last ",  "first ",    "linear ",
-                                         "decay ", "position ", "shapley "};
-    uint32_t model = dice(a, 6);
+    static const char *const models[] = {"last ",     "first ",   "linear ", "decay ",
+                                         "position ", "shapley ", "markov "};
+    uint32_t model = dice(a, 7);
     say(a, models[model]);
     say_events(a, 2);
     ONE_OF(a, " by color", " by channel", " by mix");

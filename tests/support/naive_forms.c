@@ -16,9 +16,13 @@ struct row {
     uint32_t n_list, cap_list;
 };
 
+enum { STATES = 40, START = STATES, WON, LOST, ENDS };
+
 struct rows {
     const struct naive *h;
     const struct query *q;
+    /* MARKOV: steps between rows (and the ends), and what is shared out. */
+    double steps[ENDS][ENDS], pooled;
     uint32_t n_key, n;
     struct row *row;
 };
@@ -643,6 +647,93 @@ static double touch_share(const struct query *q, const struct naive_event *const
     return own / all;
 }
 
+/* One journey of n touches, by the rows of their values. */
+static void enter_journey(struct rows *t, const uint32_t *row, uint32_t n, uint32_t end) {
+    uint32_t at = START;
+    for (uint32_t i = 0; i < n; i++) {
+        t->steps[at][row[i]]++;
+        at = row[i];
+    }
+    t->steps[at][end]++;
+}
+
+static uint32_t row_number(struct rows *t, const struct datum *key) {
+    struct row *row = find(t, key);
+    K_ASSERT_OP(t->n, <, STATES);
+    return (uint32_t)(row - t->row);
+}
+
+static bool is_touch(const struct rows *t, const struct naive_event *e) {
+    for (uint32_t k = 0; k < t->q->attribute.n_touches; k++)
+        if (naive_matches(t->h, &t->q->attribute.touches[k], e)) return true;
+    return false;
+}
+
+/* The touches of a customer that no conversion followed, run by run. */
+static void lost_journeys(struct rows *t, const struct naive_customer *c) {
+    static uint32_t run[NAIVE_MAX_EVENTS];
+    const struct query *q = t->q;
+    int64_t within = duration_ms(q->attribute.within), last = 0;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct naive_event *e = c->e[i];
+        bool followed = false;
+        if (!is_touch(t, e) || !naive_in(t->h, &q->range, e)) continue;
+        for (uint32_t j = 0; j < c->n; j++)
+            followed |= c->e[j]->time >= e->time && c->e[j]->time - e->time <= within &&
+                        naive_in(t->h, &q->range, c->e[j]) &&
+                        naive_matches(t->h, &q->attribute.measure.event, c->e[j]);
+        if (n > 0 && (followed || e->time - last > within)) {
+            enter_journey(t, run, n, LOST);
+            n = 0;
+        }
+        if (followed) continue;
+        struct datum key[MAX_KEY];
+        splits(t->h, q, c, q->attribute.touches, q->attribute.n_touches, e, key);
+        run[n++] = row_number(t, key);
+        last = e->time;
+    }
+    if (n > 0) enter_journey(t, run, n, LOST);
+}
+
+/* How likely a journey converts, if whoever comes to the state `without` is lost: the linear
+ * equations of the chain, eliminated with pivots. */
+static double converts(const struct rows *t, uint32_t without) {
+    static double a[ENDS][ENDS + 1];
+    memset(a, 0, sizeof a);
+    for (uint32_t i = 0; i <= START; i++) {
+        double all = 0;
+        for (uint32_t k = 0; k < ENDS; k++) all += t->steps[i][k];
+        a[i][i] = 1;
+        if (all == 0 || i == without) continue;
+        for (uint32_t k = 0; k <= START; k++) a[i][k] -= t->steps[i][k] / all;
+        a[i][ENDS] = t->steps[i][WON] / all;
+    }
+    for (uint32_t k = 0; k <= START; k++) {
+        uint32_t best = k;
+        for (uint32_t i = k + 1; i <= START; i++)
+            if (fabs(a[i][k]) > fabs(a[best][k])) best = i;
+        for (uint32_t j = 0; j <= ENDS; j++) {
+            double swap = a[k][j];
+            a[k][j] = a[best][j];
+            a[best][j] = swap;
+        }
+        for (uint32_t i = 0; i <= START; i++) {
+            double by = a[i][k] / a[k][k];
+            for (uint32_t j = k; i != k && j <= ENDS; j++) a[i][j] -= by * a[k][j];
+        }
+    }
+    return a[START][ENDS] / a[START][START];
+}
+
+static void share_out(struct rows *t) {
+    double all = 0, whole = converts(t, ENDS), effect[STATES] = {0};
+    for (uint32_t i = 0; i < t->n; i++) all += effect[i] = whole - converts(t, i);
+    for (uint32_t i = 0; i < t->n && all > 0; i++) t->row[i].fact[0] += t->pooled * effect[i] / all;
+    for (uint32_t i = 0; i < t->n; i++) /* of lost journeys only */
+        while (i < t->n && t->row[i].fact[1] == 0) t->row[i] = t->row[--t->n];
+}
+
 static void attribute(struct rows *t, const struct naive_customer *c) {
     static const struct naive_event *touch[NAIVE_MAX_EVENTS];
     static struct datum key[NAIVE_MAX_EVENTS];
@@ -655,10 +746,8 @@ static void attribute(struct rows *t, const struct naive_customer *c) {
         uint32_t n = 0;
         if (!naive_in(t->h, &q->range, e) || !naive_matches(t->h, &m->event, e)) continue;
         for (uint32_t j = 0; j < c->n; j++) {
-            bool is = false;
-            for (uint32_t k = 0; k < q->attribute.n_touches; k++)
-                is |= naive_matches(t->h, &q->attribute.touches[k], c->e[j]);
-            if (!is || j == i || c->e[j]->time > e->time || e->time - c->e[j]->time > within)
+            if (!is_touch(t, c->e[j]) || j == i || c->e[j]->time > e->time ||
+                e->time - c->e[j]->time > within)
                 continue;
             struct datum values[MAX_KEY];
             splits(t->h, q, c, q->attribute.touches, q->attribute.n_touches, c->e[j], values);
@@ -668,8 +757,15 @@ static void attribute(struct rows *t, const struct naive_customer *c) {
         struct naive_customer alone = {0, &c->e[i], 1};
         double amount = naive_measure(t->h, &alone, m).number;
         struct datum none = datum_null();
+        bool markov = q->attribute.model == QUERY_MODEL_MARKOV && n > 0;
+        if (markov) {
+            static uint32_t path[NAIVE_MAX_EVENTS];
+            for (uint32_t k = 0; k < n; k++) path[k] = row_number(t, &key[k]);
+            enter_journey(t, path, n, WON);
+            t->pooled += amount;
+        }
         for (uint32_t k = 0; k < n || k == 0; k++) {
-            double share = n ? touch_share(q, touch, key, n, k) : 1;
+            double share = markov ? 0 : n ? touch_share(q, touch, key, n, k) : 1;
             if (one && share == 0) continue;
             struct row *row = find(t, n ? &key[k] : &none);
             row->fact[0] += amount * share;
@@ -679,9 +775,11 @@ static void attribute(struct rows *t, const struct naive_customer *c) {
             count_customer(row, c->root);
         }
     }
+    if (q->attribute.model == QUERY_MODEL_MARKOV) lost_journeys(t, c);
 }
 
 static void attribute_show(struct rows *t, struct result *out) {
+    if (t->q->attribute.model == QUERY_MODEL_MARKOV) share_out(t);
     bool shared = t->q->attribute.model > QUERY_MODEL_FIRST;
     keys_compared = t->n_key;
     if (t->n > 0) qsort(t->row, t->n, sizeof *t->row, by_fact);

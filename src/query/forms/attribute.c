@@ -1,27 +1,28 @@
 /* The form ATTRIBUTE: to which touches an amount is owed.
  *
  * Per customer the touches that may still matter (LAST: the latest; others: those inside the
- * window, as a queue) and the conversions of the current moment. A conversion waits until the time
+ * window; journey.h) and the conversions of the current moment. A conversion waits until the time
  * moves on, because a touch at the same time counts too, in whatever order the two came; FIRST and
- * LAST enter it provisionally under the touch known by then, the models that share it out walk the
- * queue when it is settled.
+ * LAST enter it provisionally under the touch known by then, the models that share it out ask the
+ * journey when it is settled.
  *
  * A share is amount x weight / sum of weights; the weights of one value are added first, so that a
  * journey of one value alone keeps its amount exactly. Shapley: the coalition S of values earns the
  * conversions whose journeys have no others, a sum of unanimity games, whose Shapley value is equal
- * shares to the values of each journey: no walk over coalitions is needed.
+ * shares to the values of each journey: no walk over coalitions is needed. Markov: conversions are
+ * counted under the values of their journeys, their amounts are shared out at the end (markov.h).
  *
- * Layers: form_tools.h. Threads: see form.h. Limits: NODES_MAX waiting touches and conversions;
- * JOURNEY_MAX touches of one conversion.
+ * Layers: journey.h, markov.h, form_tools.h. Threads: see form.h. Limits: WAITING_MAX conversions
+ * of one moment; see journey.h.
  */
 #include <math.h>
 #include <stdlib.h>
 
 #include "query/forms/form_tools.h"
-#include "query/pairs.h"
+#include "query/forms/journey.h"
+#include "query/forms/markov.h"
 
-enum { NODES_MAX = 1 << 26, JOURNEY_MAX = 1 << 16, NONE = UINT32_MAX, SMALL_GROUPS = 64 };
-#define NEVER INT64_MIN
+enum { WAITING_MAX = 1 << 24, NONE = JOURNEY_NONE, SMALL_GROUPS = 64 };
 
 struct attribute_machine {
     struct machine machine;
@@ -32,44 +33,37 @@ struct attribute_machine {
     bool is_sum, has_prop;
     enum query_model model;
     struct splits splits; /* the property of the touch */
-    int64_t within_ms, half_life_ms;
+    struct journey_rule rule;
 };
 
-struct node { /* a touch in a queue, or a waiting conversion */
+struct conversion {    /* that waits */
+    struct sum amount; /* first, for its alignment */
     int64_t time;
-    uint32_t group, next; /* group of a conversion that is shared out: its own touch, or NONE */
-    bool touched;         /* conversion: has a touch */
-    struct sum amount;
+    uint32_t next;
+    uint32_t
+        group;    /* FIRST, LAST: of the touch known so far; else: the event's own touch, or NONE */
+    bool touched; /* FIRST, LAST: has a touch */
 };
 
 struct attribute_customer {
-    uint32_t head, tail; /* touches, oldest first; LAST keeps one */
-    uint32_t waiting;    /* conversions of the same time          */
-    uint64_t uncounted;  /* bit a group: he is not in its number of customers yet */
-};
-
-/* What a group has of the conversion that is being shared out. */
-struct part {
-    uint64_t serial; /* of that conversion; another: nothing */
-    double weight;
+    uint32_t waiting;   /* conversions of the same time                                      */
+    uint64_t uncounted; /* bit a group: he is not in its number of customers yet             */
 };
 
 struct attribute_state {
     const struct attribute_machine *m;
     struct worker *worker;
     struct splitter splitter;
+    struct journeys journeys;
     struct attribute_customer *customers;
-    struct node *nodes;
-    uint32_t n_nodes, cap_nodes, free_node;
+    struct conversion *waiting;
+    uint32_t n_waiting, cap_waiting, free_waiting;
     struct flat flat;
     struct sum *amounts;                      /* of the batch's conversions */
     struct counters conversions, by_customer; /* by group */
     struct sum *totals;
     uint32_t cap_totals;
-    struct part *parts; /* by group */
-    uint32_t *met;      /* groups of the conversion */
-    uint32_t n_met, cap_parts;
-    uint64_t serial;
+    struct sum pooled;    /* MARKOV: what is shared out at the end */
     struct pairs counted; /* (slot, group) of the groups behind SMALL_GROUPS */
 };
 
@@ -79,6 +73,7 @@ static int state_open(const struct machine *m, struct worker *w, void *state,
     s->m = (const struct attribute_machine *)m;
     s->worker = w;
     pairs_init(&s->counted);
+    TRY(journeys_open(&s->journeys, &s->m->rule, w->plan->range_size, err));
     TRY(splitter_open(&s->splitter, &s->m->splits, w, err));
     s->amounts = k_alloc_array(CHUNK_ROWS, sizeof *s->amounts);
     s->customers = k_try_alloc_array(w->plan->range_size, sizeof *s->customers);
@@ -88,157 +83,102 @@ static int state_open(const struct machine *m, struct worker *w, void *state,
 
 static void state_close(void *state) {
     struct attribute_state *s = state;
+    journeys_close(&s->journeys);
     splitter_close(&s->splitter);
     k_free(s->customers);
-    k_free(s->nodes);
+    k_free(s->waiting);
     flat_release(&s->flat);
     k_free(s->amounts);
     counters_release(&s->conversions);
     counters_release(&s->by_customer);
     k_free(s->totals);
-    k_free(s->parts);
-    k_free(s->met);
     pairs_release(&s->counted);
 }
 
 static int state_begin(void *state, struct range r, struct keel_error *err) {
     struct attribute_state *s = state;
-    memset(s->customers, 0xff, r.count * sizeof *s->customers); /* all NONE, uncounted */
-    s->n_nodes = 0;
-    s->free_node = NONE;
+    memset(s->customers, 0xff, r.count * sizeof *s->customers); /* NONE, uncounted */
+    journeys_begin(&s->journeys, r.count);
+    s->n_waiting = 0;
+    s->free_waiting = NONE;
     pairs_clear(&s->counted);
     return splitter_begin(&s->splitter, r, s->worker->members, err);
 }
 
-static int new_node(struct attribute_state *s, const struct node *from, uint32_t *out,
-                    struct keel_error *err) {
-    uint32_t at = s->free_node;
+static int new_waiting(struct attribute_state *s, const struct conversion *from, uint32_t *out,
+                       struct keel_error *err) {
+    uint32_t at = s->free_waiting;
     if (at != NONE) {
-        s->free_node = s->nodes[at].next;
+        s->free_waiting = s->waiting[at].next;
     } else {
-        if (s->n_nodes == s->cap_nodes) {
-            uint32_t cap = s->cap_nodes ? s->cap_nodes * 2 : 1 << 10;
-            struct node *nodes =
-                cap <= NODES_MAX ? k_try_realloc(s->nodes, cap * sizeof *nodes) : NULL;
-            if (!nodes) FAIL(err, LIMIT, "too many touches at once: use a shorter distance");
-            s->nodes = nodes;
-            s->cap_nodes = cap;
+        if (s->n_waiting == s->cap_waiting) {
+            uint32_t cap = s->cap_waiting ? s->cap_waiting * 2 : 1 << 8;
+            struct conversion *waiting =
+                cap <= WAITING_MAX ? k_try_realloc(s->waiting, cap * sizeof *waiting) : NULL;
+            if (!waiting) FAIL(err, LIMIT, "too many conversions at one moment: use a filter");
+            s->waiting = waiting;
+            s->cap_waiting = cap;
         }
-        at = s->n_nodes++;
+        at = s->n_waiting++;
     }
-    s->nodes[at] = *from;
+    s->waiting[at] = *from;
     *out = at;
     return 0;
 }
 
-static void free_node(struct attribute_state *s, uint32_t at) {
-    s->nodes[at].next = s->free_node;
-    s->free_node = at;
-}
-
-/* Enters a conversion for good. */
-static int settle(struct attribute_state *s, uint32_t slot, const struct node *c,
-                  struct keel_error *err) {
-    if (c->group >= s->cap_totals) {
+/* Enters an amount, of a conversion, for good. */
+static int settle(struct attribute_state *s, uint32_t slot, uint32_t group,
+                  const struct sum *amount, struct keel_error *err) {
+    if (group >= s->cap_totals) {
         uint32_t cap = s->cap_totals ? s->cap_totals : 64;
-        while (cap <= c->group) cap *= 2;
+        while (cap <= group) cap *= 2;
         struct sum *totals = k_try_realloc(s->totals, cap * sizeof *totals);
         if (!totals) FAIL(err, NO_MEMORY, "too little memory for touches");
         memset(totals + s->cap_totals, 0, (cap - s->cap_totals) * sizeof *totals);
         s->totals = totals;
         s->cap_totals = cap;
     }
-    TRY(counters_room(&s->conversions, (uint64_t)c->group + 1, err));
-    TRY(counters_room(&s->by_customer, (uint64_t)c->group + 1, err));
+    TRY(counters_room(&s->conversions, (uint64_t)group + 1, err));
+    TRY(counters_room(&s->by_customer, (uint64_t)group + 1, err));
     bool is_new;
-    if (c->group < SMALL_GROUPS) {
+    if (group < SMALL_GROUPS) {
         uint64_t *uncounted = &s->customers[slot].uncounted;
-        is_new = *uncounted >> c->group & 1;
-        *uncounted &= ~((uint64_t)1 << c->group);
-    } else if (!pairs_at(&s->counted, pair_key(slot, c->group), &is_new)) {
+        is_new = *uncounted >> group & 1;
+        *uncounted &= ~((uint64_t)1 << group);
+    } else if (!pairs_at(&s->counted, pair_key(slot, group), &is_new)) {
         FAIL(err, LIMIT, "too many touches of customers: narrow the question");
     }
-    sum_merge(&s->totals[c->group], &c->amount);
-    s->conversions.n[c->group]++;
-    s->by_customer.n[c->group] += is_new;
+    sum_merge(&s->totals[group], amount);
+    s->conversions.n[group]++;
+    s->by_customer.n[group] += is_new;
     return 0;
 }
 
-static double touch_weight(const struct attribute_machine *m, uint32_t k, uint32_t n,
-                           int64_t before_last_ms) {
-    if (m->model == QUERY_MODEL_DECAY)
-        return exp2(-(double)before_last_ms / (double)m->half_life_ms);
-    if (m->model != QUERY_MODEL_POSITION || n <= 2) return 1;
-    return k == 0 || k + 1 == n ? 0.4 : 0.2 / (n - 2);
-}
-
-static int add_part(struct attribute_state *s, uint32_t group, double weight,
-                    struct keel_error *err) {
-    if (group >= s->cap_parts) {
-        uint32_t cap = s->cap_parts ? s->cap_parts : 64;
-        while (cap <= group) cap *= 2;
-        struct part *parts = k_try_realloc(s->parts, cap * sizeof *parts);
-        if (parts) s->parts = parts;
-        uint32_t *met = k_try_realloc(s->met, cap * sizeof *met);
-        if (met) s->met = met;
-        if (!parts || !met) FAIL(err, NO_MEMORY, "too little memory for touches");
-        memset(parts + s->cap_parts, 0, (cap - s->cap_parts) * sizeof *parts);
-        s->cap_parts = cap;
-    }
-    struct part *part = &s->parts[group];
-    if (part->serial != s->serial) {
-        *part = (struct part){.serial = s->serial, .weight = weight};
-        s->met[s->n_met++] = group;
-    } else if (s->m->model != QUERY_MODEL_SHAPLEY) {
-        part->weight += weight;
-    }
-    return 0;
-}
-
-/* The touches of a conversion, by group, in s->parts and s->met. */
-static int weigh(struct attribute_state *s, uint32_t slot, uint32_t own, struct keel_error *err) {
-    uint32_t n = 0, k = 0;
-    int64_t last = 0;
-    s->serial++;
-    s->n_met = 0;
-    for (uint32_t at = s->customers[slot].head; at != NONE; at = s->nodes[at].next) {
-        if (at == own) continue;
-        last = s->nodes[at].time;
-        n++;
-    }
-    if (n > JOURNEY_MAX)
-        FAIL(err, LIMIT,
-             "a customer has more than %d touches before one event: use a shorter "
-             "distance (\"within\")",
-             JOURNEY_MAX);
-    for (uint32_t at = s->customers[slot].head; at != NONE; at = s->nodes[at].next) {
-        const struct node *touch = &s->nodes[at];
-        if (at == own) continue;
-        TRY(add_part(s, touch->group, touch_weight(s->m, k++, n, last - touch->time), err));
-    }
-    return 0;
+/* Under the missing value: no touch is owed for it. */
+static int missing_group(struct attribute_state *s, uint32_t *out, struct keel_error *err) {
+    uint32_t missing[QUERY_MAX_SPLITS] = {0};
+    return groups_find(&s->splitter.groups, missing, out, err);
 }
 
 /* Enters a conversion under every value among its touches. */
-static int settle_shares(struct attribute_state *s, uint32_t slot, const struct node *c,
+static int settle_shares(struct attribute_state *s, uint32_t slot, const struct conversion *c,
                          struct keel_error *err) {
-    TRY(weigh(s, slot, c->group, err));
-    struct node part = *c;
-    if (s->n_met <= 1) {
-        uint32_t missing[QUERY_MAX_SPLITS] = {0};
-        if (s->n_met == 1)
-            part.group = s->met[0];
-        else
-            TRY(groups_find(&s->splitter.groups, missing, &part.group, err));
-        return settle(s, slot, &part, err);
+    const struct share *shares;
+    uint32_t n, group;
+    TRY(journey_shares(&s->journeys, slot, c->group, &shares, &n, err));
+    if (n == 0) {
+        TRY(missing_group(s, &group, err));
+        return settle(s, slot, group, &c->amount, err);
     }
+    bool markov = s->m->model == QUERY_MODEL_MARKOV;
+    if (markov) sum_merge(&s->pooled, &c->amount);
+    if (n == 1 && !markov) return settle(s, slot, shares[0].group, &c->amount, err);
     double whole = 0, amount = sum_value(&c->amount);
-    for (uint32_t i = 0; i < s->n_met; i++) whole += s->parts[s->met[i]].weight;
-    for (uint32_t i = 0; i < s->n_met; i++) {
-        part.group = s->met[i];
-        part.amount = (struct sum){0};
-        sum_add(&part.amount, amount * (s->parts[part.group].weight / whole));
-        TRY(settle(s, slot, &part, err));
+    for (uint32_t i = 0; i < n; i++) whole += shares[i].weight;
+    for (uint32_t i = 0; i < n; i++) {
+        struct sum part = {0};
+        if (!markov) sum_add(&part, amount * (shares[i].weight / whole));
+        TRY(settle(s, slot, shares[i].group, &part, err));
     }
     return 0;
 }
@@ -249,12 +189,14 @@ static int settle_waiting(struct attribute_state *s, uint32_t slot, struct keel_
     struct attribute_customer *c = &s->customers[slot];
     while (c->waiting != NONE) {
         uint32_t at = c->waiting;
+        struct conversion *w = &s->waiting[at];
         if (is_shared(s->m))
-            TRY(settle_shares(s, slot, &s->nodes[at], err));
+            TRY(settle_shares(s, slot, w, err));
         else
-            TRY(settle(s, slot, &s->nodes[at], err));
-        c->waiting = s->nodes[at].next;
-        free_node(s, at);
+            TRY(settle(s, slot, w->group, &w->amount, err));
+        c->waiting = w->next;
+        w->next = s->free_waiting;
+        s->free_waiting = at;
     }
     return 0;
 }
@@ -262,54 +204,29 @@ static int settle_waiting(struct attribute_state *s, uint32_t slot, struct keel_
 static int take_conversion(struct attribute_state *s, uint32_t slot, int64_t t,
                            const struct sum *amount, struct keel_error *err) {
     struct attribute_customer *c = &s->customers[slot];
-    int64_t within = s->m->within_ms;
-    while (c->head != NONE && within != INT64_MAX && s->nodes[c->head].time < t - within) {
-        uint32_t old = c->head;
-        c->head = s->nodes[old].next;
-        if (c->head == NONE) c->tail = NONE;
-        free_node(s, old);
+    struct conversion w = {.time = t, .next = c->waiting, .amount = *amount, .group = NONE};
+    TRY(journey_prune(&s->journeys, slot, t, err));
+    if (!is_shared(s->m)) {
+        w.touched = journey_first(&s->journeys, slot, &w.group);
+        if (!w.touched) TRY(missing_group(s, &w.group, err));
     }
-    struct node node = {.time = t, .next = c->waiting, .amount = *amount};
-    node.touched = c->head != NONE;
-    if (is_shared(s->m)) {
-        node.group = NONE;
-    } else if (node.touched) {
-        node.group = s->nodes[c->head].group;
-    } else { /* the group of no touch is that of a missing value */
-        uint32_t missing[QUERY_MAX_SPLITS] = {0};
-        TRY(groups_find(&s->splitter.groups, missing, &node.group, err));
-    }
-    return new_node(s, &node, &c->waiting, err);
+    return new_waiting(s, &w, &c->waiting, err);
 }
 
 /* `own`: the conversion that is this very event, or NONE. */
 static int take_touch(struct attribute_state *s, uint32_t slot, int64_t t, uint32_t group,
                       uint32_t own, struct keel_error *err) {
     struct attribute_customer *c = &s->customers[slot];
-    bool first = s->m->model == QUERY_MODEL_FIRST, last = s->m->model == QUERY_MODEL_LAST;
-    for (uint32_t at = c->waiting; at != NONE && (first || last); at = s->nodes[at].next) {
-        struct node *w = &s->nodes[at];
+    bool first = s->m->model == QUERY_MODEL_FIRST;
+    for (uint32_t at = c->waiting; at != NONE && !is_shared(s->m); at = s->waiting[at].next) {
+        struct conversion *w = &s->waiting[at];
         if (at == own || (first && w->touched)) continue;
         w->group = group;
         w->touched = true;
     }
-    bool one = last || (first && s->m->within_ms == INT64_MAX);
-    if (one && c->head != NONE) { /* LAST: the newest; FIRST without limit: the oldest */
-        if (last) {
-            s->nodes[c->head].time = t;
-            s->nodes[c->head].group = group;
-        }
-        return 0;
-    }
-    uint32_t at;
-    struct node node = {.time = t, .group = group, .next = NONE};
-    TRY(new_node(s, &node, &at, err));
-    if (own != NONE && is_shared(s->m)) s->nodes[own].group = at;
-    if (c->tail != NONE)
-        s->nodes[c->tail].next = at;
-    else
-        c->head = at;
-    c->tail = at;
+    uint32_t touch;
+    TRY(journey_touch(&s->journeys, slot, t, group, &touch, err));
+    if (own != NONE && is_shared(s->m)) s->waiting[own].group = touch;
     return 0;
 }
 
@@ -349,7 +266,8 @@ static int state_feed(void *state, struct feed *f, struct keel_error *err) {
         uint32_t row = rows[k], slot = f->customer[row] - f->first, own = NONE;
         struct attribute_customer *c = &s->customers[slot];
         int64_t t = f->time[row];
-        if (c->waiting != NONE && s->nodes[c->waiting].time != t) TRY(settle_waiting(s, slot, err));
+        if (c->waiting != NONE && s->waiting[c->waiting].time != t)
+            TRY(settle_waiting(s, slot, err));
         if (bit_get(conversions, row)) {
             TRY(take_conversion(s, slot, t, &s->amounts[conversion++], err));
             own = c->waiting;
@@ -363,7 +281,7 @@ static int state_end(void *state, struct range r, struct keel_error *err) {
     struct attribute_state *s = state;
     for (uint32_t slot = 0; slot < r.count; slot++)
         if (s->customers[slot].waiting != NONE) TRY(settle_waiting(s, slot, err));
-    return 0;
+    return journeys_end(&s->journeys, r.count, err);
 }
 
 static const struct machine_ops OPS = {
@@ -391,16 +309,19 @@ static int form_plan(struct form *form, struct plan *p, struct keel_error *err) 
     f->machine = m;
     m->machine =
         (struct machine){.ops = &OPS, .stage = 1, .ordered = true, .span = {INT64_MAX, INT64_MIN}};
-    m->machine.bytes_per_customer = sizeof(struct attribute_customer) + sizeof(struct node);
+    m->machine.bytes_per_customer = sizeof(struct attribute_customer) + JOURNEY_BYTES;
     plan_note(p, "allocation, not causal: a rule shares out what happened; it does not show what "
                  "would have happened without a touch");
-    m->within_ms = duration_ms(q->attribute.within);
     m->model = q->attribute.model;
-    m->half_life_ms = duration_ms(q->attribute.half_life);
+    m->rule = (struct journey_rule){.model = m->model,
+                                    .within_ms = duration_ms(q->attribute.within),
+                                    .half_life_ms = duration_ms(q->attribute.half_life),
+                                    .from_ms = span.from_ms};
     m->is_sum = measure->agg == QUERY_SUM;
     m->has_prop = measure->has_prop;
     if (before.from_ms != INT64_MIN)
-        before.from_ms = m->within_ms == INT64_MAX ? INT64_MIN : span.from_ms - m->within_ms;
+        before.from_ms =
+            m->rule.within_ms == INT64_MAX ? INT64_MIN : span.from_ms - m->rule.within_ms;
     TRY(match_compile(p, &measure->event, span, &m->conversion, err));
     match_needs(p, &m->conversion, &m->machine);
     if (m->has_prop) {
@@ -434,6 +355,32 @@ static int by_amount(const void *a, const void *b, void *ctx) {
     return datum_cmp(groups_value(ctx, x->group, 0), groups_value(ctx, y->group, 0));
 }
 
+/* MARKOV: the workers' chains as one, and by what it loses without a value, the value's share of
+ * all amounts that have a touch. States stand in the order of their values, whatever the workers
+ * met. */
+static int share_out(const struct attribute_form *f, const struct merged *m,
+                     const struct worker *workers, uint32_t n, struct sum *amounts,
+                     struct keel_error *err) {
+    uint32_t count = m->groups.count;
+    uint32_t *place = k_try_alloc_array(count + 1, sizeof *place);
+    struct markov chain = {0};
+    struct sum pooled = {0};
+    if (!place) FAIL(err, NO_MEMORY, "too little memory for touches");
+    for (uint32_t i = 0; i < count; i++) place[m->order[i]] = i;
+    int code = markov_init(&chain, count, err);
+    for (uint32_t i = 0; i < n && code == 0; i++) {
+        const struct attribute_state *s = machine_state(&workers[i], &f->machine->machine);
+        sum_merge(&pooled, &s->pooled);
+        journeys_chain(&s->journeys, m->map[i], place, &chain);
+    }
+    if (code == 0) code = markov_solve(&chain, err);
+    for (uint32_t i = 0; i < count && code == 0; i++)
+        sum_add(&amounts[m->order[i]], sum_value(&pooled) * chain.shares[i]);
+    markov_release(&chain);
+    k_free(place);
+    return code;
+}
+
 static int show(const struct attribute_form *f, struct merged *m, struct worker *workers,
                 uint32_t n, struct result *out, struct keel_error *err) {
     uint32_t count = m->groups.count, kept = 0, limit = query_limit(f->form.plan->q);
@@ -454,7 +401,8 @@ static int show(const struct attribute_form *f, struct merged *m, struct worker 
             sum_merge(&amounts[m->map[i][g]], &s->totals[g]);
         }
     }
-    for (uint32_t g = 0; g < count; g++) {
+    if (f->machine->model == QUERY_MODEL_MARKOV) code = share_out(f, m, workers, n, amounts, err);
+    for (uint32_t g = 0; g < count && code == 0; g++) {
         if (owed[g].conversions == 0) continue;
         struct owed one = owed[g];
         one.group = g;

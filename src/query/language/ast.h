@@ -262,11 +262,10 @@ enum query_cond_kind {
 
 #define QUERY_NO_MAX UINT32_MAX
 
-/* Steps in time order, or with any_order in whatever order (below). A customer reaches step k when different events e1 … ek exist that match
- * steps 1 … k, with time(e1) <= … <= time(ek) <= time(e1) + within, all in the range; his level is
- * the largest such k.
- * without: no event of that kind has a time strictly between those of e1 and ek.
- * same: these properties are there and equal on e1 … ek.
+/* Steps in time order, or with any_order in whatever order (below). A customer reaches step k when
+ * different events e1 … ek exist that match steps 1 … k, with time(e1) <= … <= time(ek) <= time(e1)
+ * + within, all in the range; his level is the largest such k. without: no event of that kind has a
+ * time strictly between those of e1 and ek. same: these properties are there and equal on e1 … ek.
  * His chain (for step times and for the split by a property of step 1) is the one of his level that
  * ends first; among these the one with the latest e1, then the latest e2, and so on.
  * any_order: he reaches step k when there are different events that match k different steps, the
@@ -363,6 +362,7 @@ enum query_model {
     QUERY_MODEL_DECAY,    /* half as much for each half-life that it lies before the last */
     QUERY_MODEL_POSITION, /* 40 % to the first, 40 % to the last, 20 % to those between   */
     QUERY_MODEL_SHAPLEY,  /* equal shares to the different values among the touches       */
+    QUERY_MODEL_MARKOV,   /* by what a chain of all journeys loses without the value      */
     QUERY_MODELS,
 };
 

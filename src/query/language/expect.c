@@ -52,7 +52,7 @@ static const struct group {
     {"what to count (events, unique customers, sum(…), …)",
      {QT_CUSTOMERS, QT_EVENTS, QT_UNIQUE, QT_AGGREGATE},
      {QT_CUSTOMERS, QT_EVENTS, QT_UNIQUE, QT_AGGREGATE, QT_COUNT, QT_FIRST, QT_LAST}},
-    {"last, first, linear, decay, position or shapley",
+    {"last, first, linear, decay, position, shapley or markov",
      {QT_FIRST, QT_LAST, QT_MODEL},
      {QT_FIRST, QT_LAST, QT_MODEL}},
     {"a property, a trait, a segment or a measure (sum(…))",
@@ -139,11 +139,20 @@ static int form_of(const struct query_token *t) {
         uint8_t code;
         enum query_form form;
     } forms[] = {
-        {QT_LIST, QUERY_LIST},           {QT_FUNNEL, QUERY_FUNNEL}, {QT_RETENTION, QUERY_RETENTION},
-        {QT_REPEAT, QUERY_REPEAT},       {QT_TREND, QUERY_TREND},   {QT_TOTAL, QUERY_TREND},
-        {QT_TIME, QUERY_TIME},           {QT_PATHS, QUERY_PATHS},   {QT_ATTRIBUTE, QUERY_ATTRIBUTE},
-        {QT_SESSIONS, QUERY_SESSIONS},   {QT_RFM, QUERY_RFM},       {QT_TOP, QUERY_TOP},
-        {QT_LIFECYCLE, QUERY_LIFECYCLE}, {QT_COMPARE, QUERY_COMPARE},
+        {QT_LIST, QUERY_LIST},
+        {QT_FUNNEL, QUERY_FUNNEL},
+        {QT_RETENTION, QUERY_RETENTION},
+        {QT_REPEAT, QUERY_REPEAT},
+        {QT_TREND, QUERY_TREND},
+        {QT_TOTAL, QUERY_TREND},
+        {QT_TIME, QUERY_TIME},
+        {QT_PATHS, QUERY_PATHS},
+        {QT_ATTRIBUTE, QUERY_ATTRIBUTE},
+        {QT_SESSIONS, QUERY_SESSIONS},
+        {QT_RFM, QUERY_RFM},
+        {QT_TOP, QUERY_TOP},
+        {QT_LIFECYCLE, QUERY_LIFECYCLE},
+        {QT_COMPARE, QUERY_COMPARE},
     };
     if (t[0].code == QT_COUNT) return t[1].code == QT_EVENTS ? QUERY_TREND : QUERY_COUNT;
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)

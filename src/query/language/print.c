@@ -22,8 +22,8 @@ static const char *const OPERATORS[QUERY_OPS] = {
     "=",       "!=",       "<",           "<=",        ">",       ">=",     "in",        "not in",
     "between", "contains", "starts with", "ends with", "matches", "exists", "is missing"};
 
-static const char *const MODELS[QUERY_MODELS] = {"last",  "first",    "linear",
-                                                 "decay", "position", "shapley"};
+static const char *const MODELS[QUERY_MODELS] = {"last",     "first",   "linear", "decay",
+                                                 "position", "shapley", "markov"};
 
 const char *query_unit_text(enum query_unit unit) { return UNITS[unit]; }
 const char *query_op_text(enum query_op op) { return OPERATORS[op]; }
