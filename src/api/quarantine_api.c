@@ -71,7 +71,7 @@ struct listing {
 
 static void put_text(struct buf *out, const char *name, struct str text) {
     (void)!buf_printf(out, ",\"%s\":", name);
-    (void)!mask_text(text, out);
+    (void)!mask_plain(text, out);
 }
 
 static int put_row(void *ctx, const struct quarantine_row *row) {

@@ -189,11 +189,31 @@ static void test_deep_and_long(void **state) {
     buf_release(&b);
 }
 
+/* Names and ids come as they are: nothing in them ends the JSON string. */
+static void test_plain(void **state) {
+    (void)state;
+    const struct {
+        const char *text, *shown;
+    } cases[] = {{"u-1", "\"u-1\""},
+                 {"a \"b\" \\ c", "\"a \\\"b\\\" \\\\ c\""},
+                 {"anna@example.com", "\"‹e-mail›\""},
+                 {"", "\"\""}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf b;
+        buf_init(&b, 1 << 10);
+        assert_int_equal(mask_plain(str_from(cases[i].text), &b), 0);
+        assert_int_equal(b.n, strlen(cases[i].shown));
+        assert_memory_equal(b.p, cases[i].shown, b.n);
+        buf_release(&b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_classes),       cmocka_unit_test(test_cells),
         cmocka_unit_test(test_looks),         cmocka_unit_test(test_cut_and_broken),
         cmocka_unit_test(test_random_damage), cmocka_unit_test(test_deep_and_long),
+        cmocka_unit_test(test_plain),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

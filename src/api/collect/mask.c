@@ -365,3 +365,8 @@ int mask_text(struct str raw, struct buf *out) {
         put_string(&w, raw);
     return out->failed;
 }
+
+int mask_plain(struct str text, struct buf *out) {
+    const char *sign = SIGNS[personal_by_shape(text)];
+    return sign ? buf_add_text(out, sign) : buf_add_json_str(out, text);
+}

@@ -43,5 +43,7 @@ const char *mask_sign(const struct mask_event *event, bool in_context, struct st
  * (in_context) of a field of the context; empty: of all of them together. */
 int mask_value(const struct mask_event *event, bool in_context, struct str name,
                enum mask_kind kind, struct str text, struct buf *out);
-/* One text that stands alone: an id. Appends it as a JSON string. */
+/* One text that stands alone: an id. Appends it as a JSON string. `raw`: as JSON has it between its
+ * quotes; `text`: what it says. */
 int mask_text(struct str raw, struct buf *out);
+int mask_plain(struct str text, struct buf *out);
