@@ -276,13 +276,52 @@ static int ask_people(const struct shield_question *q, struct db *db, struct res
     return ask_run(db, &people, q->options, out, err);
 }
 
+/* Those of the question who are, or are not, in a set of its own. */
+static int check_part(struct shield *s, const struct shield_question *q, struct db *db,
+                      const struct query_cond *part, bool in, struct keel_error *err) {
+    struct shield_question own = *q;
+    struct query whose = {.form = QUERY_COUNT};
+    struct query_cond not = {.kind = QUERY_COND_NOT, .n_items = 1, .depth = part->depth + 1};
+    struct query_cond *inner = arena_alloc(q->arena, sizeof *inner), *both[2];
+    struct query_cond and = {.kind = QUERY_COND_AND, .items = both, .n_items = 2};
+    *inner = *part;
+    not .items = &inner;
+    both[0] = in ? inner : &not ;
+    both[1] = q->query->where;
+    whose.where = q->query->where ? &and : both[0];
+    own.query = &whose;
+    return check_difference(s, &own, db, err);
+}
+
+/* The sets of customers that a question is about: that of its condition, and those that it sets
+ * apart from one another. */
+static int check_differences(struct shield *s, const struct shield_question *q, struct db *db,
+                             struct keel_error *err) {
+    const struct query *query = q->query;
+    uint32_t segments = 0;
+    TRY(check_difference(s, q, db, err));
+    for (uint32_t i = 0; i < query->n_splits; i++) {
+        const struct query_term *t = &query->splits[i];
+        if (t->kind != QUERY_TERM_SEGMENT) continue;
+        if (++segments > 1)
+            FAIL(err, FORBIDDEN, "splitting by several segments needs the right personal.read");
+        struct query_cond in = {.kind = QUERY_COND_SEGMENT, .segment = t->segment, .depth = 1};
+        TRY(check_part(s, q, db, &in, true, err));
+        TRY(check_part(s, q, db, &in, false, err));
+    }
+    if (query->form != QUERY_COMPARE) return 0;
+    if (query->compare.a) TRY(check_part(s, q, db, query->compare.a, true, err));
+    if (query->compare.others) TRY(check_part(s, q, db, query->compare.a, false, err));
+    return query->compare.b ? check_part(s, q, db, query->compare.b, true, err) : 0;
+}
+
 int shield_run(struct shield *s, const struct shield_question *q, struct db *db,
                struct result **out, struct keel_error *err) {
-    struct shield_hiding h = {.query = q->query, .k = s->k};
+    struct shield_hiding h = {.form = q->form, .query = q->query, .k = s->k};
     const struct query *wide;
     struct result *people = NULL, *r = NULL;
     TRY(shield_admit(q->form, q->query, err));
-    TRY(check_difference(s, q, db, err));
+    TRY(check_differences(s, q, db, err));
     TRY(shield_widen(q->query, q->arena, &wide, &h.added, err));
     TRY(ask_people(q, db, &people, err));
     int code = ask_run(db, wide, q->options, &r, err);

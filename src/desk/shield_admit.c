@@ -33,7 +33,7 @@ static enum plan_class class_of(const struct plan_form *form, const struct query
     return class_in(plan_find(form, PLAN_CONTEXT, STR("")), prop->path);
 }
 
-static bool is_personal(const struct plan_form *form, const struct query_prop *prop,
+bool shield_is_personal(const struct plan_form *form, const struct query_prop *prop,
                         const struct query_event *event) {
     if (prop->scope == QUERY_SCOPE_EVENT) return false;
     enum plan_class class = class_of(form, prop, event);
@@ -65,7 +65,7 @@ static int check_test(const struct plan_form *form, const struct query_prop *pro
     case QUERY_MISSING: return 0;
     default: break;
     }
-    if (!is_personal(form, prop, event)) return 0;
+    if (!shield_is_personal(form, prop, event)) return 0;
     return refuse(prop, "without the right personal.read compare it by = or in only", err);
 }
 
@@ -93,7 +93,7 @@ static int check_measure(const struct plan_form *form, const struct query_measur
                          struct keel_error *err) {
     TRY(check_event(form, &m->event, err));
     bool counts = m->agg == QUERY_COUNT_OF || m->agg == QUERY_UNIQUE || m->agg == QUERY_CUSTOMERS;
-    if (!m->has_prop || counts || !is_personal(form, &m->prop, &m->event)) return 0;
+    if (!m->has_prop || counts || !shield_is_personal(form, &m->prop, &m->event)) return 0;
     return refuse(&m->prop, "its values need the right personal.read", err);
 }
 
@@ -128,9 +128,8 @@ static int check_cond(const struct plan_form *form, const struct query_cond *c,
 static int check_split(const struct plan_form *form, const struct query_term *t,
                        const struct query_event *event, struct keel_error *err) {
     if (t->kind == QUERY_TERM_MEASURE) return check_measure(form, &t->measure, err);
-    if (t->kind == QUERY_TERM_SEGMENT)
-        FAIL(err, FORBIDDEN, "splitting by a segment needs the right personal.read");
-    if (!is_personal(form, &t->prop, event)) return 0;
+    if (t->kind == QUERY_TERM_SEGMENT) return 0; /* its sets are compared: shield.c */
+    if (!shield_is_personal(form, &t->prop, event)) return 0;
     return refuse(&t->prop, "splitting by it needs the right personal.read", err);
 }
 
@@ -159,9 +158,14 @@ static int check_form(const struct plan_form *form, const struct query *q,
     case QUERY_SESSIONS:
         return check_events(form, q->sessions.alphabet, q->sessions.n_alphabet, err);
     case QUERY_RFM: return check_event(form, &q->rfm.event, err);
+    case QUERY_LIFECYCLE:
+        return check_events(form, q->lifecycle.events, q->lifecycle.n_events, err);
+    case QUERY_COMPARE:
+        TRY(check_cond(form, q->compare.a, err));
+        return check_cond(form, q->compare.b, err);
     case QUERY_TOP:
         TRY(check_event(form, &q->top.event, err));
-        if (!is_personal(form, &q->top.prop, &q->top.event)) return 0;
+        if (!shield_is_personal(form, &q->top.prop, &q->top.event)) return 0;
         return refuse(&q->top.prop, "its values need the right personal.read", err);
     case QUERY_LIST:
         FAIL(err, FORBIDDEN,

@@ -42,6 +42,12 @@ int shield_widen(const struct query *q, struct arena *arena, const struct query 
                  uint32_t *out_added, struct keel_error *err) {
     *out = q;
     *out_added = 0;
+    if (q->form == QUERY_COMPARE) { /* rows go, so there must be more */
+        struct query *all = arena_alloc(arena, sizeof *all);
+        *all = *q;
+        all->limit = RESULT_MAX_ROWS;
+        *out = all;
+    }
     if (q->form != QUERY_TREND) return 0;
     uint32_t n = q->trend.n_measures;
     if (2 * n > QUERY_MAX_TERMS)
@@ -182,7 +188,7 @@ static int hide_by_customers(const struct shield_hiding *h, struct result *r, ui
     if (q->form == QUERY_FUNNEL) hide_drops(r, q->n_splits, keys, people, h->k, hidden);
     if (q->form == QUERY_REPEAT) hide_drops(r, q->n_splits, keys, people, h->k, hidden);
     if (q->form == QUERY_RETENTION) hide_rest(r, size, people, h->k, hidden);
-    if (q->form == QUERY_COUNT || q->form == QUERY_RFM)
+    if (q->form == QUERY_COUNT || q->form == QUERY_RFM || q->form == QUERY_ATTRIBUTE)
         hide_complement(r, keys, people, lost, h->k, hidden);
     return 0;
 }
@@ -246,6 +252,10 @@ int shield_hide(const struct shield_hiding *h, struct result *r, struct keel_err
         hide_trend(h, r, &hidden);
     else if (h->query->form == QUERY_TOP)
         code = hide_top(h, r, &hidden, err);
+    else if (h->query->form == QUERY_LIFECYCLE)
+        shield_hide_lifecycle(h, r, &hidden);
+    else if (h->query->form == QUERY_COMPARE)
+        shield_hide_compare(h, r, &hidden);
     else
         code = hide_by_customers(h, r, &hidden, err);
     if (code < 0) return code;

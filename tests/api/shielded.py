@@ -77,6 +77,44 @@ class Shielded(unittest.TestCase):
         rows = self.rows('retention from first "Bought" to "Bought" by day among customers where trait n < 155')
         self.assertEqual([r[:4] for r in rows[:2]], [["2024-01-02", 0, 155, 155], ["2024-01-02", 1, 155, None]])
 
+    def test_lifecycle(self):
+        question = 'lifecycle of "Bought" by day from 2024-01-02 to 2024-01-06'
+        self.assertEqual(self.rows(question), [
+            ["2024-01-02", 200, 200, None, None, None, None], ["2024-01-03", 150, None, 150, None, 50, None],
+            ["2024-01-04", None, None, None, None, None, None],   # 8 of them: neither they, nor who lapsed
+            ["2024-01-05", None, None, None, None, None, None]])
+        full = self.rows(question, self.key("query", "personal.read"))
+        self.assertEqual(full[2], ["2024-01-04", 8, 0, 8, 0, 142, 50])
+
+    def test_compare(self):
+        question = "compare customers where trait n < %d with others with at least 1 customers"
+        answer = self.rows(question % 100)
+        facts = {(kind, name, value): rest for kind, name, value, *rest in answer}
+        self.assertEqual(facts["trait", "country", "AT"][:4], [100, None, 100, 100])
+        self.assertNotIn(("trait", "country", "DE"), facts)   # 3, and with the total of the others:
+        self.assertNotIn(("trait", "country", "CH"), facts)
+        self.assertEqual(facts["trait", "country", "BE"][:2], [None, 85])
+        self.assertEqual(facts["has trait", "email", None][:2], [100, 100])
+        self.assertFalse([f for f in facts if f[:2] == ("trait", "email")])
+        full = self.rows(question % 100, self.key("query", "personal.read"))
+        self.assertEqual(len([row for row in full if row[:2] == ["trait", "email"]]), 200)
+        key = self.key("query")
+        self.ask(key, question % 100)
+        self.ask(key, question % 95, 403)
+        self.ask(key, "count customers where trait n >= 103", 403)   # 3 fewer than the others
+        self.ask(key, "compare customers where trait email < \"q\" with others", 403)
+
+    def test_a_segment_as_a_split(self):
+        status, _, got = self.server.request("POST", "/api/v1/segments", json.dumps(
+            {"name": "most", "query": "trait n < 105"}).encode(), self.key("query", "segment.write"))
+        self.assertEqual(status, 201, got)
+        key = self.key("query")
+        self.assertEqual(self.rows('count customers by segment "most"', key), [[False, 95], [True, 105]])
+        self.ask(key, "count customers where trait n < 100", 403)
+        key = self.key("query")
+        self.ask(key, "count customers where trait n < 100")
+        self.ask(key, 'trend of unique customers by day split by segment "most"', 403)
+
     def test_what_may_not_be_asked(self):
         key = self.key("query", "profile.read")
         for question in ["list customers", "count customers by trait email", 'top 5 "Bought".traits.email',

