@@ -280,7 +280,7 @@ static void many_processes(void **state) {
     struct buf log;
     pid_t child[PROCESSES];
     int status, gate[2];
-    char byte, who[16];
+    char byte, who[32];
     place_make(&p);
     assert_int_equal(pipe(gate), 0);
     for (int i = 0; i < PROCESSES; i++) {
