@@ -15,6 +15,7 @@
  *
  * Threads: one ingests, one looks; those of desk/audiences.h. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -371,14 +372,14 @@ static void report(struct bench *b, double fill_ms, double run_cpu_ms) {
            "\"seconds\":%u,\"first_scan_ms\":%.0f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f,"
            "\"live_cpu_s\":%.2f,\"ingest_cpu_s\":%.2f,\"changes\":%llu,\"evaluations\":%llu,"
            "\"asked\":%llu,\"advances\":%llu,\"live_bytes\":%llu,\"preview_ms\":%.1f,"
-           "\"preview_cpu_ms\":%.1f}\n",
+           "\"preview_cpu_ms\":%.1f,\"realtime\":%s}\n",
            b->segments, (unsigned long long)s.leaves, (unsigned long long)b->events, b->customers,
            b->rate, b->seconds, fill_ms, (double)latency[b->batches / 2] / 1e3,
            (double)latency[b->batches * 99 / 100] / 1e3, (double)latency[b->batches - 1] / 1e3,
            (run_cpu_ms - b->ingest_cpu_ms - b->look_cpu_ms) / 1e3, b->ingest_cpu_ms / 1e3,
            (unsigned long long)(s.entered + s.left), (unsigned long long)s.evaluations,
            (unsigned long long)s.asked, (unsigned long long)s.advances, (unsigned long long)s.bytes,
-           preview_ms, preview_cpu_ms);
+           preview_ms, preview_cpu_ms, sched_getscheduler(0) == SCHED_OTHER ? "false" : "true");
     k_free(latency);
 }
 

@@ -37,12 +37,13 @@ async function recompute() {
 const other = peer === 'yes' ? await recompute() : null;
 const n = (value, digits = 0) => value.toLocaleString('en', { maximumFractionDigits: digits });
 const perSecond = own.live_cpu_s / own.seconds;
+const priority = own.realtime ? '; at real-time priority, before what else ran' : '';
 const lines = [
   '# Live segments',
   '',
   'Written by `bench/live`; what is measured is described in [live.c](live.c).',
   '',
-  `\`${command.trim()}\` on ${cpus().length} × ${cpus()[0].model.trim()}; load before: ${loadBefore.toFixed(1)} (from 1 on a core, times of the clock say little)`,
+  `\`${command.trim()}\` on ${cpus().length} × ${cpus()[0].model.trim()}; load before: ${loadBefore.toFixed(1)} (from 1 on a core, times of the clock say little)${priority}`,
   '',
   '| | |',
   '|---|---|',
