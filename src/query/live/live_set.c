@@ -192,14 +192,17 @@ static void take_track(struct live *l, struct live *from, struct track *t) {
     bool any = false;
     for (uint32_t i = t->n_leaves; i-- > 0;) any = any || !same_leaf(l, t->leaves[i]);
     if (!any) return;
-    if (mine)
+    if (mine) {
         track_take(mine, t);
-    else
-        from->tracks[t->index] = NULL;
-    for (uint32_t i = t->n_leaves; mine && i-- > 0;)
-        if (!same_leaf(l, t->leaves[i])) take_leaf(l, from, t->leaves[i], mine);
-    if (!mine) {
+        for (uint32_t i = t->n_leaves; i-- > 0;)
+            if (!same_leaf(l, t->leaves[i])) take_leaf(l, from, t->leaves[i], mine);
+        if (t->n_leaves == 0) {
+            from->tracks[t->index] = NULL;
+            track_free(t);
+        }
+    } else {
         mine = t;
+        from->tracks[t->index] = NULL;
         add_track(l, t);
         for (uint32_t i = t->n_leaves; i-- > 0;) take_leaf(l, from, t->leaves[i], t);
     }
