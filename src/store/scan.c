@@ -63,8 +63,7 @@ static void share_moves(struct scan *s) {
     struct moves *moves = snapshot_moves(s->snap);
     uint32_t bucket = 0;
     for (uint32_t i = 0; i < s->group_count; i++)
-        if (!source_is_head(s->groups[i].sources[0]))
-            s->groups[i].moves = &moves->buckets[bucket++];
+        if (!source_is_head(s->groups[i].sources[0])) s->groups[i].moves = moves->buckets[bucket++];
     K_ASSERT_OP(bucket, ==, moves->bucket_count);
 }
 

@@ -53,9 +53,11 @@ struct moved_column {
     struct arena texts;
 };
 
-/* Of all parts of one bucket. `source` of a row counts the bucket's parts from 0, which is their
+/* Of all parts of one bucket, as of the redirects at which they were found or any later ones that
+ * moved none of their rows. `source` of a row counts the bucket's parts from 0, which is their
  * place in the group: heads arrived later and stand behind. */
 struct bucket_moves {
+    _Atomic uint32_t refs;
     uint32_t first, part_count; /* the bucket's parts in the set */
     pthread_mutex_t lock;       /* the finding, the list of columns */
     bool found;                 /* then immutable, but for columns: */
@@ -63,12 +65,12 @@ struct bucket_moves {
     struct gathered_row *rows; /* by customer, as on the slow path */
     struct part_moves *parts;  /* [part_count] */
     struct moved_column *columns;
+    _Atomic uint64_t column_bytes;
 };
 
 struct moves {
     uint32_t bucket_count;
-    struct bucket_moves *buckets;  /* ascending */
-    _Atomic uint64_t column_bytes; /* of all that was kept of columns */
+    struct bucket_moves **buckets; /* ascending */
 };
 
 /* The moves of a snapshot, bucket by bucket as its parts. Borrowed. */

@@ -52,8 +52,9 @@ struct held_moves {
     _Atomic uint32_t refs;
     struct part_set *set;
     uint32_t version;
-    pthread_mutex_t lock;  /* the making */
-    struct moves *buckets; /* NULL until a scan asks */
+    pthread_mutex_t lock;      /* the making */
+    struct moves *buckets;     /* NULL until a scan asks */
+    struct held_moves *before; /* held until then: the newest one of the same set that has them */
 };
 
 /* What a snapshot sees: parts, rows in memory and redirects of one moment. Immutable, but for what
@@ -90,6 +91,7 @@ struct near {
 };
 
 void moves_free(struct moves *m);
+void held_moves_unref(struct held_moves *m); /* NULL is fine */
 
 /* A thread of the store's own: see background.c. */
 struct background {

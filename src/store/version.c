@@ -159,8 +159,14 @@ static uint32_t view_sources(struct held_view *v, const struct redirect_view *re
     return head_view_sources(view, out);
 }
 
-static void held_moves_unref(struct held_moves *m) {
+static struct held_moves *held_moves_ref(struct held_moves *m) {
+    if (m) atomic_fetch_add(&m->refs, 1);
+    return m;
+}
+
+void held_moves_unref(struct held_moves *m) {
     if (!m || atomic_fetch_sub(&m->refs, 1) != 1) return;
+    held_moves_unref(m->before);
     moves_free(m->buckets);
     part_set_unref(m->set);
     pthread_mutex_destroy(&m->lock);
@@ -169,15 +175,19 @@ static void held_moves_unref(struct held_moves *m) {
 
 static struct held_moves *moves_of(const struct store_version *before, struct part_set *set,
                                    uint32_t version) {
-    if (before && before->moves->set == set && before->moves->version == version) {
-        atomic_fetch_add(&before->moves->refs, 1);
-        return before->moves;
-    }
+    struct held_moves *last = before ? before->moves : NULL;
+    if (last && last->set == set && last->version == version) return held_moves_ref(last);
     struct held_moves *m = k_zalloc(sizeof *m);
     m->refs = 1;
     m->set = part_set_ref(set);
     m->version = version;
     pthread_mutex_init(&m->lock, NULL);
+    if (last && last->set == set) {
+        /* Not waited for under `state`: if they are being made, they will be there when needed. */
+        const bool making = pthread_mutex_trylock(&last->lock) != 0;
+        m->before = held_moves_ref(making || last->buckets ? last : last->before);
+        if (!making) pthread_mutex_unlock(&last->lock);
+    }
     return m;
 }
 
