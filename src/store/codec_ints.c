@@ -177,49 +177,78 @@ static size_t put_for(const struct plan *p, uint8_t *out) {
     return (size_t)(to - out);
 }
 
-/* Appends v to a stream of bits that starts at `to` (zeroed beyond *bit). */
-static void put_bits(uint8_t *to, size_t *bit, uint64_t v, unsigned width) {
-    for (unsigned done = 0; done < width;) {
-        unsigned room = 8 - (unsigned)(*bit % 8), take = width - done < room ? width - done : room;
-        uint64_t part = (v >> done) & ((1u << take) - 1);
-        to[*bit / 8] |= (uint8_t)(part << *bit % 8);
-        *bit += take;
-        done += take;
+/* A stream of bits, whole bytes of which have been written. */
+struct bit_writer {
+    uint8_t *to;
+    uint64_t open; /* less than 8 bits between two calls */
+    unsigned fill;
+};
+
+/* Up to 32 bits. */
+static void put_half(struct bit_writer *b, uint64_t v, unsigned width) {
+    b->open |= v << b->fill;
+    for (b->fill += width; b->fill >= 8; b->fill -= 8, b->open >>= 8) *b->to++ = (uint8_t)b->open;
+}
+
+static void put_bits(struct bit_writer *b, uint64_t v, unsigned width) {
+    put_half(b, v & UINT32_MAX, width < 32 ? width : 32);
+    if (width > 32) put_half(b, v >> 32, width - 32);
+}
+
+/* The low bits of a block's values into part[], and which values have more. Without a branch a
+ * value: half of the time of encoding went by wrong guesses, here and in put_runs. */
+static size_t split_block(const struct plan *p, size_t k, uint32_t *part, uint8_t *above) {
+    const unsigned width = p->block[k].width;
+    const size_t n = block_values(p, k), first = k * PACK_BLOCK;
+    const uint32_t mask = (uint32_t)((UINT64_C(1) << width) - 1);
+    size_t exceptions = 0;
+    if (p->narrow) {
+        const uint32_t *v = p->offset + first;
+        for (size_t i = 0; i < n; i++) part[i] = v[i] & mask;
+        for (size_t i = 0; i < n; i++) {
+            above[exceptions] = (uint8_t)i;
+            exceptions += v[i] > mask;
+        }
+        return exceptions;
     }
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t v = offset(p, first + i);
+        part[i] = (uint32_t)v & mask;
+        above[exceptions] = (uint8_t)i;
+        exceptions += v > mask;
+    }
+    return exceptions;
 }
 
 static uint8_t *put_block(const struct plan *p, size_t k, uint8_t *to) {
     const struct block_plan *b = &p->block[k];
     const size_t n = block_values(p, k), first = k * PACK_BLOCK;
-    uint32_t part[PACK_BLOCK];
-    const size_t positions = position_bytes(b->exceptions, n);
-    const bool as_bits = positions < b->exceptions;
-    uint8_t *position = NULL, *high = NULL;
-    size_t bit = 0;
-    *to++ = (uint8_t)(b->width + (as_bits ? POSITION_BITS : 0));
+    *to++ = b->width;
     *to++ = b->exceptions;
-    if (b->exceptions) {
-        *to++ = b->high_width;
-        position = to;
-        high = position + positions;
-        to = high + high_bytes(b->exceptions, b->high_width);
-        memset(position, 0, (size_t)(to - position));
-    }
-    if (p->narrow && !b->exceptions) {
+    if (b->exceptions == 0 && p->narrow) {
         pack(p->offset + first, n, b->width, to);
         return to + packed_bytes(n, b->width);
     }
-    for (size_t i = 0; i < n; i++) {
-        uint64_t v = offset(p, first + i);
-        if (v >> b->width) {
-            K_ASSERT(position); /* the plan counted this one */
-            if (as_bits)
-                position[i / 8] |= (uint8_t)(1u << i % 8);
-            else
-                *position++ = (uint8_t)i;
-            put_bits(high, &bit, v >> b->width, b->high_width);
+    uint32_t part[PACK_BLOCK];
+    uint8_t above[PACK_BLOCK + 1];
+    const size_t exceptions = split_block(p, k, part, above);
+    K_ASSERT_OP(exceptions, ==, b->exceptions);
+    if (exceptions) {
+        const size_t positions = position_bytes(exceptions, n);
+        *to++ = b->high_width;
+        if (positions < exceptions) {
+            to[-3] = (uint8_t)(b->width + POSITION_BITS);
+            memset(to, 0, positions);
+            for (size_t i = 0; i < exceptions; i++)
+                to[above[i] / 8] |= (uint8_t)(1u << above[i] % 8);
+        } else {
+            memcpy(to, above, positions);
         }
-        part[i] = (uint32_t)(v & ((UINT64_C(1) << b->width) - 1));
+        struct bit_writer high = {.to = to + positions};
+        for (size_t i = 0; i < exceptions; i++)
+            put_bits(&high, offset(p, first + above[i]) >> b->width, b->high_width);
+        if (high.fill) *high.to++ = (uint8_t)high.open;
+        to = high.to;
     }
     pack(part, n, b->width, to);
     return to + packed_bytes(n, b->width);
@@ -246,14 +275,20 @@ static size_t put_last(const int64_t *v, size_t n, unsigned tries, size_t limit,
 static size_t put_runs(const struct plan *p, unsigned tries, size_t limit, uint8_t *out) {
     int64_t length[CHUNK_ROWS / 2], value[CHUNK_ROWS / 2];
     uint8_t lengths[INTS_MAX_BYTES / 2 + 64];
-    size_t runs = 0, start = 0;
-    for (size_t i = 1; i <= p->n; i++) {
-        if (i < p->n && p->v[i] == p->v[start]) continue;
-        length[runs] = (int64_t)(i - start - 1);
-        value[runs++] = p->v[start];
-        start = i;
+    uint16_t start[CHUNK_ROWS / 2 + 1]; /* of each run, and the end of the last */
+    const size_t runs = p->s.runs;
+    size_t found = 1;
+    start[0] = 0;
+    for (size_t i = 1; i < p->n; i++) {
+        start[found] = (uint16_t)i; /* behind the last run it is the end's place */
+        found += p->v[i] != p->v[i - 1];
     }
-    K_ASSERT_OP(runs, >, 0);
+    K_ASSERT_OP(found, ==, runs);
+    start[runs] = (uint16_t)p->n;
+    for (size_t k = 0; k < runs; k++) {
+        length[k] = start[k + 1] - start[k] - 1;
+        value[k] = p->v[start[k]];
+    }
     size_t lengths_n = put_smallest(length, runs, tries, limit, lengths);
     if (lengths_n == 0) return 0;
     *out = RUNS;

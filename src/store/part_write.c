@@ -398,9 +398,19 @@ static void gather_chunk(const struct vec *vec, enum vec_kind kind, const struct
                          struct gathered *g) {
     uint32_t count = 0;
     memcpy(g->present, vec->present, sizeof g->present);
-    for (uint32_t word = 0; word < BITS_WORDS; word++)
+    for (uint32_t word = 0; word < BITS_WORDS; word++) {
+        const uint32_t first = word * 64;
+        if (vec->present[word] == UINT64_MAX && kind != VEC_TEXT) { /* mostly */
+            for (uint32_t i = 0; i < 64; i++)
+                if (kind == VEC_NUMBER)
+                    g->num[count + i] = vec->num[first + i];
+                else
+                    g->code[count + i] = vec->code[first + i];
+            count += 64;
+            continue;
+        }
         for (uint64_t left = vec->present[word]; left; left &= left - 1) {
-            uint32_t at = word * 64 + (uint32_t)__builtin_ctzll(left);
+            uint32_t at = first + (uint32_t)__builtin_ctzll(left);
             if (kind == VEC_NUMBER)
                 g->num[count++] = vec->num[at];
             else if (kind != VEC_TEXT)
@@ -409,6 +419,7 @@ static void gather_chunk(const struct vec *vec, enum vec_kind kind, const struct
                 g->text[count++] =
                     vec->kind == VEC_TEXT ? vec->text[at] : lexicon_str(lexicon, vec->code[at]);
         }
+    }
     g->count = count;
 }
 
@@ -438,23 +449,33 @@ static int gather(struct writer *w, uint32_t column, enum vec_kind kind,
     return 0;
 }
 
-/* Codes of the lexicon become codes of the part, in order of first use. */
+/* Room in the table for the largest code of a chunk. */
+static void grow_dictionary(struct writer *w, const struct gathered *g) {
+    int64_t most = 0;
+    for (uint32_t i = 0; i < g->count; i++) most = g->code[i] > most ? g->code[i] : most;
+    if ((size_t)most < w->dictionary_size) return;
+    const size_t size = ((size_t)most + 1) * 2;
+    uint32_t *larger = k_zalloc_table(size * sizeof *larger);
+    if (w->dictionary_size) memcpy(larger, w->dictionary, w->dictionary_size * sizeof *larger);
+    k_free(w->dictionary);
+    w->dictionary = larger;
+    w->dictionary_size = size;
+}
+
+/* Codes of the lexicon become codes of the part, in order of first use. Without a branch: whether a
+ * code is new cannot be guessed, and each one waits for memory. */
 static void localise(struct writer *w, struct gathered *g, uint32_t *used, uint32_t *used_count) {
+    grow_dictionary(w, g);
+    uint32_t *dictionary = w->dictionary, count = *used_count;
     for (uint32_t i = 0; i < g->count; i++) {
-        size_t code = (size_t)g->code[i];
-        if (code >= w->dictionary_size) {
-            size_t size = (code + 1) * 2;
-            w->dictionary = k_realloc(w->dictionary, size * sizeof *w->dictionary);
-            memset(w->dictionary + w->dictionary_size, 0,
-                   (size - w->dictionary_size) * sizeof *w->dictionary);
-            w->dictionary_size = size;
-        }
-        if (!w->dictionary[code]) {
-            used[*used_count] = (uint32_t)code;
-            w->dictionary[code] = ++*used_count;
-        }
-        g->code[i] = w->dictionary[code] - 1;
+        const uint32_t code = (uint32_t)g->code[i], known = dictionary[code];
+        used[count] = code;
+        count += known == 0;
+        const uint32_t local = known ? known : count;
+        dictionary[code] = local;
+        g->code[i] = local - 1;
     }
+    *used_count = count;
 }
 
 static int encode_chunk(struct writer *w, enum vec_kind kind, const struct gathered *g) {
