@@ -539,16 +539,15 @@ static void fail_store(struct db *db, int code, const struct keel_error *err) {
 static int check_batch(struct str bytes, struct keel_error *err) {
     struct batch_reader batch;
     struct event_view event;
-    struct field_view field;
     struct arena names;
     arena_init(&names, SIZE_MAX / 2);
     int more = batch_open(&batch, bytes, &names, err);
     if (more == 0) more = batch_check_contexts(&batch, err);
     if (more == 0) more = 1;
     while (more == 1 && (more = batch_next(&batch, &event, err)) == 1) {
-        event.pause = true;                                  /* before its context */
-        while (field_next(&batch, &event, &field)) continue; /* skips the items, checked */
-        if (event.r.bad) more = error_set(err, KEEL_E_CORRUPT, "damaged batch: fields of an event");
+        event.pause = true; /* before its context */
+        if (!fields_whole(&batch, &event))
+            more = error_set(err, KEEL_E_CORRUPT, "damaged batch: fields of an event");
     }
     arena_release(&names);
     return more;

@@ -25,8 +25,7 @@ enum {
     CONTEXT_TRIES = 256, /* contexts, before they must have repeated as often */
     GUESS_SLOTS = 2048,
     GUESS_BYTES = 168, /* shorter contexts are not guessed */
-    HEAD_FIXED_BYTES = 1 + 1 + 8 + 8 + 4,
-    SEEN_ITEM = 2, /* index into batch_name.seen behind the two scopes          */
+    SEEN_ITEM = 2,     /* index into batch_name.seen behind the two scopes          */
     BATCH_OVERHEAD = 4 + 2 * VARINT_BYTES,
     SLACK_BYTES = 64, /* what a field may reserve beyond what it uses   */
     EVENT_MAX_NEW_NAMES = BATCH_MAX_NAMES / 2,
@@ -441,7 +440,7 @@ static void check_head(struct batch_writer *w, const struct event_head *head) {
 }
 
 static void put_head(struct batch_writer *w, const struct event_head *head, uint32_t name) {
-    uint8_t *p = room(w, LENGTH_BYTES + HEAD_FIXED_BYTES + 4 * VARINT_BYTES + COUNT_BYTES +
+    uint8_t *p = room(w, LENGTH_BYTES + EVENT_FIXED_BYTES + 4 * VARINT_BYTES + COUNT_BYTES +
                              head->user_id.n + head->anonymous_id.n + head->related_id.n);
     if (!p) return;
     p += LENGTH_BYTES;
@@ -481,17 +480,17 @@ void event_begin(struct batch_writer *w, const struct event_head *head) {
     put_head(w, head, name);
 }
 
-/* Starts a field of the event or (scope SEEN_ITEM) of the open item: kind and name are written,
- * `value_bytes` more are reserved. NULL: ignored, because the event is refused or has the field. */
-static inline uint8_t *begin_field(struct batch_writer *w, unsigned scope, enum value_type type,
-                                   struct str name, size_t value_bytes) {
-    bool in_item = scope == SEEN_ITEM;
-    K_ASSERT_OP(w->state, ==, in_item ? WRITER_IN_ITEM : WRITER_IN_EVENT);
+/* Starts a field of the event or of the open item: kind and name are written,
+ * `value_bytes` more are reserved. NULL: ignored, because the event is refused or has the field.
+ * Inlined with a constant `in_item`, so that nothing is asked twice. */
+static inline uint8_t *begin_field(struct batch_writer *w, bool in_item, unsigned scope,
+                                   enum value_type type, struct str name, size_t value_bytes) {
+    K_ASSERT(w->state == (in_item ? WRITER_IN_ITEM : WRITER_IN_EVENT));
     if (w->muted) return NULL;
     uint32_t number = intern(w, name);
     if (number == NO_NAME) return NULL;
     uint32_t serial = in_item ? w->item_serial : w->event_serial;
-    uint32_t *seen = &w->table[number].seen[scope];
+    uint32_t *seen = &w->table[number].seen[in_item ? (unsigned)SEEN_ITEM : scope];
     if (*seen == serial) return NULL;
     *seen = serial;
     ++*(in_item ? &w->item_fields : &w->fields);
@@ -501,47 +500,49 @@ static inline uint8_t *begin_field(struct batch_writer *w, unsigned scope, enum 
     return put_varint(p, number);
 }
 
-static void add_bool(struct batch_writer *w, unsigned scope, struct str name, bool v) {
-    uint8_t *p = begin_field(w, scope, v ? VALUE_TRUE : VALUE_FALSE, name, 0);
+static inline void add_bool(struct batch_writer *w, bool in_item, unsigned scope, struct str name,
+                            bool v) {
+    uint8_t *p = begin_field(w, in_item, scope, v ? VALUE_TRUE : VALUE_FALSE, name, 0);
     if (p) commit(w, p);
 }
 
-static void add_number(struct batch_writer *w, unsigned scope, struct str name, double v) {
-    uint8_t *p = begin_field(w, scope, VALUE_NUMBER, name, sizeof v);
+static inline void add_number(struct batch_writer *w, bool in_item, unsigned scope, struct str name,
+                              double v) {
+    uint8_t *p = begin_field(w, in_item, scope, VALUE_NUMBER, name, sizeof v);
     if (!p) return;
     if (!__builtin_isfinite(v)) refuse(w, "a number is not finite");
     commit(w, put_bytes(p, &v, sizeof v));
 }
 
-static inline void add_text(struct batch_writer *w, unsigned scope, enum value_type type,
-                            struct str name, struct str v) {
-    uint8_t *p = begin_field(w, scope, type, name, VARINT_BYTES + v.n);
+static inline void add_text(struct batch_writer *w, bool in_item, unsigned scope,
+                            enum value_type type, struct str name, struct str v) {
+    uint8_t *p = begin_field(w, in_item, scope, type, name, VARINT_BYTES + v.n);
     if (p && text_ok(w, v)) commit(w, put_str(p, v));
 }
 
 void event_bool(struct batch_writer *w, enum field_scope scope, struct str name, bool v) {
-    add_bool(w, scope, name, v);
+    add_bool(w, false, scope, name, v);
 }
 void event_number(struct batch_writer *w, enum field_scope scope, struct str name, double v) {
-    add_number(w, scope, name, v);
+    add_number(w, false, scope, name, v);
 }
 void event_string(struct batch_writer *w, enum field_scope scope, struct str name, struct str v) {
-    add_text(w, scope, VALUE_STRING, name, v);
+    add_text(w, false, scope, VALUE_STRING, name, v);
 }
 void event_json(struct batch_writer *w, enum field_scope scope, struct str name, struct str json) {
-    add_text(w, scope, VALUE_JSON, name, json);
+    add_text(w, false, scope, VALUE_JSON, name, json);
 }
 void event_item_bool(struct batch_writer *w, struct str name, bool v) {
-    add_bool(w, SEEN_ITEM, name, v);
+    add_bool(w, true, SCOPE_PROPERTY, name, v);
 }
 void event_item_number(struct batch_writer *w, struct str name, double v) {
-    add_number(w, SEEN_ITEM, name, v);
+    add_number(w, true, SCOPE_PROPERTY, name, v);
 }
 void event_item_string(struct batch_writer *w, struct str name, struct str v) {
-    add_text(w, SEEN_ITEM, VALUE_STRING, name, v);
+    add_text(w, true, SCOPE_PROPERTY, VALUE_STRING, name, v);
 }
 void event_item_json(struct batch_writer *w, struct str name, struct str json) {
-    add_text(w, SEEN_ITEM, VALUE_JSON, name, json);
+    add_text(w, true, SCOPE_PROPERTY, VALUE_JSON, name, json);
 }
 
 /* Reserves a count that is patched later; returns where. */
@@ -557,7 +558,7 @@ static void patch_count(struct batch_writer *w, size_t at, uint32_t count) {
 }
 
 void event_list_begin(struct batch_writer *w, struct str name) {
-    uint8_t *p = begin_field(w, SCOPE_PROPERTY, VALUE_LIST, name, 0);
+    uint8_t *p = begin_field(w, false, SCOPE_PROPERTY, VALUE_LIST, name, 0);
     if (p)
         commit(w, p);
     else

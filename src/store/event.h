@@ -234,8 +234,62 @@ int batch_check_contexts(const struct batch_reader *b, struct keel_error *err) K
 /* 1: *out is the next event; 0: no more; negative: damaged. */
 int batch_next(struct batch_reader *b, struct event_view *out, struct keel_error *err) K_CHECKED;
 /* 1: *out is the next field; 0: no more, or damaged: check view->r.bad at the end. */
-int field_next(const struct batch_reader *b, struct event_view *view, struct field_view *out);
+static inline int field_next(const struct batch_reader *b, struct event_view *view,
+                             struct field_view *out);
+/* The same to the end, for whoever wants to know only whether all of it is whole. */
+bool fields_whole(const struct batch_reader *b, struct event_view *view);
 /* Starts the next item of a list (call it `items` times): its number of fields, which item_field
  * then gives one by one (1, and 0 at the item's end). Call it only when item_field gave 0. */
 uint32_t item_next(struct event_view *view);
 int item_field(const struct batch_reader *b, struct event_view *view, struct field_view *out);
+
+/* ---- reading a field, inline ----
+ * Almost every field is a string or number of a name below 128, whole: it is read without a call.
+ */
+
+/* Where such a field at p ends, if its scope is up to `last_scope`; NULL: it is another one, or
+ * does not end before `end`. */
+static inline const uint8_t *field_usual_end(const struct batch_reader *b, const uint8_t *p,
+                                             const uint8_t *end, unsigned last_scope) {
+    const size_t left = (size_t)(end - p);
+    if (left < 3 || p[0] >> 4 > last_scope || p[1] >= 0x80 || p[1] >= b->name_count) return NULL;
+    if ((p[0] & 15) == VALUE_STRING) return p[2] < 0x80 && p[2] <= left - 3 ? p + 3 + p[2] : NULL;
+    double number;
+    if ((p[0] & 15) != VALUE_NUMBER || left < 2 + sizeof number) return NULL;
+    memcpy(&number, p + 2, sizeof number);
+    return __builtin_isfinite(number) ? p + 2 + sizeof number : NULL;
+}
+
+static inline bool field_usual(const struct batch_reader *b, struct event_view *view,
+                               struct field_view *out, unsigned last_scope) {
+    const uint8_t *p = view->r.p, *end = field_usual_end(b, p, view->r.end, last_scope);
+    if (!end) return false;
+    out->scope = (enum field_scope)(p[0] >> 4);
+    out->type = (enum value_type)(p[0] & 15);
+    out->name = p[1];
+    out->items = 0;
+    out->text = (struct str){NULL, 0};
+    if (out->type == VALUE_STRING)
+        out->text = (struct str){(const char *)p + 3, p[2]};
+    else
+        memcpy(&out->number, p + 2, sizeof out->number);
+    view->r.p = end;
+    return true;
+}
+
+int field_next_any(const struct batch_reader *b, struct event_view *view, struct field_view *out);
+
+/* May the next field be a field of the event itself, with nothing to be done before? */
+static inline bool field_is_own(const struct event_view *view) {
+    return view->fields_left && view->context == NO_CONTEXT && !view->r.bad &&
+           !(view->item_fields_left | view->items_left);
+}
+
+static inline int field_next(const struct batch_reader *b, struct event_view *view,
+                             struct field_view *out) {
+    if (field_is_own(view) && field_usual(b, view, out, SCOPE_CONTEXT)) {
+        view->fields_left--;
+        return 1;
+    }
+    return field_next_any(b, view, out);
+}

@@ -8,7 +8,8 @@
 
 /* Written to disk: never renumber. */
 enum event_flags { FLAG_USER = 1, FLAG_ANONYMOUS = 2, FLAG_RELATED = 4, FLAG_CONTEXT = 8 };
-#define HAS_CONTEXTS (UINT32_C(1) << 31) /* in the count of events */
+enum { EVENT_FIXED_BYTES = 1 + 1 + 8 + 8 + 4 }; /* type, flags, time, key */
+#define HAS_CONTEXTS (UINT32_C(1) << 31)        /* in the count of events */
 
 /* From type to the count of fields. */
 void event_read_head(const struct batch_reader *b, struct event_view *out);

@@ -62,16 +62,18 @@ static inline uint32_t read_name(const struct batch_reader *b, struct reader *r)
 void event_read_head(const struct batch_reader *b, struct event_view *out) {
     struct reader *r = &out->r;
     struct event_head *head = &out->head;
-    uint8_t type = reader_u8(r), flags = reader_u8(r);
+    const uint8_t *fixed = reader_take(r, EVENT_FIXED_BYTES);
+    if (!fixed) return;
+    const uint8_t type = fixed[0], flags = fixed[1];
     if (type >= EVENT_TYPES || flags > (FLAG_USER | FLAG_ANONYMOUS | FLAG_RELATED | FLAG_CONTEXT))
         r->bad = true;
     out->has_context = flags & FLAG_CONTEXT;
     out->context = NO_CONTEXT;
     out->pause = false;
     head->type = (enum event_type)type;
-    head->time_ms = (int64_t)reader_u64(r);
-    head->key.lo = reader_u64(r);
-    head->key.hi = reader_u32(r);
+    memcpy(&head->time_ms, fixed + 2, 8);
+    memcpy(&head->key.lo, fixed + 10, 8);
+    memcpy(&head->key.hi, fixed + 18, 4);
     out->name = read_name(b, r);
     const struct str none = {NULL, 0};
     head->user_id = flags & FLAG_USER ? reader_str(r) : none;
@@ -130,40 +132,11 @@ static void read_value(struct event_view *view, struct field_view *out, bool in_
     }
 }
 
-/* Almost every field: a string or number of a name below 128, whole. False: nothing was read. */
-static inline bool read_usual_field(const struct batch_reader *b, struct event_view *view,
-                                    struct field_view *out, unsigned last_scope) {
-    const uint8_t *p = view->r.p;
-    const size_t left = reader_left(&view->r);
-    if (left < 3 || p[0] >> 4 > last_scope || p[1] >= 0x80 || p[1] >= b->name_count || view->r.bad)
-        return false;
-    size_t n = p[2];
-    if ((p[0] & 15) == VALUE_STRING) {
-        if (n >= 0x80 || n > left - 3) return false;
-        out->text = (struct str){(const char *)p + 3, n};
-        n += 3;
-    } else if ((p[0] & 15) == VALUE_NUMBER) {
-        if (left < 10) return false;
-        memcpy(&out->number, p + 2, sizeof out->number);
-        if (!__builtin_isfinite(out->number)) return false;
-        out->text = (struct str){NULL, 0};
-        n = 10;
-    } else {
-        return false;
-    }
-    out->scope = (enum field_scope)(p[0] >> 4);
-    out->type = (enum value_type)(p[0] & 15);
-    out->name = p[1];
-    out->items = 0;
-    view->r.p = p + n;
-    return true;
-}
-
 /* Reads kind, name and value; 0 if damaged. */
 static inline int read_field(const struct batch_reader *b, struct event_view *view,
                              struct field_view *out, bool in_item) {
     const unsigned last_scope = in_item ? SCOPE_PROPERTY : SCOPE_CONTEXT;
-    if (__builtin_expect(read_usual_field(b, view, out, last_scope), 1)) return 1;
+    if (!view->r.bad && field_usual(b, view, out, last_scope)) return 1;
     uint8_t kind = reader_u8(&view->r);
     out->scope = (enum field_scope)(kind >> 4);
     out->type = (enum value_type)(kind & 15);
@@ -222,7 +195,7 @@ static bool begin_context(const struct batch_reader *b, struct event_view *view)
     return false;
 }
 
-int field_next(const struct batch_reader *b, struct event_view *view, struct field_view *out) {
+int field_next_any(const struct batch_reader *b, struct event_view *view, struct field_view *out) {
     if (view->item_fields_left || view->items_left) skip_items(b, view);
     if (view->fields_left == 0 && (view->r.bad || !begin_context(b, view))) return 0;
     view->fields_left--;
@@ -234,14 +207,28 @@ int field_next(const struct batch_reader *b, struct event_view *view, struct fie
     return more;
 }
 
+static void pass_usual(const struct batch_reader *b, struct event_view *view) {
+    for (; view->fields_left; view->fields_left--) {
+        const uint8_t *end = field_usual_end(b, view->r.p, view->r.end, SCOPE_CONTEXT);
+        if (!end) return;
+        view->r.p = end;
+    }
+}
+
+bool fields_whole(const struct batch_reader *b, struct event_view *view) {
+    struct field_view unread;
+    do
+        if (field_is_own(view)) pass_usual(b, view);
+    while (field_next_any(b, view, &unread));
+    return !view->r.bad;
+}
+
 int batch_check_contexts(const struct batch_reader *b, struct keel_error *err) {
-    struct field_view field;
     for (uint32_t i = 0; i < b->context_count; i++) {
         const struct shared_context *c = &b->contexts[i];
         struct event_view view = {
             .r = reader_over(c->bytes.p, c->bytes.n), .fields_left = c->fields, .context = i};
-        while (field_next(b, &view, &field)) continue;
-        if (view.r.bad) FAIL(err, CORRUPT, "damaged batch: fields of a context");
+        if (!fields_whole(b, &view)) FAIL(err, CORRUPT, "damaged batch: fields of a context");
     }
     return 0;
 }

@@ -264,10 +264,8 @@ static void memo_add(struct head_column *c, const struct queued *q, uint32_t cod
     if (memo_put(c, &entry) && known && c->memo_lost++ > c->memo_mask / 4) memo_grow(c);
 }
 
-static void settle_first(struct head *h) {
-    const struct queued *q = &h->queue[h->queue_first++ % QUEUE_SLOTS];
+static void settle(struct head *h, const struct queued *q) {
     struct head_column *c = q->column;
-    if (!c) return;
     uint32_t known = lexicon_count(c->lexicon);
     uint32_t code = lexicon_add_hashed(c->lexicon, q->text, q->lexicon_hash);
     if (code >= LEXICON_TEXT_FROM && !c->full) {
@@ -280,6 +278,12 @@ static void settle_first(struct head *h) {
     }
     q->chunk->code[q->at] = code;
     if (q->text.n <= UINT32_MAX) memo_add(c, q, code, code < known);
+}
+
+/* The first of the queue leaves it; mostly the memo knew its code. */
+static inline void settle_first(struct head *h) {
+    const struct queued *q = &h->queue[h->queue_first++ % QUEUE_SLOTS];
+    if (q->column) settle(h, q);
 }
 
 static inline void ask_memo(struct head *h) {
