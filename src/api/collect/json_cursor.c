@@ -99,8 +99,15 @@ void cursor_skip_container(struct json_cursor *c) {
     const uint32_t *at = c->at;
     const char *text = c->text;
     int32_t depth = 0;
-    do depth += steps[(unsigned char)text[*at++]];
-    while (depth > 0);
+    do { /* two tokens that are no brackets at once: behind the last two more stand for the end */
+        int32_t here = steps[(unsigned char)text[at[0]]];
+        while (!(here | steps[(unsigned char)text[at[1]]])) {
+            at += 2;
+            here = steps[(unsigned char)text[at[0]]];
+        }
+        depth += here;
+        at++;
+    } while (depth > 0);
     if (depth < 0) {
         cursor_fail(c, "an object or array is not closed");
         at--;

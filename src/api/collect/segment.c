@@ -170,23 +170,43 @@ static void learn_keys(struct segment_reader *r) {
     }
 }
 
-/* The key at the cursor: its first four letters tell which it may be, three comparisons whether it
- * is. */
-static inline enum segment_key take_key(struct json_cursor *c, const struct segment_reader *r) {
-    const char *p = c->text + *c->at;
+/* The known key whose quote is at p: its first four letters tell which it may be, three comparisons
+ * whether it is. NULL: another one, or too near the text's end. */
+static inline const struct known_key *known_key(const struct segment_reader *r, const char *p,
+                                                const char *end) {
     uint64_t word[3];
-    if ((size_t)(c->end - p) >= sizeof word) {
-        memcpy(word, p, sizeof word);
-        for (const struct known_key *k = &r->keys[key_slot(p)]; k->mask[0]; k++) {
-            if ((((word[0] ^ k->word[0]) & k->mask[0]) | ((word[1] ^ k->word[1]) & k->mask[1]) |
-                 ((word[2] ^ k->word[2]) & k->mask[2])) != 0)
-                continue;
-            c->at += 2;
-            return k->key;
-        }
+    if ((size_t)(end - p) < sizeof word) return NULL;
+    memcpy(word, p, sizeof word);
+    for (const struct known_key *k = &r->keys[key_slot(p)]; k->mask[0]; k++)
+        if ((((word[0] ^ k->word[0]) & k->mask[0]) | ((word[1] ^ k->word[1]) & k->mask[1]) |
+             ((word[2] ^ k->word[2]) & k->mask[2])) == 0)
+            return k;
+    return NULL;
+}
+
+static inline enum segment_key take_key(struct json_cursor *c, const struct segment_reader *r) {
+    const struct known_key *k = known_key(r, c->text + *c->at, c->end);
+    if (k) {
+        c->at += 2;
+        return k->key;
     }
     struct str key = cursor_take_key(c); /* unknown, at the end of the text, or with escapes */
     return c->error ? KEY_UNKNOWN : segment_key_of(key);
+}
+
+/* Behind a member: as many as are known keys with a string. Each test lets only a token of the text
+ * pass, so the next one may be looked at. */
+static void find_strings(struct json_cursor *c, const struct segment_reader *r,
+                         struct segment_object *object) {
+    const char *const text = c->text;
+    const uint32_t *at = c->at;
+    for (; text[at[0]] == ',' && text[at[1]] == '"' && text[at[2]] == ':' && text[at[3]] == '"';
+         at += 4) {
+        const struct known_key *k = known_key(r, text + at[1], c->end);
+        if (!k) break;
+        if (!object->at[k->key]) object->at[k->key] = at + 3;
+    }
+    c->at = at;
 }
 
 /* Behind a value that is written later, or a context that the batch has already. */
@@ -229,24 +249,29 @@ static int find_keys(struct json_cursor *c, struct segment_reader *r, const stru
         else
             cursor_check(c);
         if (which == KEY_CONTEXT && new) object->context_end = c->at;
+        if (!c->escapes && !c->error) find_strings(c, r, object);
     }
     return c->error ? -1 : 0;
 }
 
 /* ---- heads ---- */
 
-/* A string; a number by its text; of anything else nothing. */
-static struct str read_text(struct json_cursor *c, const uint32_t *token) {
+static struct str read_number_text(struct json_cursor *c, const uint32_t *token) {
     struct str text = {"", 0};
     double number;
-    if (!token) return text;
-    char first = c->text[*token];
-    if (first == '"') return cursor_string_at(c, token);
+    const char first = c->text[*token];
     if (first == '-' || (first >= '0' && first <= '9')) {
         c->at = token;
         (void)cursor_number(c, &number, &text);
     }
     return text;
+}
+
+/* A string; a number by its text; of anything else nothing. */
+static inline struct str read_text(struct json_cursor *c, const uint32_t *token) {
+    if (!token) return (struct str){"", 0};
+    if (c->text[*token] == '"') return cursor_string_at(c, token);
+    return read_number_text(c, token);
 }
 
 static int read_type(struct str text) {
@@ -305,21 +330,23 @@ struct moment {
     int64_t ms;
 };
 
-static struct moment read_time(struct json_cursor *c, struct segment_reader *r,
-                               const uint32_t *token) {
-    struct moment m = {0};
+/* A time that is no text of a time. */
+static struct moment read_epoch(struct json_cursor *c, struct str text) {
     double number;
-    if (!token) return m;
-    struct str text = read_text(c, token);
-    m.known = parse_time(r, text, &m.ms);
-    if (!m.known && str_to_f64(text, &number) && number >= FIRST_EPOCH_S &&
-        number < (double)EVENT_MAX_TIME) {
-        m.known = true;
-        m.ms = (int64_t)(number < FIRST_EPOCH_MS ? number * MS_PER_SECOND : number);
-        c->repaired = true;
-    }
-    m.broken = !m.known;
-    return m;
+    if (!str_to_f64(text, &number) || number < FIRST_EPOCH_S || number >= (double)EVENT_MAX_TIME)
+        return (struct moment){.broken = true};
+    c->repaired = true;
+    const double ms = number < FIRST_EPOCH_MS ? number * MS_PER_SECOND : number;
+    return (struct moment){.known = true, .ms = (int64_t)ms};
+}
+
+static inline struct moment read_time(struct json_cursor *c, struct segment_reader *r,
+                                      const uint32_t *token) {
+    int64_t ms;
+    if (!token) return (struct moment){0};
+    const struct str text = read_text(c, token);
+    if (parse_time(r, text, &ms)) return (struct moment){.known = true, .ms = ms};
+    return read_epoch(c, text);
 }
 
 /* The event's own sentAt, its batch's, or that of the request. */
@@ -395,8 +422,6 @@ static enum segment_reason find_names(struct json_cursor *c, const struct segmen
 
 /* ---- events ---- */
 
-/* Writes the event whose keys are in `object`; the reason if it is refused, else SEGMENT_REASONS.
- */
 /* {"type":…,"value":…}, at the cursor. */
 static void read_identifier(struct json_cursor *c, struct str *type, struct str *value) {
     const uint32_t *type_at = NULL, *value_at = NULL;
@@ -431,6 +456,8 @@ static enum segment_reason find_merged(struct json_cursor *c, const struct segme
     return head->user_id.n && head->related_id.n ? SEGMENT_REASONS : SEGMENT_MERGE;
 }
 
+/* Writes the event whose keys are in `object`; the reason if it is refused, else SEGMENT_REASONS.
+ */
 static enum segment_reason write_event(struct json_cursor *c, const struct document *d,
                                        const struct segment_object *object) {
     struct batch_writer *w = d->sink->writer;

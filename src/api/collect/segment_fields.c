@@ -82,11 +82,29 @@ static inline struct str full_name(struct fields *f, struct str key) {
     return (struct str){f->name, f->prefix + n};
 }
 
+/* Behind a member: the members that follow as long as they are strings without escapes and stand
+ * as programs write them, "key":"value", which most do. Each test lets only a token of the text
+ * pass, so the next one may be looked at. */
+static void write_strings(struct fields *f) {
+    const char *const text = f->c->text;
+    const uint32_t *at = f->c->at;
+    for (; text[at[0]] == ',' && text[at[1]] == '"' && text[at[2]] == ':' && text[at[3]] == '"';
+         at += 4) {
+        const char *key = text + at[1] + 1, *key_end = text + at[2] - 1;
+        const char *value = text + at[3] + 1, *value_end = text + at[4] - 1;
+        if (key_end < key || *key_end != '"' || value_end < value || *value_end != '"') break;
+        const struct str name = full_name(f, (struct str){key, (size_t)(key_end - key)});
+        event_string(f->w, f->scope, name, (struct str){value, (size_t)(value_end - value)});
+    }
+    f->c->at = at;
+}
+
 static void write_members(struct fields *f, int part) {
     struct json_cursor *c = f->c;
     struct str key = {"", 0};
+    const bool renamed = f->spec1 && part == 1;
     for (bool first = true; cursor_member(c, &first, &key) > 0;) {
-        if (f->spec1 && part == 1) key = rename_key(key, f->spec1 == SPEC1_PRODUCT);
+        if (renamed) key = rename_key(key, f->spec1 == SPEC1_PRODUCT);
         struct str name = full_name(f, key);
         if (cursor_peek(c) == '"') { /* most are: without the call */
             event_string(f->w, f->scope, name, cursor_string_at(c, c->at));
@@ -94,6 +112,7 @@ static void write_members(struct fields *f, int part) {
         } else {
             write_value(f, name, part);
         }
+        if (!renamed && !c->escapes && !c->error) write_strings(f);
     }
 }
 
