@@ -18,6 +18,7 @@
 #include "history.h"
 
 enum { PATH_BYTES = TEMP_PATH_MAX + 64, ROUNDS = 40, EDGES_MOST = 4096 };
+enum { FEW_USERS = 6, FEW_DEVICES = 8, FEW_EVENTS = 30 };
 
 static const uint8_t STORE[16] = "an index's store";
 
@@ -246,8 +247,8 @@ static void few_people(struct people *p, struct loaded *by_log) {
     struct rand r;
     struct keel_error err;
     rand_init(&r, 7);
-    people_new(p, 12, 20);
-    come(p, &r, 80);
+    people_new(p, FEW_USERS, FEW_DEVICES);
+    come(p, &r, FEW_EVENTS);
     save(p);
     assert_int_equal(identity_write_index(p->g, p->dir, &err), 0);
     assert_int_equal(load(p->dir, p->bytes, false, by_log, &err), 0);
@@ -340,8 +341,8 @@ static void test_other_log(void **state) {
     few_people(&p, &by_log);
     for (uint64_t seed = 100;; seed++) {
         rand_init(&r, seed);
-        people_new(&q, 12, 20);
-        come(&q, &r, 80);
+        people_new(&q, FEW_USERS, FEW_DEVICES);
+        come(&q, &r, FEW_EVENTS);
         save(&q);
         if (q.bytes == p.bytes) break;
         assert_true(seed < 5000);
