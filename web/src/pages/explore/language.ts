@@ -14,13 +14,13 @@ const MORE = [
   'during last 7 days', 'during last 30 days', 'since', 'before', 'among customers where', 'identified', 'anonymous', 'trait', 'in segment', 'any event', 'page', 'screen',
   'events of', 'unique customers of', 'sum(', 'count(', 'avg(', 'unique(', 'first(', 'last(', 'order by', 'desc', 'limit 20', 'with', 'over 8 weeks', 'contains', 'starts with',
   'exists', 'is missing', 'in (', 'between', 'percentiles 50, 90', 'starting at', 'ending at', 'without', 'with same', 'split by',
-  'to last', 'to first', 'to linear', 'to decay', 'to position', 'to shapley', 'with half-life 7 days', 'with others', 'with at least 20 customers', 'any order',
+  'to last', 'to first', 'to linear', 'to decay', 'to position', 'to shapley', 'to markov', 'with half-life 7 days', 'with others', 'with at least 20 customers', 'any order',
 ];
 const WORDS = new Set(
   `count customers where list funnel retention repeat trend total time paths top attribute sessions rfm of from first last each to by split day week month quarter year hour within during
    since before in on and or not did at least most exactly times followed among identified anonymous trait segment any all event events page screen identify group alias unique sum avg min max
    with gap same order asc desc limit over days weeks months hours minutes seconds years quarters second minute contains starts ends matches exists is missing between reached stopped step
-   without starting ending percentiles recency frequency value true false lifecycle linear decay position shapley compare others any order change`.split(/\s+/),
+   without starting ending percentiles recency frequency value true false lifecycle linear decay position shapley markov compare others any order change`.split(/\s+/),
 );
 const PATTERN = /(--[^\n]*)|("(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?)|(`[^`]*`?)|(\d[\d.:TZ-]*)|([\p{L}_][\p{L}\p{N}_.]*)|(\s+)|(.)/gu;
 
