@@ -35,10 +35,10 @@ async function printed(browser, storageState) {
   const page = await context.newPage();
   watch(page);
   await open(page, '/today');
-  const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
-  expect((await theme()) === 'dark', 'the screen is not dark');
+  const becomes = (theme) => page.waitForFunction((theme) => document.documentElement.dataset.theme === theme, theme, { timeout: 3000 });
+  await becomes('dark').catch(() => wrong('the screen is not dark'));
   await page.emulateMedia({ media: 'print' });
-  expect((await theme()) === 'light', 'paper is dark');
+  await becomes('light').catch(() => wrong('paper is dark'));
   expect(!(await page.locator('.side').isVisible()) && !(await page.locator('.topbar').isVisible()), 'the frame is printed');
   await context.close();
 }
