@@ -78,7 +78,12 @@ static void think_of(struct world *w, struct watched *s) {
         struct ask a = {.r = &w->r};
         buf_init(&a.text, 1 << 16);
         say(&a, "count customers where ");
-        say_cond(&a, 2);
+        if (rand_below(&w->r, 6) == 0) /* more values in the range than are kept, or few */
+            ONE_OF(&a, "sum(any event.price) > 20 during last 1 month",
+                   "sum(any event.products.qty) > 9 during last 10 days",
+                   "sum(\"Order\".price) < 5 during last 100 hours");
+        else
+            say_cond(&a, 2);
         arena_init(&s->arena, 2 * (size_t)QUERY_ARENA_BYTES);
         int code = query_parse(buf_str(&a.text), &s->arena, &s->q, NULL, NULL);
         buf_release(&a.text);
