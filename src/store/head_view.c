@@ -177,8 +177,13 @@ static int view_pick(const struct source *s, uint32_t column, uint32_t chunk, co
     return 0;
 }
 
+/* NULL while no row has had items; the writer may be making them. */
+static struct head_list **lists_of(const struct head_stream *items) {
+    return __atomic_load_n(&items->lists, __ATOMIC_ACQUIRE);
+}
+
 static struct head_list list_of(const struct head_stream *items, uint32_t parent_ordinal) {
-    struct head_list **lists = __atomic_load_n(&items->lists, __ATOMIC_ACQUIRE);
+    struct head_list **lists = lists_of(items);
     if (!lists) return (struct head_list){0};
     const struct head_list *chunk =
         __atomic_load_n(&lists[parent_ordinal / CHUNK_ROWS], __ATOMIC_ACQUIRE);
@@ -312,7 +317,7 @@ static void build_streams(struct head_source *v) {
     for (uint32_t id = 0; id < v->stream_capacity; id++)
         if (v->streams[id]) v->streams[id]->block_base[blocks] = v->streams[id]->rows;
     for (uint32_t id = 0; id < v->tables->stream_capacity && id < v->stream_capacity; id++)
-        if (v->tables->streams[id] && v->tables->streams[id]->lists)
+        if (v->tables->streams[id] && lists_of(v->tables->streams[id]))
             build_items(v, id, v->tables->streams[id]);
 }
 
