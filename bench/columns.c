@@ -393,7 +393,7 @@ struct writer {
     FILE *people;
     char **id_text; /* of both ends of a link */
     uint32_t customers, min_ts, max_ts, max_product;
-    uint64_t moved, revenue, rows;
+    uint64_t moved, revenue;
     char label[512];
 };
 
@@ -427,7 +427,6 @@ static void put_row(struct writer *w, FILE *f, const struct line *l, uint32_t cu
     if (l->ts > w->max_ts) w->max_ts = l->ts;
     if (l->product > w->max_product) w->max_product = l->product;
     w->revenue += l->revenue;
-    w->rows++;
 }
 
 static void keep_id(struct writer *w, uint32_t number, struct piece id) {
@@ -576,7 +575,8 @@ static void pass_rows(const char *dir, const struct rows_options *o) {
     size_t cap = 0;
     ssize_t n;
     struct line l;
-    for (uint64_t i = 0; (n = getline(&text, &cap, stdin)) > 0; i++) {
+    uint64_t i = 0;
+    for (; (n = getline(&text, &cap, stdin)) > 0; i++) {
         parse(text, (size_t)n, &l);
         uint32_t customer = place(&w, &l);
         bool late = i >= w.ids.lines - fresh;
@@ -584,7 +584,7 @@ static void pass_rows(const char *dir, const struct rows_options *o) {
         if (out[late]) fwrite(text, 1, (size_t)n, stdout);
         if (i < o->sample) fwrite(text, 1, (size_t)n, sample);
     }
-    if (w.rows != w.ids.lines) die("the second pass reads other events than the first");
+    if (i != w.ids.lines) die("the second pass reads other events than the first");
     if (fflush(stdout)) die("cannot write: %s", strerror(errno));
     close_out(csv[0]);
     close_out(csv[1]);
