@@ -1,5 +1,5 @@
 // Keel in the benchmark: filled by its own command line, asked in its own process (keel_bench).
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Engine } from './engine.mjs';
@@ -72,11 +72,13 @@ export class Keel {
     this.import(dir, sources.links);
   }
 
-  /** Bytes by column as `keel doctor --sizes` counts them: {"every event.times": bytes, …}. */
+  /** Bytes by column as `keel doctor --sizes` counts them: {"every event.times": bytes, …}; what it finds
+   * wrong goes to `faults`. */
   sizes() {
     const regions = {};
-    const text = execFileSync(this.tools.keel, ['doctor', this.dir(false), '--sizes'], { encoding: 'utf8', maxBuffer: 1 << 26 });
-    for (const line of text.split('\n')) {
+    const { stdout } = spawnSync(this.tools.keel, ['doctor', this.dir(false), '--sizes'], { encoding: 'utf8', maxBuffer: 1 << 26 });
+    this.faults = stdout.split('\n').filter((line) => line.startsWith('FAULT'));
+    for (const line of stdout.split('\n')) {
       const m = /^\s*(\d+)\s+[\d.]+\s+(.*)$/.exec(line);
       if (m) regions[m[2]] = Number(m[1]);
     }

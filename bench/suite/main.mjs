@@ -262,6 +262,8 @@ async function main() {
   for (const q of agreed) q.cli = keel.ask(q.keel, data.values);
   load.push(loadavg()[0]);
 
+  const sizes = keel.sizes();
+  failures.push(...keel.faults.map((why) => ({ query: 'doctor', engine: 'Keel', why })));
   const ingest = await measureIngest(keel, peers, place, data.csv, 3);
 
   const freshAgreed = [];
@@ -279,7 +281,7 @@ async function main() {
     load.push(loadavg()[0]);
   }
 
-  report({ options, began, load, data, queries, agreed, freshAgreed, failures, loads, small, ingest, keel, peers });
+  report({ options, began, load, data, queries, agreed, freshAgreed, failures, loads, small, sizes, ingest, keel, peers });
   say(`written: ${join(options.results, 'RESULTS.md')}, results.csv`);
   return finish(failures.length ? 1 : 0);
 

@@ -46,8 +46,8 @@ const IN_TEN = [/\.customers$/, /\.times$/, /\.events$/, /\.posting/, /context\.
   /device\.type$/, /location\.country$/, /campaign\.name$/, /^Product .*product_id$/, /^Product .*category$/,
   /^Order Completed.*\.revenue$/, /^\$?(page|screen)\.name$/];
 
-function sizeSection({ keel, loads, data, peers }) {
-  const regions = keel.sizes(), disk = keel.bytes(), events = data.values.events;
+function sizeSection({ keel, sizes: regions, loads, data, peers }) {
+  const disk = keel.bytes(), events = data.values.events;
   const ten = Object.entries(regions).filter(([name]) => IN_TEN.some((r) => r.test(name)));
   const tenBytes = ten.reduce((s, [, b]) => s + b, 0);
   const rows = [['Keel, the ten columns (of all it keeps)', n1(tenBytes / events), ''],
