@@ -1,8 +1,8 @@
 /* The form SESSIONS: runs of a customer's events with no gap longer than the given one.
  *
  * Per customer one open session: its first and last time, its events, its cell. A later event
- * closes it; what is open at the end of the range is closed there. With `starting at change` a value
- * of the property closes it too, unless it is that of the session, which its first event has.
+ * closes it; what is open at the end of the range is closed there. With `starting at change` a
+ * value of the property closes it too, unless it is that of the session, which its first event has.
  *
  * Without periods and splits a batch is cut into sessions by vector comparisons, and only these are
  * walked: the first of a customer may go on from the batch before, the last one may go on.

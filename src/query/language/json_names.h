@@ -5,7 +5,7 @@
 #include "query/language/query_print.h"
 
 static const char *const QUERY_FORM_NAMES[QUERY_FORMS] = {
-    "count", "list",      "funnel",   "retention", "repeat", "trend",    "time",
+    "count", "list",      "funnel",   "retention", "repeat", "trend",     "time",
     "paths", "attribute", "sessions", "rfm",       "top",    "lifecycle", "compare"};
 static const char *const QUERY_TYPES[QUERY_EVENT_KINDS] = {"track", "page",  "screen", "identify",
                                                            "group", "alias", "any"};

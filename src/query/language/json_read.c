@@ -603,9 +603,7 @@ static int read_form(R r, J v, struct query *q) {
     case QUERY_LIFECYCLE:
         ONLY(v, SHARED, "by", "period", "events");
         return LIST(v, "events", read_event, q->lifecycle.events, q->lifecycle.n_events);
-    case QUERY_COMPARE:
-        ONLY(v, SHARED, "limit", "a", "b", "support");
-        return read_compare(r, v, q);
+    case QUERY_COMPARE: ONLY(v, SHARED, "limit", "a", "b", "support"); return read_compare(r, v, q);
     case QUERY_FORMS: break;
     }
 #undef SHARED
