@@ -431,16 +431,11 @@ static int form_answer(const struct form *form, struct worker *workers, uint32_t
     TRY(result_column(out, STR("amount"), DATUM_NUMBER, err));
     TRY(result_column(out, STR("conversions"), DATUM_INTEGER, err));
     TRY(result_column(out, STR("customers"), DATUM_INTEGER, err));
-    const struct groups **groups = k_alloc_array(n + 1, sizeof(struct groups *));
-    for (uint32_t i = 0; i < n; i++) {
-        const struct attribute_state *s = machine_state(&workers[i], &f->machine->machine);
-        groups[i] = &s->splitter.groups;
-    }
     struct merged m;
-    int code = merged_init(&m, f->machine->splits.n, groups, n, err);
+    int code = merged_states(&m, f->machine->splits.n, &f->machine->machine,
+                             offsetof(struct attribute_state, splitter), workers, n, err);
     if (code == 0) code = show(f, &m, workers, n, out, err);
     merged_release(&m);
-    k_free(groups);
     return code;
 }
 

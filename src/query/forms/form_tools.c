@@ -33,6 +33,20 @@ int merged_init(struct merged *m, uint32_t n_terms, const struct groups *const *
     return groups_sorted(&m->groups, &m->order, err);
 }
 
+int merged_states(struct merged *m, uint32_t n_terms, const struct machine *machine,
+                  size_t splitter_at, const struct worker *workers, uint32_t n,
+                  struct keel_error *err) {
+    const struct groups **groups = k_alloc_array(n + 1, sizeof(struct groups *));
+    for (uint32_t i = 0; i < n; i++) {
+        const char *state = machine_state(&workers[i], machine);
+        const struct splitter *s = (const struct splitter *)(const void *)(state + splitter_at);
+        groups[i] = &s->groups;
+    }
+    int code = merged_init(m, n_terms, groups, n, err);
+    k_free(groups);
+    return code;
+}
+
 void merged_release(struct merged *m) {
     for (uint32_t i = 0; i < m->n; i++) k_free(m->map[i]);
     k_free(m->map);

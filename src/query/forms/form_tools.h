@@ -22,6 +22,10 @@ struct merged {
 };
 int merged_init(struct merged *m, uint32_t n_terms, const struct groups *const *of, uint32_t n,
                 struct keel_error *err) K_CHECKED;
+/* The same of the splitters in the machine's states, `splitter_at` bytes from their beginning. */
+int merged_states(struct merged *m, uint32_t n_terms, const struct machine *machine,
+                  size_t splitter_at, const struct worker *workers, uint32_t n,
+                  struct keel_error *err) K_CHECKED;
 void merged_release(struct merged *m);
 
 /* One column a term, named as the language writes it. */

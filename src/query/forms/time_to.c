@@ -306,19 +306,14 @@ static int time_answer(const struct form *form, struct worker *workers, uint32_t
                        struct result *out, struct keel_error *err) {
     struct time_answer a = {.f = (const struct time_form *)form};
     TRY(add_columns(form->plan->q, out, err));
-    const struct groups **groups = k_alloc_array(n + 1, sizeof(struct groups *));
-    for (uint32_t i = 0; i < n; i++) {
-        const struct time_state *s = machine_state(&workers[i], &a.f->machine->machine);
-        groups[i] = &s->splitter.groups;
-    }
-    int code = merged_init(&a.merged, a.f->machine->splits.n, groups, n, err);
+    int code = merged_states(&a.merged, a.f->machine->splits.n, &a.f->machine->machine,
+                             offsetof(struct time_state, splitter), workers, n, err);
     if (code == 0) code = lay_out(&a, workers, n, err);
     if (code == 0) code = show_all(&a, out, err);
     k_free(a.from);
     k_free(a.times);
     counters_release(&a.customers);
     merged_release(&a.merged);
-    k_free(groups);
     return code;
 }
 
