@@ -12,7 +12,7 @@
 #include <time.h>
 
 #include "base/rand.h"
-#include "store/head.h"
+#include "store/head/head.h"
 
 enum { EVENTS = 8 };
 

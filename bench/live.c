@@ -13,7 +13,7 @@
  * DIR.sql (a line a segment: its size as Keel has it, a tab, the same question in SQL over `events`
  * as of the moment of the sizes). Prints one line of JSON.
  *
- * Threads: one ingests, one looks; those of desk/audiences.h. */
+ * Threads: one ingests, one looks; those of desk/audience/audiences.h. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -23,8 +23,8 @@
 
 #include "base/os.h"
 #include "base/rand.h"
-#include "desk/audience.h"
-#include "desk/audiences.h"
+#include "desk/audience/audience.h"
+#include "desk/audience/audiences.h"
 #include "query/exec.h"
 #include "query/language/parse.h"
 

@@ -2,8 +2,8 @@
  * Layers: config.h. Threads: constant data. */
 #include "api/config.h"
 
-#include "desk/shield.h"
-#include "store/journal.h"
+#include "desk/shield/shield.h"
+#include "store/journal/journal.h"
 
 #define FIELD(section, field) offsetof(struct config, section.field)
 #define KIB (INT64_C(1) << 10)

@@ -14,8 +14,8 @@
 #include "api/routes.h"
 #include "customer/envelope.h"
 #include "customer/export.h"
-#include "desk/audience.h"
-#include "desk/shield.h"
+#include "desk/audience/audience.h"
+#include "desk/shield/shield.h"
 #include "query/chosen.h"
 
 enum {

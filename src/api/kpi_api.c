@@ -1,6 +1,6 @@
 /* /api/v1/kpis and /api/v1/touchpoints: what `keel kpi` does, over HTTP. docs/kpis.md.
  *
- * Layers: desk/kpi_report.h, desk/touchpoint.h, server.h. Threads: the workers'.
+ * Layers: desk/kpi/report.h, desk/kpi/touchpoint.h, server.h. Threads: the workers'.
  * Limits: KPI_MAX_BYTES of a body, REPLY_BYTES.
  */
 #include "api/kpi_api.h"
@@ -13,10 +13,10 @@
 #include "base/os.h"
 #include "base/sql.h"
 #include "base/time.h"
-#include "desk/kpi_clock.h"
-#include "desk/kpi_report.h"
-#include "desk/shield.h"
-#include "desk/touchpoint.h"
+#include "desk/kpi/clock.h"
+#include "desk/kpi/report.h"
+#include "desk/kpi/touchpoint.h"
+#include "desk/shield/shield.h"
 
 enum { MOST_DEPTH = KPI_MAX_DEPTH, TOUCHPOINT_DAYS = 28 };
 

@@ -1,6 +1,6 @@
 /* KPIs in a server: the clock that computes them. The routes are in routes.h.
  *
- * Layers: app.h, desk/kpi_clock.h. Threads: before the server starts. */
+ * Layers: app.h, desk/kpi/clock.h. Threads: before the server starts. */
 #pragma once
 
 #include "base/error.h"

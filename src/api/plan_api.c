@@ -6,8 +6,8 @@
 #include "api/server/server.h"
 #include "base/os.h"
 #include "base/time.h"
-#include "desk/plan.h"
-#include "desk/plan_infer.h"
+#include "desk/plan/infer.h"
+#include "desk/plan/plan.h"
 
 enum { MOST_VERSIONS = 1000 };
 

@@ -5,15 +5,15 @@
  * then `since` is the earliest moment that is certain, and `exact` is false. Who may not see
  * personal data is not told of segments whose condition he could not ask himself.
  *
- * Layers: app.h, server.h, desk/audiences.h. Threads: workers. Limits: SEGMENTS_MOST. */
+ * Layers: app.h, server.h, desk/audience/audiences.h. Threads: workers. Limits: SEGMENTS_MOST. */
 #include "api/access.h"
 #include "api/app.h"
 #include "api/member.h"
 #include "api/routes.h"
 #include "api/shielded.h"
-#include "desk/audience.h"
-#include "desk/audiences.h"
-#include "desk/shield.h"
+#include "desk/audience/audience.h"
+#include "desk/audience/audiences.h"
+#include "desk/shield/shield.h"
 #include "reach/outbox.h"
 
 enum { SEGMENTS_MOST = 1000 };

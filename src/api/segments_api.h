@@ -6,8 +6,8 @@
 #include "api/app.h"
 #include "api/server/server.h"
 #include "base/json.h"
-#include "desk/audience.h"
-#include "desk/audiences.h"
+#include "desk/audience/audience.h"
+#include "desk/audience/audiences.h"
 
 enum { SEGMENTS_BODY_MAX = 512 << 10 };
 

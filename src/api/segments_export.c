@@ -5,7 +5,7 @@
  * not see personal data gets no few members, no ids that look like addresses, and traits masked as
  * those of the live tail (collect/mask.h).
  *
- * Layers: segments_api.h, outgoing.h, desk/audience_member.h. Threads: the workers', an export one
+ * Layers: segments_api.h, outgoing.h, desk/audience/member.h. Threads: the workers', an export one
  * of its own. Limits: OUTGOING_EXPORTS_MOST at a time; AUDIENCE_TRAITS_MOST traits. */
 #include <roaring/roaring.h>
 #include <stdatomic.h>
@@ -17,8 +17,8 @@
 #include "api/routes.h"
 #include "api/segments_api.h"
 #include "api/shielded.h"
-#include "desk/audience_member.h"
-#include "desk/personal.h"
+#include "desk/audience/member.h"
+#include "desk/plan/personal.h"
 
 enum { WAITING_BYTES = 4 << 20, PIECE_BYTES = 256 << 10, PATIENCE_MS = 30000 };
 

@@ -10,7 +10,7 @@
 #include "api/segments_api.h"
 #include "api/shielded.h"
 #include "base/os.h"
-#include "desk/audience_member.h"
+#include "desk/audience/member.h"
 #include "query/exec.h"
 #include "query/language/parse.h"
 

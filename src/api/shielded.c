@@ -2,8 +2,8 @@
 #include "api/shielded.h"
 
 #include "api/config.h"
-#include "desk/audience.h"
-#include "desk/shield.h"
+#include "desk/audience/audience.h"
+#include "desk/shield/shield.h"
 #include "query/language/parse.h"
 
 int shielded_condition(const struct app *app, const struct request *r, struct str condition,

@@ -1,6 +1,7 @@
-/* What callers without the right to personal data see of numbers and conditions (desk/shield.h).
+/* What callers without the right to personal data see of numbers and conditions
+ * (desk/shield/shield.h).
  *
- * Layers: app.h, server.h, desk/shield.h. Threads: the workers'. */
+ * Layers: app.h, server.h, desk/shield/shield.h. Threads: the workers'. */
 #pragma once
 
 #include "api/app.h"

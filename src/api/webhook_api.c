@@ -6,7 +6,7 @@
 #include "api/routes.h"
 #include "base/json.h"
 #include "base/os.h"
-#include "desk/audience.h"
+#include "desk/audience/audience.h"
 #include "reach/webhook.h"
 
 enum { BODY_MAX = 32 << 10, PAGE = 100, PAGE_MOST = 1000 };

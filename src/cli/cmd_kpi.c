@@ -3,7 +3,7 @@
  * Definitions are changed in DIR/desk.db, with or without a server. Numbers come from the data
  * directory, or from the server that has it open: both give the same JSON.
  *
- * Layers: desk/kpi_report.h, desk/touchpoint.h, remote.h, acts.h, kpi_show.h. Threads: none.
+ * Layers: desk/kpi/report.h, desk/kpi/touchpoint.h, remote.h, acts.h, kpi_show.h. Threads: none.
  */
 #include <stdio.h>
 
@@ -14,8 +14,8 @@
 #include "cli/kpi_show.h"
 #include "cli/options.h"
 #include "cli/remote.h"
-#include "desk/kpi_report.h"
-#include "desk/touchpoint.h"
+#include "desk/kpi/report.h"
+#include "desk/kpi/touchpoint.h"
 
 enum { STANDARD_ERROR = 2, REPLY_BYTES = 64 << 20, TOUCHPOINT_DAYS = 28 };
 

@@ -1,6 +1,6 @@
 /* `keel plan`: the tracking plan: show, import, export, infer, check.
- * Layers: desk/plan.h, plan_infer.h, segment_file.h, remote.h, acts.h. Threads: none. The plan is
- * in DIR/desk.db; a running server takes a change within a second. */
+ * Layers: desk/plan/plan.h, plan/infer.h, segment_file.h, remote.h, acts.h. Threads: none. The plan
+ * is in DIR/desk.db; a running server takes a change within a second. */
 #include <stdio.h>
 
 #include "api/collect/segment_file.h"
@@ -12,8 +12,8 @@
 #include "cli/desk.h"
 #include "cli/options.h"
 #include "cli/remote.h"
-#include "desk/plan.h"
-#include "desk/plan_infer.h"
+#include "desk/plan/infer.h"
+#include "desk/plan/plan.h"
 
 enum { FORMAT_TOML, FORMAT_JSON, MOST_VERSIONS = 1000, MOST_FINDINGS = 1000 };
 

@@ -4,7 +4,8 @@
  * a second. Members are those that a running server keeps; without one, the engine is asked, which
  * finds the same.
  *
- * Layers: desk/audience.h, remote.h, acts.h, options.h. Threads: none. Limits: OVERLAP_MOST. */
+ * Layers: desk/audience/audience.h, remote.h, acts.h, options.h. Threads: none. Limits:
+ * OVERLAP_MOST. */
 #include <roaring/roaring.h>
 #include <stdio.h>
 
@@ -17,7 +18,7 @@
 #include "cli/options.h"
 #include "cli/remote.h"
 #include "customer/db.h"
-#include "desk/audience_member.h"
+#include "desk/audience/member.h"
 #include "query/chosen.h"
 
 enum { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV, FORMAT_NDJSON };

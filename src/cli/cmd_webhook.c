@@ -8,7 +8,7 @@
 #include "cli/acts.h"
 #include "cli/desk.h"
 #include "cli/options.h"
-#include "desk/audience.h"
+#include "desk/audience/audience.h"
 #include "reach/webhook.h"
 
 enum { FORMAT_TEXT, FORMAT_JSON, LETTERS = 100 };

@@ -2,7 +2,7 @@
  * Layers: sql.h. Threads: none. */
 #pragma once
 
-#include "desk/audience.h"
+#include "desk/audience/audience.h"
 
 /* Only in a data directory: desk.db is not made in any folder. The caller closes it, and brings its
  * tables up to date. */

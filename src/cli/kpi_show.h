@@ -1,4 +1,4 @@
-/* Reports of KPIs (desk/kpi_report.h, or the same from a server) for people: tables and lines.
+/* Reports of KPIs (desk/kpi/report.h, or the same from a server) for people: tables and lines.
  * Layers: base/json.h, base/table.h. Threads: none. */
 #pragma once
 

@@ -17,8 +17,8 @@
 #include "base/sql.h"
 #include "customer/backup_check.h"
 #include "customer/backup_inventory.h"
-#include "store/journal_file.h"
-#include "store/journal_reader.h"
+#include "store/journal/file.h"
+#include "store/journal/reader.h"
 
 enum { ATTEMPTS = 5, US_PER_S = 1000000 };
 

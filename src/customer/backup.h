@@ -18,13 +18,13 @@
  * (guard/audit.h, which knows its form): whole records, their audit.head, audit.key.
  *
  * Between generations: a backup leaves a note with the journal, which then keeps what is added for
- * the next backup into this folder (journal_notes.h), flushed or not. So the journals of two
+ * the next backup into this folder (journal/notes.h), flushed or not. So the journals of two
  * generations join, and a restore can take the first one's parts and the second one's journal, up
  * to any moment. What a note may keep is bounded; where more was added, the journals have a gap,
  * which the list of generations shows. A directory that was restored begins a *lineage* of its own:
  * its positions mean something else than those of the directory that the backup was made of.
  *
- * Layers: db.h, store/journal_reader.h, base/sql.h, libsodium. Threads: one call at a time on a
+ * Layers: db.h, store/journal/reader.h, base/sql.h, libsodium. Threads: one call at a time on a
  * folder (its lock says so); ingest, flush and compaction of `db` go on. Limits: BACKUP_MAX_*.
  */
 #pragma once

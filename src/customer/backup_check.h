@@ -3,7 +3,7 @@
 #pragma once
 
 #include "store/manifest.h"
-#include "store/part.h"
+#include "store/part/part.h"
 
 struct part_checker;
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/os.h"
-#include "store/journal_file.h"
+#include "store/journal/file.h"
 
 enum { STORE_ID_HEX = 33, NAMES_MAX = 256 << 20 };
 

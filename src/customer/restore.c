@@ -9,15 +9,15 @@
  *
  * keel.db is told that it begins a lineage (backup.h) before it gets its name.
  *
- * Layers: backup_inventory.h, store/journal_reader.h. Threads: none. Limits: backup.h. */
+ * Layers: backup_inventory.h, store/journal/reader.h. Threads: none. Limits: backup.h. */
 #include <sodium.h>
 #include <stdio.h>
 
 #include "base/os.h"
 #include "base/sql.h"
 #include "customer/backup_inventory.h"
-#include "store/journal_file.h"
-#include "store/journal_reader.h"
+#include "store/journal/file.h"
+#include "store/journal/reader.h"
 
 enum { TEXT_BYTES = 8192 };
 

@@ -2,7 +2,7 @@
 #include "query/customers.h"
 
 #include "query/forms/funnel.h"
-#include "store/spine.h"
+#include "store/scan/spine.h"
 
 struct condition {
     enum query_cond_kind kind;

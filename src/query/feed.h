@@ -4,13 +4,13 @@
  * them by hand. Columns have *handles*: numbers that the plan of the query gave out; whoever feeds
  * knows how to find them.
  *
- * Layers: store/scan.h. Threads: a feed belongs to one worker and lives for one batch.
+ * Layers: store/scan/scan.h. Threads: a feed belongs to one worker and lives for one batch.
  */
 #pragma once
 
 #include "query/moments.h"
-#include "store/scan.h"
-#include "store/spine.h"
+#include "store/scan/scan.h"
+#include "store/scan/spine.h"
 
 /* Rows stand customer by customer. Where a customer's come in order over several batches, only the
  * first customer of a batch may go on at the very time at which an earlier batch ended. */

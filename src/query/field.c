@@ -2,7 +2,7 @@
 #include "query/field.h"
 
 #include "query/sums.h"
-#include "store/spine.h"
+#include "store/scan/spine.h"
 
 static const enum column_type TYPES[] = {COLUMN_NUMBER, COLUMN_STRING, COLUMN_BOOL, COLUMN_JSON};
 enum { N_TYPES = sizeof TYPES / sizeof TYPES[0] };

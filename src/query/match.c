@@ -1,7 +1,7 @@
 /* Implementation of match.h. */
 #include "query/match.h"
 
-#include "store/spine.h"
+#include "store/scan/spine.h"
 
 struct filter {
     enum query_filter_kind kind;

@@ -1,7 +1,7 @@
 /* Implementation of visits.h. */
 #include "query/visits.h"
 
-#include "store/spine.h"
+#include "store/scan/spine.h"
 
 void choose_rows(const struct feed *f, const uint64_t *bits, struct chosen_rows *c) {
     const struct spine_kernels *k = spine_kernels();

@@ -5,7 +5,7 @@
  * Neighbouring visits may still be alike (at the border of two batches, or where an absent value
  * hides a stale one): a visit is a bound from above, never from below.
  *
- * Layers: splits.h, store/spine.h. Threads: one owner.
+ * Layers: splits.h, store/scan/spine.h. Threads: one owner.
  */
 #pragma once
 

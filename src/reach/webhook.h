@@ -45,7 +45,7 @@
  *
  * Tables in DIR/desk.db: webhook, webhook_retry, webhook_dead.
  *
- * Layers: base, store/journal_reader.h, customer/envelope.h, outbox.h, libcurl, libsodium. Threads:
+ * Layers: base, store/journal/reader.h, customer/envelope.h, outbox.h, libcurl, libsodium. Threads:
  * the engine has one of its own, which does all sending; webhook_* (the tables) any. Limits:
  * WEBHOOK_*.
  */

@@ -13,7 +13,7 @@
 #include "customer/envelope.h"
 #include "reach/outbox.h"
 #include "reach/webhook_send.h"
-#include "store/journal_reader.h"
+#include "store/journal/reader.h"
 
 enum {
     MESSAGE_ID_BYTES = 64,

@@ -6,7 +6,7 @@
 #include "base/os.h"
 #include "base/time.h"
 #include "store/manifest.h"
-#include "store/part.h"
+#include "store/part/part.h"
 
 struct doctor {
     const char *dir;

@@ -10,9 +10,9 @@
  */
 #pragma once
 
+#include "store/codec/vec.h"
 #include "store/redirect.h"
 #include "store/schema.h"
-#include "store/vec.h"
 
 struct source;
 

@@ -24,10 +24,10 @@
 #pragma once
 
 #include "base/sql.h"
-#include "store/head.h"
-#include "store/journal.h"
+#include "store/head/head.h"
+#include "store/journal/journal.h"
 #include "store/redirect.h"
-#include "store/scan.h"
+#include "store/scan/scan.h"
 
 enum {
     STORE_HEAD_ROWS = 1 << 19,

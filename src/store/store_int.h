@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 #include "store/manifest.h"
-#include "store/part.h"
+#include "store/part/part.h"
 #include "store/store.h"
 
 /* A part in force, or still held by a snapshot; its file goes with the last reference once it is
@@ -47,7 +47,7 @@ struct held_view {
 
 /* What parts hold under another customer than today's root, at one version of the redirects: found
  * bucket by bucket by the first scan that asks, kept while parts and redirects stay as they are
- * (scan_moved.c). */
+ * (scan/moved.c). */
 struct held_moves {
     _Atomic uint32_t refs;
     struct part_set *set;

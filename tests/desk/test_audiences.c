@@ -14,8 +14,8 @@
 #include <cmocka.h>
 
 #include "base/os.h"
-#include "desk/audience.h"
-#include "desk/audiences.h"
+#include "desk/audience/audience.h"
+#include "desk/audience/audiences.h"
 #include "fault_os.h"
 #include "random_world.h"
 #include "reach/outbox.h"

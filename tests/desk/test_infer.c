@@ -1,6 +1,6 @@
 /* A plan proposed from a store: types, presence, several types of one name, lists, personal looks;
  * and what is proposed holds for the events it was proposed from. */
-#include "desk/plan_infer.h"
+#include "desk/plan/infer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

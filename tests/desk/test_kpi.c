@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/os.h"
-#include "desk/kpi.h"
+#include "desk/kpi/kpi.h"
 #include "fault_os.h"
 
 static char dir[TEMP_PATH_MAX];

@@ -13,7 +13,7 @@
 
 #include "base/os.h"
 #include "base/rand.h"
-#include "desk/kpi_attribute.h"
+#include "desk/kpi/attribute.h"
 
 enum { RUNS = 300, NODES = 20 };
 

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/rand.h"
-#include "desk/kpi_band.h"
+#include "desk/kpi/band.h"
 
 enum { DAYS = KPI_BAND_MOST, DRAWS = 4000 };
 

@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "base/os.h"
-#include "desk/kpi_clock.h"
-#include "desk/kpi_report.h"
+#include "desk/kpi/clock.h"
+#include "desk/kpi/report.h"
 #include "fault_os.h"
 
 enum { HOUR = MS_PER_HOUR, WAIT_MS = 20000 };

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "desk/kpi_attribute.h"
-#include "desk/kpi_history.h"
+#include "desk/kpi/attribute.h"
+#include "desk/kpi/history.h"
 #include "sql_compare.h"
 
 /* As tests/query/test_retail.c: an order is an invoice, its time that of its earliest line. */

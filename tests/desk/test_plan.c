@@ -14,7 +14,7 @@
 
 #include "base/os.h"
 #include "base/rand.h"
-#include "desk/plan.h"
+#include "desk/plan/plan.h"
 
 /* ---- helpers ---- */
 

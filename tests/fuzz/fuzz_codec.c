@@ -1,10 +1,10 @@
-/* Fuzzes the decoders of store/codec.h: whatever the bytes are, they end without a crash, and what
- * they accept encodes and decodes again to the same values.
+/* Fuzzes the decoders of store/codec/codec.h: whatever the bytes are, they end without a crash, and
+ * what they accept encodes and decodes again to the same values.
  *
  * Input: u8 which decoder | u16 number of values (little-endian) | the chunk. The corpus holds a
  * chunk of each layout of each decoder.
  */
-#include "store/codec.h"
+#include "store/codec/codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

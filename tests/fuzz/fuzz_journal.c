@@ -13,7 +13,7 @@
 #include "base/hash.h"
 #include "base/os.h"
 #include "fault_os.h"
-#include "store/journal_file.h"
+#include "store/journal/file.h"
 
 enum { FILE_BYTES = 4096, STEP_BYTES = 6, AREA_MOST = 64 << 10 };
 

@@ -23,8 +23,8 @@ from seeded_bugs import MUTATIONS, NOTICED_BY  # noqa: E402
 
 # Where NOTICED_BY does not say which test notices it: the quick ones first, the first that fails is enough.
 API_TESTS = ["api_source", "api_collect"]  # for mutations of src/api
-SERVER_TESTS = ["api_server"]  # of src/api/server*
-JOURNAL_TESTS = ["store_journal", "store_journal_full", "store_journal_crash"]  # of src/store/journal*
+SERVER_TESTS = ["api_server"]  # of src/api/server/
+JOURNAL_TESTS = ["store_journal", "store_journal_full", "store_journal_crash"]  # of src/store/journal/
 TESTS = ["customer_db", "customer_background", "customer_ingest", "store_part",
          "customer_concurrent", "customer_power", "customer_failing", "customer_crash"]
 SECONDS = 900

@@ -4,14 +4,14 @@ Each undoes something that a crash, a failing call, damage or a message sent twi
 is not found means that the code has moved on: adapt the mutation, do not drop it.
 """
 
-PART_WRITE = "src/store/part_write.c"
-PART_READ = "src/store/part_read.c"
+PART_WRITE = "src/store/part/write.c"
+PART_READ = "src/store/part/read.c"
 CHANGE = "src/store/change.c"
 FLUSH = "src/store/flush.c"
 COMPACT = "src/store/compact.c"
 VERSION = "src/store/version.c"
 STORE = "src/store/store.c"
-JOURNAL = "src/store/journal.c"
+JOURNAL = "src/store/journal/journal.c"
 SERVER_BODY = "src/api/server/intake.c"
 IDENTITY = "src/customer/identity.c"
 DB = "src/customer/db.c"
@@ -109,10 +109,10 @@ MUTATIONS = [
     ("parts of a later identity are taken", PART_READ,
      "    if (p->base.identity_version > redirects->version)\n",
      "    if (p->base.identity_version == UINT32_MAX)\n"),
-    ("rows are merged under their own number", "src/store/part_merge.c",
+    ("rows are merged under their own number", "src/store/part/merge.c",
      "uint32_t root = redirect_root(&m->redirects, block->number[i]);",
      "uint32_t root = block->number[i];"),
-    ("a range of customers loses its last", "src/store/part_merge.c",
+    ("a range of customers loses its last", "src/store/part/merge.c",
      "root < from_root || root >= to_root", "root < from_root || root + 1 >= to_root"),
     ("identity.log is read beyond its end", IDENTITY,
      "    uint64_t at = g->saved.bytes;\n", "    uint64_t at = g->saved.bytes ? g->saved.bytes + 1 : 0;\n"),

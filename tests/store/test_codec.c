@@ -15,8 +15,8 @@
 #include <cmocka.h>
 
 #include "base/rand.h"
-#include "store/codec.h"
-#include "store/unpack.h"
+#include "store/codec/codec.h"
+#include "store/codec/unpack.h"
 
 enum { CONSTANT, FOR, PFOR, RUNS, DELTA, ZSTD, LAYOUTS };
 enum { ROUNDS = 300 };

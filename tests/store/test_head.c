@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/rand.h"
-#include "store/head.h"
+#include "store/head/head.h"
 
 enum { MOST = 6000, CUSTOMERS = 40, EVENTS = 5, HELD = 6, MONTH_MS = 1 << 30 };
 

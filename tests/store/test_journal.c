@@ -18,7 +18,7 @@
 #include "base/hash.h"
 #include "base/rand.h"
 #include "fault_os.h"
-#include "store/journal.h"
+#include "store/journal/journal.h"
 
 enum { SMALL_FILE = 4096, PAYLOAD_MAX = 1000, IDS_MAX = 8192 };
 

@@ -21,7 +21,7 @@
 
 #include "base/rand.h"
 #include "fault_os.h"
-#include "store/journal.h"
+#include "store/journal/journal.h"
 
 enum { IDS_MAX = 4096, FILE_BYTES = 4096 };
 

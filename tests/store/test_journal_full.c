@@ -13,7 +13,7 @@
 
 #include "base/os.h"
 #include "fault_os.h"
-#include "store/journal.h"
+#include "store/journal/journal.h"
 
 enum { IDS_MAX = 4096, PAYLOAD_MAX = 600, SMALL_FILE = 4096, THREADS = 8 };
 

@@ -12,7 +12,7 @@
 
 #include "base/os.h"
 #include "fault_os.h"
-#include "store/journal.h"
+#include "store/journal/journal.h"
 
 enum { FILE_BYTES = 16 << 20, RECORD_BYTES = 3 << 20, RECORDS = 4, WINDOW_BYTES = 256 << 10 };
 

@@ -26,7 +26,7 @@
 #include "history.h"
 #include "part_exercise.h"
 #include "part_file.h"
-#include "store/part_keys.h"
+#include "store/part/keys.h"
 
 enum { PATH_BYTES = TEMP_PATH_MAX + 64, SMALL_BATCHES = 6, LARGE_BATCHES = 120 };
 

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/rand.h"
-#include "store/spine.h"
+#include "store/scan/spine.h"
 
 enum { ROUNDS = 4000 };
 

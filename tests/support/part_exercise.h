@@ -2,7 +2,7 @@
  * Layers: store. Threads: none. */
 #pragma once
 
-#include "store/part.h"
+#include "store/part/part.h"
 
 /* Opens the part at `path`, reads every block, column, item list, posting copy and key, looks keys
  * up, checks it, and merges it into a part of its own beside it. 0 and a digest of all that was

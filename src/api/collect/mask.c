@@ -1,10 +1,10 @@
 /* Implementation of mask.h: a forgiving walk over characters. It cannot be the strict walk of
  * json_cursor.h, because what is shown may be cut, or no JSON at all.
  *
- * Layers: desk/personal.h. Threads: pure. */
+ * Layers: desk/plan/personal.h. Threads: pure. */
 #include "api/collect/mask.h"
 
-#include "desk/personal.h"
+#include "desk/plan/personal.h"
 
 enum { IN_VALUE = 3 }; /* depth within a property: above it stand the event and its members */
 

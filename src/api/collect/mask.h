@@ -1,19 +1,19 @@
 /* An event's JSON for the eyes of people: the same, with personal values masked.
  *
  * A value is masked if the plan classes its property as personal or sensitive; if nobody has
- * classed it and its name or its looks say so (desk/personal.h); and, whatever its name, if the
- * text holds an e-mail address or is a phone number and its class is not public. Masked values show
- * what they are: "‹e-mail›", "‹phone›", "‹personal›", "‹sensitive›".
+ * classed it and its name or its looks say so (desk/plan/personal.h); and, whatever its name, if
+ * the text holds an e-mail address or is a phone number and its class is not public. Masked values
+ * show what they are: "‹e-mail›", "‹phone›", "‹personal›", "‹sensitive›".
  *
  * The text may be cut anywhere, and need not be JSON: what can be read is written, brackets are
  * closed, and a value that is not whole is "…". The result is JSON whatever comes.
  *
- * Layers: desk/plan.h. Threads: pure. Limits: nesting beyond MASK_MAX_DEPTH is "…".
+ * Layers: desk/plan/plan.h. Threads: pure. Limits: nesting beyond MASK_MAX_DEPTH is "…".
  */
 #pragma once
 
 #include "base/buf.h"
-#include "desk/plan.h"
+#include "desk/plan/plan.h"
 
 enum { MASK_MAX_DEPTH = 32, MASK_TEXT_BYTES = 500 };
 

@@ -16,7 +16,7 @@
 
 #include "api/collect/fate.h"
 #include "api/server/server.h"
-#include "desk/plan.h"
+#include "desk/plan/plan.h"
 
 enum {
     TAIL_RING_BYTES = 512 << 10, /* a power of two */

@@ -13,10 +13,10 @@
  * times are equal and order is not what the rows' places say. Before, each row of step 1 went
  * through the customer's state, which took two thirds of the kernel's time.
  *
- * Layers: funnel_int.h, store/spine.h. Threads: see machine.h.
+ * Layers: funnel_int.h, store/scan/spine.h. Threads: see machine.h.
  */
 #include "query/forms/funnel_int.h"
-#include "store/spine.h"
+#include "store/scan/spine.h"
 
 /* What the rows of a batch are to the funnel. */
 struct step_rows {

@@ -7,15 +7,15 @@
  * in common with his last one of an earlier batch is kept as a shift register of the labels of his
  * last events, `bits` each. Labels are numbers of the worker's dictionary.
  *
- * Layers: form_tools.h, visits.h, store/spine.h. Threads: see form.h. Limits: PATHS_MAX different
- * paths a worker; labels as fit into 128 bits.
+ * Layers: form_tools.h, visits.h, store/scan/spine.h. Threads: see form.h. Limits: PATHS_MAX
+ * different paths a worker; labels as fit into 128 bits.
  */
 #include <stdlib.h>
 
 #include "query/forms/form_tools.h"
 #include "query/pairs.h"
 #include "query/visits.h"
-#include "store/spine.h"
+#include "store/scan/spine.h"
 
 enum { PATHS_MAX = 1 << 22, SEEN_WORDS = 16 }; /* 1,024 paths have a bit each a customer */
 

@@ -12,7 +12,7 @@
 #include "query/forms/form_tools.h"
 #include "query/pairs.h"
 #include "query/visits.h"
-#include "store/spine.h"
+#include "store/scan/spine.h"
 
 struct session_machine {
     struct machine machine;

@@ -1,4 +1,0 @@
-/* Unpacking kernels for the instruction set that the whole program is built for: unpack.h. */
-#define UNPACK_SET UNPACK_PLAIN
-#define UNPACK_VECTOR_BYTES 16
-#include "store/unpack_kernels.h"
