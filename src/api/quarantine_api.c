@@ -15,16 +15,6 @@ enum { DEFAULT_LIST = 100, MOST_AT_ONCE = 10000 };
 
 /* ---- filters ---- */
 
-static int read_number(struct request *r, const char *name, int64_t min, int64_t max, int64_t *out,
-                       struct keel_error *err) {
-    struct str text;
-    if (!request_param(r, name, &text)) return 0;
-    if (!str_to_i64(text, out) || *out < min || *out > max)
-        FAIL(err, INVALID, "%s=\"%.*s\" is no number from %lld to %lld", name, STR_ARG(text),
-             (long long)min, (long long)max);
-    return 0;
-}
-
 static int read_state(struct request *r, struct quarantine_filter *f, struct keel_error *err) {
     struct str text;
     if (!request_param(r, "state", &text)) return 0;
@@ -45,9 +35,9 @@ static int read_filter(struct request *r, const struct app *app, int64_t limit, 
     f->name = f->code = STR("");
     (void)request_param(r, "event", &f->name);
     (void)request_param(r, "reason", &f->code);
-    TRY(read_number(r, "id", 1, INT64_MAX, &f->id, err));
-    TRY(read_number(r, "cursor", 0, INT64_MAX, &f->after, err));
-    TRY(read_number(r, "limit", 1, most, &limit, err));
+    TRY(request_number(r, "id", 1, INT64_MAX, &f->id, err));
+    TRY(request_number(r, "cursor", 0, INT64_MAX, &f->after, err));
+    TRY(request_number(r, "limit", 1, most, &limit, err));
     f->limit = (uint32_t)limit;
     if (request_param(r, "source", &source)) {
         const struct event_source *s = sources_by_name(app->sources, source);

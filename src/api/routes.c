@@ -15,6 +15,7 @@
     T(fate_api)                                                                                    \
     T(kpi_api)                                                                                     \
     T(query)                                                                                       \
+    T(question_api)                                                                                \
     T(schema_api)                                                                                  \
     T(profile)                                                                                     \
     T(profile_segments)                                                                            \

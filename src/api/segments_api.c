@@ -53,16 +53,6 @@ int segments_query(struct request *r, struct json_value body, struct str *out,
     return segments_text(body, "query", out, err);
 }
 
-int segments_number_param(struct request *r, const char *name, int64_t least, int64_t most,
-                          int64_t *value, struct keel_error *err) {
-    struct str text;
-    if (!request_param(r, name, &text)) return 0;
-    if (!str_to_i64(text, value) || *value < least || *value > most)
-        FAIL(err, INVALID, "%s=%.*s: write a number from %lld to %lld", name,
-             (int)(text.n < 40 ? text.n : 40), text.p, (long long)least, (long long)most);
-    return 0;
-}
-
 /* ---- counters ---- */
 
 static void count(void *ctx, struct metric_text *t) {
@@ -308,7 +298,7 @@ static int changed(struct request *r, struct app *app, int64_t id, struct keel_e
     struct version v = {0};
     int64_t wait = 0;
     audiences_changed(app->audiences);
-    TRY(segments_number_param(r, "wait", 0, MOST_WAIT_S, &wait, err));
+    TRY(request_number(r, "wait", 0, MOST_WAIT_S, &wait, err));
     TRY(audience_list(app->desk, id, note_version, &v, err));
     if (wait) (void)audiences_wait(app->audiences, id, v.version, wait * 1000);
     return show(r, app, id, err);
@@ -319,7 +309,7 @@ static int create_from(struct request *r, struct app *app, struct json_parser *p
     struct audience_spec spec;
     struct json_value body;
     int64_t id, wait = 0;
-    TRY(segments_number_param(r, "wait", 0, MOST_WAIT_S, &wait, err)); /* before it is saved */
+    TRY(request_number(r, "wait", 0, MOST_WAIT_S, &wait, err)); /* before it is saved */
     TRY(json_parse(parser, r->body, &body, err));
     TRY(read_spec(r, body, &spec, err));
     if (spec.query.p) TRY(shielded_condition(app, r, spec.query, err));
@@ -340,7 +330,7 @@ static int change_from(struct request *r, struct app *app, struct json_parser *p
     struct audience_spec spec;
     struct json_value body;
     int64_t id, wait = 0;
-    TRY(segments_number_param(r, "wait", 0, MOST_WAIT_S, &wait, err));
+    TRY(request_number(r, "wait", 0, MOST_WAIT_S, &wait, err));
     TRY(segments_id(r, app, &id, err));
     TRY(json_parse(parser, r->body, &body, err));
     TRY(read_spec(r, body, &spec, err));

@@ -27,5 +27,3 @@ int segments_text(struct json_value body, const char *name, struct str *out,
 int segments_condition_json(struct str query, struct buf *out, struct keel_error *err) K_CHECKED;
 /* "name":"2026-11-22T05:00:00.000Z" */
 void segments_time_json(const char *name, int64_t ms, struct buf *out);
-int segments_number_param(struct request *r, const char *name, int64_t least, int64_t most,
-                          int64_t *value, struct keel_error *err) K_CHECKED;

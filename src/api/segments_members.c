@@ -47,8 +47,8 @@ static int members(struct request *r, void *ctx, struct keel_error *err) {
     int64_t id, limit = PAGE, cursor = 0;
     struct buf *out = &r->reply.body;
     TRY(segments_id(r, app, &id, err));
-    TRY(segments_number_param(r, "limit", 1, PAGE_MOST, &limit, err));
-    TRY(segments_number_param(r, "cursor", 0, UINT32_MAX, &cursor, err));
+    TRY(request_number(r, "limit", 1, PAGE_MOST, &limit, err));
+    TRY(request_number(r, "cursor", 0, UINT32_MAX, &cursor, err));
     TRY(audiences_members(app->audiences, id, &set, err));
     (void)!buf_printf(out, "{\"size\":%llu,\"members\":",
                       (unsigned long long)roaring_bitmap_get_cardinality(set));

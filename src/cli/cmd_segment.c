@@ -19,6 +19,7 @@
 #include "cli/remote.h"
 #include "customer/db.h"
 #include "desk/audience/member.h"
+#include "desk/saved/name.h"
 #include "query/chosen.h"
 
 enum { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV, FORMAT_NDJSON };
@@ -345,7 +346,7 @@ static int ask_traits(struct work *w, struct str name, struct audience_traits *o
 
 struct overlap {
     uint32_t n;
-    char names[OVERLAP_MOST][AUDIENCE_NAME_MAX + 1];
+    char names[OVERLAP_MOST][NAME_BYTES + 1];
     int64_t ids[OVERLAP_MOST];
     uint64_t shared[OVERLAP_MOST][OVERLAP_MOST];
 };
@@ -354,7 +355,7 @@ static int note_segment(void *ctx, const struct audience_row *row) {
     struct overlap *o = ctx;
     if (o->n == OVERLAP_MOST) return 0;
     o->ids[o->n] = row->id;
-    snprintf(o->names[o->n++], AUDIENCE_NAME_MAX + 1, "%.*s", STR_ARG(row->name));
+    snprintf(o->names[o->n++], NAME_BYTES + 1, "%.*s", STR_ARG(row->name));
     return 0;
 }
 

@@ -38,6 +38,7 @@
 #include "customer/db.h"
 #include "desk/audience/audiences.h"
 #include "desk/kpi/clock.h"
+#include "desk/saved/question.h"
 #include "desk/shield/shield.h"
 #include "guard/audit.h"
 #include "guard/guard.h"
@@ -160,6 +161,7 @@ static int open_rooms(struct serve *s, struct keel_error *err) {
     TRY(db_open(app->dir, &options, &app->db, err));
     TRY(sql_open(desk, SQL_CREATE, &app->desk, err));
     TRY(idempotency_open(app->desk, err));
+    TRY(question_tables(app->desk, err));
     TRY(token_open(app->dir, &s->token, &made, err));
     if (made) log_say(app->log, LOG_INFO, "the admin token was made", "z", "file", "admin.token");
     TRY(guard_open(app->dir, true, &app->guard, err));

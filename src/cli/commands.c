@@ -18,6 +18,7 @@
     C(tail)                                                                                        \
     C(import)                                                                                      \
     C(query)                                                                                       \
+    C(question)                                                                                    \
     C(profile)                                                                                     \
     C(segment)                                                                                     \
     C(compact)                                                                                     \

@@ -505,3 +505,13 @@ bool request_param(struct request *r, const char *name, struct str *out) {
     }
     return false;
 }
+
+int request_number(struct request *r, const char *name, int64_t least, int64_t most, int64_t *value,
+                   struct keel_error *err) {
+    struct str text;
+    if (!request_param(r, name, &text)) return 0;
+    if (!str_to_i64(text, value) || *value < least || *value > most)
+        FAIL(err, INVALID, "%s=%.*s: write a number from %lld to %lld", name,
+             (int)(text.n < 40 ? text.n : 40), text.p, (long long)least, (long long)most);
+    return 0;
+}

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#include "base/suggest.h"
+#include "desk/saved/name.h"
 #include "query/language/parse.h"
 
 static const char *const STEPS[] = {
@@ -89,52 +89,16 @@ int audience_versions(struct sql *desk, int64_t id, audience_each *each, void *c
     return code == 0 && !found ? none(id, err) : code;
 }
 
-/* ---- finding by name ---- */
-
-struct names {
-    struct arena arena;
-    const char **list; /* ended by NULL */
-    size_t n, cap;
-};
-
-static int add_name(void *ctx, const struct audience_row *row) {
-    struct names *names = ctx;
-    if (names->n + 1 >= names->cap) {
-        names->cap = names->cap ? names->cap * 2 : 64;
-        names->list = k_realloc(names->list, names->cap * sizeof *names->list);
-    }
-    names->list[names->n++] = arena_strndup(&names->arena, row->name.p, row->name.n);
-    names->list[names->n] = NULL;
-    return 0;
-}
-
-static const char *name_at(const void *ctx, size_t i) {
-    const struct names *names = ctx;
-    return names->n ? names->list[i] : NULL;
-}
-
-static int not_found(struct sql *desk, struct str name, struct keel_error *err) {
-    struct names names = {0};
-    char text[AUDIENCE_NAME_MAX + 1] = "";
-    arena_init(&names.arena, SIZE_MAX / 2);
-    if (name.n <= AUDIENCE_NAME_MAX) memcpy(text, name.p, name.n);
-    int code = audience_list(desk, 0, add_name, &names, err);
-    const char *near = code == 0 ? suggest(text, name_at, &names) : NULL;
-    if (code == 0)
-        code = error_set(err, KEEL_E_NOT_FOUND, "there is no segment \"%.*s\"%s%s%s",
-                         (int)(name.n < 100 ? name.n : 100), name.p,
-                         near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
-    k_free(names.list);
-    arena_release(&names.arena);
-    return code;
-}
-
 int audience_find(struct sql *desk, struct str which, int64_t *out_id, struct keel_error *err) {
+    struct sql_rows rows;
     int64_t id = 0;
     TRY(sql_number(desk, 0, &id, err, "SELECT id FROM audience WHERE name = ?", "s", which));
     if (id == 0 && str_to_i64(which, &id))
         TRY(sql_number(desk, 0, &id, err, "SELECT id FROM audience WHERE id = ?", "i", id));
-    if (id == 0) return not_found(desk, which, err);
+    if (id == 0) {
+        TRY(sql_ask(desk, &rows, err, "SELECT name FROM audience", ""));
+        return name_missing(which, "segment", &rows, err);
+    }
     *out_id = id;
     return 0;
 }
@@ -155,7 +119,7 @@ static int is_mention(void *ctx, struct str name) {
 struct users {
     struct str name;
     uint32_t n;
-    char text[3 * AUDIENCE_NAME_MAX + 40];
+    char text[3 * NAME_BYTES + 40];
     size_t used;
 };
 
@@ -197,27 +161,6 @@ struct others {
     struct keel_error *err;
 };
 
-static int check_text(struct str text, const char *what, size_t most, struct keel_error *err) {
-    if (text.n > most) FAIL(err, INVALID, "the %s is longer than %zu bytes", what, most);
-    if (!str_is_utf8(text)) FAIL(err, INVALID, "the %s is no UTF-8", what);
-    for (size_t i = 0; i < text.n; i++)
-        if ((unsigned char)text.p[i] < ' ' && text.p[i] != '\n' && text.p[i] != '\t')
-            FAIL(err, INVALID, "the %s has a control character", what);
-    return 0;
-}
-
-static int check_name(struct str name, struct keel_error *err) {
-    int64_t number;
-    if (name.n == 0) FAIL(err, INVALID, "the segment has no name");
-    TRY(check_text(name, "name", AUDIENCE_NAME_MAX, err));
-    if (memchr(name.p, '\n', name.n)) FAIL(err, INVALID, "the name has a line break");
-    if (name.p[0] == ' ' || name.p[name.n - 1] == ' ')
-        FAIL(err, INVALID, "the name begins or ends with a space");
-    if (str_to_i64(name, &number))
-        FAIL(err, INVALID, "a name cannot be a number: segments are found by either");
-    return 0;
-}
-
 static int check_other(void *ctx, const struct audience_row *row) {
     struct others *o = ctx;
     const struct query_cond *cond;
@@ -231,11 +174,11 @@ static int check_row(struct sql *desk, const struct audience_row *row,
                      const struct query_cond *cond, struct keel_error *err) {
     struct audience_book book;
     struct others others = {&book, row->id, err};
-    TRY(check_name(row->name, err));
-    TRY(check_text(row->description, "description", AUDIENCE_TEXT_MAX, err));
-    TRY(check_text(row->purpose, "purpose", AUDIENCE_TEXT_MAX, err));
-    TRY(check_text(row->owner_marketing, "owner in marketing", AUDIENCE_TEXT_MAX, err));
-    TRY(check_text(row->owner_it, "owner in IT", AUDIENCE_TEXT_MAX, err));
+    TRY(name_check(row->name, "segment", err));
+    TRY(name_check_text(row->description, "description", NAME_TEXT_BYTES, err));
+    TRY(name_check_text(row->purpose, "purpose", NAME_TEXT_BYTES, err));
+    TRY(name_check_text(row->owner_marketing, "owner in marketing", NAME_TEXT_BYTES, err));
+    TRY(name_check_text(row->owner_it, "owner in IT", NAME_TEXT_BYTES, err));
     audience_book_init(&book, desk);
     int code = audience_book_check(&book, row->name, cond, err);
     if (code == 0 && row->id) code = audience_list(desk, 0, check_other, &others, err);

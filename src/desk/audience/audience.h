@@ -11,8 +11,8 @@
  *
  * Tables in DIR/desk.db: audience, audience_version.
  *
- * Layers: base/sql.h, query/language/parse.h. Threads: any; a book has one owner. Another process
- * may use the same file.
+ * Layers: saved/name.h, base/sql.h, query/language/parse.h. Threads: any; a book has one owner.
+ * Another process may use the same file. Limits: AUDIENCE_MOST; NAME_BYTES; NAME_TEXT_BYTES.
  */
 #pragma once
 
@@ -22,9 +22,7 @@
 enum {
     AUDIENCE_MOST = 10000,
     AUDIENCE_MOST_DEPTH = 8,
-    AUDIENCE_NAME_MAX = 200,  /* bytes */
-    AUDIENCE_TEXT_MAX = 4000, /* bytes of description, purpose and each owner */
-    AUDIENCE_HASH_TEXT = 65,  /* BLAKE2b-256 of the canonical text, in hex, and NUL */
+    AUDIENCE_HASH_TEXT = 65, /* BLAKE2b-256 of the canonical text, in hex, and NUL */
 };
 
 int audience_tables(struct sql *desk, struct keel_error *err) K_CHECKED;
