@@ -7,12 +7,13 @@ import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { GOALS, report } from './ingest_report.mjs';
+import { GOALS, report, soakReport } from './ingest_report.mjs';
 import { BareServer, ClickHouseInsert, KeelServer } from './targets.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const BATCHES = [1, 100], FLOOR_SECONDS = 0.3, RATED_CONNECTIONS = 256, SOAK_CONNECTIONS = 16, SOAK_LINES = 60;
 const FLAT_PERCENT = 5; // what memory may grow by from a soak's second quarter to its last
+const TICKS = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
 const TELLING_EVENTS = 8e6; // a dozen flushes of the head: shorter soaks see it fill
 const execute = promisify(execFile);
 const say = (text) => console.log(`${new Date().toISOString().slice(11, 19)}  ${text}`);
@@ -25,7 +26,7 @@ const secondsOf = (text) => {
 
 function readOptions(argv) {
   const o = { seconds: '3', warm: '1', connections: '1,16,256', dir: join(root, 'build/bench/ingest'),
-    results: join(root, 'bench/INGEST.md'), 'soak-rate': '20000' };
+    'soak-rate': '20000' };
   for (let i = 0; i < argv.length; i++) {
     const name = argv[i].replace(/^--/, '');
     if (name === 'clickhouse-server') o[name] = true;
@@ -35,6 +36,7 @@ function readOptions(argv) {
   for (const n of ['seconds', 'warm', 'soak-rate']) o[n] = Number(o[n]);
   o.connections = o.connections.split(',').map(Number);
   if (o.soak) o.soak = secondsOf(o.soak);
+  o.results ??= join(root, o.soak ? 'bench/SOAK.md' : 'bench/INGEST.md');
   return o;
 }
 
@@ -99,30 +101,40 @@ async function compare(bench, options) {
 
 const mean = (list) => list.reduce((s, v) => s + v, 0) / list.length;
 
+/** Seconds of CPU that a process has used. */
+function cpuOf(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS;
+}
+
+/** A minute or so of a soak: latencies of it alone, and what the server holds then. */
+async function stretch(bench, keel, form, before) {
+  const cpu = cpuOf(keel.pid), result = await load(bench, keel, form);
+  const line = { seconds: before.seconds + result.seconds, ...memory(keel.pid), stored: await keel.stored(), load: loadavg()[0], result };
+  line.cpu_us = (1e6 * (cpuOf(keel.pid) - cpu)) / (line.stored - before.stored);
+  console.log([line.seconds.toFixed(0), (result.events / result.seconds).toFixed(0), (result.p50_us / 1000).toFixed(2), (result.p99_us / 1000).toFixed(2),
+    (result.max_us / 1000).toFixed(1), line.anon.toFixed(1), line.file.toFixed(1), line.stored, line.cpu_us.toFixed(2), line.load.toFixed(2)].join('\t'));
+  return line;
+}
+
 async function soak(bench, options) {
   const keel = new KeelServer(bench.place, bench);
   await keel.begin();
-  const floor = floorOf(bench), lines = [], from = Date.now();
-  const under = load(bench, keel, { batch: 100, connections: SOAK_CONNECTIONS, seconds: options.soak, warm: 0, rate: options['soak-rate'] });
-  under.catch(() => {}); // awaited below
-  say(`${options['soak-rate']} events/s in batches of 100 for ${options.soak} s; the disk: ${floor.syncs_per_s} syncs/s`);
-  console.log('seconds\tresident_mb\tof_files_mb\tpeak_mb\tstored\tload');
-  for (let i = 1; i <= SOAK_LINES; i++) {
-    await sleep(Math.max(0, from + (options.soak * 1000 * i) / SOAK_LINES - Date.now()));
-    const m = memory(keel.pid);
-    lines.push(m.anon);
-    console.log([((Date.now() - from) / 1000).toFixed(0), m.anon.toFixed(1), m.file.toFixed(1), m.peak.toFixed(1), await keel.stored(), loadavg()[0].toFixed(2)].join('\t'));
-  }
-  const result = await under, stored = await keel.stored(), quarter = SOAK_LINES / 4;
-  const second = mean(lines.slice(quarter, 2 * quarter)), last = mean(lines.slice(-quarter)), growth = 100 * (last / second - 1);
+  const began = new Date(), floor = floorOf(bench), lines = [], quarter = SOAK_LINES / 4;
+  const form = { batch: 100, connections: SOAK_CONNECTIONS, seconds: options.soak / SOAK_LINES, warm: 0, rate: options['soak-rate'] };
+  say(`${form.rate} events/s in batches of ${form.batch} for ${options.soak} s; the disk: ${floor.syncs_per_s} syncs/s`);
+  console.log('seconds\tevents_s\tp50_ms\tp99_ms\tmax_ms\tresident_mb\tof_files_mb\tstored\tcpu_us_an_event\tload');
+  while (lines.length < SOAK_LINES) lines.push(await stretch(bench, keel, form, lines.at(-1) ?? { seconds: 0, stored: 0 }));
+  const peak = memory(keel.pid).peak, stored = await keel.stored();
   await keel.end();
-  say(`${result.acknowledged} events acknowledged, ${stored} stored, ${result.failed} requests failed; `
-    + `p50 ${result.p50_us / 1000} ms, p99 ${result.p99_us / 1000} ms, p99.9 ${result.p999_us / 1000} ms, longest ${result.max_us / 1000} ms; `
-    + `${((1e6 * result.server_cpu_s) / result.events).toFixed(2)} µs of CPU an event`);
-  const flat = result.acknowledged < TELLING_EVENTS ? null : growth <= FLAT_PERCENT;
-  say(`resident memory without files: ${second.toFixed(1)} MB in the second quarter, ${last.toFixed(1)} MB in the last (${growth.toFixed(1)} %): `
-    + `${{ null: 'too few events to say more', true: 'flat', false: 'NOT FLAT' }[flat]}`);
-  if (stored < result.acknowledged || flat === false) process.exitCode = 1;
+  const anon = lines.map((l) => l.anon), second = mean(anon.slice(quarter, 2 * quarter)), last = mean(anon.slice(-quarter));
+  const growth = 100 * (last / second - 1), flat = stored < TELLING_EVENTS ? null : growth <= FLAT_PERCENT;
+  const acknowledged = lines.reduce((sum, l) => sum + l.result.acknowledged, 0);
+  say(`${acknowledged} events acknowledged, ${stored} stored; resident memory without files: ${second.toFixed(1)} MB in the second quarter, `
+    + `${last.toFixed(1)} MB in the last (${growth.toFixed(1)} %): ${{ null: 'too few events to say more', true: 'flat', false: 'NOT FLAT' }[flat]}`);
+  soakReport(options.results, { root, began, options, form, floor, lines, acknowledged, stored, peak, second, last, growth, flat });
+  say(`written: ${options.results}`);
+  if (stored < acknowledged || flat === false) process.exitCode = 1;
 }
 
 async function main() {

@@ -1,4 +1,4 @@
-// bench/INGEST.md from what bench/ingest measured.
+// bench/INGEST.md and bench/SOAK.md from what bench/ingest measured.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
@@ -66,18 +66,20 @@ function losses(figures) {
   return out.length ? out.join('\n') : 'None against ClickHouse in this run.';
 }
 
+const revisionOf = (root) => execFileSync('git', ['-C', root, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
 const processor = () => /model name\s*: (.*)/.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown';
+
+const machine = () => `${cpus().length} × ${processor()}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Linux ${release()}`;
 
 export function report(path, { root, began, loadBefore, loadAfter, figures, rated, options, clickhouse }) {
   const loads = [...figures, ...rated].map((f) => f.load);
-  const revision = execFileSync('git', ['-C', root, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
   const failures = [...figures, ...rated].filter((f) => f.failed).map((f) => `- ${f.name}, ${shape(f.batch)}, ${f.connections} connections: ${f.failed} requests failed, first: \`${f.failure.replace(/\s+/g, ' ').slice(0, 160)}\``);
   const bytes = (batch) => figures.find((f) => f.batch === batch)?.request_bytes;
   writeFileSync(path, `# Events a second over HTTP
 
 Written by \`bench/ingest ${process.argv.slice(2).join(" ")}\`; what is measured and how: [README.md](README.md#events-over-http).
 
-${began.toISOString().slice(0, 16).replace('T', ' ')} UTC, revision ${revision}. ${cpus().length} × ${processor()}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Linux ${release()};
+${began.toISOString().slice(0, 16).replace('T', ' ')} UTC, revision ${revisionOf(root)}. ${machine()};
 the load generator runs on the same processors. Load average ${loadBefore.map((v) => v.toFixed(2)).join(', ')} before, ${loadAfter.map((v) => v.toFixed(2)).join(', ')} after,
 ${Math.min(...loads).toFixed(2)} to ${Math.max(...loads).toFixed(2)} (of a minute) in between. ${options.seconds} s a figure behind ${options.warm} s to warm up. A request is ${big(bytes(1))} bytes with one
 event, ${big(bytes(100))} with 100.${clickhouse ? ` ClickHouse ${clickhouse}.` : ' Without ClickHouse (`--clickhouse-server`).'}
@@ -86,7 +88,7 @@ event, ${big(bytes(100))} with 100.${clickhouse ? ` ClickHouse ${clickhouse}.` :
 
 ${goals(figures, rated)}
 
-An hour's soak is a run of its own: \`bench/ingest --soak 1h\`.
+An hour's soak is a run of its own: \`bench/ingest --soak 1h\`, [SOAK.md](SOAK.md).
 
 ## Single events
 
@@ -106,4 +108,37 @@ ${ratioTable(figures)}
 
 ${losses(figures)}
 ${failures.length ? `\n## Failed requests\n\n${failures.join('\n')}\n` : ''}`);
+}
+
+/** lines: one a minute or so; growth in %, of memory without files, from the second quarter to the last. */
+export function soakReport(path, { root, began, options, form, floor, lines, acknowledged, stored, peak, second, last, growth, flat }) {
+  const loads = lines.map((l) => l.load), p99 = lines.map((l) => l.result.p99_us).sort((a, b) => a - b);
+  const sum = (of) => lines.reduce((total, l) => total + of(l.result), 0);
+  const events = sum((r) => r.events), seconds = sum((r) => r.seconds), cpu_s = sum((r) => r.server_cpu_s);
+  const late = p99.filter((us) => us >= P99_MS * 1000).length;
+  const rows = [
+    ['events a second', big(form.rate), `${big(events / seconds)} over ${big(seconds)} s`, events / seconds >= 0.99 * form.rate],
+    ['answered and lost', 'none', `${big(acknowledged)} events answered 200, ${big(stored)} stored, ${sum((r) => r.failed)} requests failed, ${sum((r) => r.unanswered)} unanswered`, stored >= acknowledged],
+    ['memory', 'flat', `${second.toFixed(1)} MB in the second quarter, ${last.toFixed(1)} MB in the last (${growth.toFixed(1)} %); peak with files ${peak.toFixed(0)} MB`, flat],
+    ['p99 of each line below', `< ${P99_MS} ms`, `median ${ms(p99[p99.length >> 1])}, lowest ${ms(p99[0])}, highest ${ms(p99.at(-1))} ms; ${late} of ${lines.length} above`, late === 0],
+    ['CPU of the server', '', `${((1e6 * cpu_s) / events).toFixed(2)} µs an event, ${(cpu_s / seconds).toFixed(2)} processors`, null],
+  ].map(([what, asked, found, met]) => [what, asked, found, met === null ? '' : met ? 'met' : '**missed**']);
+  writeFileSync(path, `# Events over HTTP, for long
+
+Written by \`bench/ingest ${process.argv.slice(2).join(' ')}\`; what is measured and how: [README.md](README.md#events-over-http).
+
+${began.toISOString().slice(0, 16).replace('T', ' ')} UTC, revision ${revisionOf(root)}. ${machine()};
+the load generator runs on the same processors. Load average ${Math.min(...loads).toFixed(2)} to ${Math.max(...loads).toFixed(2)} (of a minute), mean
+${(loads.reduce((a, b) => a + b, 0) / loads.length).toFixed(2)}: what is above 1 or so is other programs, which the latencies waited for.
+Batches of ${form.batch} over ${form.connections} connections, each at its time, whether those before it were answered or not.
+The disk synced ${big(floor.syncs_per_s)} times a second at the start, asked for nothing else.
+
+${table(['', 'asked', 'found', ''], rows)}
+
+Memory is resident, without the pages of files that are mapped: the system takes those back when it needs them.
+
+${table(['s', 'events/s', 'p50 ms', 'p99 ms', 'longest ms', 'memory MB', 'of files MB', 'events stored', 'µs of CPU an event', 'load average'],
+    lines.map((l) => [l.seconds.toFixed(0), big(rate(l.result)), ms(l.result.p50_us), ms(l.result.p99_us), ms(l.result.max_us), l.anon.toFixed(1), l.file.toFixed(1),
+      big(l.stored), l.cpu_us.toFixed(2), l.load.toFixed(2)]))}
+`);
 }
