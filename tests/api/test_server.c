@@ -543,6 +543,42 @@ static void slow_clients(void **state) {
     finish(&b, 1000);
 }
 
+/* Who announces a body and waits for the answer before he sends it gets it soon, not at the idle
+ * limit; what he sends then is thrown away, and the connection ends with it. */
+static void refused_without_a_body(void **state) {
+    (void)state;
+    static const struct {
+        const char *target, *length, *rest;
+        int status;
+    } cases[] = {{"/echo", "99999999", "some of it", 413}, {"/nothing", "4", "rest", 404}};
+    struct bench b;
+    struct http_client c;
+    struct http_reply r;
+    struct server_stats stats;
+    start(&b, (struct server_options){.idle_seconds = 20});
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t begun = monotonic_us();
+        http_open(&c, server_port(b.server));
+        http_say(&c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %s\r\n\r\n", cases[i].target,
+                 cases[i].length);
+        http_receive(&c, &r, false);
+        assert_int_equal(r.status, cases[i].status);
+        assert_string_equal(http_header(&r, "Connection"), "close");
+        http_reply_free(&r);
+        assert_true(monotonic_us() - begun < 10000000);
+        assert_true(http_say(&c, "%s", cases[i].rest));
+        if (i == 1) assert_true(http_ends(&c)); /* that was all of it */
+        http_close(&c);
+    }
+    do { /* its connection has ended, too */
+        usleep(1000);
+        server_stats(b.server, &stats);
+    } while (stats.open_connections > 0);
+    assert_int_equal(stats.refused, 2);
+    assert_int_equal(stats.classes[4], 2);
+    finish(&b, 1000);
+}
+
 static void many_connections(void **state) {
     (void)state;
     enum { ALLOWED = 100, MORE = 8 };
@@ -949,6 +985,7 @@ int main(void) {
         cmocka_unit_test(half_close),
         cmocka_unit_test(half_closed_crowd),
         cmocka_unit_test(slow_clients),
+        cmocka_unit_test(refused_without_a_body),
         cmocka_unit_test(many_connections),
         cmocka_unit_test(ready_at_once),
         cmocka_unit_test(finished_later),

@@ -3,7 +3,8 @@
  * What is wrong with a head (unknown path, no token, too large) is answered only after the body was
  * read and thrown away, up to DISCARD_BYTES: a server that answers and closes while the client
  * still sends makes the client's system drop the answer with the connection. A client that waits
- * for "100 Continue" is answered at once.
+ * for "100 Continue" is answered at once; one that announced a body and sends nothing of it for
+ * REFUSED_MS is answered then, and its connection ends with what it still sends.
  *
  * A length and a transfer coding together, or two lengths, are refused: two servers that read them
  * differently can be made to disagree about where a request ends.
@@ -50,7 +51,15 @@ struct exchange *exchange_new(struct connection *c, struct MHD_Connection *mhd, 
     return e;
 }
 
+static void unlist(struct exchange *e) {
+    struct exchange **at = &e->connection->loop->refused;
+    while (*at != e) at = &(*at)->next;
+    *at = e->next;
+    e->listed = false;
+}
+
 void exchange_free(struct exchange *e) {
+    if (e->listed) unlist(e);
     atomic_fetch_sub_explicit(&e->server->n_memory, e->charged, memory_order_relaxed);
     buf_release(&e->received);
     buf_release(&e->decoded);
@@ -75,7 +84,7 @@ struct head {
     size_t bytes;
     struct str length, coding;
     unsigned lengths, transfers;
-    bool expects, plain_transfer;
+    bool expects, plain_transfer, announces; /* announces: a body */
 };
 
 static enum MHD_Result look_at_header(void *ctx, enum MHD_ValueKind kind, const char *name,
@@ -87,8 +96,10 @@ static enum MHD_Result look_at_header(void *ctx, enum MHD_ValueKind kind, const 
     if (str_eq_nocase(key, STR("content-length"))) {
         h->lengths++;
         h->length = text;
+        h->announces |= !str_is(text, "0");
     } else if (str_eq_nocase(key, STR("transfer-encoding"))) {
         h->transfers++;
+        h->announces = true;
         h->plain_transfer = str_eq_nocase(text, STR("chunked"));
     } else if (str_eq_nocase(key, STR("content-encoding"))) {
         h->coding = text;
@@ -233,6 +244,29 @@ static int check_head(struct exchange *e, const char *method, const struct head 
     return 0;
 }
 
+/* The body of a refused request is to come; its sender may wait for the answer first. TLS: nothing
+ * can be said before libmicrohttpd takes a reply. */
+static void await_body(struct exchange *e) {
+    struct loop *loop = e->connection->loop;
+    e->heard_us = monotonic_us();
+    if (e->listed || e->connection->tls) return;
+    e->next = loop->refused;
+    loop->refused = e;
+    e->listed = true;
+}
+
+void refused_answer(struct loop *loop) {
+    int64_t late_us = monotonic_us() - INT64_C(1000) * REFUSED_MS;
+    for (struct exchange *e = loop->refused, *next; e; e = next) {
+        next = e->next;
+        if (e->heard_us > late_us) continue;
+        unlist(e);
+        if (e->stage != STAGE_DISCARD) continue;
+        reply_say(e);
+        e->stage = STAGE_SAID;
+    }
+}
+
 static enum MHD_Result begin(struct exchange *e, const char *method) {
     struct keel_error err = {0};
     struct head head = {0};
@@ -246,6 +280,7 @@ static enum MHD_Result begin(struct exchange *e, const char *method) {
         e->close = true;
         return reply_send(e);
     }
+    if (head.announces) await_body(e);
     return MHD_YES;
 }
 
@@ -287,13 +322,14 @@ static enum MHD_Result more(struct exchange *e, const char *data, size_t *data_b
         take(e, data, n);
         if (e->stage == STAGE_BODY && monotonic_us() - e->started_us > limit_us)
             refuse_body(e, 408, KEEL_E_CANCELLED, "the request took too long to arrive");
-        else
+        else if (e->stage == STAGE_BODY)
             return MHD_YES;
     } else {
         e->discarded += n;
     }
-    if (e->discarded < DISCARD_BYTES && e->r.reply.status != 408) return MHD_YES;
-    return reply_abruptly(e);
+    if (e->discarded >= DISCARD_BYTES || e->r.reply.status == 408) return reply_abruptly(e);
+    await_body(e);
+    return MHD_YES;
 }
 
 /* ---- decoding ---- */
@@ -472,6 +508,9 @@ enum MHD_Result exchange_step(struct exchange *e, const char *method, const char
     case STAGE_DISCARD: return *data_bytes ? more(e, data, data_bytes) : reply_send(e);
     case STAGE_HANDLED: return wait_for_handler(e);
     case STAGE_WAITING: return reply_send(e);
+    case STAGE_SAID:
+        if (!*data_bytes) return MHD_NO;
+        break;
     case STAGE_QUEUED: break;
     }
     *data_bytes = 0;

@@ -69,6 +69,7 @@ static void *loop_main(void *arg) {
         atomic_store(&loop->rung, false); /* before looking: who rings now is seen next time */
         take_over(loop);
         (void)MHD_run(loop->daemon);
+        refused_answer(loop);
     }
     take_over(loop);
     MHD_stop_daemon(loop->daemon);

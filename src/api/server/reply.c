@@ -166,12 +166,11 @@ enum MHD_Result reply_send(struct exchange *e) {
     return queued;
 }
 
-enum MHD_Result reply_abruptly(struct exchange *e) {
+void reply_say(struct exchange *e) {
     const struct reply *reply = &e->r.reply;
     struct buf text;
-    e->stage = STAGE_QUEUED;
     e->reply_bytes = reply->body.n;
-    if (e->connection->tls) return MHD_NO;
+    if (e->connection->tls) return;
     buf_init(&text, ABRUPT_BYTES);
     (void)!buf_printf(&text, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: %s\r\n",
                       reply->status, status_text(reply->status),
@@ -181,5 +180,10 @@ enum MHD_Result reply_abruptly(struct exchange *e) {
     (void)!buf_printf(&text, "Content-Length: %zu\r\n\r\n", reply->body.n);
     if (buf_add_str(&text, buf_str(&reply->body)) == 0) net_say(e->connection->fd, buf_str(&text));
     buf_release(&text);
+}
+
+enum MHD_Result reply_abruptly(struct exchange *e) {
+    e->stage = STAGE_QUEUED;
+    reply_say(e);
     return MHD_NO;
 }

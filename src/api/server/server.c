@@ -163,7 +163,7 @@ static void on_completed(void *ctx, struct MHD_Connection *mhd, void **context,
     if (!e) return;
     struct server *s = e->server;
     struct connection *c = e->connection;
-    int status = e->stage == STAGE_QUEUED ? e->r.reply.status : 0;
+    int status = e->stage >= STAGE_QUEUED ? e->r.reply.status : 0;
     *context = NULL;
     if (e->r.reply.stream) stream_detach(e->r.reply.stream);
     atomic_fetch_add_explicit(&s->n_bytes_out, e->reply_bytes, memory_order_relaxed);

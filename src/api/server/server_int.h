@@ -41,10 +41,19 @@ enum {
     TICK_MS = 250,
     WORK_QUEUE = 1024, /* requests that wait for a worker */
     LOOP_HANDED = 64,  /* connections that wait for their loop */
+    REFUSED_MS = 1000, /* nothing of a refused body came: its sender waits for the answer */
 };
 
 enum turn { TURN_SERVER, TURN_HANDLER, TURN_SUSPENDED, TURN_DONE };
-enum stage { STAGE_HEAD, STAGE_BODY, STAGE_DISCARD, STAGE_HANDLED, STAGE_WAITING, STAGE_QUEUED };
+enum stage {
+    STAGE_HEAD,
+    STAGE_BODY,
+    STAGE_DISCARD,
+    STAGE_HANDLED,
+    STAGE_WAITING,
+    STAGE_QUEUED,
+    STAGE_SAID /* refused_answer: what still comes of the body is thrown away */
+};
 enum coding { CODING_NONE, CODING_GZIP, CODING_DEFLATE };
 
 struct connection {
@@ -69,7 +78,7 @@ struct exchange {
     struct server *server;
     struct connection *connection;
     struct MHD_Connection *mhd;
-    struct exchange *next; /* in the queue of the workers */
+    struct exchange *next; /* in the queue of the workers, or among the refused of its loop */
     _Atomic int turn;
     enum stage stage;
     enum coding coding;
@@ -77,9 +86,10 @@ struct exchange {
     uint64_t discarded, charged; /* bytes of max_memory_bytes */
     struct header headers[REPLY_MAX_HEADERS];
     unsigned n_headers;
-    bool close; /* the connection, after the reply */
-    bool keyed; /* has an Idempotency-Key           */
-    int64_t started_us;
+    bool close;                   /* the connection, after the reply */
+    bool keyed;                   /* has an Idempotency-Key           */
+    bool listed;                  /* in loop.refused                 */
+    int64_t started_us, heard_us; /* heard: the last of a refused body */
     uint64_t reply_bytes;
 };
 
@@ -104,6 +114,7 @@ struct loop {
     pthread_mutex_t lock;
     struct handed handed[LOOP_HANDED]; /* lock */
     unsigned n_handed;
+    struct exchange *refused; /* the thread's own: refused, and their bodies still to come */
 };
 
 struct listener {
@@ -183,6 +194,8 @@ enum MHD_Result exchange_step(struct exchange *e, const char *method, const char
 /* False: over the limit of memory, and nothing was charged. */
 bool exchange_charge(struct exchange *e, size_t bytes);
 void exchange_run(struct exchange *e); /* a worker's turn */
+/* Answers the refused whose bodies do not come, in the loop's thread. */
+void refused_answer(struct loop *loop);
 
 /* ---- reply.c ---- */
 
@@ -190,8 +203,9 @@ void exchange_run(struct exchange *e); /* a worker's turn */
 void reply_error(struct exchange *e, int status, int code, const struct keel_error *err);
 enum MHD_Result reply_send(struct exchange *e);
 /* In the middle of a body, where libmicrohttpd takes no reply: said straight into the socket, if it
- * is not TLS; then the connection ends. */
-enum MHD_Result reply_abruptly(struct exchange *e);
+ * is not TLS. */
+void reply_say(struct exchange *e);
+enum MHD_Result reply_abruptly(struct exchange *e); /* and the connection ends */
 const char *status_text(int status);
 
 /* ---- stream.c ---- */
