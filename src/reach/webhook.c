@@ -98,13 +98,17 @@ static int load_endpoints(struct webhooks *w, struct keel_error *err) {
 }
 
 /* New ones begin at the end of the journal, and that is saved before anything is sent: a process
- * that dies then goes on from there. */
+ * that dies then goes on from there. So do those that had read further than the journal reaches,
+ * before it grows: an older backup was restored, or its end was cut. */
 static int take_endpoints(struct webhooks *w, struct keel_error *err) {
+    uint64_t end = journal_durable(store_get_journal(db_store(w->options.db)));
     TRY(load_endpoints(w, err));
     TRY(outbox_end(w->desk, &w->outbox_last, &w->outbox_first, err));
     for (struct endpoint *e = w->endpoints; e; e = e->next) {
-        if (e->state == WEBHOOK_ON && !e->has_cursor) {
-            e->position = journal_durable(store_get_journal(db_store(w->options.db)));
+        bool ahead = e->has_cursor && !e->reader && e->position > end;
+        if (e->state == WEBHOOK_ON && (!e->has_cursor || ahead)) {
+            e->position = end;
+            e->skip = 0;
             e->has_cursor = e->dirty = true;
         }
         if (e->state == WEBHOOK_ON && e->wants_changes && !e->has_change) {

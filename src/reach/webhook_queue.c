@@ -128,13 +128,7 @@ static int add_event(struct webhooks *w, struct endpoint *e, const struct event_
 
 /* Goes on where the journal begins if the endpoint fell behind. */
 static int open_reader(struct webhooks *w, struct endpoint *e, struct keel_error *err) {
-    struct journal *j = store_get_journal(db_store(w->options.db));
-    uint64_t end = journal_durable(j), first = 0;
-    if (e->position > end) { /* an older backup was restored */
-        e->position = end;
-        e->skip = 0;
-        e->dirty = true;
-    }
+    uint64_t first = 0;
     const uint8_t *id = store_id(db_store(w->options.db));
     int code = journal_reader_open(w->dir, id, e->position, &e->reader, &first, err);
     if (code == -KEEL_E_NOT_FOUND && first > e->position) {

@@ -311,6 +311,26 @@ static void test_many_refusals(void **state) {
     assert_true(row.failed < EVENTS / 2); /* left alone: its events wait in the journal */
 }
 
+/* The journal ends before the cursor, as behind a restore: the cursor goes back before anything can
+ * come, so that nothing that comes counts as read. */
+static void test_cursor_beyond_the_journal(void **state) {
+    struct world *w = *state;
+    struct keel_error err;
+    int64_t position;
+    int64_t id = add_hook(w, "/ok", "");
+    start(w);
+    more(w, 5);
+    WAIT_FOR(look(w, id).delivered == 5);
+    close_db(w);
+    open_db(w, false);
+    must(sql_run(w->desk, &err, "UPDATE webhook SET position = position + 1000", ""), &err);
+    start(w);
+    must(sql_number(w->desk, 0, &position, &err, "SELECT position FROM webhook", ""), &err);
+    assert_int_equal(position, journal_durable(store_get_journal(db_store(w->db))));
+    more(w, 40); /* beyond where the cursor stood */
+    WAIT_FOR(receiver_ids(w->receiver) == 5 + 40);
+}
+
 /* ---- kill -9 ---- */
 
 static void child(struct world *w, int pipe_fd) {
@@ -444,9 +464,11 @@ static void test_private_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_delivers),       TEST(test_retries),      TEST(test_breaker),
-        TEST(test_busy_and_slow),  TEST(test_gone_and_bad), TEST(test_hang),
-        TEST(test_many_refusals),  TEST(test_killed),       cmocka_unit_test(test_addresses),
+        TEST(test_delivers),       TEST(test_retries),
+        TEST(test_breaker),        TEST(test_busy_and_slow),
+        TEST(test_gone_and_bad),   TEST(test_hang),
+        TEST(test_many_refusals),  TEST(test_cursor_beyond_the_journal),
+        TEST(test_killed),         cmocka_unit_test(test_addresses),
         TEST(test_private_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
