@@ -1,9 +1,12 @@
 /* identity.index against identity.log: whatever is asked of one is answered as by the other, for
- * random people, whatever was saved when; and under damage. A directory is read through it.
+ * random people, whatever was saved when; and under damage. A directory is read through it. Several
+ * threads ask it while one of them loads the tables (meant for the TSan build).
  *
  * KEEL_SEED=n repeats one run. ctest: timeout=300 */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,6 +21,7 @@
 #include "history.h"
 
 enum { PATH_BYTES = TEMP_PATH_MAX + 64, ROUNDS = 40, EDGES_MOST = 4096 };
+enum { ASKING = 4, ASKING_ROUNDS = 10, LOOKS = 400 };
 enum { FEW_USERS = 6, FEW_DEVICES = 8, FEW_EVENTS = 30 };
 
 static const uint8_t STORE[16] = "an index's store";
@@ -359,6 +363,112 @@ static void test_other_log(void **state) {
     people_free(&q);
 }
 
+/* ---- several threads ---- */
+
+/* What the log says of every identifier, for threads that only compare. */
+struct expected {
+    uint32_t users, devices;
+    uint32_t *numbers, *edges; /* of users, then of devices */
+};
+
+struct asking {
+    struct identity *g;
+    const struct redirects *redirects;
+    const struct expected *expected;
+    pthread_barrier_t begin;
+    _Atomic uint32_t next, wrong;
+};
+
+static void count_edge(void *ctx, const struct edge *edge) {
+    uint32_t *n = ctx;
+    *n += edge->user_id.n > 0 && edge->anonymous_id.n > 0;
+}
+
+static struct str identifier(const struct expected *x, uint32_t i, char text[32]) {
+    bool user = i < x->users;
+    snprintf(text, 32, "%c%u", user ? 'u' : 'a', user ? i : i - x->users);
+    return str_from(text);
+}
+
+static enum id_kind kind_of(const struct expected *x, uint32_t i) {
+    return i < x->users ? ID_USER : ID_ANONYMOUS;
+}
+
+static void expect(struct expected *x, const struct people *p, struct identity *by_log) {
+    char text[32];
+    uint32_t n = p->users + p->devices;
+    *x = (struct expected){p->users, p->devices, k_zalloc(n * sizeof *x->numbers),
+                           k_zalloc(n * sizeof *x->edges)};
+    for (uint32_t i = 0; i < n; i++) {
+        struct str id = identifier(x, i, text);
+        x->numbers[i] = identity_find(by_log, kind_of(x, i), id);
+        identity_edges(by_log, kind_of(x, i), id, count_edge, &x->edges[i]);
+    }
+}
+
+static bool answers_right(const struct asking *a, uint32_t i) {
+    const struct expected *x = a->expected;
+    char text[32];
+    enum id_kind kind;
+    uint32_t edges = 0;
+    struct str id = identifier(x, i, text);
+    uint32_t number = identity_find(a->g, kind_of(x, i), id);
+    identity_edges(a->g, kind_of(x, i), id, count_edge, &edges);
+    if (number != x->numbers[i] || edges != x->edges[i]) return false;
+    if (number == NUMBER_NONE) return true;
+    struct str name = identity_id(a->g, number, &kind);
+    return identity_find(a->g, kind, name) == number && identity_kind(a->g, number) == kind &&
+           redirects_root(a->redirects, number) < redirects_numbers(a->redirects);
+}
+
+/* Each thread walks all identifiers from a place of its own; half of the way through, they all want
+ * the tables at once. */
+static void *ask_all(void *ctx) {
+    struct asking *a = ctx;
+    const struct expected *x = a->expected;
+    struct keel_error err;
+    uint32_t n = x->users + x->devices, at = atomic_fetch_add(&a->next, 1) * n / ASKING;
+    pthread_barrier_wait(&a->begin);
+    for (uint32_t k = 0; k < LOOKS; k++, at++) {
+        if (!answers_right(a, at % n)) atomic_fetch_add(&a->wrong, 1);
+        if (k == LOOKS / 2 && identity_whole(a->g, &err) < 0) atomic_fetch_add(&a->wrong, 1);
+    }
+    if (identity_sound(a->g, &err) < 0) atomic_fetch_add(&a->wrong, 1);
+    return NULL;
+}
+
+static void test_threads(void **state) {
+    (void)state;
+    struct rand r = rand_of_run();
+    struct keel_error err;
+    for (uint32_t round = 0; round < ASKING_ROUNDS; round++) {
+        struct people p;
+        struct loaded by_log, by_index;
+        struct expected expected;
+        pthread_t threads[ASKING];
+        /* With two users, their edges are more than the index answers. */
+        people_new(&p, round % 2 ? 2 : 100, 900);
+        come(&p, &r, 2500);
+        save(&p);
+        assert_int_equal(identity_write_index(p.g, p.dir, &err), 0);
+        assert_int_equal(load(p.dir, p.bytes, false, &by_log, &err), 0);
+        assert_int_equal(load(p.dir, p.bytes, true, &by_index, &err), 0);
+        expect(&expected, &p, by_log.g);
+        struct asking a = {.g = by_index.g, .redirects = by_index.redirects, .expected = &expected};
+        pthread_barrier_init(&a.begin, NULL, ASKING);
+        for (int i = 0; i < ASKING; i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, ask_all, &a), 0);
+        for (int i = 0; i < ASKING; i++) pthread_join(threads[i], NULL);
+        assert_int_equal(a.wrong, 0);
+        pthread_barrier_destroy(&a.begin);
+        k_free(expected.numbers);
+        k_free(expected.edges);
+        loaded_free(&by_log);
+        loaded_free(&by_index);
+        people_free(&p);
+    }
+}
+
 /* ---- a directory ---- */
 
 static const struct history HISTORY = {
@@ -428,7 +538,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_answers),  cmocka_unit_test(test_many_devices),
         cmocka_unit_test(test_damaged_index), cmocka_unit_test(test_damaged_log),
-        cmocka_unit_test(test_other_log),     cmocka_unit_test(test_directory),
+        cmocka_unit_test(test_other_log),     cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
