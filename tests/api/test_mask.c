@@ -124,6 +124,11 @@ static void test_looks(void **state) {
         "{\"a\":\"‹e-mail›\",\"b\":\"‹phone›\",\"c\":\"123456789\",\"d\":\"2025-01-01\","
         "\"e\":\"user@host\",\"f\":\"192.168.100.100\",\"g\":\"‹e-mail›\",\"name\":\"Chair\","
         "\"email\":\"‹e-mail›\"}");
+    /* as programs write it that keep to ASCII */
+    assert_masked("{\"a\":\"jos\\u00e9@shop.example\",\"b\":\"ann@caf\\u00e9.example\","
+                  "\"c\":\"+44\\/20\\/79460958\",\"d\":\"\\n@caf\\u00e9\"}",
+                  "{\"a\":\"‹e-mail›\",\"b\":\"‹e-mail›\",\"c\":\"‹phone›\","
+                  "\"d\":\"\\n@caf\\u00e9\"}");
 }
 
 static void test_cut_and_broken(void **state) {

@@ -91,23 +91,28 @@ static void put_string(struct walk *w, struct str raw) {
     (void)!buf_add_text(w->out, at < raw.n ? "…\"" : "\"");
 }
 
-/* How a raw string looks when its escapes of plain characters are read: \u0040 is an @. */
+/* What stands at p, as far as its looks matter: any character beyond ASCII is one byte of one. */
+static char plain_char(const char *p, size_t unit) {
+    static const char escapes[] = "bfnrt", meant[] = "\b\f\n\r\t";
+    int code = 0;
+    if (unit == 2) {
+        const char *escape = memchr(escapes, p[1], sizeof escapes - 1);
+        return escape ? meant[escape - escapes] : p[1];
+    }
+    if (unit != 6) return (unsigned char)*p < 0x20 ? ' ' : *p;
+    for (int i = 2; i < 6; i++)
+        code = code * 16 + (p[i] <= '9' ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
+    return code < 0x80 ? (char)code : '\x80';
+}
+
+/* How a raw string looks when its escapes are read: \u0040 is an @, \u00e9 a letter. An address
+ * that begins in what is shown is seen whole. */
 static enum personal_kind shape_of(struct str raw) {
     char text[MASK_TEXT_BYTES * 2];
     size_t n = 0;
-    if (!memchr(raw.p, '\\', raw.n)) return personal_by_shape(raw);
     for (size_t at = 0; at < raw.n && n < sizeof text;) {
         size_t unit = unit_at(raw.p + at, raw.n - at);
-        int code = 0;
-        if (unit == 6 && raw.p[at + 2] == '0' && raw.p[at + 3] == '0') {
-            for (int i = 4; i < 6; i++) {
-                char c = raw.p[at + (size_t)i];
-                code = code * 16 + (c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
-            }
-            text[n++] = code < 0x80 ? (char)code : ' ';
-        } else {
-            text[n++] = unit == 1 ? raw.p[at] : ' ';
-        }
+        text[n++] = plain_char(raw.p + at, unit);
         at += unit ? unit : 1;
     }
     return personal_by_shape((struct str){text, n});
