@@ -140,6 +140,8 @@ static void test_cut_and_broken(void **state) {
     assert_masked("", "null");
     assert_masked("hello", "\"…\"");
     assert_masked("{\"a\":\"\\q \\u12\"}", "{\"a\":\"\\\\q \\\\u12\"}");
+    assert_masked("{\"a\":\"\\ud83d\\ude00 \\ude00 \\ud83d\\u0041\"}",
+                  "{\"a\":\"\\ud83d\\ude00 \\\\ude00 \\\\ud83d\\u0041\"}");
     assert_true(mask_look(STR("{\"a\":1")).cut);
     assert_false(mask_look(STR("{\"a\":1}")).cut);
     struct masked look =

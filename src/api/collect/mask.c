@@ -55,18 +55,31 @@ static void put(struct walk *w, const char *text) {
     if (w->out) (void)!buf_add_text(w->out, text);
 }
 
-static bool is_hex(char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+/* The code of \uXXXX at p; -1: there is none. */
+static int code_at(const char *p, size_t left) {
+    int code = 0;
+    if (left < 6 || p[0] != '\\' || p[1] != 'u') return -1;
+    for (int i = 2; i < 6; i++) {
+        char c = p[i], small = (char)(c | 0x20);
+        int digit = c >= '0' && c <= '9'           ? c - '0'
+                    : small >= 'a' && small <= 'f' ? small - 'a' + 10
+                                                   : -1;
+        if (digit < 0) return -1;
+        code = code * 16 + digit;
+    }
+    return code;
 }
 
-/* Bytes of the character or escape at p; 0: a backslash that begins none. */
+/* Bytes of the character or escape at p; 0: a backslash that begins none. Half of a surrogate pair
+ * is none. */
 static size_t unit_at(const char *p, size_t left) {
     unsigned char c = (unsigned char)*p;
     if (c != '\\') return c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
     if (left >= 2 && memchr("\"\\/bfnrt", p[1], 8)) return 2;
-    bool hex = left >= 6 && p[1] == 'u';
-    for (int i = 2; hex && i < 6; i++) hex = is_hex(p[i]);
-    return hex ? 6 : 0;
+    int code = code_at(p, left);
+    if (code < 0xd800 || code > 0xdfff) return code < 0 ? 0 : 6;
+    int second = code < 0xdc00 ? code_at(p + 6, left - 6) : -1;
+    return second >= 0xdc00 && second <= 0xdfff ? 12 : 0;
 }
 
 /* A raw string, as it stood between quotes; what is no JSON within it does not pass. */
@@ -94,14 +107,12 @@ static void put_string(struct walk *w, struct str raw) {
 /* What stands at p, as far as its looks matter: any character beyond ASCII is one byte of one. */
 static char plain_char(const char *p, size_t unit) {
     static const char escapes[] = "bfnrt", meant[] = "\b\f\n\r\t";
-    int code = 0;
-    if (unit == 2) {
+    if (unit == 2 && *p == '\\') {
         const char *escape = memchr(escapes, p[1], sizeof escapes - 1);
         return escape ? meant[escape - escapes] : p[1];
     }
-    if (unit != 6) return (unsigned char)*p < 0x20 ? ' ' : *p;
-    for (int i = 2; i < 6; i++)
-        code = code * 16 + (p[i] <= '9' ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
+    if (unit < 6) return (unsigned char)*p < 0x20 ? ' ' : *p;
+    int code = code_at(p, unit);
     return code < 0x80 ? (char)code : '\x80';
 }
 
