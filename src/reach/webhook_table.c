@@ -42,8 +42,9 @@ const char *webhook_state_text(enum webhook_state state) {
 static int check_url(struct str url, struct keel_error *err) {
     char text[WEBHOOK_URL_MAX + 1];
     CURLU *parsed = NULL;
-    if (url.n > WEBHOOK_URL_MAX || memchr(url.p, 0, url.n))
+    if (url.n > WEBHOOK_URL_MAX)
         FAIL(err, INVALID, "the URL is longer than %d bytes", WEBHOOK_URL_MAX);
+    if (!str_is_utf8(url) || memchr(url.p, 0, url.n)) FAIL(err, INVALID, "the URL is no text");
     snprintf(text, sizeof text, "%.*s", STR_ARG(url));
     bool http = str_starts(url, STR("https://")) || str_starts(url, STR("http://"));
     parsed = http ? curl_url() : NULL;
@@ -57,34 +58,43 @@ static int check_url(struct str url, struct keel_error *err) {
     return 0;
 }
 
+/* The next of a list with commas between its items; what is empty is passed over. */
+static bool next_item(struct str *list, struct str *out) {
+    *out = STR("");
+    while (list->n && out->n == 0) {
+        const char *comma = memchr(list->p, ',', list->n);
+        size_t n = comma ? (size_t)(comma - list->p) : list->n;
+        *out = str_trim((struct str){list->p, n});
+        n += comma != NULL;
+        *list = (struct str){list->p + n, list->n - n};
+    }
+    return out->n > 0;
+}
+
 /* "A, B" to "A\nB". */
 static int join_names(struct str list, struct buf *out, struct keel_error *err) {
+    struct str name;
     if (list.n > WEBHOOK_EVENTS_MAX)
         FAIL(err, INVALID, "the names of events are longer than %d bytes", WEBHOOK_EVENTS_MAX);
-    while (list.n) {
-        const char *comma = memchr(list.p, ',', list.n);
-        size_t n = comma ? (size_t)(comma - list.p) : list.n;
-        struct str name = str_trim((struct str){list.p, n});
+    if (!str_is_utf8(list)) FAIL(err, INVALID, "the names of events are not UTF-8");
+    while (next_item(&list, &name)) {
         if (memchr(name.p, '\n', name.n)) FAIL(err, INVALID, "an event's name has a line break");
-        if (name.n && out->n) (void)!buf_add_char(out, '\n');
-        if (name.n) (void)!buf_add_str(out, name);
-        n += comma != NULL;
-        list = (struct str){list.p + n, list.n - n};
+        if (out->n) (void)!buf_add_char(out, '\n');
+        (void)!buf_add_str(out, name);
     }
     return 0;
 }
 
-static int check_segments(struct str numbers, struct keel_error *err) {
-    while (numbers.n) {
-        const char *end = memchr(numbers.p, '\n', numbers.n);
-        size_t n = end ? (size_t)(end - numbers.p) : numbers.n;
-        int64_t number;
-        if (!str_to_i64((struct str){numbers.p, n}, &number))
-            FAIL(err, INVALID, "\"%.*s\" is no number of a segment", (int)(n < 100 ? n : 100),
-                 numbers.p);
-        n += end != NULL;
-        numbers = (struct str){numbers.p + n, numbers.n - n};
+static int join_numbers(struct str list, struct buf *out, struct keel_error *err) {
+    struct str text;
+    int64_t number;
+    while (next_item(&list, &text)) {
+        if (!str_to_i64(text, &number) || number <= 0)
+            FAIL(err, INVALID, "what is no number stands among those of segments");
+        (void)buf_printf(out, "%s%lld", out->n ? "\n" : "", (long long)number);
     }
+    if (out->failed)
+        FAIL(err, INVALID, "the numbers of segments are longer than %d bytes", WEBHOOK_EVENTS_MAX);
     return 0;
 }
 
@@ -93,8 +103,7 @@ static int insert(struct sql *desk, struct str url, const struct webhook_wish *w
     char secret[WEBHOOK_SECRET_TEXT];
     webhook_new_secret(secret);
     TRY(join_names(wish->events, names, err));
-    TRY(join_names(wish->segments, numbers, err));
-    TRY(check_segments(buf_str(numbers), err));
+    TRY(join_numbers(wish->segments, numbers, err));
     struct str segments = wish->segments.p ? buf_str(numbers) : (struct str){NULL, 0};
     return sql_run(desk, err,
                    "INSERT INTO webhook(url, events, no_events, segments, secret, created_ms)"

@@ -437,6 +437,11 @@ static void test_addresses(void **state) {
         if (is_private(fine[i])) fail_msg("%s is refused", fine[i]);
 }
 
+static int put_json(void *ctx, const struct webhook_row *told) {
+    webhook_json(told, ctx);
+    return 0;
+}
+
 static void test_private_refused(void **state) {
     struct world *w = *state;
     struct keel_error err;
@@ -452,12 +457,30 @@ static void test_private_refused(void **state) {
     must(webhook_test(w->desk, id, true, &status, &err), &err);
     assert_int_equal(status, 200);
     assert_int_equal(receiver_bad_signatures(w->receiver), 0);
-    static const char *const bad[] = {"ftp://x.example/", "x.example", "file:///etc/passwd", "",
-                                      "https://user:word@x.example/"};
+    static const char *const bad[] = {"ftp://x.example/",
+                                      "x.example",
+                                      "file:///etc/passwd",
+                                      "",
+                                      "https://user:word@x.example/",
+                                      "https://x.example/\xff"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(
             webhook_add(w->desk, str_from(bad[i]), &(struct webhook_wish){0}, 0, &id, &err),
             -KEEL_E_INVALID);
+    const struct webhook_wish wrong[] = {{.events = STR("A, B\xff")},
+                                         {.events = STR("A"), .segments = STR("1, x")},
+                                         {.events = STR("A"), .segments = STR("-1")}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(webhook_add(w->desk, STR("https://x.example/"), &wrong[i], 0, &id, &err),
+                         -KEEL_E_INVALID);
+    /* However a number was written, it is told as JSON has numbers. */
+    struct webhook_wish odd = {.events = STR(" A,,B ,"), .segments = STR("007, +8,")};
+    must(webhook_add(w->desk, STR("https://x.example/"), &odd, 0, &id, &err), &err);
+    struct buf text;
+    buf_init(&text, 4096);
+    assert_int_equal(webhook_list(w->desk, id, put_json, &text, &err), 0);
+    assert_true(str_contains(buf_str(&text), STR("\"events\":[\"A\",\"B\"],\"segments\":[7,8]")));
+    buf_release(&text);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
