@@ -210,8 +210,7 @@ static int check_sum(struct lines *l) {
 }
 
 static bool safe_name(struct str name) {
-    return name.n && name.p[0] != '/' && !str_contains(name, STR("..")) &&
-           !memchr(name.p, 0, name.n);
+    return name.n && name.p[0] != '/' && !str_contains(name, STR(".."));
 }
 
 static int read_head(struct lines *l, struct inventory *v) {
@@ -273,6 +272,7 @@ static int read_file(struct lines *l, struct inventory *v, uint64_t *left) {
 static int read_all(struct lines *l, struct inventory *v) {
     uint64_t left = 0;
     TRY(check_sum(l));
+    if (l->left.n && memchr(l->left.p, 0, l->left.n)) return broken(l, "no text");
     TRY(read_head(l, v));
     while (next_line(l)) {
         struct str what = word(l);

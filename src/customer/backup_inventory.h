@@ -7,10 +7,12 @@
  *     journal 4096 9120 1763776800123    positions: the parts hold what lies below the first,
  *                                        the journal files all up to the second; the moment (ms) of
  *                                        the first clock record between them, "-" if there is none
- *     lineage <32 hex digits>            of the restore that the directory comes from; no line:
- * none file 123456 1763776800000000 2024-03 parts/000000000012.part bytes, time of last change (us,
- * 0: none), what, name piece 123456 <64 hex digits>       of the file above, in order … sum <64 hex
- * digits>                BLAKE2b-256 of all bytes above this line
+ *     lineage <32 hex digits>            of the restore that the directory comes from; or no line
+ *     file 123456 1763776800000000 2024-03 parts/000000000012.part
+ *                                        bytes, time of last change (us, 0: none), what, name
+ *     piece 123456 <64 hex digits>       of the file above, in order
+ *     …
+ *     sum <64 hex digits>                BLAKE2b-256 of all bytes above this line
  *
  * Written to disk: lines are only added. Private to backup.c, restore.c.
  *
