@@ -3,9 +3,9 @@
  * A delivery is an HTTP POST of the event as Segment JSON (customer/envelope.h), signed as Standard
  * Webhooks say (github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md):
  *
- *   webhook-id: evt_<24 hex digits>     of the event's key: the same on every try, the messageId
- * too webhook-timestamp: <unix seconds>   of this try webhook-signature: v1,<base64>
- * HMAC-SHA256(secret, "<id>.<timestamp>.<body>")
+ *   webhook-id: evt_<24 hex digits>     the messageId, of the event's key: the same on every try
+ *   webhook-timestamp: <unix seconds>   of this try
+ *   webhook-signature: v1,<base64>      HMAC-SHA256(secret, "<id>.<timestamp>.<body>")
  *
  * The secret is "whsec_" and base64 of 32 random bytes. 2xx is success; everything else, redirects
  * included, is a failure and is tried again; 410 switches the endpoint off.

@@ -10,8 +10,8 @@
  * libmicrohttpd forgets a connection that is silent for idle_seconds, but one that sends a byte now
  * and then could stay for ever. So every connection has a deadline for what it is doing now:
  *
- *   waiting for a request line    twice idle_seconds (a kept-alive connection may be silent for
- * one) sending the request           idle_seconds, then 408 or, where nothing can be said, cut
+ *   waiting for a request line    twice idle_seconds (kept alive, it may be silent for one)
+ *   sending the request           idle_seconds, then 408 or, where nothing can be said, cut
  *   waiting for its handler       none: that is our affair
  *   taking the reply              idle_seconds and SLOWEST_BYTES_MS
  *

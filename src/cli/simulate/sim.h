@@ -3,12 +3,12 @@
  *   market.c   runs the days, finds the rate for --events       draw.h      random numbers
  *   world.c    merchants, products, prices, stock               names.c     words
  *   shopper.c  a person: rates, devices, lifetime, next visit   session.c   one visit, step by step
- *   visit.c    which kind of visit, store and telephone orders  after.c     refunds, support,
- * reviews mail.c     campaigns by e-mail and their effect             bots.c      crawlers record.c
- * events in memory, and the dirt on them           queue.c     days ahead, sorting emit.c Segment
- * NDJSON: the line                         fields.c    its properties context.c  the constant parts
- * of a line                    truth.c     who is who, and what is true ids.c      messageIds and
- * anonymousIds
+ *   visit.c    which kind of visit, store and telephone orders  mail.c      campaigns, their effect
+ *   after.c    refunds, support, reviews                        bots.c      crawlers
+ *   record.c   events in memory, and the dirt on them           queue.c     days ahead, sorting
+ *   emit.c     Segment NDJSON: the line                         fields.c    its properties
+ *   context.c  the constant parts of a line                     truth.c     what is true
+ *   ids.c      messageIds and anonymousIds
  *
  * A day is simulated person by person; each event is a fixed-size record put into the bin of the
  * day it arrives; then the bin is sorted by arrival and rendered. Memory: 60 bytes a person and the

@@ -9,9 +9,10 @@
  *   shapley      everything else, up to KPI_SHAPLEY_MOST leaves: a leaf's mean effect on the root
  *                over all orders in which the leaves can go from the old to the new value (Shapley
  *                1953; for decompositions Sun 1998). Zero and negative values are fine; a mixture
- * of old and new leaves that divides by zero is not: then it is unknown. log-share    also of trees
- * with sums that have more leaves than that, if all values are positive: the share of a part is the
- * change of its logarithm, of a sum's part its change by L of the sum.
+ *                of old and new leaves that divides by zero is not: then it is unknown.
+ *   log-share    also of trees with sums that have more leaves than that, if all values are
+ *                positive: the share of a part is the change of its logarithm, of a sum's part its
+ *                change by L of the sum.
  *
  * A leaf that stands at several places is one leaf. `depth` cuts the tree: nodes that deep count as
  * leaves.

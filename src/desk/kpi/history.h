@@ -10,8 +10,9 @@
  *   day          the period's first               value       NULL: unknown
  *   computed_ms  when the value was first found   checked_ms  when it was last found to be the same
  *   asked_ms     as of when it was asked          complete    the period was over by then
- *   version, query_hash   of the definition       events      in the store, of any kind, in the
- * period merged, merge_mark    who was one person with whom (kpi/run.h)
+ *   version, query_hash   of the definition
+ *   events                in the store, of any kind, in the period
+ *   merged, merge_mark    who was one person with whom (kpi/run.h)
  *
  * What is shown is computed anew unless it was checked within KPI_FRESH_MS; of periods that ended
  * KPI_SETTLED_DAYS ago and are asked one by one, within a day.
@@ -19,10 +20,11 @@
  * Why a value of then is not that of now is told by what the row knows of then:
  *   definition   the definition of then, computed now, gives another number: that part is exact
  *   unfinished   the period was still running: events of it came after the moment of asking
- *   late_events  the store holds events of the part that was over by then, and did not then: how
- * many merges       other customers are one person now (only where the value knows customers) other
- * none of these: traits, or customers' other events, that the condition looks at What is left
- * behind `definition` is one number for all other causes: it is not split among them.
+ *   late_events  so many events of the part that was over by then have come since
+ *   merges       other customers are one person now (only where the value knows customers)
+ *   other        none of these: traits, or customers' other events, that the condition looks at
+ *
+ * What is left behind `definition` is one number for all other causes: it is not split among them.
  *
  * Layers: kpi/run.h, kpi/band.h, base/sql.h. Threads: as desk.db's. Limits: KPI_RUN_PERIODS. Values
  * of running periods older than KPI_KEEP_DAYS are thinned to the last of each day.
