@@ -13,24 +13,9 @@
 
 #include "base/os.h"
 #include "base/rand.h"
+#include "slices.h"
 
 enum { OUT_MAX = 64 << 20 };
-
-/* A source that gives its text in slices of a few bytes. */
-struct slices {
-    struct str text;
-    size_t slice;
-};
-
-static int next_slice(void *ctx, struct str *out, struct keel_error *err) {
-    (void)err;
-    struct slices *s = ctx;
-    size_t n = s->slice < s->text.n ? s->slice : s->text.n;
-    *out = (struct str){s->text.p, n};
-    s->text.p += n;
-    s->text.n -= n;
-    return 0;
-}
 
 /* "LINE: [field|field]" or "LINE! cause: raw" for every row, or the error's message. */
 static void read_all(const struct csv_format *format, struct str text, size_t slice,
@@ -41,8 +26,7 @@ static void read_all(const struct csv_format *format, struct str text, size_t sl
     struct csv_row row;
     int got;
     buf_clear(out);
-    assert_int_equal(
-        csv_reader_new(format, (struct csv_source){next_slice, &slices}, &reader, &err), 0);
+    assert_int_equal(csv_reader_new(format, csv_from_slices(&slices), &reader, &err), 0);
     while ((got = csv_reader_next(reader, &row, &err)) > 0) {
         if (row.cause >= 0) {
             buf_printf(out, "%d! %s: %.*s\n", (int)row.line,

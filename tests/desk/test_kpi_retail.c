@@ -131,21 +131,14 @@ static void compare_attribution(struct sql_compare *c, struct kpi_run *run,
 static void test_retail(void **state) {
     (void)state;
     const struct kpi_change change = {.who = STR("t"), .how = KPI_ADD | KPI_REPLACE};
-    char csv[SHARED_PATH_MAX], path[TEMP_PATH_MAX + 16];
+    char path[TEMP_PATH_MAX + 16];
     struct kpi_applied applied;
     struct sql_compare c;
     struct kpi_run *run;
     struct kpi_set set;
     struct sql *desk;
     struct keel_error err;
-    if (!shared_data("retail/online_retail.csv.gz", csv)) skip();
-    compare_open(&c, "Europe/London", "GBP");
-    compare_at(&c, 2011, 12, 10);
-    compare_import(&c, "online_retail.toml", csv, 541909);
-    compare_table(&c, "online_retail.toml", csv,
-                  "CREATE TABLE lines(invoice TEXT, sku TEXT, name TEXT, qty INTEGER, ts TEXT,"
-                  " price REAL, customer TEXT, country TEXT)",
-                  "INSERT INTO lines VALUES(?,?,?,?,?,?,?,?)");
+    if (!compare_retail(&c)) skip();
     compare_setup(&c, SETUP);
     snprintf(path, sizeof path, "%s/kpi.db", c.dir);
     must(sql_open(path, SQL_CREATE, &desk, &err), &err);

@@ -161,16 +161,8 @@ static const struct question QUESTIONS[] = {
 
 static void test_questions(void **state) {
     (void)state;
-    char csv[SHARED_PATH_MAX];
     struct sql_compare c;
-    if (!shared_data("retail/online_retail.csv.gz", csv)) skip();
-    compare_open(&c, "Europe/London", "GBP");
-    compare_at(&c, 2011, 12, 10);
-    compare_import(&c, "online_retail.toml", csv, 541909);
-    compare_table(&c, "online_retail.toml", csv,
-                  "CREATE TABLE lines(invoice TEXT, sku TEXT, name TEXT, qty INTEGER, ts TEXT,"
-                  " price REAL, customer TEXT, country TEXT)",
-                  "INSERT INTO lines VALUES(?,?,?,?,?,?,?,?)");
+    if (!compare_retail(&c)) skip();
     compare_setup(&c, SETUP);
     compare_ask(&c, QUESTIONS, sizeof QUESTIONS / sizeof QUESTIONS[0]);
     compare_close(&c);

@@ -148,6 +148,19 @@ void compare_table(struct sql_compare *c, const char *map_name, const char *path
     map_free(map);
 }
 
+bool compare_retail(struct sql_compare *c) {
+    char csv[SHARED_PATH_MAX];
+    if (!shared_data("retail/online_retail.csv.gz", csv)) return false;
+    compare_open(c, "Europe/London", "GBP");
+    compare_at(c, 2011, 12, 10);
+    compare_import(c, "online_retail.toml", csv, 541909);
+    compare_table(c, "online_retail.toml", csv,
+                  "CREATE TABLE lines(invoice TEXT, sku TEXT, name TEXT, qty INTEGER, ts TEXT,"
+                  " price REAL, customer TEXT, country TEXT)",
+                  "INSERT INTO lines VALUES(?,?,?,?,?,?,?,?)");
+    return true;
+}
+
 void compare_setup(struct sql_compare *c, const char *sql) {
     must_sql(c, sqlite3_exec(c->sql, sql, NULL, NULL, NULL), sql);
 }

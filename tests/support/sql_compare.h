@@ -53,6 +53,9 @@ uint64_t compare_import(struct sql_compare *c, const char *map, const char *path
 /* The file as a table of SQLite: `insert` has a parameter for each of its columns. */
 void compare_table(struct sql_compare *c, const char *map, const char *path, const char *create,
                    const char *insert);
+/* All of this for the sales of a London wholesaler (retail/online_retail.csv.gz), asked on the day
+ * behind them: `lines` is their table. False, after a message, if the file is absent. */
+bool compare_retail(struct sql_compare *c);
 void compare_setup(struct sql_compare *c, const char *sql); /* views and indexes */
 
 void compare_ask(struct sql_compare *c, const struct question *questions, size_t n);
