@@ -10,11 +10,11 @@ void vec_buffer_init(struct vec_buffer *v) {
 
 void vec_buffer_release(struct vec_buffer *v) { buf_release(&v->bytes); }
 
-uint32_t source_find_block(const struct source *s, uint32_t customer) {
-    uint32_t lo = 0, hi = s->blocks;
+uint32_t first_customer(const uint32_t *list, uint32_t n, uint64_t customer) {
+    uint32_t lo = 0, hi = n;
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
-        if (s->block_last[mid] < customer)
+        if (list[mid] < customer)
             lo = mid + 1;
         else
             hi = mid;

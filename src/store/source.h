@@ -98,8 +98,13 @@ bool source_is_head(const struct source *s);
 
 static inline uint64_t event_bit(uint32_t stream) { return (uint64_t)1 << (stream & 63); }
 
+/* The first place of an ascending list of customers that holds one >= `customer`; n if none. */
+uint32_t first_customer(const uint32_t *list, uint32_t n, uint64_t customer);
+
 /* First block that may hold a row of a customer >= c; blocks if none. */
-uint32_t source_find_block(const struct source *s, uint32_t customer);
+static inline uint32_t source_find_block(const struct source *s, uint32_t customer) {
+    return first_customer(s->block_last, s->blocks, customer);
+}
 
 /* Bucket of a moment: months since 1970-01 in UTC. */
 int32_t bucket_of(int64_t time_ms);

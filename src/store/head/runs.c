@@ -158,18 +158,6 @@ static struct run_rows rows_of(const struct head_source *run) {
 
 /* ---- rows that moved ---- */
 
-static uint32_t first_of(const struct run_rows *r, uint32_t customer) {
-    uint32_t lo = 0, hi = r->n;
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        if (r->customer[mid] < customer)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
 /* Marks the rows of the run that lie under another root today; how many. A number's first move
  * since the run was made is from where its rows lie; later ones find nothing. */
 static uint32_t mark_moved(const struct head_source *run, uint32_t version,
@@ -181,7 +169,8 @@ static uint32_t mark_moved(const struct head_source *run, uint32_t version,
     for (; i < redirects->move_count; i++) {
         const struct redirect_move *m = &redirects->moves[i];
         if (redirect_root(redirects, m->number) == m->from) continue;
-        for (uint32_t k = first_of(&r, m->from); k < r.n && r.customer[k] == m->from; k++) {
+        for (uint32_t k = first_customer(r.customer, r.n, m->from);
+             k < r.n && r.customer[k] == m->from; k++) {
             if (run->head->number[r.row[k]] != m->number) continue;
             if (!*marks) *marks = k_zalloc((r.n + 63) / 64 * sizeof **marks);
             found += !bit_get(*marks, k);

@@ -234,15 +234,8 @@ static int view_keys(const struct source *s, struct event_key *out, struct keel_
 
 static bool view_has_customers(const struct source *s, uint32_t first, uint32_t count) {
     const uint32_t *customer = of(s)->customer;
-    uint32_t lo = 0, hi = s->rows;
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        if (customer[mid] < first)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < s->rows && customer[lo] - first < count;
+    uint32_t row = first_customer(customer, s->rows, first);
+    return row < s->rows && customer[row] - first < count;
 }
 
 static const struct source_ops VIEW_OPS = {

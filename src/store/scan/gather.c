@@ -25,19 +25,6 @@ int gathered_order(const void *a, const void *b) {
     return (x->row > y->row) - (x->row < y->row);
 }
 
-/* First misplaced row of a customer at or above `customer`. */
-static uint32_t first_moved(const struct bucket_moves *m, uint32_t customer) {
-    uint32_t lo = 0, hi = m->count;
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        if (m->rows[mid].customer < customer)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
 /* Marks the customers that a source of the group has in the range. */
 static int mark_customers(struct scan *s, uint32_t slot, struct keel_error *err) {
     const struct source *source = s->groups[s->group].sources[slot];
@@ -73,7 +60,7 @@ int scan_mark_slow(struct scan *s, struct keel_error *err) {
     memset(s->slow, 0, (s->count + 63) / 64 * sizeof *s->slow);
     for (uint32_t k = 0; k < g->count; k++)
         if (g->merge[k]) TRY(mark_customers(s, k, err));
-    for (uint32_t i = g->moves ? first_moved(g->moves, s->first) : 0;
+    for (uint32_t i = g->moves ? moves_first(g->moves, s->first) : 0;
          g->moves && i < g->moves->count && g->moves->rows[i].customer - s->first < s->count; i++) {
         uint32_t c = g->moves->rows[i].customer - s->first;
         s->slow[c >> 6] |= (uint64_t)1 << (c & 63);
@@ -233,7 +220,7 @@ static int sort_ties(struct scan *s, struct keel_error *err) {
 int scan_finish_slow(struct scan *s, struct keel_error *err) {
     const struct group *g = &s->groups[s->group];
     uint32_t from = s->row_count;
-    for (uint32_t i = g->moves ? first_moved(g->moves, s->first) : 0;
+    for (uint32_t i = g->moves ? moves_first(g->moves, s->first) : 0;
          g->moves && i < g->moves->count && g->moves->rows[i].customer - s->first < s->count; i++) {
         const struct gathered_row *row = &g->moves->rows[i];
         if (row->event >= s->wanted_size || !s->wanted[row->event]) continue;

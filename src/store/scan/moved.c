@@ -90,16 +90,9 @@ static void add_row(struct finding *f, uint32_t block, uint32_t i, uint32_t ordi
 
 /* Sets the bits of a candidate's rows in the block. */
 static void mark_rows(const struct row_block *block, const struct candidate *c, uint64_t *bits) {
-    uint32_t lo = 0, hi = block->n;
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        if (block->customer[mid] < c->placed)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    for (; lo < block->n && block->customer[lo] == c->placed; lo++)
-        if (block->number[lo] == c->number) bit_set(bits, lo);
+    uint32_t row = first_customer(block->customer, block->n, c->placed);
+    for (; row < block->n && block->customer[row] == c->placed; row++)
+        if (block->number[row] == c->number) bit_set(bits, row);
 }
 
 /* The candidates' rows in one block; times and events are decoded only if there are any. */
@@ -236,19 +229,24 @@ static void bucket_unref(struct bucket_moves *b) {
     k_free(b);
 }
 
-/* May a move have moved rows of the bucket? They are found under the root that the number had until
- * then, in a part that was written before, or among the rows found. */
-static bool concerns_bucket(const struct part_set *set, const struct bucket_moves *b,
-                            const struct redirect_move *m) {
+uint32_t moves_first(const struct bucket_moves *b, uint32_t customer) {
     uint32_t lo = 0, hi = b->count;
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
-        if (b->rows[mid].customer < m->from)
+        if (b->rows[mid].customer < customer)
             lo = mid + 1;
         else
             hi = mid;
     }
-    bool any = lo < b->count && b->rows[lo].customer == m->from;
+    return lo;
+}
+
+/* May a move have moved rows of the bucket? They are found under the root that the number had until
+ * then, in a part that was written before, or among the rows found. */
+static bool concerns_bucket(const struct part_set *set, const struct bucket_moves *b,
+                            const struct redirect_move *m) {
+    uint32_t row = moves_first(b, m->from);
+    bool any = row < b->count && b->rows[row].customer == m->from;
     for (uint32_t i = 0; i < b->part_count && !any; i++) {
         const struct source *s = part_source(set->parts[b->first + i]->part);
         any = s->identity_version < m->version && s->ops->has_customers(s, m->from, 1);

@@ -230,17 +230,8 @@ static int begin_group(struct scan *s, struct keel_error *err) {
     return 1;
 }
 
-/* The first row of a customer at or above `customer`; n if there is none. */
 static uint32_t first_row(const struct row_block *b, uint64_t customer) {
-    uint32_t lo = 0, hi = b->n;
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        if (b->customer[mid] < customer)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
+    return first_customer(b->customer, b->n, customer);
 }
 
 /* Rows of the range and of the time asked for. Customers ascend. */

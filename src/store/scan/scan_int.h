@@ -78,6 +78,8 @@ struct moves *snapshot_moves(const struct snapshot *snap);
 /* Finds those of a bucket if they are not yet. */
 int moves_find(const struct snapshot *snap, struct bucket_moves *b,
                struct keel_error *err) K_CHECKED;
+/* The first of their rows, once found, of a customer at or above `customer`; count if none. */
+uint32_t moves_first(const struct bucket_moves *b, uint32_t customer);
 /* The column's values of all of them, read once for all scans; *out NULL: there is no room to keep
  * more. `stream`: of the event, or STREAM_ROWS. */
 int moves_column(const struct snapshot *snap, struct bucket_moves *b, uint32_t column,
