@@ -323,8 +323,9 @@ static const struct rule {
     int period; /* 0: none; 1: may; 2: must     */
     enum query_unit shortest;
 } RULES[QUERY_FORMS] = {
-    [QUERY_COUNT] = {TRAIT | MEASURE | SEGMENT,
-                     "a trait, a segment, or a measure such as first(\"…\".channel)"},
+    [QUERY_COUNT] = {.splits = TRAIT | MEASURE | SEGMENT,
+                     .split_text = "a trait, a segment, or a measure such as "
+                                   "first(\"…\".channel)"},
     [QUERY_LIST] = {0, "", .limit = true},
     [QUERY_FUNNEL] = {PROP | TRAIT | SEGMENT, "a property, a trait or a segment", .range = true},
     [QUERY_RETENTION] = {TRAIT | SEGMENT, "a trait or a segment", .range = true, .period = 2,
