@@ -67,6 +67,7 @@ static void start(void) {
     rig_make(&rig);
     rig.hooks = (struct collect_hooks){.check = check, .keep = keep, .tell = tell};
     rig.server.idle_seconds = 1;
+    rig.server.trust_proxy = true;
     rig_start(&rig);
     parser = json_parser_new(REQUEST_MAX);
     buf_init(&raw, 2 * REQUEST_MAX);
