@@ -27,6 +27,13 @@ async function load(name: string): Promise<Loaded> {
   }
 }
 
+/* The other pages, while there is nothing else to do: going there then waits for nothing. */
+function loadOthers(): void {
+  const idle = window.requestIdleCallback ?? ((act: () => void) => setTimeout(act, 200));
+  const [next] = PAGES.filter((page) => may(page.right) && !loaded.has(page.name));
+  if (next) idle(() => void load(next.name).then((is) => typeof is === 'function' && loadOthers()));
+}
+
 function Page({ place }: { place: Place }) {
   const company = useAsk('company', loadCompany); // numbers and days are written by it
   const [late, setLate] = useState<{ name: string; is: Loaded } | null>(null);
@@ -36,6 +43,9 @@ function Page({ place }: { place: Place }) {
     if (!ready) void load(place.page).then((is) => current && setLate({ name: place.page, is }));
     return () => void (current = false);
   }, [place.page, ready]);
+  useEffect(() => {
+    if (ready && company.data) loadOthers();
+  }, [!ready, !company.data]);
   const is: Loaded | undefined = ready ?? (late?.name === place.page ? late.is : undefined);
   if (company.problem) return <Failure problem={company.problem} again={company.again} />;
   if (!is || !company.data) return <Waiting />;

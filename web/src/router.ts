@@ -34,7 +34,7 @@ export function href(page: string, rest: string[] = [], query: Record<string, st
 }
 
 export function go(to: string, how: 'push' | 'replace' = 'push'): void {
-  if (how === 'replace') history.replaceState(null, '', to);
+  if (how === 'replace' || to === location.pathname + location.search) history.replaceState(null, '', to);
   else history.pushState(null, '', to);
   listeners.forEach((tell) => tell());
 }

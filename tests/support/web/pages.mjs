@@ -1,6 +1,21 @@
 // Walks the screens as their administrator; see test_pages.sh.
 import { PAGES } from './addresses.mjs';
-import { accessible, begin, end, expect, given, launch, open, q, send, settled, sound, text, watch, wrong } from './walk.mjs';
+import { accessible, begin, end, expect, fresh, given, launch, open, q, send, settled, sound, text, wrong } from './walk.mjs';
+
+/* Moves the pointer over the chart until a click there opens the people of that series; what its
+ * legend says then. */
+async function pointAt(page, series) {
+  const box = await page.locator('.u-over').boundingBox();
+  const legend = page.locator('.chart-legend span', { hasText: series }).first().locator('strong');
+  for (let x = box.width * 0.45; x < box.width; x += box.width / 9)
+    for (let y = box.height - 3; y > 0; y -= 6) {
+      await page.mouse.move(box.x + x, box.y + y);
+      if ((await page.locator('.opens-people').count()) === 0) continue;
+      await page.waitForTimeout(30); // the legend follows
+      return legend.innerText();
+    }
+  throw new Error(`no point of the chart opens its people`);
+}
 
 const steps = {
   async 'first account'({ page }) {
@@ -85,7 +100,7 @@ const steps = {
     await page.locator('tbody a').first().click();
     await page.locator('.memberships a', { hasText: 'Good customers' }).waitFor();
     await open(page, '/audiences');
-    await row.getByRole('link').click();
+    await row.getByRole('link', { name: 'Good customers' }).click();
     await settled(page);
     await page.locator('textarea').fill('identified');
     await page.getByText('would leave').waitFor();
@@ -129,6 +144,105 @@ const steps = {
     await open(page, q(`count customers where ${given.condition}`));
     await page.getByRole('link', { name: 'Make it an audience' }).click();
     await page.waitForFunction((size) => document.querySelector('.how-many')?.textContent.replaceAll(',', '') === size, given.conditionSize);
+  },
+
+  async 'people behind numbers'({ page }) {
+    const number = async (locator) => Number((await locator.innerText()).replaceAll(',', ''));
+    const listed = async (size, what) => {
+      await page.waitForURL(/list\+customers/);
+      await settled(page);
+      const rows = await page.locator('tbody tr').count();
+      expect(size > 0 && rows === Math.min(200, size), `${what}: ${rows} rows, not ${size}`);
+    };
+    await open(page, PAGES.rfm);
+    const cell = page.locator('.rfm .who-link').first();
+    let size = await number(cell);
+    await cell.click();
+    await listed(size, 'a square of recency and frequency');
+    await open(page, PAGES.retention);
+    const cohorts = page.locator('.triangle tfoot .who-link');
+    size = await number(cohorts);
+    await cohorts.click();
+    await listed(size, 'all cohorts');
+    for (const [question, series] of [[PAGES.lifecycle, 'Lapsed'], [q('trend of unique customers of "Order Completed" by week during last 40 days'), 'unique customers']]) {
+      await open(page, question);
+      await page.locator('.u-over').waitFor();
+      size = Number((await pointAt(page, series)).replaceAll(',', ''));
+      await page.mouse.down();
+      await page.mouse.up();
+      await listed(size, series);
+    }
+    await open(page, '/audiences');
+    size = await number(page.locator('tbody .who-link').first());
+    await page.locator('tbody .who-link').first().click();
+    await listed(size, 'an audience');
+    await page.goBack();
+    await page.waitForURL(/audiences$/);
+  },
+
+  async 'a saved question'({ page }) {
+    const list = page.locator('nav[aria-label=Saved]');
+    const asked = 'trend of unique customers of "Order Completed" by day during last 30 days';
+    await open(page, '/explore');
+    await page.locator('textarea').fill(asked);
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('Control+s');
+    await page.locator('.dialog input[name=name]').fill('Buyers a day');
+    await page.locator('.dialog textarea').fill('Read it on Mondays');
+    await page.locator('.dialog select[name=side]').selectOption('marketing');
+    await accessible(page);
+    await page.locator('.dialog button.primary').click();
+    await page.waitForURL(/explore\?saved=1$/);
+    await page.locator('h1', { hasText: 'Buyers a day' }).waitFor();
+    await page.locator('.chart-place canvas').waitFor();
+    await settled(page);
+    expect((await text(page, '.page-head')).includes('Read it on Mondays · Marketing · Anna Berg'), `its head says ${await text(page, '.page-head')}`);
+
+    await page.locator('textarea').fill('count custmers');
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: 'Save the change' }).click();
+    expect((await text(page, '.toast')).includes('did you mean "customers"'), 'what is wrong is saved, or the error does not help');
+    await page.locator('textarea').fill(asked.replace('by day', 'by week'));
+    await page.keyboard.press('Control+s');
+    await page.locator('.toast', { hasText: 'is saved' }).last().waitFor();
+    await page.locator('.code', { hasText: 'by week' }).waitFor();
+    await page.locator('.toast', { hasText: 'is saved' }).last().getByRole('button', { name: 'Undo' }).click();
+    await page.locator('.code', { hasText: 'by day' }).waitFor();
+
+    await page.getByRole('button', { name: 'Details' }).click();
+    await page.locator('.dialog input[name=name]').fill('Daily buyers');
+    await page.locator('.dialog button.primary').click();
+    await page.locator('h1', { hasText: 'Daily buyers' }).waitFor();
+    await open(page, '/explore?saved=1'); // the link still holds
+    await page.locator('.chart-place canvas').waitFor();
+    await page.evaluate(async () => {
+      const { csrf } = await (await fetch('/api/v1/session')).json();
+      for (let i = 1; i <= 8; i++)
+        await fetch('/api/v1/questions', { method: 'POST', headers: { 'X-CSRF-Token': csrf, 'Content-Type': 'application/json' }, body: JSON.stringify({ name: `Count ${i}`, query: 'count customers' }) });
+    });
+    await open(page, '/explore');
+    expect((await list.locator('a').count()) === 6, `${await list.locator('a').count()} questions are listed at first`);
+    await list.locator('input').fill('mondays');
+    expect((await list.locator('a').allInnerTexts()).join().includes('Daily buyers') && (await list.locator('a').count()) === 1, 'the search does not look at descriptions');
+    await page.keyboard.press('Escape');
+    await list.locator('input').fill('count 7');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('Enter');
+    await page.locator('h1', { hasText: 'Count 7' }).waitFor();
+    await settled(page);
+    await accessible(page);
+    await page.getByRole('button', { name: 'Delete' }).click();
+    await page.locator('.toast', { hasText: 'will be deleted' }).getByRole('button', { name: 'Undo' }).click();
+    await list.locator('input').fill('count 7');
+    await list.locator('a', { hasText: 'Count 7' }).waitFor();
+    await page.locator('h1').click();
+    await page.keyboard.press('/');
+    await page.keyboard.type('daily bu');
+    await page.locator('[role=option]', { hasText: 'Daily buyers' }).waitFor();
+    await page.keyboard.press('Enter');
+    await page.locator('h1', { hasText: 'Daily buyers' }).waitFor();
+    await open(page, '/explore?saved=999');
+    await page.getByText('no longer there').waitFor();
   },
 
   async 'a live event'({ page }) {
@@ -358,18 +472,17 @@ const steps = {
   },
 };
 
+const WRONG = ['a question and its picture', 'a saved question']; // ask what is wrong, on purpose
+
 const browser = await launch();
 try {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, colorScheme: 'light' });
-  const page = await context.newPage();
-  page.setDefaultTimeout(8000);
-  watch(page);
+  const page = await fresh(browser);
   for (const [name, run] of Object.entries(steps)) {
     begin(name);
-    if (name === 'a question and its picture') page.removeAllListeners('console'); // asks what is wrong, on purpose
+    if (WRONG.includes(name)) page.removeAllListeners('console');
     await run({ page }).catch((error) => wrong(error.message));
     if (name === 'first account' && !sound()) throw new Error('nothing goes without an account');
-    if (name === 'a question and its picture') page.on('console', (message) => message.type() === 'error' && wrong(`console: ${message.text()}`));
+    if (WRONG.includes(name)) page.on('console', (message) => message.type() === 'error' && wrong(`console: ${message.text()}`));
   }
   begin('signing out');
   await page.locator('button[title="Sign out"]').click();

@@ -1,5 +1,5 @@
 // Walks the screens as each role; see test_roles.sh.
-import { accessible, begin, end, expect, given, launch, open, q, settled, text, watch, wrong } from './walk.mjs';
+import { accessible, begin, end, expect, given, launch, open, q, signedIn, text, wrong } from './walk.mjs';
 
 const MASKED = '‹e-mail›';
 const QUESTION = q('count customers where did "Order Completed"');
@@ -52,13 +52,7 @@ const ROLES = {
 const pageOf = (path) => Object.keys(ALL).find((name) => new URL(ALL[name], given.url).pathname.split('/')[1] === path.split('?')[0].split('/')[1]);
 
 async function asRole(browser, role, told) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
-  const page = await context.newPage();
-  page.setDefaultTimeout(8000);
-  watch(page); // a request that is refused is an error of the console: nothing that is refused may be asked
-  await page.goto(`${given.url}/login#${given.links[role]}`);
-  await page.locator('.topbar').waitFor();
-  await settled(page);
+  const page = await signedIn(browser, given.links[role]); // a request that is refused is an error of the console: nothing that is refused may be asked
   const nav = await page.locator('.side .label').allInnerTexts();
   expect(nav.join() === told.pages.join(), `the navigation has ${nav}`);
   expect(page.url() === new URL(`/${told.pages[0].toLowerCase()}`, given.url).href, `it begins at ${page.url()}`);
@@ -79,7 +73,7 @@ async function asRole(browser, role, told) {
   const offered = await text(page, '.palette');
   expect(offered.includes('KPIs'), 'the palette lacks a page');
   for (const name of Object.keys(ALL).filter((one) => !told.pages.includes(one))) expect(!offered.includes(name), `the palette offers ${name}`);
-  await context.close();
+  await page.context().close();
 }
 
 const browser = await launch();

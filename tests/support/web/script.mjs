@@ -1,5 +1,5 @@
 // Texts that hold scripts, in everything that events and people can name; see test_roles.sh.
-import { begin, end, expect, given, launch, open, q, send, settled, watch, wrong } from './walk.mjs';
+import { begin, end, expect, given, launch, open, q, send, signedIn, wrong } from './walk.mjs';
 
 const MARK = 'onerror=';
 const REFUSED = [q(given.script), `/kpis/${encodeURIComponent(given.script)}`]; // 400 and 404 are errors of the console
@@ -58,14 +58,8 @@ const PAGES = {
 
 const browser = await launch();
 try {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
-  const page = await context.newPage();
-  page.setDefaultTimeout(8000);
-  watch(page);
   begin('signing in');
-  await page.goto(`${given.url}/login#${given.link}`);
-  await page.locator('.topbar').waitFor();
-  await settled(page);
+  const page = await signedIn(browser, given.link);
   begin('making');
   await send(given.events);
   await make(page);

@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FUNNEL, PAGES } from './addresses.mjs';
 import { measure } from './speed.mjs';
-import { accessible, begin, end, expect, given, launch, open, settled, watch, wrong } from './walk.mjs';
+import { accessible, begin, end, expect, given, launch, open, signedIn, watch, wrong } from './walk.mjs';
 
 const WIDTHS = { 390: 844, 1280: 860, 1920: 1080 };
 
@@ -46,15 +46,9 @@ async function printed(browser, storageState) {
 mkdirSync(given.shots, { recursive: true });
 const browser = await launch();
 try {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
-  const page = await context.newPage();
-  page.setDefaultTimeout(8000);
-  watch(page);
   begin('signing in');
-  await page.goto(`${given.url}/login#${given.link}`);
-  await page.locator('.topbar').waitFor();
-  await settled(page);
-  const state = await context.storageState();
+  const page = await signedIn(browser, given.link);
+  const state = await page.context().storageState();
   for (const theme of ['light', 'dark']) await shoot(browser, state, theme);
   begin('on paper');
   await printed(browser, state);

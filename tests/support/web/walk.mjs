@@ -48,6 +48,23 @@ export function watch(page) {
   });
 }
 
+/* A page of a laptop's size whose errors count. */
+export async function fresh(browser) {
+  const page = await (await browser.newContext({ viewport: { width: 1280, height: 860 }, colorScheme: 'light' })).newPage();
+  page.setDefaultTimeout(8000);
+  watch(page);
+  return page;
+}
+
+/* The same, of somebody who followed his sign-in link. */
+export async function signedIn(browser, link) {
+  const page = await fresh(browser);
+  await page.goto(`${given.url}/login#${link}`);
+  await page.locator('.topbar').waitFor();
+  await settled(page);
+  return page;
+}
+
 /* Nothing is being loaded any more. */
 export async function settled(page) {
   await page.waitForFunction(() => document.querySelector('h1') && !document.querySelector('.skeleton') && !document.querySelector('[aria-busy=true]'), null, { timeout: 15000 });

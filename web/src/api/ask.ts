@@ -1,5 +1,5 @@
 /* A request as the state of a component: what came last stays while the next one is under way. */
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { Problem } from './client';
 
 export interface Asked<T> {
@@ -9,16 +9,17 @@ export interface Asked<T> {
   again: () => void;
 }
 
-/* Asks when `key` changes; not at all while it is null. What is asked under another key is given up. */
+/* Asks when `key` changes; not at all while it is null. What is asked under another key is given up.
+ * In a layout effect: the request is on its way while the page is painted, not behind that. */
 export function useAsk<T>(key: string | null, load: (signal: AbortSignal) => Promise<T>): Asked<T> {
   const [state, set] = useState<{ key: string | null; data?: T; problem?: Problem; busy: boolean }>({ key, busy: key !== null });
   const [turn, next] = useState(0);
   const latest = useRef(load);
   latest.current = load;
-  useEffect(() => {
-    if (key === null) return set({ key, busy: false });
+  useLayoutEffect(() => {
+    if (key === null) return set((was) => (was.key === null ? was : { key, busy: false }));
     const stop = new AbortController();
-    set((was) => ({ ...was, key, busy: true }));
+    set((was) => (was.key === key && was.busy ? was : { ...was, key, busy: true }));
     latest
       .current(stop.signal)
       .then((data) => !stop.signal.aborted && set({ key, data, busy: false }))

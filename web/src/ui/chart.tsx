@@ -24,6 +24,12 @@ export interface Band {
   format: (n: number) => string;
 }
 
+/* What a click on a point opens: of which series, and the i-th of its values. */
+export interface Pick {
+  may: (series: number) => boolean;
+  open: (series: number, i: number) => void;
+}
+
 interface ChartProps {
   label: string;
   times: number[]; // seconds since 1970; days: their midnight in UTC
@@ -33,6 +39,7 @@ interface ChartProps {
   tableElsewhere?: boolean; // the page shows the numbers by itself
   stacked?: boolean;
   band?: Band;
+  pick?: Pick | undefined;
   marked?: { name: string; at: (string | null)[] }; // points of the first series, with a word for each
 }
 
@@ -114,8 +121,41 @@ function data(props: ChartProps): uPlot.AlignedData {
   return [props.times, ...behind, ...rows, ...before];
 }
 
+const FINGER = 28; // pixels around a line that are meant for it
+
+/* The series under the pointer: of a stack the part of the bar, else the nearest line. */
+function under(u: uPlot, props: ChartProps, i: number): number | null {
+  const top = u.cursor.top ?? -1;
+  const value = u.posToVal(top, 'y');
+  let found: number | null = null;
+  if (props.stacked) {
+    const sums = stack(props.series).reverse();
+    props.series.forEach((one, s) => {
+      const sum = sums[s]?.[i] ?? 0;
+      if (found === null && one.values[i] && !!one.below === value < 0 && Math.abs(value) <= Math.abs(sum)) found = s;
+    });
+    return found;
+  }
+  let nearest = FINGER;
+  props.series.forEach((one, s) => {
+    const far = Math.abs(u.valToPos(one.values[i] ?? NaN, 'y') - top);
+    if (far < nearest) [found, nearest] = [s, far];
+  });
+  return found;
+}
+
+/* What a click at the pointer would open. */
+function target(u: uPlot, props: ChartProps): [number, number] | null {
+  const i = u.cursor.idx;
+  if (i === null || i === undefined || !props.pick) return null;
+  const s = under(u, props, i);
+  return s !== null && props.pick.may(s) && props.series[s]?.values[i] ? [s, i] : null;
+}
+
 export function Chart(props: ChartProps) {
   const place = useRef<HTMLDivElement>(null);
+  const latest = useRef(props);
+  latest.current = props;
   const [at, setAt] = useState<number | null>(null);
   const [asTable, showTable] = useState(false);
   useEffect(() => {
@@ -125,8 +165,16 @@ export function Chart(props: ChartProps) {
     const draw = () => {
       plot?.destroy();
       const made = options(props, box.clientWidth);
-      made.hooks = { setCursor: [(u) => setAt(u.cursor.idx ?? null)] };
-      plot = new uPlot(made, data(props), box);
+      const point = (u: uPlot) => {
+        setAt(u.cursor.idx ?? null);
+        u.over.classList.toggle('opens-people', target(u, latest.current) !== null);
+      };
+      made.hooks = { setCursor: [point] };
+      const drawn = (plot = new uPlot(made, data(props), box));
+      drawn.over.addEventListener('click', () => {
+        const at = target(drawn, latest.current);
+        if (at) latest.current.pick?.open(...at);
+      });
     };
     draw();
     const sized = new ResizeObserver(() => plot?.setSize({ width: box.clientWidth, height: props.height ?? 240 }));
@@ -143,7 +191,7 @@ export function Chart(props: ChartProps) {
   const shownAt = at !== null && props.times[at] !== undefined ? at : null;
   const columns: Column<number>[] = [
     { title: t.common.when, cell: (i) => when(props.times[i] ?? 0) },
-    ...props.series.map((one): Column<number> => ({ title: one.name, number: true, cell: (i) => shown(one, i) })),
+    ...props.series.map((one, s): Column<number> => ({ title: one.name, number: true, cell: (i) => (props.pick?.may(s) && one.values[i] ? <PickButton text={shown(one, i)} open={() => props.pick?.open(s, i)} /> : shown(one, i)) })),
   ];
   const { band, marked } = props;
   if (band) columns.push({ title: band.name, number: true, cell: (i) => expected(band, i) });
@@ -180,6 +228,14 @@ export function Chart(props: ChartProps) {
       </div>
       {asTable ? <Table caption={props.label} columns={columns} rows={props.times.map((_, i) => i)} rowKey={(i) => i} /> : <div ref={place} class="chart-place" role="img" aria-label={props.label} />}
     </figure>
+  );
+}
+
+function PickButton({ text, open }: { text: string; open: () => void }) {
+  return (
+    <button type="button" class="who-link" title={t.explore.who} onClick={open}>
+      {text}
+    </button>
   );
 }
 

@@ -1,6 +1,7 @@
 /* What the command palette offers: pages and their parts, acts, saved audiences and KPIs, and what the
  * typed text could be: a customer, or a question. */
 import { kpis } from '../api/kpis';
+import { questions } from '../api/questions';
 import { segments } from '../api/segments';
 import { may, signOut } from '../api/session';
 import { PAGES } from '../pages';
@@ -22,14 +23,17 @@ export interface Command {
 export interface Saved {
   audiences: { id: number; name: string }[];
   kpis: { id: string; name: string }[];
+  questions: { id: number; name: string }[];
 }
 
 export async function saved(signal: AbortSignal): Promise<Saved> {
   const none = () => [];
-  return {
-    audiences: may('query') ? await segments(signal).catch(none) : [],
-    kpis: may('kpi.read') ? await kpis(signal).catch(none) : [],
-  };
+  const [audiences, measures, asked] = await Promise.all([
+    may('query') ? segments(signal).catch(none) : [],
+    may('kpi.read') ? kpis(signal).catch(none) : [],
+    may('query') ? questions(signal).catch(none) : [],
+  ]);
+  return { audiences, kpis: measures, questions: asked };
 }
 
 const words = t.common.palette;
@@ -76,7 +80,8 @@ export function commands(typed: string, names: Saved | undefined, keys: () => vo
   if (!text) return found;
   const audiences = (names?.audiences ?? []).map(({ id, name }): Command => ({ group: t.common.pages.audiences, icon: 'audiences', text: name, run: () => go(href('audiences', [String(id)])) }));
   const measures = (names?.kpis ?? []).map(({ id, name }): Command => ({ group: t.common.pages.kpis, icon: 'kpis', text: name, run: () => go(href('kpis', [id])) }));
-  found.push(...audiences.filter(fits).slice(0, MOST_NAMES), ...measures.filter(fits).slice(0, MOST_NAMES));
+  const asked = (names?.questions ?? []).map(({ id, name }): Command => ({ group: words.saved, icon: 'explore', text: name, run: () => go(href('explore', [], { saved: String(id) })) }));
+  for (const some of [audiences, measures, asked]) found.push(...some.filter(fits).slice(0, MOST_NAMES));
   found.sort((a, b) => Number(b.text.toLowerCase().startsWith(low)) - Number(a.text.toLowerCase().startsWith(low)));
   if (may('profile.read')) found.push({ group: t.common.pages.customers, icon: 'person', text: words.find(text), run: () => go(href('customers', [], { find: text })) });
   return found;

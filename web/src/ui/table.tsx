@@ -63,7 +63,7 @@ export function Table<Row>({ caption, columns, rows, rowKey, onRow, limit = 200 
         </thead>
         <tbody>
           {shown.map((row, i) => (
-            <tr key={rowKey(row, i)} class={onRow ? 'acts' : ''} onClick={onRow && (() => onRow(row))}>
+            <tr key={rowKey(row, i)} class={onRow ? 'acts' : ''} onClick={onRow && ((event) => (event.target as Element).closest('a,button,input,select') || onRow(row))}>
               {columns.map((column, c) => (
                 <td key={c} class={column.number ? 'num' : column.brief ? 'brief' : ''}>
                   {column.cell(row)}

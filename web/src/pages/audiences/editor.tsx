@@ -4,10 +4,10 @@ import { useEffect, useMemo, useState } from 'preact/hooks';
 import { useAsk, useSettled } from '../../api/ask';
 import { send, type Problem } from '../../api/client';
 import { loadSchema } from '../../api/company';
-import { conditionOf, parse, type QueryJson } from '../../api/query';
+import { conditionOf, parse, quoted, type QueryJson } from '../../api/query';
 import { preview, removeSegment, saveSegment, segments, sizes, type Member, type Preview, type Segment } from '../../api/segments';
 import { may } from '../../api/session';
-import { ago, people } from '../../format';
+import { ago, count, people } from '../../format';
 import { go, href } from '../../router';
 import { t } from '../../texts';
 import { Chart } from '../../ui/chart';
@@ -15,6 +15,7 @@ import { saveAs } from '../../ui/copy';
 import { Field, said } from '../../ui/form';
 import { Badge, Card, Failure, Notes, PageHead, Waiting } from '../../ui/parts';
 import { failed, say, soon } from '../../ui/toast';
+import { WhoFits } from '../../ui/who';
 import { Editor } from '../explore/editor';
 import '../explore/explore.css';
 import { Builder } from './builder';
@@ -37,7 +38,10 @@ function People({ members }: { members: Member[] }) {
   );
 }
 
-function Count({ said, problem, busy }: { said: Preview | undefined; problem: Problem | undefined; busy: boolean }) {
+function Count({ said, saved, problem, busy }: { said: Preview | undefined; saved: Segment | null; problem: Problem | undefined; busy: boolean }) {
+  const fits = said ? conditionOf(said.query) : '';
+  const before = saved ? `in segment ${quoted(saved.name)}` : '';
+  const who = (n: number | null, where: string) => (n === null ? people(null) : <WhoFits where={where}>{count(n)}</WhoFits>);
   return (
     <Card title={t.audiences.count}>
       <div class={busy ? 'stack busy' : 'stack'} aria-live="polite">
@@ -45,20 +49,20 @@ function Count({ said, problem, busy }: { said: Preview | undefined; problem: Pr
         {!said && !problem && <p class="muted">{t.audiences.unfinished}</p>}
         {said && !problem && (
           <>
-            <p class="how-many">{people(said.size)}</p>
+            <p class="how-many">{who(said.size, fits)}</p>
             <p class="muted">{said.size === null ? t.audiences.few : t.audiences.share(said.size, said.customers)}</p>
             <Notes of={said.notes} />
             {said.against && (
               <section class="stack" aria-label={t.audiences.against}>
                 <p class="row">
                   <Badge tone="good">
-                    +{people(said.against.enter)} {t.audiences.enter}
+                    +{who(said.against.enter, `(${fits}) and not ${before}`)} {t.audiences.enter}
                   </Badge>
                   <Badge tone="bad">
-                    −{people(said.against.leave)} {t.audiences.leave}
+                    −{who(said.against.leave, `${before} and not (${fits})`)} {t.audiences.leave}
                   </Badge>
                   <Badge>
-                    {people(said.against.stay)} {t.audiences.stay}
+                    {who(said.against.stay, `(${fits}) and ${before}`)} {t.audiences.stay}
                   </Badge>
                 </p>
               </section>
@@ -164,7 +168,7 @@ export function Audience({ saved, begin = '' }: { saved: Segment | null; begin?:
           </Card>
         </div>
         <div class="stack">
-          <Count said={key ? shown : undefined} problem={counted.problem} busy={counted.busy && key !== null} />
+          <Count said={key ? shown : undefined} saved={saved} problem={counted.problem} busy={counted.busy && key !== null} />
           {may('segment.write') && (
             <Card title={t.audiences.details}>
               <form class="stack" onSubmit={save}>

@@ -1,19 +1,23 @@
 /* Audiences: /audiences lists them with their overlap, /audiences/new and /audiences/ID edit one. */
 import { useAsk, useEvery } from '../../api/ask';
 import { overlap, segment, segments, type Overlap } from '../../api/segments';
+import { quoted } from '../../api/query';
 import { may } from '../../api/session';
-import { ago, people, percent } from '../../format';
+import { ago, count, people, percent } from '../../format';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Icon } from '../../ui/icons';
 import { Badge, Card, Empty, Failure, PageHead, Waiting } from '../../ui/parts';
 import { Table } from '../../ui/table';
 import { useLeaving } from '../../ui/toast';
+import { WhoFits } from '../../ui/who';
 import './audiences.css';
 import { Audience } from './editor';
 
 const RENEW_MS = 5000;
 const TONES = { filling: 'warn', live: 'good', failed: 'bad' } as const;
+
+const inside = (name: string): string => `in segment ${quoted(name)}`;
 
 function Matrix({ told }: { told: Overlap }) {
   return (
@@ -39,7 +43,7 @@ function Matrix({ told }: { told: Overlap }) {
                 const share = row.size && shared ? shared / row.size : 0;
                 return (
                   <td key={column.id} class="heat" style={{ '--part': i === k ? '0' : share.toFixed(3) }} title={shared === null ? t.audiences.few : percent(share)}>
-                    {people(shared)}
+                    {typeof shared === 'number' ? <WhoFits where={i === k ? inside(row.name) : `${inside(row.name)} and ${inside(column.name)}`}>{count(shared)}</WhoFits> : people(shared)}
                   </td>
                 );
               })}
@@ -101,7 +105,7 @@ function List() {
                 ),
                 brief: true,
               },
-              { title: t.audiences.size, number: true, sort: (row) => row.size, cell: (row) => <strong>{people(row.size)}</strong> },
+              { title: t.audiences.size, number: true, sort: (row) => row.size, cell: (row) => <strong>{row.size === null ? people(null) : <WhoFits where={inside(row.name)}>{count(row.size)}</WhoFits>}</strong> },
               { title: t.audiences.condition, cell: (row) => <code class="said">{row.query}</code> },
               { title: t.audiences.owners, cell: (row) => <span class="muted">{[row.owners.marketing, row.owners.it].filter(Boolean).join(' · ')}</span> },
               { title: t.audiences.changed, brief: true, sort: (row) => row.changed_at, cell: (row) => <span class="muted">{ago(row.changed_at)}</span> },

@@ -1,8 +1,8 @@
 /* One customer: who, what joined the identifiers, traits, totals, and the timeline. */
 import { useState } from 'preact/hooks';
-import { useAsk } from '../../api/ask';
+import { useAsk, type Asked } from '../../api/ask';
 import { loadSchema, paying } from '../../api/company';
-import { memberships, profile, type Identifier, type Profile } from '../../api/customers';
+import { memberships, profile, type Identifier, type Membership, type Profile } from '../../api/customers';
 import { may } from '../../api/session';
 import { ago, count, day, moment, money } from '../../format';
 import { href } from '../../router';
@@ -85,8 +85,7 @@ function Totals({ who, id }: { who: Profile; id: string }) {
 }
 
 /* Where he is now; saved segments keep themselves right. */
-function Audiences({ id }: { id: string }) {
-  const asked = useAsk(`memberships ${id}`, (signal) => memberships(id, signal));
+function Audiences({ asked }: { asked: Asked<Membership[]> }) {
   return (
     <Card title={t.customers.segments}>
       {asked.problem && <Failure problem={asked.problem} again={asked.again} />}
@@ -120,6 +119,7 @@ function Spent({ who }: { who: Profile }) {
 export function Customer({ id, only }: { id: string; only: string }) {
   const [events, setEvents] = useState(FIRST_EVENTS);
   const asked = useAsk(`${id} ${events}`, (signal) => profile(id, events, signal));
+  const within = useAsk(`memberships ${id}`, (signal) => memberships(id, signal));
   const [shown, show] = useState<Profile>();
   if (asked.data && asked.data !== shown) show(asked.data);
   if (asked.problem) return <Failure problem={asked.problem} again={asked.again} />;
@@ -157,7 +157,7 @@ export function Customer({ id, only }: { id: string; only: string }) {
           more={who.timeline.length < who.events ? () => setEvents(Math.min(10_000, events * 5)) : undefined}
         />
         <div class="stack">
-          <Audiences id={id} />
+          <Audiences asked={within} />
           <Traits traits={who.traits} />
           <Identifiers all={who.identifiers} />
           <Totals who={who} id={id} />

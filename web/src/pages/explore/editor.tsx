@@ -10,9 +10,10 @@ interface EditorProps {
   schema: Schema | undefined;
   onChange: (text: string) => void;
   onAsk: () => void;
+  onSave?: () => void;
 }
 
-export function Editor({ value, schema, onChange, onAsk }: EditorProps) {
+export function Editor({ value, schema, onChange, onAsk, onSave }: EditorProps) {
   const area = useRef<HTMLTextAreaElement>(null);
   const [caret, setCaret] = useState<number | null>(null);
   const [chosen, choose] = useState(0);
@@ -45,7 +46,8 @@ export function Editor({ value, schema, onChange, onAsk }: EditorProps) {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
       close(true);
       onAsk();
-    } else if (suggestion && event.key === 'ArrowDown') choose((active + 1) % found.length);
+    } else if (onSave && event.key.toLowerCase() === 's' && (event.ctrlKey || event.metaKey)) onSave();
+    else if (suggestion && event.key === 'ArrowDown') choose((active + 1) % found.length);
     else if (suggestion && event.key === 'ArrowUp') choose((active + found.length - 1) % found.length);
     else if (suggestion && (event.key === 'Tab' || (event.key === 'Enter' && chosen > 0))) accept(suggestion);
     else if (suggestion && event.key === 'Escape') close(true);

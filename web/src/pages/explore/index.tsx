@@ -1,22 +1,26 @@
 /* Explore: the question at the left, its picture at the right, the canonical question and its cost
- * below. The question is in the address (q), so going back is undo and the link is the share. */
+ * below. The question is in the address, so going back is undo and the link is the share: as its text
+ * (q), as the number of a saved one (saved), or both while a saved one is changed. */
 import { useEffect, useState } from 'preact/hooks';
 import { useAsk } from '../../api/ask';
 import { loadSchema } from '../../api/company';
 import { ask, parse, type Answer, type QueryJson } from '../../api/query';
+import { questions } from '../../api/questions';
 import { may } from '../../api/session';
+import { ago } from '../../format';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Copy, copy, saveAs } from '../../ui/copy';
 import { Icon } from '../../ui/icons';
 import { Card, Empty, Failure, Notes, PageHead, Waiting } from '../../ui/parts';
 import { Editor } from './editor';
-import { say } from '../../ui/toast';
+import { failed, say } from '../../ui/toast';
 import './explore.css';
 import { forgetPast, past, recall, remember } from './history';
 import { examples } from './language';
 import { AnswerTable, hasPicture, Picture } from './pictures';
 import { asCsv } from './pictures/cells';
+import { keep, linkTo, ofWhom, removeSoon, SavedForm, SavedList } from './saved';
 
 interface Told {
   answer: Answer;
@@ -29,7 +33,7 @@ async function tell(question: string, signal: AbortSignal): Promise<Told> {
   return { answer, json: both.json };
 }
 
-const to = (question: string, view?: string): string => href('explore', [], { q: question, view });
+const to = (question: string): string => href('explore', [], { q: question });
 
 function Starts({ question }: { question: string }) {
   const schema = useAsk('schema', loadSchema);
@@ -80,7 +84,7 @@ function Starts({ question }: { question: string }) {
   );
 }
 
-function Result({ told, question, view }: { told: Told; question: string; view: string }) {
+function Result({ told, view, turn }: { told: Told; view: string; turn: (view: string | undefined) => void }) {
   const { answer, json } = told;
   const drawn = hasPicture(answer, json.form);
   const table = view === 'table' || !drawn;
@@ -92,13 +96,13 @@ function Result({ told, question, view }: { told: Told; question: string; view: 
         actions={
           <>
             {drawn && (
-              <button type="button" class="button small" aria-pressed={table} onClick={() => go(to(question, table ? undefined : 'table'), 'replace')}>
+              <button type="button" class="button small" aria-pressed={table} onClick={() => turn(table ? undefined : 'table')}>
                 <Icon name={table ? 'explore' : 'table'} size={16} />
                 {table ? t.explore.picture : t.explore.table}
               </button>
             )}
             {json.form === 'count' && json['where'] !== undefined && may('segment.write') && (
-              <a class="button small" href={href('audiences', ['new'], { q: question })}>
+              <a class="button small" href={href('audiences', ['new'], { q: answer.query })}>
                 {t.explore.audience}
               </a>
             )}
@@ -135,24 +139,65 @@ function Result({ told, question, view }: { told: Told; question: string; view: 
 }
 
 export default function Explore({ place }: { place: Place }) {
-  const question = place.query.get('q') ?? '';
+  const all = useAsk('questions', questions);
+  const id = Number(place.query.get('saved')) || null;
+  const saved = all.data?.find((one) => one.id === id);
+  const question = place.query.get('q') ?? saved?.query ?? '';
   const [typed, setTyped] = useState(question);
+  const [form, showForm] = useState<'new' | 'details' | null>(null);
   const schema = useAsk('schema', loadSchema);
   const result = useAsk(question || null, (signal) => tell(question, signal));
   useEffect(() => setTyped(question), [question]);
+  const draft = typed.trim();
+  const same = saved && (draft === saved.query || (draft === question && result.data?.answer.query === saved.query));
+  const at = (text: string, view?: string): string => href('explore', [], { q: text === saved?.query ? undefined : text, saved: saved && String(saved.id), view });
   const submit = () => {
-    const text = typed.trim();
-    if (text === question) result.again();
-    else if (text) go(to(text));
+    if (draft === question) result.again();
+    else if (draft) go(at(draft));
+  };
+  const save = () => {
+    if (!may('question.write') || !draft || same) return;
+    if (!saved) return showForm('new');
+    keep(saved, draft, all.again)
+      .then(() => go(linkTo(saved.id), 'replace'))
+      .catch(failed);
   };
   return (
     <>
-      <PageHead title={t.explore.title} lead={t.explore.lead} />
+      <PageHead
+        title={saved?.name ?? t.explore.title}
+        lead={saved ? [saved.description, ofWhom(saved), t.explore.saved.changed(saved.changed_by, ago(saved.changed_at))].filter(Boolean).join(' · ') : t.explore.lead}
+        {...(saved ? { back: { href: '/explore', text: t.explore.title } } : {})}
+      >
+        {may('question.write') && saved && (
+          <>
+            {!same && draft && (
+              <button type="button" class="button primary" onClick={save}>
+                {t.explore.saved.keep}
+              </button>
+            )}
+            <button type="button" class="button" onClick={() => showForm('details')}>
+              {t.explore.saved.details}
+            </button>
+            <button type="button" class="button plain danger" onClick={() => removeSoon(saved, all.again)}>
+              {t.explore.saved.remove}
+            </button>
+          </>
+        )}
+        {may('question.write') && !saved && question && (
+          <button type="button" class="button" onClick={save}>
+            <Icon name="plus" size={16} />
+            {t.explore.saved.save}
+          </button>
+        )}
+      </PageHead>
+      {id !== null && all.data && !saved && <p class="notice">{t.explore.saved.gone}</p>}
+      {form && <SavedForm was={form === 'details' && saved ? saved : null} query={draft} onClose={() => showForm(null)} changed={all.again} />}
       <div class="explore">
         <div class="stack">
           <Card title={t.explore.question}>
             <div class="stack">
-              <Editor value={typed} schema={schema.data} onChange={setTyped} onAsk={submit} />
+              <Editor value={typed} schema={schema.data} onChange={setTyped} onAsk={submit} onSave={save} />
               <div class="row">
                 <button type="button" class="button primary" onClick={submit} disabled={!typed.trim()}>
                   {result.busy && question ? t.explore.asking : t.explore.ask}
@@ -191,7 +236,7 @@ export default function Explore({ place }: { place: Place }) {
             </Card>
           )}
           {result.problem && <Failure problem={result.problem} />}
-          {question && result.data && <Result told={result.data} question={question} view={place.query.get('view') ?? ''} />}
+          {question && result.data && <Result told={result.data} view={place.query.get('view') ?? ''} turn={(view) => go(at(question, view), 'replace')} />}
           {question && !result.data && !result.problem && (
             <Card>
               <Waiting lines={8} />
@@ -199,6 +244,7 @@ export default function Explore({ place }: { place: Place }) {
           )}
         </div>
         <div class="stack">
+          <SavedList asked={all} current={id} />
           <Starts question={question} />
         </div>
       </div>

@@ -13,6 +13,7 @@ import { Chart } from '../../ui/chart';
 import { Card, Empty, Failure, PageHead, Waiting } from '../../ui/parts';
 import { Change, Spark } from '../../ui/spark';
 import { Table } from '../../ui/table';
+import { openPeople } from '../../ui/who';
 import { FateBar } from '../sources/fates';
 import '../sources/sources.css';
 import { byDay, figures, moved, type Figure } from './figures';
@@ -66,7 +67,8 @@ function Days({ answer }: { answer: Answer }) {
     }),
     [answer],
   );
-  return <Chart label={t.today.byDay} times={times} series={series} height={260} />;
+  const pick = { may: (s: number) => s === 1, open: (_s: number, i: number) => void openPeople(answer.query, [answer.rows[i] ?? []], answer.columns[2]?.name) };
+  return <Chart label={t.today.byDay} times={times} series={series} height={260} pick={pick} />;
 }
 
 function ByDay() {

@@ -49,6 +49,7 @@ export const common = {
   palette: {
     pages: 'Go to',
     actions: 'Do',
+    saved: 'Saved question',
     find: (text: string) => `Find the customer “${text}”`,
     ask: (text: string) => `Ask: ${text}`,
     nothing: 'Nothing fits. Try a page’s name, an e-mail address, or a question.',

@@ -3,7 +3,7 @@ import type { Answer } from '../../../api/query';
 import { people, percent } from '../../../format';
 import { t } from '../../../texts';
 import { groupName } from './cells';
-import { Who } from './who';
+import { Who } from '../../../ui/who';
 
 const MOST = 60;
 

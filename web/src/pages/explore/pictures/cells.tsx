@@ -4,7 +4,7 @@ import { count, duration, moment, money, NONE, percent, plainDay } from '../../.
 import { href } from '../../../router';
 import { t } from '../../../texts';
 import { Table, type Column } from '../../../ui/table';
-import { hasPeople, Who } from './who';
+import { countsPeople, Who } from '../../../ui/who';
 
 export function text(value: Cell, column: AnswerColumn): string {
   if (value === null) return NONE;
@@ -26,10 +26,6 @@ export const amountWriter = (property: string | undefined): ((n: number) => stri
 export const groupName = (values: Cell[], columns: AnswerColumn[]): string =>
   values.map((value, i) => (value === null ? t.explore.none : text(value, columns[i] as AnswerColumn))).join(' · ');
 
-/* Columns that count people, of forms that can say who they are. */
-const PEOPLE = /^(customers|active|new|retained|returned|lapsed|dormant|[ab]_customers)$|^unique customers/;
-const opens = (form: string, column: string): boolean => hasPeople(form) && PEOPLE.test(column);
-
 const isNumber = (column: AnswerColumn): boolean => column.type === 'number' || column.type === 'integer';
 
 /* `form`: of the question, so that numbers of people open. */
@@ -43,7 +39,7 @@ export function AnswerTable({ answer, form }: { answer: Answer; form: string }) 
       cell: (row) => {
         const value = row[i] ?? null;
         if (person && typeof value === 'string') return <a href={href('customers', [value])}>{value}</a>;
-        if (value !== null && column.type === 'integer' && opens(form, column.name)) return <Who answer={answer} row={row} column={column.name}>{text(value, column)}</Who>;
+        if (value !== null && column.type === 'integer' && countsPeople(form, column.name)) return <Who answer={answer} row={row} column={column.name}>{text(value, column)}</Who>;
         return value === null ? <span class="muted">{NONE}</span> : text(value, column);
       },
     };

@@ -4,7 +4,7 @@ import { at, type Answer, type Cell } from '../../../api/query';
 import { count, NONE, people, percent } from '../../../format';
 import { t } from '../../../texts';
 import { groupName } from './cells';
-import { Who } from './who';
+import { Who, WhoFits } from '../../../ui/who';
 
 const SHOWN = 30;
 
@@ -48,7 +48,11 @@ export function Compare({ answer, names }: { answer: Answer; names: [string, str
   const [all, show] = useState(false);
   const rows = all ? answer.rows : answer.rows.slice(0, SHOWN);
   const rates = answer.rows.flatMap((row) => ['a_rate', 'b_rate'].map((name) => Number(row[at(answer, name)] ?? 0)));
-  const size = (name: string): string => people(answer.rows[0]?.[at(answer, name)] as number | null);
+  const size = (name: string, side: string) => {
+    const n = answer.rows[0]?.[at(answer, name)] as number | null | undefined;
+    const where = conditionOf(side);
+    return typeof n === 'number' && where !== null ? <WhoFits where={where}>{count(n)}</WhoFits> : people(n);
+  };
   return (
     <div class="scroll-x" tabIndex={0} role="region" aria-label={words.label}>
       <table class="compare">
@@ -57,10 +61,10 @@ export function Compare({ answer, names }: { answer: Answer; names: [string, str
           <tr>
             <th scope="col">{words.fact}</th>
             <th scope="col" class="side-a">
-              <code>{names[0]}</code> {size('a_size')}
+              <code>{names[0]}</code> {size('a_size', names[0])}
             </th>
             <th scope="col">
-              <code>{names[1]}</code> {size('b_size')}
+              <code>{names[1]}</code> {size('b_size', names[1])}
             </th>
             <th scope="col" class="num">
               {words.times}
@@ -82,6 +86,13 @@ export function Compare({ answer, names }: { answer: Answer; names: [string, str
       )}
     </div>
   );
+}
+
+/* Who is on a side, as a condition; null of the others. */
+function conditionOf(side: string): string | null {
+  if (side === 'customers') return '';
+  if (side.startsWith('segment ')) return `in ${side}`;
+  return side.startsWith('customers where ') ? side.slice(16) : null;
 }
 
 /* The two sides as the canonical question writes them. */

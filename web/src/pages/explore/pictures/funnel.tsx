@@ -3,7 +3,7 @@ import { at, type Answer, type Cell } from '../../../api/query';
 import { duration, people, percent } from '../../../format';
 import { t } from '../../../texts';
 import { groupName } from './cells';
-import { Who } from './who';
+import { Who } from '../../../ui/who';
 
 interface Step {
   event: string;

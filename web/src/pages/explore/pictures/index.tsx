@@ -1,6 +1,7 @@
 /* Which picture an answer gets: by the form of its question. */
 import { at, type Answer, type QueryJson } from '../../../api/query';
 import { Stat } from '../../../ui/parts';
+import { countsPeople, Who } from '../../../ui/who';
 import { Attribution } from './attribution';
 import { Bars } from './bars';
 import { AnswerTable, text } from './cells';
@@ -23,13 +24,15 @@ export function hasPicture(answer: Answer, form: string): boolean {
 }
 
 /* One row of numbers, large. */
-function Numbers({ answer }: { answer: Answer }) {
+function Numbers({ answer, form }: { answer: Answer; form: string }) {
   const row = answer.rows[0] ?? [];
   return (
     <div class="grid stats">
-      {answer.columns.map((column, i) => (
-        <Stat key={column.name} what={column.name} value={text(row[i] ?? null, column)} />
-      ))}
+      {answer.columns.map((column, i) => {
+        const value = text(row[i] ?? null, column);
+        const opens = row[i] !== null && countsPeople(form, column.name);
+        return <Stat key={column.name} what={column.name} value={opens ? <Who answer={answer} row={row} column={column.name}>{value}</Who> : value} />;
+      })}
     </div>
   );
 }
@@ -54,10 +57,10 @@ export function Picture({ answer, json }: { answer: Answer; json: QueryJson }) {
     case 'top':
       return <Bars answer={answer} value={1} />;
     case 'count':
-      return answer.columns.length > 1 ? <Bars answer={answer} value={at(answer, 'customers')} /> : <Numbers answer={answer} />;
+      return answer.columns.length > 1 ? <Bars answer={answer} value={at(answer, 'customers')} /> : <Numbers answer={answer} form={json.form} />;
     default:
-      if (first && PERIODS.includes(first.name) && answer.rows.length > 1) return <Trend answer={answer} measures={measuresOf(answer, json)} />;
-      return answer.rows.length === 1 ? <Numbers answer={answer} /> : <AnswerTable answer={answer} form={json.form} />;
+      if (first && PERIODS.includes(first.name) && answer.rows.length > 1) return <Trend answer={answer} form={json.form} measures={measuresOf(answer, json)} />;
+      return answer.rows.length === 1 ? <Numbers answer={answer} form={json.form} /> : <AnswerTable answer={answer} form={json.form} />;
   }
 }
 

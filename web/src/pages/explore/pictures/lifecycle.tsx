@@ -4,6 +4,7 @@ import { at, type Answer } from '../../../api/query';
 import { count } from '../../../format';
 import { t } from '../../../texts';
 import { Chart, type Series } from '../../../ui/chart';
+import { openPeople, Who } from '../../../ui/who';
 import { useGroup } from './groups';
 
 const PARTS = [
@@ -19,12 +20,21 @@ export function Lifecycle({ answer }: { answer: Answer }) {
     const series = PARTS.map(({ name, ...how }): Series => ({ name: t.explore.lifecycle[name], ...how, values: rows.map((row) => row[at(answer, name)] as number | null) }));
     return { times: rows.map((row) => new Date(String(row[0])).getTime() / 1000), series };
   }, [answer, rows.length, rows[0]]);
-  const dormant = rows[rows.length - 1]?.[at(answer, 'dormant')];
+  const last = rows[rows.length - 1];
+  const dormant = last?.[at(answer, 'dormant')];
+  const pick = { may: () => true, open: (s: number, i: number) => void openPeople(answer.query, [rows[i] ?? []], PARTS[s]?.name) };
   return (
     <div class="stack">
       {choice}
-      <Chart label={t.explore.lifecycle.label} times={drawn.times} series={drawn.series} stacked tableElsewhere height={340} />
-      {typeof dormant === 'number' && <p class="muted">{t.explore.lifecycle.dormant(count(dormant))}</p>}
+      <Chart label={t.explore.lifecycle.label} times={drawn.times} series={drawn.series} stacked tableElsewhere height={340} pick={pick} />
+      {last && typeof dormant === 'number' && (
+        <p class="muted">
+          <Who answer={answer} row={last} column="dormant">
+            {count(dormant)}
+          </Who>{' '}
+          {t.explore.lifecycle.dormant}
+        </p>
+      )}
     </div>
   );
 }

@@ -3,7 +3,7 @@ import { at, type Answer, type Cell } from '../../../api/query';
 import { count, NONE, people, percent, plainDay } from '../../../format';
 import { t } from '../../../texts';
 import { useGroup } from './groups';
-import { Who } from './who';
+import { Who } from '../../../ui/who';
 
 interface Cohort {
   name: string;
@@ -31,6 +31,16 @@ function mean(all: Cohort[], period: number): number | undefined {
   const known = all.filter((cohort) => cohort.rates[period] !== undefined && cohort.size !== null);
   const size = known.reduce((sum, cohort) => sum + (cohort.size ?? 0), 0);
   return size ? known.reduce((sum, cohort) => sum + (cohort.people[period] ?? 0), 0) / size : undefined;
+}
+
+/* Of one cohort, or of all together: nobody is in two. */
+function Size({ answer, size, rows }: { answer: Answer; size: number | null; rows: Cohort[] }) {
+  if (size === null) return <>{rows.length > 1 ? NONE : people(null)}</>;
+  return (
+    <Who answer={answer} rows={rows.map((cohort) => cohort.rows.find(Boolean) ?? [])} column="size">
+      {count(size)}
+    </Who>
+  );
 }
 
 export function Retention({ answer, unit }: { answer: Answer; unit: string }) {
@@ -78,7 +88,9 @@ export function Retention({ answer, unit }: { answer: Answer; unit: string }) {
             {all.map((cohort) => (
               <tr key={cohort.name}>
                 <th scope="row">{plainDay(cohort.name)}</th>
-                <td class="num">{people(cohort.size)}</td>
+                <td class="num">
+                  <Size answer={answer} size={cohort.size} rows={[cohort]} />
+                </td>
                 {Array.from({ length: periods }, (_, i) => cell(cohort.rates[i], i, cohort.people[i], cohort.rows[i]))}
               </tr>
             ))}
@@ -86,7 +98,9 @@ export function Retention({ answer, unit }: { answer: Answer; unit: string }) {
           <tfoot>
             <tr>
               <th scope="row">{t.explore.all}</th>
-              <td class="num">{all.some((cohort) => cohort.size === null) ? NONE : count(all.reduce((sum, cohort) => sum + (cohort.size ?? 0), 0))}</td>
+              <td class="num">
+                <Size answer={answer} size={all.some((cohort) => cohort.size === null) ? null : all.reduce((sum, cohort) => sum + (cohort.size ?? 0), 0)} rows={all} />
+              </td>
               {Array.from({ length: periods }, (_, i) => cell(mean(all, i), i))}
             </tr>
           </tfoot>

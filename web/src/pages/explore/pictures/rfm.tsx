@@ -1,18 +1,20 @@
 /* Recency, frequency, value: a row a class of recency, the latest on top; a column a class of
  * frequency; the darker the more customers. Value by choice. */
 import { useState } from 'preact/hooks';
-import { at, type Answer, type QueryJson } from '../../../api/query';
+import { at, type Answer, type Cell, type QueryJson } from '../../../api/query';
 import { count, money, people } from '../../../format';
 import { t } from '../../../texts';
+import { Who } from '../../../ui/who';
 
 interface Distance {
   n: number;
   unit: string;
 }
 
-interface Cell {
+interface Square {
   customers: number | null; // null: too few to be told to this reader
   amount: number | null;
+  rows: Cell[][]; // one a class of value
 }
 
 /* What the classes 1 to n + 1 between the numbers mean. */
@@ -27,9 +29,11 @@ const howOften = (marks: number[]): string[] =>
     return mark - 1 <= from ? count(from) : t.explore.rfm.through(count(from), count(mark - 1));
   });
 
-function add(to: Cell | undefined, customers: number | null, amount: number | null): Cell {
-  if (!to) return { customers, amount };
-  return { customers: to.customers === null || customers === null ? null : to.customers + customers, amount: to.amount === null || amount === null ? null : to.amount + amount };
+const sum = (a: number | null, b: number | null): number | null => (a === null || b === null ? null : a + b);
+
+function add(to: Square | undefined, customers: number | null, amount: number | null, row: Cell[]): Square {
+  if (!to) return { customers, amount, rows: [row] };
+  return { customers: sum(to.customers, customers), amount: sum(to.amount, amount), rows: [...to.rows, row] };
 }
 
 export function Rfm({ answer, json }: { answer: Answer; json: QueryJson }) {
@@ -39,12 +43,12 @@ export function Rfm({ answer, json }: { answer: Answer; json: QueryJson }) {
   const often = howOften(json['frequency'] as number[]);
   const worth = between(json['value'] as number[], (n) => money(n));
   const recency = [words.longer, ...[...distances].reverse().map((distance) => words.within(distance.n, distance.unit))];
-  const cells = new Map<string, Cell>();
+  const cells = new Map<string, Square>();
   for (const row of answer.rows) {
     const number = (name: string): number | null => row[at(answer, name)] as number | null;
     if (value && number('value') !== value) continue;
     const key = `${number('recency')} ${number('frequency')}`;
-    cells.set(key, add(cells.get(key), number('customers'), number('amount')));
+    cells.set(key, add(cells.get(key), number('customers'), number('amount'), row));
   }
   const most = Math.max(1, ...[...cells.values()].map((cell) => cell.customers ?? 0));
   return (
@@ -85,7 +89,13 @@ export function Rfm({ answer, json }: { answer: Answer; json: QueryJson }) {
                     if (!cell) return <td key={f} class="heat" style={{ '--part': '0' }} aria-label={words.nobody} />;
                     return (
                       <td key={f} class="heat" style={{ '--part': ((cell.customers ?? 0) / most).toFixed(3) }}>
-                        <strong>{people(cell.customers)}</strong>
+                        {cell.customers === null ? (
+                          <strong>{people(null)}</strong>
+                        ) : (
+                          <Who answer={answer} rows={cell.rows}>
+                            <strong>{count(cell.customers)}</strong>
+                          </Who>
+                        )}
                         {cell.amount !== null && <small>{money(cell.amount)}</small>}
                       </td>
                     );

@@ -1,0 +1,66 @@
+/* Numbers of people that open to who they are: a question of its own, from which an audience is a
+ * click away. Which condition a row of an answer stands for is the server's to say
+ * (POST /api/v1/query/people). */
+import type { ComponentChildren } from 'preact';
+import { post } from '../api/client';
+import type { Answer, Cell } from '../api/query';
+import { may } from '../api/session';
+import { go, href } from '../router';
+import { t } from '../texts';
+import { failed } from './toast';
+
+/* Forms whose rows stand for people. */
+const FORMS = ['count', 'funnel', 'retention', 'repeat', 'lifecycle', 'trend', 'total', 'rfm', 'top', 'compare'];
+
+/* Columns of them that count people. */
+const PEOPLE = /^(customers|active|new|retained|returned|lapsed|dormant|size|[ab]_customers)$|^unique customers/;
+export const countsPeople = (form: string, column: string): boolean => FORMS.includes(form) && PEOPLE.test(column);
+
+const WHO_LIMIT = 200;
+/* Where those stand who fit: a list, or to whom single customers are not shown, their number. '' is all. */
+export function peopleHref(condition: string): string {
+  const where = condition && ` where ${condition}`;
+  return href('explore', [], { q: may('personal.read') ? `list customers${where} limit ${WHO_LIMIT}` : `count customers${where}` });
+}
+
+/* Of several rows: whoever is in one of them. */
+export async function openPeople(query: string, rows: readonly (readonly Cell[])[], column?: string): Promise<void> {
+  try {
+    const said = await Promise.all(rows.map((row) => post<{ condition: string }>('/api/v1/query/people', { query, row, ...(column ? { column } : {}) })));
+    const all = said.map((one) => one.condition);
+    go(peopleHref(all.length > 1 ? all.map((one) => `(${one})`).join(' or ') : (all[0] ?? '')));
+  } catch (error) {
+    failed(error);
+  }
+}
+
+interface WhoProps {
+  answer: Answer;
+  row?: readonly Cell[];
+  rows?: readonly (readonly Cell[])[]; // in place of one
+  column?: string; // which number of the row; by default that of its customers
+  class?: string;
+  children: ComponentChildren;
+}
+
+export function Who({ answer, row, rows, column, children, ...more }: WhoProps) {
+  return (
+    <button
+      type="button"
+      class={more.class ?? 'who-link'}
+      title={t.explore.who}
+      onClick={() => void openPeople(answer.query, rows ?? (row ? [row] : []), column)}
+    >
+      {children}
+    </button>
+  );
+}
+
+/* The same where the condition is known. */
+export function WhoFits({ where, children }: { where: string; children: ComponentChildren }) {
+  return (
+    <a class="who-link" href={peopleHref(where)} title={t.explore.who}>
+      {children}
+    </a>
+  );
+}
