@@ -15,9 +15,9 @@ enum { BODY_MAX = 16 << 10 };
 
 /* ---- who am I ---- */
 
-static int add_name(void *ctx, const struct user_account *row) {
+static int add_account(void *ctx, const struct user_account *row) {
     struct buf *out = ctx;
-    (void)!buf_add_text(out, ",\"name\":");
+    (void)!buf_printf(out, ",\"has_password\":%s,\"name\":", row->has_password ? "true" : "false");
     return buf_add_json_str(out, row->name);
 }
 
@@ -34,13 +34,15 @@ static int write_session(struct app *app, struct request *r, struct str secret,
     (void)!buf_printf(out, "{\"kind\":\"%s\",\"user\":", KINDS[actor->kind]);
     if (actor->account) {
         (void)!buf_add_json_str(out, str_from(actor->login));
-        TRY(account_list(app->guard, actor->account, add_name, out, err));
+        TRY(account_list(app->guard, actor->account, add_account, out, err));
         (void)!buf_printf(out, ",\"side\":\"%s\",\"role\":\"%s\"", side_text(actor->side),
                           role_text(actor->role));
     } else {
-        (void)!buf_add_text(out, "null,\"name\":null,\"side\":null,\"role\":null");
+        (void)!buf_add_text(out,
+                            "null,\"has_password\":null,\"name\":null,\"side\":null,\"role\":null");
     }
-    (void)!buf_add_text(out, ",\"rights\":");
+    (void)!buf_printf(out,
+                      ",\"old_password_needed\":%s,\"rights\":", actor->by_link ? "false" : "true");
     right_json(actor->rights, out);
     (void)!buf_add_text(out, ",\"csrf\":");
     if (actor->kind == ACTOR_SESSION) {
@@ -66,10 +68,11 @@ static int end_old(struct app *app, struct request *r, struct keel_error *err) {
     return code == -KEEL_E_NOT_FOUND ? 0 : code;
 }
 
-static int begin(struct app *app, struct request *r, int64_t account, struct keel_error *err) {
+static int begin(struct app *app, struct request *r, int64_t account, bool by_link,
+                 struct keel_error *err) {
     char secret[SECRET_TEXT + 1];
     TRY(end_old(app, r, err));
-    TRY(session_begin(app->guard, account, secret, err));
+    TRY(session_begin(app->guard, account, by_link, secret, err));
     int code = session_actor(app->guard, str_from(secret), &r->actor, err);
     if (code == 0) FAIL(err, UNAUTHORISED, "this account may not sign in");
     if (code < 0) return code;
@@ -96,12 +99,13 @@ static int try_ticket(struct app *app, struct request *r, struct keel_error *err
 }
 
 static int check(struct app *app, struct request *r, const struct body *body, int64_t *account,
-                 struct keel_error *err) {
+                 bool *by_link, struct keel_error *err) {
     struct str login = STR(""), password = STR(""), ticket = STR("");
     unsigned wait = 0;
     TRY(body_text(body, "token", &ticket, err));
     r->object = STR("one-time link");
-    if (ticket.n) {
+    *by_link = ticket.n > 0;
+    if (*by_link) {
         TRY(try_ticket(app, r, err));
         return ticket_use(app->guard, ticket, false, account, err);
     }
@@ -117,11 +121,12 @@ static int sign_in(struct request *r, void *ctx, struct keel_error *err) {
     struct app *app = ctx;
     struct body body = {0};
     int64_t account = 0;
+    bool by_link = false;
     TRY(access_same_origin(r, err));
     int code = body_open(r, "login password token", &body, err);
-    if (code == 0) code = check(app, r, &body, &account, err);
+    if (code == 0) code = check(app, r, &body, &account, &by_link, err);
     body_close(&body);
-    return code < 0 ? code : begin(app, r, account, err);
+    return code < 0 ? code : begin(app, r, account, by_link, err);
 }
 
 static int sign_out(struct request *r, void *ctx, struct keel_error *err) {
@@ -176,27 +181,32 @@ static int setup(struct request *r, void *ctx, struct keel_error *err) {
     body_close(&body);
     if (code < 0) return code;
     r->reply.status = 201;
-    return begin(app, r, id, err);
+    return begin(app, r, id, false, err);
 }
 
 /* ---- one's own ---- */
 
+/* Who came by a link has shown already that she is let in: she may have forgotten the old password,
+ * or never had one. */
 static int change_password(struct app *app, struct request *r, const struct body *body,
                            struct keel_error *err) {
-    struct str old = STR(""), wanted = STR("");
+    struct str old = {0}, wanted = STR("");
     int64_t account;
     unsigned wait = 0;
-    TRY(body_needs(body, "old", &old, err));
+    TRY(body_text(body, "old", &old, err));
+    if (!r->actor.by_link) TRY(body_needs(body, "old", &old, err));
     TRY(body_needs(body, "new", &wanted, err));
     TRY(password_check(wanted, err));
+    if (!old.p) {
+        r->object = str_from(arena_printf(&r->arena, "%s, after a link", r->actor.login));
+        return session_password(app->guard, r->actor.id, wanted, err);
+    }
     int code =
         login_check(app->guard, str_from(r->actor.login), old, STR(""), &account, &wait, err);
     if (code < 0 && wait) reply_retry(r, 429, wait);
     if (code == -KEEL_E_UNAUTHORISED) FAIL(err, FORBIDDEN, "\"old\" is not your password");
     if (code < 0) return code;
-    TRY(account_password(app->guard, account, wanted, r->actor.id, err));
-    r->reply.status = 204;
-    return 0;
+    return account_password(app->guard, account, wanted, r->actor.id, err);
 }
 
 static int own_password(struct request *r, void *ctx, struct keel_error *err) {
@@ -205,6 +215,7 @@ static int own_password(struct request *r, void *ctx, struct keel_error *err) {
     int code = body_open(r, "old new", &body, err);
     if (code == 0) code = change_password(ctx, r, &body, err);
     body_close(&body);
+    if (code == 0) r->reply.status = 204;
     return code;
 }
 
@@ -282,7 +293,9 @@ static int rights(struct request *r, void *ctx, struct keel_error *err) {
     "{\"type\":\"object\",\"properties\":{\"kind\":{\"enum\":[\"session\",\"key\",\"token\","      \
     "\"owner\"]},\"user\":{\"type\":[\"string\",\"null\"]},\"name\":{\"type\":[\"string\","        \
     "\"null\"]},\"side\":{\"type\":[\"string\",\"null\"]},\"role\":{\"type\":[\"string\","         \
-    "\"null\"]},\"rights\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"csrf\":{"        \
+    "\"null\"]},\"has_password\":{\"type\":[\"boolean\",\"null\"]},\"old_password_needed\":{"      \
+    "\"type\":\"boolean\",\"description\":\"to set another "                                       \
+    "one\"},\"rights\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"csrf\":{"            \
     "\"type\":[\"string\",\"null\"],\"description\":\"for the header X-CSRF-Token\"}}}"
 
 const struct route routes_session_api[] = {
@@ -339,8 +352,9 @@ const struct route routes_session_api[] = {
      .right = RIGHT_SIGNED_IN,
      .flags = ROUTE_WORKER | ROUTE_SECRET,
      .tag = "session",
-     .summary = "Changes one's own password and ends one's other sessions",
-     .body = "{\"type\":\"object\",\"required\":[\"old\",\"new\"],\"properties\":{"
+     .summary = "Changes one's own password and ends one's other sessions; once without the old "
+                "one in a session that a one-time link began",
+     .body = "{\"type\":\"object\",\"required\":[\"new\"],\"properties\":{"
              "\"old\":{\"type\":\"string\"},\"new\":{\"type\":\"string\"}}}",
      .max_body_bytes = BODY_MAX},
     {.methods = HTTP_GET,

@@ -217,6 +217,7 @@ static int change_password(struct guard *g, int64_t id, const char *stored, int6
     TRY(sql_run(g->db, err, "UPDATE guard_account SET password = ? WHERE id = ?", "zi", stored,
                 id));
     if (sql_changes(g->db) == 0) FAIL(err, NOT_FOUND, "there is no account %lld", (long long)id);
+    TRY(sql_run(g->db, err, "UPDATE guard_session SET by_link = 0 WHERE id = ?", "i", keep));
     return end_sessions(g, id, keep, err);
 }
 
@@ -226,6 +227,24 @@ int account_password(struct guard *g, int64_t id, struct str password, int64_t k
     TRY(password_hash(g->passwords, password, stored, err));
     TRY(sql_begin(g->db, err));
     return sql_end(g->db, change_password(g, id, stored, keep, err), err);
+}
+
+static int change_first(struct guard *g, int64_t session, const char *stored,
+                        struct keel_error *err) {
+    int64_t account;
+    TRY(sql_number(g->db, 0, &account, err,
+                   "SELECT account FROM guard_session WHERE id = ? AND by_link = 1", "i", session));
+    if (!account)
+        FAIL(err, FORBIDDEN, "only who has just signed in by a link needs no old password");
+    return change_password(g, account, stored, session, err);
+}
+
+int session_password(struct guard *g, int64_t session, struct str password,
+                     struct keel_error *err) {
+    char stored[PASSWORD_STORED];
+    TRY(password_hash(g->passwords, password, stored, err));
+    TRY(sql_begin(g->db, err));
+    return sql_end(g->db, change_first(g, session, stored, err), err);
 }
 
 /* ---- logins ---- */

@@ -22,6 +22,7 @@ struct actor {
     int64_t id;      /* of the session or the key; of the owner: as the system knows him, or -1 */
     enum side side;
     enum role role;
+    bool by_link; /* a session that a one-time link began, and in which no password was set yet */
     char login[LOGIN_MAX + 1]; /* "" without an account */
 };
 

@@ -40,6 +40,8 @@ static const char *const STEPS[] = {
     " used_ms INTEGER NOT NULL DEFAULT 0,"
     " until_ms INTEGER);"
     "CREATE INDEX guard_key_account ON guard_key(account)",
+    /* begun by a one-time link, and no password was set in it yet */
+    "ALTER TABLE guard_session ADD COLUMN by_link INTEGER NOT NULL DEFAULT 0",
 };
 
 void guard_saw(struct guard *g, bool key, int64_t id, int64_t before_ms) {

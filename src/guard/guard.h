@@ -76,8 +76,12 @@ int account_disable(struct guard *g, int64_t id, bool disabled, struct keel_erro
 int account_role(struct guard *g, int64_t id, enum role role, enum side side,
                  struct keel_error *err) K_CHECKED;
 int account_rename(struct guard *g, int64_t id, struct str name, struct keel_error *err) K_CHECKED;
-/* Ends all its sessions but `keep` (0: all). */
+/* Ends all its sessions but `keep` (0: all), and its one-time links. */
 int account_password(struct guard *g, int64_t id, struct str password, int64_t keep,
+                     struct keel_error *err) K_CHECKED;
+/* The same in a session that a one-time link began, and whose owner need not know an old password:
+ * once. KEEL_E_FORBIDDEN: it is no such session, or the password has been set. */
+int session_password(struct guard *g, int64_t session, struct str password,
                      struct keel_error *err) K_CHECKED;
 /* ---- signing in ---- */
 
@@ -89,8 +93,8 @@ int login_check(struct guard *g, struct str login, struct str password, struct s
 /* Counts a try of an address with a one-time link, within the same limits. */
 int login_try(struct guard *g, struct str address, unsigned *out_wait,
               struct keel_error *err) K_CHECKED;
-/* A new session. */
-int session_begin(struct guard *g, int64_t account, char out[SECRET_TEXT + 1],
+/* A new session. by_link: begun by a one-time link. */
+int session_begin(struct guard *g, int64_t account, bool by_link, char out[SECRET_TEXT + 1],
                   struct keel_error *err) K_CHECKED;
 /* 1: *out is who has it; 0: nobody. Quick: for threads of connections. */
 int session_actor(struct guard *g, struct str secret, struct actor *out,

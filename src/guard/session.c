@@ -3,8 +3,8 @@
 
 #include <sodium.h>
 
-static int insert(struct guard *g, int64_t account, const struct secret_hash *hash, int64_t now,
-                  struct keel_error *err) {
+static int insert(struct guard *g, int64_t account, bool by_link, const struct secret_hash *hash,
+                  int64_t now, struct keel_error *err) {
     int64_t usable;
     TRY(sql_number(g->db, 0, &usable, err,
                    "SELECT count(*) FROM guard_account WHERE id = ? AND disabled = 0", "i",
@@ -16,19 +16,21 @@ static int insert(struct guard *g, int64_t account, const struct secret_hash *ha
                 "ii", account, (int64_t)SESSIONS_PER_ACCOUNT - 1));
     TRY(sql_run(g->db, err, "UPDATE guard_account SET signed_in_ms = ? WHERE id = ?", "ii", now,
                 account));
-    return sql_run(g->db, err,
-                   "INSERT INTO guard_session(hash, account, created_ms, seen_ms, until_ms) "
-                   "VALUES (?, ?, ?, ?, ?)",
-                   "biiii", secret_hash_str(hash), account, now, now, now + SESSION_MOST_MS);
+    return sql_run(
+        g->db, err,
+        "INSERT INTO guard_session(hash, account, created_ms, seen_ms, until_ms, by_link) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        "biiiii", secret_hash_str(hash), account, now, now, now + SESSION_MOST_MS,
+        (int64_t)by_link);
 }
 
-int session_begin(struct guard *g, int64_t account, char out[SECRET_TEXT + 1],
+int session_begin(struct guard *g, int64_t account, bool by_link, char out[SECRET_TEXT + 1],
                   struct keel_error *err) {
     char secret[SECRET_TEXT + 1];
     secret_make(secret);
     struct secret_hash hash = secret_hash(str_from(secret));
     TRY(sql_begin(g->db, err));
-    int code = sql_end(g->db, insert(g, account, &hash, now_ms(), err), err);
+    int code = sql_end(g->db, insert(g, account, by_link, &hash, now_ms(), err), err);
     if (code == 0) memcpy(out, secret, sizeof secret);
     sodium_memzero(secret, sizeof secret);
     return code;
@@ -41,8 +43,8 @@ int session_actor(struct guard *g, struct str secret, struct actor *out, struct 
     if (secret.n != SECRET_TEXT) return 0;
     struct secret_hash hash = secret_hash(secret);
     TRY(sql_ask(g->reader, &rows, err,
-                "SELECT s.id, s.account, s.seen_ms, a.login, a.side, a.role FROM guard_session s "
-                "JOIN guard_account a ON a.id = s.account "
+                "SELECT s.id, s.account, s.seen_ms, a.login, a.side, a.role, s.by_link "
+                "FROM guard_session s JOIN guard_account a ON a.id = s.account "
                 "WHERE s.hash = ? AND s.until_ms > ? AND s.seen_ms > ? AND a.disabled = 0",
                 "bii", secret_hash_str(&hash), now, now - SESSION_IDLE_MS));
     int code = sql_next(&rows, err);
@@ -50,6 +52,7 @@ int session_actor(struct guard *g, struct str secret, struct actor *out, struct 
         actor.id = sql_i64(&rows, 0);
         actor.account = sql_i64(&rows, 1);
         seen = sql_i64(&rows, 2);
+        actor.by_link = sql_i64(&rows, 6);
         int read = account_actor(&rows, 3, &actor, err);
         if (read < 0) code = read;
     }

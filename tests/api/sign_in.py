@@ -89,6 +89,41 @@ class Sessions(Case):
         self.assertEqual(there.ask("GET", "/api/v1/session")[0], 401)
         self.assertEqual(self.server.request("POST", "/api/v1/session", {"login": "pat", "password": PASSWORD})[0], 401)
 
+    def test_the_first_password_after_a_link(self):
+        """Who came by a link sets a password without an old one: in that session, once."""
+        change, first, second = "/api/v1/session/password", "the first of them all", "and the second one"
+        def link():
+            return keel("user", "login-link", "lee", "--data", self.server.dir).strip().split("#")[1]
+        def told(person):
+            session = json.loads(person.ask("GET", "/api/v1/session")[2])
+            return session["has_password"], session["old_password_needed"]
+        keel("user", "add", "lee", "--role", "marketing", "--no-password", "--data", self.server.dir)
+        other, person = Person(self.server, token=link()), Person(self.server, token=link())
+        self.assertEqual(told(person), (False, False))
+        self.assertEqual(person.ask("PUT", change, {"new": "short"})[0], 400)
+        self.assertEqual(told(person), (False, False))
+        self.assertEqual(person.ask("PUT", change, {"new": first, "old": ""})[0], 403)  # what is sent is checked
+        open_link = link()
+        self.assertEqual(person.ask("PUT", change, {"new": first})[0], 204)
+        self.assertEqual(told(person), (True, True))
+        self.assertEqual(other.ask("GET", "/api/v1/session")[0], 401)
+        self.assertEqual(self.server.request("POST", "/api/v1/session", {"token": open_link})[0], 401)
+        status, _, said = person.ask("PUT", change, {"new": second})
+        self.assertEqual(status, 400)
+        self.assertIn(b'\\"old\\" is missing', said)
+        typed = Person(self.server, login="lee", password=first)
+        self.assertEqual(told(typed), (True, True))
+        self.assertEqual(typed.ask("PUT", change, {"new": second})[0], 400)
+        forgot = Person(self.server, token=link())  # has one, and does not know it
+        self.assertEqual(told(forgot), (True, False))
+        self.assertEqual(forgot.ask("PUT", change, {"new": second})[0], 204)
+        self.assertEqual(typed.ask("GET", "/api/v1/session")[0], 401)
+        Person(self.server, login="lee", password=second)
+        acts = [(r["who"], r["object"], r["outcome"]) for r in self.records() if r["act"] == f"PUT {change}"]
+        self.assertEqual([a for a in acts if "link" in a[1]], [("user lee", "lee, after a link", 204)] * 2)
+        owner = json.loads(self.server.request("GET", "/api/v1/session", None, self.token)[2])
+        self.assertEqual((owner["has_password"], owner["old_password_needed"]), (None, True))
+
     def test_the_last_administrator_stays(self):
         with Server() as server:
             done = subprocess.run([KEEL, "user", "add", "one", "--role", "admin", "--data", server.dir],

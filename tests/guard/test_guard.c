@@ -177,8 +177,8 @@ static void sessions(void **state) {
     rig_open(&r);
     add(&r, "root", ROLE_ADMIN, STR(""));
     int64_t id = add(&r, "anna", ROLE_MARKETING, GOOD);
-    assert_int_equal(session_begin(r.g, id, a, &r.err), 0);
-    assert_int_equal(session_begin(r.g, id, b, &r.err), 0);
+    assert_int_equal(session_begin(r.g, id, false, a, &r.err), 0);
+    assert_int_equal(session_begin(r.g, id, false, b, &r.err), 0);
     assert_string_not_equal(a, b);
     assert_true(is_session(&r, a, &actor));
     assert_int_equal(actor.account, id);
@@ -202,10 +202,10 @@ static void sessions(void **state) {
     assert_true(is_session(&r, a, &actor));
     pass(1);
     assert_false(is_session(&r, a, &actor));
-    assert_int_equal(session_begin(r.g, id, a, &r.err), 0);
+    assert_int_equal(session_begin(r.g, id, false, a, &r.err), 0);
     assert_int_equal(account_disable(r.g, id, true, &r.err), 0);
     assert_false(is_session(&r, a, &actor));
-    assert_int_equal(session_begin(r.g, id, a, &r.err), -KEEL_E_UNAUTHORISED);
+    assert_int_equal(session_begin(r.g, id, false, a, &r.err), -KEEL_E_UNAUTHORISED);
     rig_close(&r);
 }
 
@@ -219,7 +219,7 @@ static void longest_session(void **state) {
     rig_open(&r);
     snprintf(path, sizeof path, "%s/desk.db", r.dir);
     assert_int_equal(sql_open(path, 0, &db, &r.err), 0);
-    assert_int_equal(session_begin(r.g, add(&r, "root", ROLE_ADMIN, STR("")), a, &r.err), 0);
+    assert_int_equal(session_begin(r.g, add(&r, "root", ROLE_ADMIN, STR("")), false, a, &r.err), 0);
     for (int64_t at = 0; at < SESSION_MOST_MS; at += SESSION_IDLE_MS / 2) {
         assert_true(is_session(&r, a, &actor));
         assert_int_equal(sql_run(db, &r.err, "UPDATE guard_session SET seen_ms = ?", "i", now_ms()),
@@ -305,7 +305,7 @@ static void nothing_secret_is_stored(void **state) {
     rig_open(&r);
     int64_t anna = add(&r, "anna", ROLE_ADMIN, GOOD);
     struct key_new k = {.name = STR("k"), .scopes = right_bit(RIGHT_QUERY)};
-    assert_int_equal(session_begin(r.g, anna, session, &r.err), 0);
+    assert_int_equal(session_begin(r.g, anna, false, session, &r.err), 0);
     assert_int_equal(ticket_make(r.g, anna, ticket, &r.err), 0);
     assert_int_equal(key_add(r.g, &k, &id, key, &r.err), 0);
     for (int i = 0; i < 2; i++) {
