@@ -148,6 +148,7 @@ static int prepare(struct request *r, struct exporting *e, struct keel_error *er
             FAIL(err, INVALID, "format is ndjson or csv");
         e->options.format = str_is(text, "csv") ? EXPORT_CSV : EXPORT_NDJSON;
     }
+    e->options.raw = request_param(r, "raw", &text) && str_is(text, "true");
     r->disclosed = actor_may(&r->actor, RIGHT_PERSONAL_READ);
     if (!r->disclosed) {
         e->form = plan_take(e->app->plan);
@@ -200,6 +201,7 @@ const struct route routes_export_api[] = {
      .tag = "events",
      .summary = "Events as NDJSON that can be imported again, or as CSV",
      .params = "format string ndjson or csv; default ndjson\n"
+               "raw string true: CSV with texts that look like formulas as they are\n"
                "event string names of events, with commas between them; default all\n"
                "since string only from this time on\n"
                "before string only before this time\n"

@@ -28,6 +28,7 @@ struct question {
     struct ask_options options;
     struct ask_format format;
     bool both; /* streams of the command line */
+    bool raw;  /* CSV */
     /* Of /people only. */
     bool people;
     struct people cell;
@@ -59,6 +60,7 @@ static int read_member(struct request *r, struct str key, struct json_value valu
     }
     if (str_is(key, "format") && json_str(value, &text) && style_of(text, &out->format.style))
         return 0;
+    if (str_is(key, "raw") && json_bool(value, &out->raw)) return 0;
     if (str_is(key, "explain") && json_bool(value, &out->format.explain)) return 0;
     if (str_is(key, "threads") && json_i64(value, &number) && number >= 0) {
         out->options.threads = number < MOST_THREADS ? (unsigned)number : MOST_THREADS;
@@ -73,7 +75,7 @@ static int read_member(struct request *r, struct str key, struct json_value valu
     FAIL(
         err, INVALID,
         "\"%.*s\": write \"query\" (text, or an object), \"at\" (a time), \"format\" (json, csv or "
-        "table), \"explain\" (true or false), \"threads\" (a number)",
+        "table), \"raw\" and \"explain\" (true or false), \"threads\" (a number)",
         (int)(key.n < 100 ? key.n : 100), key.p);
 }
 
@@ -90,7 +92,8 @@ static int read_object(struct request *r, struct json_parser *parser, struct que
 }
 
 static void read_accept(struct request *r, struct question *out) {
-    struct str accept = request_header(r, "Accept");
+    struct str accept = request_header(r, "Accept"), raw;
+    out->raw = request_param(r, "raw", &raw) && str_is(raw, "true");
     out->both = str_contains(accept, STR("application/vnd.keel.answer+json"));
     if (str_contains(accept, STR("text/csv")))
         out->format.style = TABLE_CSV;
@@ -133,6 +136,7 @@ static int write_answer(struct request *r, const struct result *result, const st
         [TABLE_TEXT] = "text/plain; charset=utf-8",
         [TABLE_JSON] = "application/json",
         [TABLE_CSV] = "text/csv; charset=utf-8",
+        [TABLE_CSV_RAW] = "text/csv; charset=utf-8",
     };
     struct buf answer;
     struct output o;
@@ -182,6 +186,7 @@ static int ask(struct request *r, void *ctx, struct keel_error *err) {
     struct audience_book book;
     struct result *result;
     TRY(read_question(r, &q, err));
+    q.format.style = table_style_of(q.format.style, q.raw);
     audience_book_init(&book, app->desk);
     q.options.segment = audience_book_find;
     q.options.segment_ctx = &book;
@@ -245,12 +250,13 @@ const struct route routes_query[] = {
      .flags = ROUTE_WORKER | ROUTE_READS,
      .tag = "questions",
      .summary = "Ask a question about customers and their events",
+     .params = "raw string true: CSV with texts that look like formulas as they are",
      .body = "{\"oneOf\":[{\"type\":\"string\",\"description\":\"the question as text\"},"
              "{\"type\":\"object\",\"required\":[\"query\"],\"properties\":{"
              "\"query\":{\"description\":\"text, or the JSON form\","
              "\"type\":[\"string\",\"object\"]},"
              "\"at\":{\"type\":\"string\",\"description\":\"as of that moment\"},"
-             "\"format\":{\"enum\":[\"json\",\"csv\",\"table\"]},"
+             "\"format\":{\"enum\":[\"json\",\"csv\",\"table\"]},\"raw\":{\"type\":\"boolean\"},"
              "\"explain\":{\"type\":\"boolean\"},"
              "\"threads\":{\"type\":\"integer\",\"minimum\":0}}}]}",
      .answer = "{\"type\":\"object\",\"properties\":{\"query\":{\"type\":\"string\"},"

@@ -28,7 +28,7 @@ struct exporting {
     const struct plan_form *form;  /* NULL: values as they are      */
     struct mask_event plan;
     struct reply_stream *stream;
-    bool csv;
+    enum audience_form written;
 };
 
 static void release(struct exporting *e) {
@@ -73,10 +73,10 @@ static int send_all(const struct exporting *e, struct buf *piece) {
     const struct audience_traits *traits = e->traits.values ? &e->traits : NULL;
     roaring_uint32_iterator_t it;
     uint64_t row = 0;
-    if (e->csv) audience_member_head(traits, piece);
+    audience_member_head(e->written, traits, piece);
     roaring_init_iterator(e->traits.members, &it);
     for (; it.has_value; roaring_advance_uint32_iterator(&it)) {
-        audience_member_line(db_identity(e->app->db), it.current_value, e->csv, traits, row++,
+        audience_member_line(db_identity(e->app->db), it.current_value, e->written, traits, row++,
                              piece);
         if (piece->failed) return piece->failed;
         if (piece->n >= PIECE_BYTES) TRY(send_piece(e, piece));
@@ -142,12 +142,15 @@ static int ask_traits(struct request *r, struct exporting *e, int64_t id, struct
 }
 
 static int start_export(struct request *r, struct exporting *e, struct keel_error *err) {
-    struct str format = STR("ndjson"), traits;
+    struct str format = STR("ndjson"), raw = STR("false"), traits;
     int64_t id;
     (void)request_param(r, "format", &format);
     if (!str_is(format, "ndjson") && !str_is(format, "csv"))
         FAIL(err, INVALID, "format is ndjson or csv");
-    e->csv = str_is(format, "csv");
+    (void)request_param(r, "raw", &raw);
+    e->written = !str_is(format, "csv") ? AUDIENCE_NDJSON
+                 : str_is(raw, "true")  ? AUDIENCE_CSV_RAW
+                                        : AUDIENCE_CSV;
     TRY(segments_id(r, e->app, &id, err));
     if (request_param(r, "traits", &traits))
         TRY(ask_traits(r, e, id, traits, err));
@@ -155,7 +158,8 @@ static int start_export(struct request *r, struct exporting *e, struct keel_erro
         TRY(audiences_members(e->app->audiences, id, &e->traits.members, err));
     TRY(check_shielded(r, e, err));
     r->disclosed = true;
-    r->reply.content_type = e->csv ? "text/csv; charset=utf-8" : "application/x-ndjson";
+    r->reply.content_type =
+        e->written != AUDIENCE_NDJSON ? "text/csv; charset=utf-8" : "application/x-ndjson";
     return request_document(r, WAITING_BYTES, run_export, e, &e->stream, err);
 }
 
@@ -178,6 +182,7 @@ const struct route routes_segments_export[] = {
      .tag = "segments",
      .summary = "All its members, by their identifiers and with chosen traits",
      .params = "format string ndjson or csv; default ndjson\n"
+               "raw string true: CSV with texts that look like formulas as they are\n"
                "traits string names of traits, with commas between them; default none"},
     {0},
 };

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/csv.h"
+
 enum { KEPT_BYTES_MAX = 64 << 20, LINE_BYTES_MAX = 256 << 20, WIDTH_MAX = 120 };
 
 const char *cell_type_name(enum cell_type type) {
@@ -166,26 +168,14 @@ static void json_row(struct table *t, const struct cell *cells) {
 
 /* ---- CSV ---- */
 
-static void csv_field(struct buf *b, struct str s) {
-    bool quote = s.n == 0 || s.p[0] == ' ' || s.p[s.n - 1] == ' ';
-    for (size_t i = 0; i < s.n && !quote; i++)
-        quote = s.p[i] == '"' || s.p[i] == ',' || s.p[i] == '\n' || s.p[i] == '\r';
-    if (!quote) {
-        (void)buf_add_str(b, s);
-        return;
-    }
-    (void)buf_add_char(b, '"');
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] == '"') (void)buf_add_char(b, '"');
-        (void)buf_add_char(b, s.p[i]);
-    }
-    (void)buf_add_char(b, '"');
+static enum csv_texts csv_texts(const struct table *t) {
+    return t->format.style == TABLE_CSV_RAW ? CSV_RAW : CSV_SAFE;
 }
 
 static void csv_header(struct table *t) {
     for (size_t i = 0; i < t->n_columns; i++) {
         if (i) (void)buf_add_char(&t->line, ',');
-        csv_field(&t->line, str_from(t->columns[i].name));
+        csv_add_text(&t->line, str_from(t->columns[i].name), csv_texts(t));
     }
     (void)buf_add_text(&t->line, "\n");
 }
@@ -196,7 +186,7 @@ static void csv_row(struct table *t, const struct cell *cells) {
         if (cells[i].is_null) continue;
         enum cell_type type = t->columns[i].type;
         if (type == CELL_STRING || type == CELL_JSON)
-            csv_field(&t->line, cells[i].text);
+            csv_add_text(&t->line, cells[i].text, csv_texts(t));
         else
             add_plain(t, &t->line, type, &cells[i]);
     }
@@ -285,7 +275,7 @@ int table_start(struct table *t, struct output *out, const struct table_format *
     buf_init(&t->kept, KEPT_BYTES_MAX);
     for (size_t i = 0; i < n; i++) t->width[i] = text_width(str_from(columns[i].name));
     if (format->style == TABLE_JSON) json_start(t);
-    if (format->style == TABLE_CSV) csv_header(t);
+    if (format->style >= TABLE_CSV) csv_header(t);
     flush_line(t);
     return 0;
 }
@@ -294,7 +284,8 @@ void table_row(struct table *t, const struct cell *cells) {
     switch (t->format.style) {
     case TABLE_TEXT: text_row(t, cells); break;
     case TABLE_JSON: json_row(t, cells); break;
-    case TABLE_CSV: csv_row(t, cells); break;
+    case TABLE_CSV:
+    case TABLE_CSV_RAW: csv_row(t, cells); break;
     }
     flush_line(t);
     t->rows++;

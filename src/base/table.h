@@ -10,7 +10,8 @@
  *       later rows stream through and may stick out.
  * json  {MEMBERS"columns":[{"name","type"}],"rows":[[…]]MEMBERS}, numbers exact, times as ISO text.
  * csv   RFC 4180, but for the line ends, which are those of Unix (LF), so that cut, sort and join
- *       read it as it is; quotes where needed; null is an empty field, empty text is "".
+ *       read it as it is; quotes where needed; null is an empty field, empty text is "". Texts that
+ * a spreadsheet would take for formulas get a ' in front (csv.h), unless it is to be raw.
  *
  * JSON and CSV keep no rows. Failed writes stick in the output and are reported when it is closed.
  * Layers: uses output.h, time.h. Threads: one owner. Limits: TABLE_COLUMNS_MAX columns.
@@ -51,8 +52,12 @@ struct cell {
     };
 };
 
-enum table_style { TABLE_TEXT, TABLE_JSON, TABLE_CSV };
+enum table_style { TABLE_TEXT, TABLE_JSON, TABLE_CSV, TABLE_CSV_RAW };
 #define TABLE_STYLES "table|json|csv" /* for an OPTION_CHOICE, in the order of table_style */
+/* Of --format and --raw. */
+static inline enum table_style table_style_of(int format, bool raw) {
+    return format == TABLE_CSV && raw ? TABLE_CSV_RAW : (enum table_style)format;
+}
 
 struct table_format {
     enum table_style style;

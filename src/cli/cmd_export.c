@@ -13,7 +13,7 @@ struct args {
     struct option_words events;
     int64_t since_ms, before_ms;
     int format; /* enum export_format */
-    bool quiet;
+    bool quiet, raw;
 };
 
 static const struct option OPTIONS[] = {
@@ -21,6 +21,8 @@ static const struct option OPTIONS[] = {
      0},
     {"format", OPTION_CHOICE, offsetof(struct args, format), "F", "ndjson or csv; default ndjson",
      "ndjson|csv", false, 0, 0},
+    {"raw", OPTION_FLAG, offsetof(struct args, raw), NULL,
+     "csv: texts that look like formulas as they are", NULL, false, 0, 0},
     {"event", OPTION_WORDS, offsetof(struct args, events), "NAME", "only events of this name", NULL,
      false, 0, 0},
     {"since", OPTION_DATE, offsetof(struct args, since_ms), "TIME", "only from then on (UTC)", NULL,
@@ -72,6 +74,7 @@ static int export_all(struct db *db, const struct args *args, struct output *out
                       struct keel_error *err) {
     struct exporting e = {.out = out};
     struct export_options options = {.format = (enum export_format)args->format,
+                                     .raw = args->raw,
                                      .from_ms = args->since_ms,
                                      .to_ms = args->before_ms,
                                      .sink = take_lines,
@@ -122,8 +125,8 @@ static int export_remote(const struct args *args, struct output *out, struct kee
     TRY(remote_open(args->data, &server, err));
     buf_init(&path, 1 << 20);
     buf_init(&events, 1 << 18);
-    (void)buf_printf(&path, "/api/v1/export?format=%s",
-                     args->format == EXPORT_CSV ? "csv" : "ndjson");
+    (void)buf_printf(&path, "/api/v1/export?format=%s%s",
+                     args->format == EXPORT_CSV ? "csv" : "ndjson", args->raw ? "&raw=true" : "");
     for (size_t i = 0; i < args->events.n; i++)
         (void)buf_printf(&events, "%s%s", i ? "," : "", args->events.word[i]);
     (void)!buf_add_char(&events, 0);

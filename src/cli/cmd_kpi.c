@@ -22,7 +22,7 @@ enum { STANDARD_ERROR = 2, REPLY_BYTES = 64 << 20, TOUCHPOINT_DAYS = 28 };
 struct args {
     const char *data, *who, *from, *to, *grain, *as_of, *against_from, *against_to;
     int64_t depth;
-    bool refresh, replace;
+    bool refresh, replace, raw;
     const char *name, *description, *query, *sum, *product, *ratio, *currency, *target, *by, *low,
         *high, *owner_marketing, *owner_it;
     int unit, direction, format;
@@ -84,6 +84,8 @@ static const struct option OPTIONS[] = {
      "add, apply, remove: who changes it; default the user that runs this", NULL, false, 0, 0},
     {"format", OPTION_CHOICE, offsetof(struct args, format), "F",
      "table, json or csv; default table", TABLE_STYLES, false, 0, 0},
+    {"raw", OPTION_FLAG, offsetof(struct args, raw), NULL,
+     "csv: texts that look like formulas as they are", NULL, false, 0, 0},
     {0},
 };
 
@@ -253,7 +255,7 @@ static int show(const char *verb, struct str reply, enum table_style style, stru
 }
 
 static int report(struct place *p, const char *verb, const char *id, struct keel_error *err) {
-    enum table_style style = (enum table_style)p->args->format;
+    enum table_style style = table_style_of(p->args->format, p->args->raw);
     struct output out;
     struct buf reply;
     buf_init(&reply, REPLY_BYTES);

@@ -42,7 +42,8 @@ static const struct option OPTIONS[] = {
     {"after", OPTION_INTEGER, offsetof(struct args, after), "ID", "list: from behind this one",
      NULL, false, 0, INT64_MAX},
     {"raw", OPTION_FLAG, offsetof(struct args, raw), NULL,
-     "show: the event as it came, personal values not masked", NULL, false, 0, 0},
+     "show: the event as it came, not masked; list: csv with texts as they are (keel help query)",
+     NULL, false, 0, 0},
     {"all", OPTION_FLAG, offsetof(struct args, all), NULL, "discard: everything, without a filter",
      NULL, false, 0, 0},
     {"format", OPTION_CHOICE, offsetof(struct args, format), "F",
@@ -193,7 +194,7 @@ static int list(struct printing *p, const struct quarantine_filter *f, struct ke
                                             {"source", CELL_STRING}, {"event", CELL_STRING},
                                             {"user", CELL_STRING},   {"state", CELL_STRING},
                                             {"reasons", CELL_STRING}};
-    const struct table_format format = {.style = (enum table_style)p->args->format};
+    const struct table_format format = {.style = table_style_of(p->args->format, p->args->raw)};
     TRY(table_start(&p->table, p->out, &format, columns, 7, err));
     int code = quarantine_list(p->o->quarantine, f, print_row, p, err);
     if (code == 0) return table_finish(&p->table, STR(""), err);

@@ -23,7 +23,7 @@ struct args {
     int format; /* enum table_style */
     int print;  /* enum print */
     int64_t threads;
-    bool explain;
+    bool explain, raw;
 };
 
 static const struct option OPTIONS[] = {
@@ -33,6 +33,8 @@ static const struct option OPTIONS[] = {
      "ask as of that moment, as 2011-12-10 or a time; default now", NULL, false, 0, 0},
     {"format", OPTION_CHOICE, offsetof(struct args, format), "F",
      "form of the answer; default table", TABLE_STYLES, false, 0, 0},
+    {"raw", OPTION_FLAG, offsetof(struct args, raw), NULL,
+     "csv: texts that look like formulas as they are", NULL, false, 0, 0},
     {"threads", OPTION_INTEGER, offsetof(struct args, threads), "N",
      "how many threads; default one a processor", NULL, false, 1, 1024},
     {"print", OPTION_CHOICE, offsetof(struct args, print), "FORM",
@@ -75,7 +77,7 @@ enum { STANDARD_ERROR = 2 };
 static int show(const struct result *r, const struct query *q, const struct args *args,
                 const struct time_zone *zone, struct keel_error *err) {
     struct ask_format format = {
-        .style = (enum table_style)args->format, .zone = zone, .explain = args->explain};
+        .style = table_style_of(args->format, args->raw), .zone = zone, .explain = args->explain};
     struct output out, words;
     TRY(output_open(&out, NULL, err));
     int code = ask_write(r, q, &format, &out, err);
@@ -138,8 +140,8 @@ static void remote_question(const struct args *args, const struct query *q, stru
     static const char *const STYLES[] = {"table", "json", "csv"};
     (void)!buf_add_text(out, "{\"query\":");
     (void)!buf_add_json_str(out, q->text);
-    (void)!buf_printf(out, ",\"format\":\"%s\",\"threads\":%lld,\"explain\":%s",
-                      STYLES[args->format], (long long)args->threads,
+    (void)!buf_printf(out, ",\"format\":\"%s\",\"raw\":%s,\"threads\":%lld,\"explain\":%s",
+                      STYLES[args->format], args->raw ? "true" : "false", (long long)args->threads,
                       args->explain ? "true" : "false");
     if (args->at) {
         (void)!buf_add_text(out, ",\"at\":");

@@ -30,6 +30,7 @@ struct args {
         *traits;
     int64_t limit;
     int format;
+    bool raw;
 };
 
 static const struct option OPTIONS[] = {
@@ -55,6 +56,8 @@ static const struct option OPTIONS[] = {
      NULL, false, 1, INT32_MAX},
     {"format", OPTION_CHOICE, offsetof(struct args, format), "F",
      "text or json; of export ndjson or csv", "text|json|csv|ndjson", false, 0, 0},
+    {"raw", OPTION_FLAG, offsetof(struct args, raw), NULL,
+     "export as csv: texts that look like formulas as they are", NULL, false, 0, 0},
     {0},
 };
 
@@ -305,7 +308,7 @@ static int take_piece(void *ctx, struct str piece, struct keel_error *err) {
     return err->code;
 }
 
-static int export_set(struct work *w, const struct audience_traits *traits, bool csv,
+static int export_set(struct work *w, const struct audience_traits *traits, enum audience_form form,
                       struct keel_error *err) {
     const struct audience_traits *chosen = traits->values ? traits : NULL;
     roaring_uint32_iterator_t it;
@@ -313,10 +316,10 @@ static int export_set(struct work *w, const struct audience_traits *traits, bool
     uint64_t row = 0;
     int code = 0;
     buf_init(&line, 1 << 24);
-    if (csv) audience_member_head(chosen, &line);
+    audience_member_head(form, chosen, &line);
     roaring_init_iterator(traits->members, &it);
     for (; it.has_value && code == 0; roaring_advance_uint32_iterator(&it)) {
-        audience_member_line(db_identity(w->db), it.current_value, csv, chosen, row++, &line);
+        audience_member_line(db_identity(w->db), it.current_value, form, chosen, row++, &line);
         code = take_piece(w, buf_str(&line), err);
         buf_clear(&line);
     }
@@ -555,18 +558,21 @@ static int list(struct work *w, struct keel_error *err) {
 
 static int export_members(struct work *w, int64_t id, struct str name, struct keel_error *err) {
     bool csv = w->args->format == FORMAT_CSV;
+    enum audience_form form = !csv           ? AUDIENCE_NDJSON
+                              : w->args->raw ? AUDIENCE_CSV_RAW
+                                             : AUDIENCE_CSV;
     struct audience_traits traits = {0};
     struct buf path;
     int code;
     if (!w->server) {
         code = ask_traits(w, name, &traits, err);
-        if (code == 0) code = export_set(w, &traits, csv, err);
+        if (code == 0) code = export_set(w, &traits, form, err);
         audience_traits_release(&traits);
         return code;
     }
     buf_init(&path, 1 << 16);
-    (void)!buf_printf(&path, "/api/v1/segments/%lld/export?format=%s", (long long)id,
-                      csv ? "csv" : "ndjson");
+    (void)!buf_printf(&path, "/api/v1/segments/%lld/export?format=%s%s", (long long)id,
+                      csv ? "csv" : "ndjson", w->args->raw ? "&raw=true" : "");
     if (w->args->traits) (void)!buf_add_text(&path, "&traits=");
     if (w->args->traits) remote_escape(&path, str_from(w->args->traits));
     (void)!buf_add_char(&path, 0);

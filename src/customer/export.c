@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/csv.h"
 #include "customer/envelope.h"
 
 enum {
@@ -458,20 +459,8 @@ static void find_csv_columns(struct export *x) {
     x->csv_count = kept;
 }
 
-static void add_cell(struct buf *b, struct str text) {
-    bool quote = false;
-    for (size_t i = 0; i < text.n && !quote; i++)
-        quote = text.p[i] == ',' || text.p[i] == '"' || text.p[i] == '\n' || text.p[i] == '\r';
-    if (!quote) {
-        (void)!buf_add_str(b, text);
-        return;
-    }
-    (void)!buf_add_char(b, '"');
-    for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] == '"') (void)!buf_add_char(b, '"');
-        (void)!buf_add_char(b, text.p[i]);
-    }
-    (void)!buf_add_char(b, '"');
+static void add_cell(struct export *x, struct str text) {
+    csv_add_text(&x->out, text, x->options->raw ? CSV_RAW : CSV_SAFE);
 }
 
 static int csv_header(struct export *x, struct keel_error *err) {
@@ -487,21 +476,21 @@ static int csv_header(struct export *x, struct keel_error *err) {
         (void)!buf_add_text(&name, x->csv[i].scope == SCOPE_CONTEXT ? "context." : "properties.");
         (void)!buf_add_str(&name, x->csv[i].name);
         (void)!buf_add_char(&x->out, ',');
-        add_cell(&x->out, buf_str(&name));
+        add_cell(x, buf_str(&name));
     }
     buf_release(&name);
     return buf_add_text(&x->out, "\r\n");
 }
 
-static void put_cell(struct export *x, const struct export_cell *cell) {
+static void put_text(struct export *x, const struct export_cell *cell) {
     if (!x->options->cell) {
-        add_cell(&x->out, cell->text);
+        add_cell(x, cell->text);
         return;
     }
     buf_clear(&x->cell);
     int code = x->options->cell(x->options->ctx, cell, &x->cell);
     if (code < 0) x->out.failed = code;
-    add_cell(&x->out, buf_str(&x->cell));
+    add_cell(x, buf_str(&x->cell));
 }
 
 static void csv_value(struct export *x, const struct envelope_field *f) {
@@ -511,7 +500,7 @@ static void csv_value(struct export *x, const struct envelope_field *f) {
     if (f->type == VALUE_NUMBER) cell.text = buf_str(&x->digits);
     if (f->type == VALUE_FALSE) cell.text = STR("false");
     if (f->type == VALUE_TRUE) cell.text = STR("true");
-    put_cell(x, &cell);
+    put_text(x, &cell);
 }
 
 /* Fields and columns are in the same order: one walk. */
@@ -524,7 +513,8 @@ static void csv_row(struct export *x) {
     (void)!buf_printf(&x->out, ",%s", envelope_type_text(h->type));
     for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
         (void)!buf_add_char(&x->out, ',');
-        put_cell(x, &(struct export_cell){h, SCOPE_PROPERTY, VALUE_STRING, STR(""), cells[i]});
+        struct export_cell cell = {h, SCOPE_PROPERTY, VALUE_STRING, STR(""), cells[i]};
+        if (cells[i].n) put_text(x, &cell);
     }
     (void)!buf_add_char(&x->out, ',');
     (void)!buf_add_str(&x->out, e->message_id); /* our own: see make_id */

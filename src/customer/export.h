@@ -9,7 +9,8 @@
  *
  * CSV: timestamp, type, event, user_id, anonymous_id, message_id, then a column for each property
  * ("properties.NAME") and context field ("context.NAME") of the events asked for. Line items are
- * JSON in one cell; an absent value is an empty cell.
+ * JSON in one cell; an absent value is an empty cell, the empty text "". Texts that a spreadsheet
+ * would take for formulas get a ' in front (base/csv.h), unless it is to be raw.
  *
  * Order: by month, then customer, then time. Read source by source, block by block; memory is
  * bounded by the columns of the events, not by their number.
@@ -39,6 +40,7 @@ enum export_format { EXPORT_NDJSON, EXPORT_CSV };
 
 struct export_options {
     enum export_format format;
+    bool raw;                 /* CSV: texts as they are, also those that look like formulas    */
     const struct str *events; /* names ("Order Completed", "$identify"); n_events 0: all        */
     uint32_t n_events;
     int64_t from_ms, to_ms;    /* half-open; INT64_MIN, INT64_MAX: no bound                      */

@@ -3,6 +3,8 @@
 
 #include <roaring/roaring.h>
 
+#include "base/csv.h"
+
 void audience_member_json(struct identity *identity, uint32_t customer, struct buf *out) {
     enum id_kind kind;
     struct str id = identity_id(identity, customer, &kind);
@@ -11,19 +13,8 @@ void audience_member_json(struct identity *identity, uint32_t customer, struct b
     (void)!buf_add_json_str(out, id);
 }
 
-static void csv_field(struct buf *out, struct str s) {
-    bool quote = s.n == 0;
-    for (size_t i = 0; i < s.n; i++) quote |= strchr("\",\r\n", s.p[i]) != NULL;
-    if (!quote) {
-        (void)!buf_add_str(out, s);
-        return;
-    }
-    (void)!buf_add_char(out, '"');
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] == '"') (void)!buf_add_char(out, '"');
-        (void)!buf_add_char(out, s.p[i]);
-    }
-    (void)!buf_add_char(out, '"');
+static enum csv_texts texts_of(enum audience_form form) {
+    return form == AUDIENCE_CSV_RAW ? CSV_RAW : CSV_SAFE;
 }
 
 struct owned {
@@ -37,11 +28,13 @@ static void add_owned(void *ctx, struct str anonymous_id) {
     (void)!buf_add_json_str(o->out, anonymous_id);
 }
 
-void audience_member_head(const struct audience_traits *traits, struct buf *out) {
+void audience_member_head(enum audience_form form, const struct audience_traits *traits,
+                          struct buf *out) {
+    if (form == AUDIENCE_NDJSON) return;
     (void)!buf_add_text(out, "customer,user_id,anonymous_id");
     for (uint32_t i = 0; traits && i < traits->n; i++) {
         (void)!buf_add_char(out, ',');
-        csv_field(out, traits->name[i]);
+        csv_add_text(out, traits->name[i], texts_of(form));
     }
     (void)!buf_add_char(out, '\n');
 }
@@ -53,7 +46,9 @@ static const struct datum *value_of(const struct audience_traits *t, uint64_t ro
     return v;
 }
 
-static void csv_traits(const struct audience_traits *t, uint64_t row, struct buf *out) {
+/* Numbers and times stay as they are: only a text can be a formula. */
+static void csv_traits(const struct audience_traits *t, uint64_t row, enum csv_texts texts,
+                       struct buf *out) {
     struct buf text;
     buf_init(&text, RESULT_MAX_TEXT);
     for (uint32_t i = 0; i < t->n; i++) {
@@ -66,7 +61,8 @@ static void csv_traits(const struct audience_traits *t, uint64_t row, struct buf
             (void)!buf_add(&text, sign + 1, strlen(sign) - 2); /* without its quotes */
         else
             (void)!datum_print(v, NULL, &text);
-        csv_field(out, buf_str(&text));
+        bool typed = !sign && v->type != DATUM_STRING && v->type != DATUM_JSON;
+        csv_add_text(out, buf_str(&text), typed ? CSV_RAW : texts);
     }
     buf_release(&text);
 }
@@ -90,17 +86,17 @@ static void json_traits(const struct audience_traits *t, uint64_t row, struct bu
     (void)!buf_add_char(out, '}');
 }
 
-void audience_member_line(struct identity *identity, uint32_t customer, bool csv,
+void audience_member_line(struct identity *identity, uint32_t customer, enum audience_form form,
                           const struct audience_traits *traits, uint64_t row, struct buf *out) {
     enum id_kind kind;
     struct str id = identity_id(identity, customer, &kind);
     struct owned owned = {.out = out};
-    if (csv) {
+    if (form != AUDIENCE_NDJSON) {
         (void)!buf_printf(out, "%u,", customer);
         if (kind == ID_ANONYMOUS) (void)!buf_add_char(out, ',');
-        csv_field(out, id);
+        csv_add_text(out, id, texts_of(form));
         if (kind == ID_USER) (void)!buf_add_char(out, ',');
-        if (traits) csv_traits(traits, row, out);
+        if (traits) csv_traits(traits, row, texts_of(form), out);
         (void)!buf_add_char(out, '\n');
         return;
     }

@@ -32,11 +32,13 @@ void audience_traits_release(struct audience_traits *t); /* zeroed is fine */
 
 /* "customer":12,"user_id":"…", or "anonymous_id". */
 void audience_member_json(struct identity *identity, uint32_t customer, struct buf *out);
-/* Of an export as CSV: the names of its columns. traits NULL: none were chosen. */
-void audience_member_head(const struct audience_traits *traits, struct buf *out);
-/* A line of it: CSV, or an object that has the anonymous ids of a known customer, too. `row`: of
- * his traits. */
-void audience_member_line(struct identity *identity, uint32_t customer, bool csv,
+/* The form of an export; raw: texts that look like formulas, too (base/csv.h). */
+enum audience_form { AUDIENCE_NDJSON, AUDIENCE_CSV, AUDIENCE_CSV_RAW };
+/* What stands before the lines: of CSV the names of its columns. traits NULL: none were chosen. */
+void audience_member_head(enum audience_form form, const struct audience_traits *traits,
+                          struct buf *out);
+/* A line of it; as JSON it has the anonymous ids of a known customer, too. `row`: of his traits. */
+void audience_member_line(struct identity *identity, uint32_t customer, enum audience_form form,
                           const struct audience_traits *traits, uint64_t row, struct buf *out);
 /* The numbers whose bits are set, of `count`; the caller frees. */
 struct roaring_bitmap_s *audience_member_set(const uint64_t *bits, uint32_t count);

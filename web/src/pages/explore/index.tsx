@@ -7,6 +7,7 @@ import { loadSchema } from '../../api/company';
 import { ask, parse, type Answer, type QueryJson } from '../../api/query';
 import { questions } from '../../api/questions';
 import { may } from '../../api/session';
+import { asCsv } from '../../csv';
 import { ago } from '../../format';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
@@ -19,7 +20,6 @@ import './explore.css';
 import { forgetPast, past, recall, remember } from './history';
 import { examples } from './language';
 import { AnswerTable, hasPicture, Picture } from './pictures';
-import { asCsv } from './pictures/cells';
 import { keep, linkTo, ofWhom, removeSoon, SavedForm, SavedList } from './saved';
 
 interface Told {

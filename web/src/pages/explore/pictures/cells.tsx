@@ -46,12 +46,3 @@ export function AnswerTable({ answer, form }: { answer: Answer; form: string }) 
   });
   return <Table caption={answer.query} columns={columns} rows={answer.rows} rowKey={(_, i) => i} />;
 }
-
-export function asCsv(answer: Answer): string {
-  const field = (value: Cell): string => {
-    const plain = value === null ? '' : String(value);
-    return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
-  };
-  const lines = [answer.columns.map((column) => field(column.name)), ...answer.rows.map((row) => row.map(field))];
-  return lines.map((line) => `${line.join(',')}\r\n`).join('');
-}
