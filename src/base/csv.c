@@ -16,7 +16,7 @@ static bool needs_guard(struct str s) {
     size_t quotes = 0;
     while (quotes < s.n && s.p[quotes] == '\'') quotes++;
     if (!begins_formula((struct str){s.p + quotes, s.n - quotes})) return false;
-    return quotes || !str_to_f64(s, &number);
+    return quotes || (s.n > 1 && !str_to_f64(s, &number));
 }
 
 static bool needs_quotes(struct str s) {

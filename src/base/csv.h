@@ -7,7 +7,7 @@
  *
  *     =SUM(A1)     '=SUM(A1)
  *     +49 30 1234  '+49 30 1234
- *     -5           -5            a text that is a number stays one: it computes nothing
+ *     -5           -5            a number computes nothing, nor does a sign alone
  *     '=x          ''=x          so that nothing is lost: who finds ' and then one of the signs
  *                                takes one ' away and has the text
  *

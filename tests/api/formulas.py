@@ -11,7 +11,7 @@ from serve import KEEL, KEY, Server, keel
 
 SIGNS = "=+-@\t\r\n＝"
 EVIL = ["=1+1", "+49 30 1234", "-2+3", "@SUM(A1)", "\tx", "\rx", "\nx", "＝1", "'=1", '=HYPERLINK("http://x.test","a,b")']
-FINE = ["-5", "+7.5e3", "plain", "it's", "a=b", "€", ""]
+FINE = ["-5", "-", "+7.5e3", "plain", "it's", "a=b", "€", ""]
 PLAN = '[event.Order.property]\ntotal = { type = "number" }\n'
 
 
@@ -22,7 +22,7 @@ def taken_back(text):
 
 
 def is_formula(text):
-    if not text or text[0] not in SIGNS:
+    if len(text) < 2 or text[0] not in SIGNS:
         return False
     try:
         float(text)

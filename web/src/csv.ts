@@ -6,7 +6,7 @@ const FORMULA = /^'*[=+\-@\t\r\n＝＋－＠]/;
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
 export function csvText(text: string): string {
-  const safe = FORMULA.test(text) && !NUMBER.test(text) ? `'${text}` : text;
+  const safe = FORMULA.test(text) && text.length > 1 && !NUMBER.test(text) ? `'${text}` : text;
   return text === '' || /[",\r\n]|^ | $/.test(text) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 

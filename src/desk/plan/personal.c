@@ -1,9 +1,9 @@
 /* Implementation of personal.h. */
 #include "desk/plan/personal.h"
 
-#include "base/time.h"
+#include "desk/plan/phone.h"
 
-enum { FEWEST_DIGITS = 8, MOST_DIGITS = 15, MOST_NAME = 64 };
+enum { PHONE_FEWEST = 8, MOST_NAME = 64 };
 
 static const struct {
     const char *word;
@@ -63,30 +63,7 @@ static bool has_email(struct str s) {
     return false;
 }
 
-/* Digits with what people put between them. Digits alone are more often an order than a phone, so
- * there must be a sign of it: a leading + or 00, or something between. */
-static bool is_phone(struct str s) {
-    size_t digits = 0, between = 0;
-    int64_t ms;
-    s = str_trim(s);
-    bool sign = s.n > 2 && (s.p[0] == '+' || (s.p[0] == '0' && s.p[1] == '0'));
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        if (c >= '0' && c <= '9')
-            digits++;
-        else if (c == ' ' || c == '-' || c == '(' || c == ')' || c == '/' || c == '.')
-            between++;
-        else if (c != '+' || i > 0)
-            return false;
-    }
-    if (digits < FEWEST_DIGITS || digits > MOST_DIGITS || between > digits) return false;
-    if (!sign && memchr(s.p, '.', s.n)) return false; /* an address of a computer, a number */
-    return (sign || between > 0) && !time_parse(s, NULL, &ms);
-}
-
 enum personal_kind personal_by_shape(struct str text) {
     if (text.n >= 5 && memchr(text.p, '@', text.n) && has_email(text)) return PERSONAL_EMAIL;
-    if (text.n >= FEWEST_DIGITS && text.n <= 2 * MOST_DIGITS + 1 && is_phone(text))
-        return PERSONAL_PHONE;
-    return PERSONAL_NOT;
+    return text.n >= PHONE_FEWEST && phone_in(text) ? PERSONAL_PHONE : PERSONAL_NOT;
 }

@@ -22,5 +22,5 @@ enum personal_kind {
 
 /* By the last part of a property's name; `trait`: of a person, where "name" is a person's. */
 enum personal_kind personal_by_name(struct str name, bool trait);
-/* A text that holds an e-mail address, or is a phone number. */
+/* A text that holds an e-mail address or a phone number (phone.h). */
 enum personal_kind personal_by_shape(struct str text);
