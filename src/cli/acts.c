@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cli/command.h"
 #include "guard/actor.h"
 #include "guard/audit.h"
 
@@ -18,6 +19,7 @@ const char *act_who(char out[ACT_WHO_BYTES]) {
 }
 
 int act_begin(struct act *act, const char *dir, const char *what, struct keel_error *err) {
+    K_ASSERT(command_changes(what)); /* the table of commands says what is noted */
     act->what = what;
     TRY(audit_open(dir, &act->log, err));
     int code = audit_ready(act->log, err);

@@ -1,11 +1,13 @@
 /* What commands change, in the audit log: they work on the data directory themselves, without the
  * server.
  *
+ * What is noted stands in the table of commands (command.changes).
+ *
  *     struct act act;
  *     TRY(act_begin(&act, dir, "keel source add", err));
  *     return act_end(&act, name, add(…), err);
  *
- * Layers: guard/actor.h, guard/audit.h. Threads: none. Processes: any, also beside a server. */
+ * Layers: command.h, guard/actor.h, guard/audit.h. Threads: none. Processes: any, also beside a server. */
 #pragma once
 
 #include "base/error.h"

@@ -27,6 +27,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_audit = {
     .name = "audit",
     .summary = "who did what: show the audit log, verify its chain",
+    .changes = COMMAND_READS,
     .operands = "verify|list",
     .min_operands = 1,
     .max_operands = 1,

@@ -11,6 +11,8 @@
 #include "base/json.h"
 #include "base/os.h"
 #include "base/output.h"
+#include "cli/acts.h"
+#include "cli/desk.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/remote.h"
@@ -51,6 +53,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_backup = {
     .name = "backup",
     .summary = "copy a data directory into a folder of backups",
+    .changes = COMMAND_ITSELF,
     .operands = "[list|verify]",
     .min_operands = 0,
     .max_operands = 1,
@@ -157,13 +160,29 @@ static int make_remote(const struct args *args, struct progress *progress, struc
     return code;
 }
 
-static int make_here(struct backup_options *options, struct backup_made *made,
-                     struct keel_error *err) {
+static int take(struct backup_options *options, struct backup_made *made, struct keel_error *err) {
     struct audit_copy audit;
     TRY(audit_for_backup(options->dir, &audit, err));
     options->audit_bytes = audit.bytes;
     options->audit_head = (struct str){audit.head, AUDIT_HEAD_FILE};
     return backup_take(options, made, err);
+}
+
+/* It changes what is kept of the journal, and who can read a copy of everything. */
+static int make_here(struct backup_options *options, struct backup_made *made,
+                     struct keel_error *err) {
+    struct act noted;
+    struct buf what;
+    TRY(desk_check(options->dir, err));
+    TRY(act_begin(&noted, options->dir, "keel backup", err));
+    int code = take(options, made, err);
+    buf_init(&what, 2 * PATH_BYTES);
+    if (code == 0)
+        (void)!buf_printf(&what, "generation %llu into ", (unsigned long long)made->generation);
+    (void)!buf_add_text(&what, options->to);
+    code = act_end(&noted, buf_str(&what), code, err);
+    buf_release(&what);
+    return code;
 }
 
 static int make(const struct args *args, struct output *out, struct keel_error *err) {

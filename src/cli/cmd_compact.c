@@ -1,6 +1,9 @@
 /* `keel compact`: rewrite the parts of a data directory into as few as possible.
  * Layers: db.h, options.h. Threads: none. */
+#include <stdio.h>
+
 #include "base/output.h"
+#include "cli/acts.h"
 #include "cli/options.h"
 #include "customer/db.h"
 
@@ -19,6 +22,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_compact = {
     .name = "compact",
     .summary = "rewrite what lies in pieces or in the wrong place",
+    .changes = COMMAND_ITSELF,
     .options = OPTIONS,
     .description =
         "Merges the parts of every month into as few as possible, and places the events\n"
@@ -28,11 +32,15 @@ const struct command cmd_compact = {
     .run = run,
 };
 
-static int compact(struct db *db, struct output *out, struct keel_error *err) {
+static int compact(struct db *db, const char *dir, struct output *out, struct keel_error *err) {
     struct store_stats before, after;
+    struct act noted;
+    char what[64];
     store_stats(db_store(db), &before);
+    TRY(act_begin(&noted, dir, "keel compact", err));
     int merged = db_compact(db, err);
-    TRY(merged);
+    snprintf(what, sizeof what, "%d months rewritten", merged < 0 ? 0 : merged);
+    TRY(act_end(&noted, str_from(what), merged, err));
     store_stats(db_store(db), &after);
     output_count(out, (uint64_t)merged, "month");
     output_text(out, " rewritten: ");
@@ -51,7 +59,7 @@ static int run(int argc, char **argv, struct keel_error *err) {
     TRY(db_open(args.data, &options, &db, err));
     int code = output_open(&out, NULL, err);
     if (code == 0) {
-        code = compact(db, &out, err);
+        code = compact(db, args.data, &out, err);
         int closed = output_close(&out, code < 0 ? NULL : err);
         if (code == 0) code = closed;
     }

@@ -21,6 +21,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_config = {
     .name = "config",
     .summary = "check or show the configuration of the server",
+    .changes = COMMAND_READS,
     .operands = "check|show [FILE]",
     .min_operands = 1,
     .max_operands = 2,

@@ -23,6 +23,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_doctor = {
     .name = "doctor",
     .summary = "verify every checksum and invariant of a data directory",
+    .changes = COMMAND_READS,
     .operands = "DIR",
     .min_operands = 1,
     .max_operands = 1,

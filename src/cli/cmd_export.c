@@ -40,6 +40,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_export = {
     .name = "export",
     .summary = "write events as NDJSON or CSV",
+    .changes = COMMAND_READS,
     .operands = "[FILE]",
     .min_operands = 0,
     .max_operands = 1,

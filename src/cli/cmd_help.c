@@ -85,6 +85,25 @@ static void language(struct output *o) {
            "docs/query-language.md defines all of it. \"top 20 events\" shows what there is.\n");
 }
 
+/* A line for each act that is noted, in the order of the commands; then those that only look. */
+static void changes(struct output *o) {
+    output_text(o, "These change a data directory; each run of them stands in its audit log\n"
+                   "(keel audit list), with the user of the system who did it:\n\n");
+    for (size_t i = 0; COMMANDS[i]; i++) {
+        const char *rest = COMMANDS[i]->changes;
+        if (strcmp(rest, COMMAND_ITSELF) == 0) output_printf(o, "  keel %s\n", COMMANDS[i]->name);
+        while (*rest && strcmp(rest, COMMAND_ITSELF) != 0) {
+            int n = (int)strcspn(rest, "|");
+            output_printf(o, "  keel %s %.*s\n", COMMANDS[i]->name, n, rest);
+            rest += n + (rest[n] == '|');
+        }
+    }
+    output_text(o, "\nThese change nothing:");
+    for (size_t i = 0; COMMANDS[i]; i++)
+        if (!*COMMANDS[i]->changes) output_printf(o, " %s", COMMANDS[i]->name);
+    output_text(o, "\n");
+}
+
 static void man(struct output *o) { generate_man(o, errors); }
 
 static int run_help(int argc, char **argv, struct keel_error *err);
@@ -93,11 +112,13 @@ static int run_version(int argc, char **argv, struct keel_error *err);
 const struct command cmd_help = {
     .name = "help",
     .summary = "list the commands, or explain one",
+    .changes = COMMAND_READS,
     .operands = "[COMMAND|TOPIC]",
     .max_operands = 1,
     .description = "Without a word: the list of commands. Topics:\n"
                    "\n"
                    "language    what keel query can be asked\n"
+                   "changes     which commands change a data directory\n"
                    "errors      the exit statuses\n"
                    "completion  completion for bash, to be sourced\n"
                    "man         the manual page, for man(1)\n",
@@ -110,6 +131,7 @@ const struct command cmd_help = {
 const struct command cmd_version = {
     .name = "version",
     .summary = "print the version",
+    .changes = COMMAND_READS,
     .run = run_version,
 };
 
@@ -120,6 +142,7 @@ static int run_help(int argc, char **argv, struct keel_error *err) {
         const char *name;
         void (*page)(struct output *);
     } TOPICS[] = {{"language", language},
+                  {"changes", changes},
                   {"errors", errors},
                   {"completion", generate_completion},
                   {"man", man}};

@@ -10,6 +10,7 @@
 #include "api/collect/segment_file.h"
 #include "base/os.h"
 #include "base/output.h"
+#include "cli/acts.h"
 #include "cli/import/rejects.h"
 #include "cli/import/rows.h"
 #include "cli/options.h"
@@ -41,6 +42,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_import = {
     .name = "import",
     .summary = "import files: CSV by a map, or Segment events",
+    .changes = COMMAND_ITSELF,
     .operands = "FILE...",
     .min_operands = 1,
     .max_operands = ANY_NUMBER,
@@ -234,6 +236,26 @@ static int import_all(struct import *im, const struct operands *files, struct ke
     return code == 0 && compacts ? compact(im, err) : code;
 }
 
+/* "orders.csv and 2 more: 1200 new events": what the audit log says of it. */
+static void object_of(const struct import *im, const struct operands *files, struct buf *out) {
+    const char *first = files->word[0], *slash = strrchr(first, '/');
+    (void)!buf_add_text(out, strcmp(first, "-") == 0 ? "standard input" : slash ? slash + 1 : first);
+    if (files->n > 1) (void)!buf_printf(out, " and %d more", files->n - 1);
+    (void)!buf_printf(out, ": %llu new events", (unsigned long long)im->counts.accepted);
+}
+
+static int import_noted(struct import *im, const struct operands *files, struct keel_error *err) {
+    struct act noted;
+    struct buf what;
+    TRY(act_begin(&noted, im->args.data, "keel import", err));
+    int code = import_all(im, files, err);
+    buf_init(&what, 1 << 16);
+    object_of(im, files, &what);
+    code = act_end(&noted, buf_str(&what), code, err);
+    buf_release(&what);
+    return code;
+}
+
 /* Before anything is taken in: a misspelt last file must not end a long import. */
 static int files_exist(const struct operands *files, struct keel_error *err) {
     for (int i = 0; i < files->n; i++)
@@ -275,7 +297,7 @@ static int run(int argc, char **argv, struct keel_error *err) {
     int code = db_open(im.args.data, &options, &im.db, err);
     if (code == 0) code = rejects_init(&im.rejects, im.args.rejects, err);
     if (code == 0) {
-        code = import_all(&im, &files, err);
+        code = import_noted(&im, &files, err);
         rejects_release(&im.rejects);
     }
     if (code == 0) code = output_open(&out, NULL, err);

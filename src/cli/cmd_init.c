@@ -4,6 +4,7 @@
 
 #include "api/collect/source.h"
 #include "base/os.h"
+#include "cli/acts.h"
 #include "cli/options.h"
 #include "customer/db.h"
 
@@ -24,6 +25,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_init = {
     .name = "init",
     .summary = "make a data directory",
+    .changes = COMMAND_ITSELF,
     .operands = "DIR",
     .min_operands = 1,
     .max_operands = 1,
@@ -61,12 +63,14 @@ static int run(int argc, char **argv, struct keel_error *err) {
     struct args args = {.time_zone = "UTC", .currency = "USD"};
     struct operands dirs;
     struct output out;
+    struct act noted;
     TRY(options_parse(&cmd_init, argc, argv, &args, &dirs, err));
     if (!is_currency(args.currency))
         FAIL(err, INVALID, "init: --currency \"%.40s\" is no ISO 4217 code such as EUR",
              args.currency);
     TRY(db_init(dirs.word[0], str_from(args.time_zone), str_from(args.currency), err));
-    TRY(add_first_source(dirs.word[0], key, err));
+    TRY(act_begin(&noted, dirs.word[0], "keel init", err));
+    TRY(act_end(&noted, STR("source default"), add_first_source(dirs.word[0], key, err), err));
     TRY(output_open(&out, NULL, err));
     output_printf(&out, "%s is ready (time zone %s, currency %s)\n", dirs.word[0], args.time_zone,
                   args.currency);

@@ -37,6 +37,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_key = {
     .name = "key",
     .summary = "API keys: what programs may do over HTTP",
+    .changes = "add|revoke",
     .operands = "add|list|revoke [NAME|NUMBER]",
     .min_operands = 1,
     .max_operands = 2,

@@ -94,6 +94,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_kpi = {
     .name = "kpi",
     .summary = "the company's KPIs: definitions, values, what changed them",
+    .changes = "add|apply|remove",
     .operands = "list|tree|show ID|series ID|attribute ID|touchpoints|add ID|apply FILE|remove ID",
     .min_operands = 1,
     .max_operands = 2,

@@ -42,6 +42,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_plan = {
     .name = "plan",
     .summary = "the tracking plan: what events must look like",
+    .changes = "import",
     .operands = "show|versions|import|export|infer|check [FILE]",
     .min_operands = 1,
     .max_operands = 2,

@@ -35,6 +35,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_profile = {
     .name = "profile",
     .summary = "show one customer: identifiers, traits, totals, timeline",
+    .changes = COMMAND_READS,
     .operands = "user_id=ID|anonymous_id=ID",
     .min_operands = 1,
     .max_operands = 1,

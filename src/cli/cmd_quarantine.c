@@ -56,6 +56,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_quarantine = {
     .name = "quarantine",
     .summary = "events that broke the tracking plan: list, show, replay, discard",
+    .changes = "replay|discard",
     .operands = "list|show|replay|discard [ID]",
     .min_operands = 1,
     .max_operands = 2,

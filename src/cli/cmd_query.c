@@ -54,6 +54,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_query = {
     .name = "query",
     .summary = "ask a question about customers and their events",
+    .changes = COMMAND_READS,
     .operands = "QUERY",
     .min_operands = 1,
     .max_operands = 1,

@@ -47,6 +47,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_question = {
     .name = "question",
     .summary = "saved questions",
+    .changes = "save|delete",
     .operands = "list|save NAME [QUERY]|show NAME|delete NAME",
     .min_operands = 1,
     .max_operands = 3,

@@ -3,9 +3,12 @@
  * Message ids make it idempotent: what is there is not added twice. It is what a reader of the
  * archive does after a rule of ingest has changed, or to fill a new directory.
  * Layers: api/collect/archive.h, db.h, options.h. Threads: main only. Limits: as an import's. */
+#include <stdio.h>
+
 #include "api/collect/archive.h"
 #include "base/os.h"
 #include "base/output.h"
+#include "cli/acts.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 
@@ -33,6 +36,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_replay = {
     .name = "replay",
     .summary = "take the events of the raw archive again",
+    .changes = COMMAND_ITSELF,
     .options = OPTIONS,
     .description = "Reads DIR/archive, which a server writes with archive = on. Events that the\n"
                    "directory has already are not added again. No server may have it open.\n",
@@ -85,6 +89,17 @@ static int replay_all(struct replay *r, const struct args *args, struct keel_err
     return code;
 }
 
+static int replay_noted(struct replay *r, const struct args *args, const char *into,
+                        struct keel_error *err) {
+    struct act noted;
+    char what[64];
+    TRY(act_begin(&noted, into, "keel replay", err));
+    int code = replay_all(r, args, err);
+    snprintf(what, sizeof what, "%llu requests: %llu new events", (unsigned long long)r->sums.lines,
+             (unsigned long long)r->counts.accepted);
+    return act_end(&noted, str_from(what), code, err);
+}
+
 static void report(const struct replay *r, struct output *out) {
     output_printf(out, "%llu requests of %llu files: %llu events, %llu new, %llu known already\n",
                   (unsigned long long)r->sums.lines, (unsigned long long)r->sums.files,
@@ -104,8 +119,9 @@ static int replay_into(const struct args *args, struct output *out, struct keel_
     if (!r.reader) FAIL(err, NO_MEMORY, "no memory to read an archive");
     batch_writer_init(&r.writer);
     buf_init(&r.batch, BATCH_MAX_BYTES + 64);
-    int code = db_open(args->into ? args->into : args->data, &options, &r.db, err);
-    if (code == 0) code = replay_all(&r, args, err);
+    const char *into = args->into ? args->into : args->data;
+    int code = db_open(into, &options, &r.db, err);
+    if (code == 0) code = replay_noted(&r, args, into, err);
     if (code == 0) report(&r, out);
     int closed = r.db ? db_close(r.db, code < 0 ? NULL : err) : 0;
     batch_writer_release(&r.writer);

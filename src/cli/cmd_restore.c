@@ -27,6 +27,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_restore = {
     .name = "restore",
     .summary = "make a data directory from a backup",
+    .changes = COMMAND_ITSELF,
     .operands = "DIR",
     .min_operands = 1,
     .max_operands = 1,

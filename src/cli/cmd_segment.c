@@ -66,6 +66,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_segment = {
     .name = "segment",
     .summary = "saved segments: live audiences",
+    .changes = "add|edit|remove",
     .operands = "list|add NAME QUERY|show NAME|edit NAME [QUERY]|remove NAME|versions NAME|"
                 "members NAME|export NAME|overlap [NAME...]|preview QUERY",
     .min_operands = 1,

@@ -64,6 +64,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_serve = {
     .name = "serve",
     .summary = "take events and answer questions over HTTP",
+    .changes = COMMAND_ITSELF,
     .options = OPTIONS,
     .description =
         "Serves DIR over HTTP until it is told to stop: by SIGTERM or Ctrl-C, which lets\n"

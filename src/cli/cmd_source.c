@@ -52,6 +52,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_source = {
     .name = "source",
     .summary = "who may send events: write keys, origins, rates",
+    .changes = "add|rotate|disable|enable",
     .operands = "add|list|stats|rotate|disable|enable [NAME]",
     .min_operands = 1,
     .max_operands = 2,

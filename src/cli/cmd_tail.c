@@ -36,6 +36,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_tail = {
     .name = "tail",
     .summary = "show events as they arrive, with what becomes of each",
+    .changes = COMMAND_READS,
     .operands = "[SOURCE]",
     .max_operands = 1,
     .options = OPTIONS,

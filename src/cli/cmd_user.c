@@ -50,6 +50,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_user = {
     .name = "user",
     .summary = "accounts of people: who may sign in, and what they may do",
+    .changes = "add|role|password|disable|enable|login-link",
     .operands = "add|list|role|password|disable|enable|login-link [LOGIN]",
     .min_operands = 1,
     .max_operands = 2,

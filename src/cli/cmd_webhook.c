@@ -47,6 +47,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_webhook = {
     .name = "webhook",
     .summary = "send accepted events to other systems",
+    .changes = "add|test|enable|disable|remove|replay",
     .operands = "add URL|list|test ID|enable ID|disable ID|remove ID|dead ID|replay ID",
     .min_operands = 1,
     .max_operands = 2,

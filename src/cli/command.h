@@ -8,15 +8,23 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 struct option;
 
 enum { ANY_NUMBER = -1 };
 
+/* What of a command changes a data directory without a server. Each such act stands in the audit
+ * log (acts.h), under its name as `keel help changes` prints it; a server notes its own. */
+#define COMMAND_READS ""   /* nothing of it                             */
+#define COMMAND_ITSELF "-" /* the command without a word: "keel import" */
+
 struct command {
     const char *name;
     const char *summary;          /* one line, lower case, no full stop             */
+    const char *changes;          /* one of these, or words of it: "add|remove"     */
     const char *operands;         /* "FILE..." for the usage line; NULL: none       */
     int min_operands;             /* checked by options_parse                       */
     int max_operands;             /* ANY_NUMBER: no limit                           */
@@ -30,3 +38,5 @@ struct command {
 extern const struct command *const COMMANDS[]; /* in the order of `keel help`, ends with NULL */
 
 const struct command *command_find(const char *name); /* NULL: unknown */
+/* Is "keel import", "keel source add" one of the acts that change something? */
+bool command_changes(const char *act);

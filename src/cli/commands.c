@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "base/str.h"
+
 #define EACH_COMMAND(C)                                                                            \
     C(init)                                                                                        \
     C(source)                                                                                      \
@@ -43,4 +45,24 @@ const struct command *command_find(const char *name) {
     for (size_t i = 0; COMMANDS[i]; i++)
         if (strcmp(COMMANDS[i]->name, name) == 0) return COMMANDS[i];
     return NULL;
+}
+
+bool command_changes(const char *act) {
+    struct str rest = str_from(act), program = STR("keel ");
+    if (!str_starts(rest, program)) return false;
+    rest = (struct str){rest.p + program.n, rest.n - program.n};
+    for (size_t i = 0; COMMANDS[i]; i++) {
+        struct str name = str_from(COMMANDS[i]->name), all = str_from(COMMANDS[i]->changes);
+        if (!str_starts(rest, name) || (rest.n > name.n && rest.p[name.n] != ' ')) continue;
+        struct str word = STR(COMMAND_ITSELF);
+        if (rest.n > name.n) word = (struct str){rest.p + name.n + 1, rest.n - name.n - 1};
+        while (all.n) {
+            const char *bar = memchr(all.p, '|', all.n);
+            size_t n = bar ? (size_t)(bar - all.p) : all.n;
+            if (str_eq((struct str){all.p, n}, word)) return true;
+            n += bar != NULL;
+            all = (struct str){all.p + n, all.n - n};
+        }
+    }
+    return false;
 }

@@ -1,6 +1,7 @@
 """See test_audited.sh."""
 import json
 import os
+import re
 import subprocess
 import tempfile
 import unittest
@@ -100,9 +101,9 @@ class Commands(unittest.TestCase):
         except FileNotFoundError:
             return []
 
-    def keel(self, *words, status=0, **env):
+    def keel(self, *words, status=0, typed="", **env):
         environment = {k: v for k, v in os.environ.items() if k != "USER"}
-        done = run(*words, "--data", self.server.dir, env={**environment, **env})
+        done = run(*words, "--data", self.server.dir, env={**environment, **env}, input=typed)
         self.assertEqual(done.returncode, status, (words, done.stderr))
         return done.stdout
 
@@ -120,13 +121,68 @@ class Commands(unittest.TestCase):
             (("key", "revoke", "1"), "1"), (("user", "add", "ann", "--role", "it", "--no-password"), "ann"),
             (("user", "role", "ann", "--role", "partner"), "ann"), (("quarantine", "discard", "--all"), "all"),
             (("quarantine", "discard", "--event", "Odd", "--source", "web"), "source=web event=Odd"),
+            (("user", "password", "ann"), "ann"), (("user", "disable", "ann"), "ann"), (("user", "enable", "ann"), "ann"),
+            (("user", "login-link", "ann"), "ann"), (("question", "save", "Sizes", "count customers"), "Sizes"),
+            (("question", "delete", "Sizes"), "Sizes"),
         ]
+
+    def test_the_table_of_commands(self):
+        """Whatever the table says that it changes is tried here, or in another test of this class; the rest only looks."""
+        said = run("help", "changes").stdout
+        marked = set(re.findall(r"^  keel (.+)$", said, re.M))
+        tried = {" ".join(words[:2]) for words, _ in self.changes()}
+        tried |= {"init", "import", "compact", "backup", "replay", "restore", "serve"}
+        tried |= {"quarantine replay", "webhook test"}
+        self.assertEqual(marked, tried)
+        looking = re.search(r"nothing: (.*)", said)[1].split()
+        commands = set(re.findall(r"^  (\w+) {2,}", run("help").stdout, re.M))
+        self.assertEqual({m.split()[0] for m in marked} | set(looking), commands)
+        self.assertFalse({m.split()[0] for m in marked} & set(looking))
+
+    def test_whole_commands(self):
+        """Commands without a word, on a directory that no server has open."""
+        def noted():
+            return [(r["who"], r["from"], r["act"], r["object"], r["outcome"]) for r in self.records()]
+        events, folder = self.files.name + "/e.ndjson", self.files.name + "/backups"
+        with open(events, "w", encoding="ascii") as out:
+            out.write('{"type":"track","event":"E","userId":"u","messageId":"m","timestamp":"2026-01-01T00:00:00Z"}\n')
+        self.assertEqual(noted()[0], (OS_USER, "command line", "keel init", "source default", 0))
+        start = len(noted())
+        self.keel("import", "--segment", "--quiet", events)
+        self.keel("import", "--segment", "--quiet", events, events)
+        self.keel("compact")
+        self.keel("backup", "--to", folder, "--quiet")
+        os.mkdir(self.server.dir + "/archive")
+        self.keel("replay", "--quiet")
+        self.assertEqual(noted()[start:], [(OS_USER, "command line", act, what, 0) for act, what in [
+            ("keel import", "e.ndjson: 1 new events"), ("keel import", "e.ndjson and 1 more: 0 new events"),
+            ("keel compact", "0 months rewritten"), ("keel backup", "generation 1 into " + folder),
+            ("keel replay", "0 requests: 0 new events")]])
+        before = noted()
+        for words in (("query", "count customers"), ("export", "--quiet"), ("profile", "user_id=u"), ("plan", "infer"),
+                      ("plan", "versions"), ("segment", "preview", "identified"), ("kpi", "tree"), ("question", "list"),
+                      ("webhook", "dead", "1"), ("source", "stats")):
+            self.keel(*words)
+        self.assertEqual(run("doctor", self.server.dir).returncode, 0)
+        self.assertEqual(run("backup", "verify", "--from", folder).returncode, 0)
+        self.assertEqual(noted(), before, "looking is no change")
+        # what fails half-way is noted, what does not begin is not
+        self.assertEqual(run("import", "--segment", "--quiet", "nothing.ndjson", "--data", self.server.dir).returncode, 66)
+        self.assertEqual(noted(), before)
+        os.chmod(self.server.dir + "/parts", 0o700)
+        with open(self.server.dir + "/audit.log", "r+b") as log:
+            log.truncate(10)
+        rows = self.keel("query", "--format", "csv", "count events")
+        done = run("import", "--segment", "--quiet", events, "--data", self.server.dir)
+        self.assertEqual(done.returncode, 65, done.stderr)
+        self.assertIn("audit", done.stderr)
+        self.assertEqual(self.keel("query", "--format", "csv", "count events"), rows)
 
     def check(self, served):
         for words, what in self.changes():
             with self.subTest(words=words):
                 before = len(self.records())
-                self.keel(*words, USER="somebody-else")
+                self.keel(*words, USER="somebody-else", typed="a long enough one\n")
                 new = [(r["who"], r["from"], r["act"], r["object"], r["outcome"]) for r in self.records()[before:]]
                 self.assertEqual(new, [(OS_USER, "command line", "keel " + " ".join(words[:2]), what, 0)])
         before = len(self.records())

@@ -41,6 +41,7 @@ static int run(int argc, char **argv, struct keel_error *err);
 const struct command cmd_simulate = {
     .name = "simulate",
     .summary = "write a simulated marketplace as Segment events",
+    .changes = COMMAND_READS,
     .options = OPTIONS,
     .description = "Writes the events of a marketplace as Segment NDJSON, one event a line in the\n"
                    "order of arrival, to practise on or to test with: people browse on several\n"
