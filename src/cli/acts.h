@@ -7,7 +7,8 @@
  *     TRY(act_begin(&act, dir, "keel source add", err));
  *     return act_end(&act, name, add(…), err);
  *
- * Layers: command.h, guard/actor.h, guard/audit.h. Threads: none. Processes: any, also beside a server. */
+ * Layers: command.h, guard/actor.h, guard/audit.h. Threads: none. Processes: any, also beside a
+ * server. */
 #pragma once
 
 #include "base/error.h"

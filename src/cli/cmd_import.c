@@ -239,7 +239,9 @@ static int import_all(struct import *im, const struct operands *files, struct ke
 /* "orders.csv and 2 more: 1200 new events": what the audit log says of it. */
 static void object_of(const struct import *im, const struct operands *files, struct buf *out) {
     const char *first = files->word[0], *slash = strrchr(first, '/');
-    (void)!buf_add_text(out, strcmp(first, "-") == 0 ? "standard input" : slash ? slash + 1 : first);
+    (void)!buf_add_text(out, strcmp(first, "-") == 0 ? "standard input"
+                             : slash                 ? slash + 1
+                                                     : first);
     if (files->n > 1) (void)!buf_printf(out, " and %d more", files->n - 1);
     (void)!buf_printf(out, ": %llu new events", (unsigned long long)im->counts.accepted);
 }

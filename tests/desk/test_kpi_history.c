@@ -457,6 +457,136 @@ static void test_reports(void **state) {
     buf_release(&out);
 }
 
+/* ---- what is hidden ---- */
+
+enum { FROM = -63, K = 10 };
+
+/* Days with few customers (each fourth) and days with many, and what is made of them. */
+static void tell_days(int few) {
+    char user[16];
+    for (int d = FROM; d < 5; d++) {
+        int people = (d - FROM) % 4 == 0 ? few : 12 + (d - FROM) * 7 % 5;
+        int orders = (d - FROM) % 4 == 0 ? 10 : people; /* the same in every world */
+        for (int i = 0; i < orders; i++) {
+            snprintf(user, sizeof user, "u%d", i % people);
+            tell(&(struct fact){.user = user, .event = "Order", .day = d, .hour = 9});
+        }
+    }
+    define("people", "{\"query\":\"total of unique customers of 'Order'\"}");
+    define("orders", "{\"query\":\"total of events of 'Order'\"}");
+    define("both", "{\"sum\":[\"people\",\"orders\"]}");
+    define("each", "{\"ratio\":[\"orders\",\"people\"]}");
+}
+
+static void put_series(const char *id, const struct kpi_ask *ask, const char *as_of,
+                       struct buf *out) {
+    const struct kpi_series_words words = {.from = STR("2023-12-25"), .as_of = str_from(as_of)};
+    struct keel_error err;
+    must(kpi_report_series(db, desk, str_from(id), &words, ask, out, &err), &err);
+}
+
+/* Everything that is shown of them. */
+static void put_all(double hide_below, struct buf *out) {
+    const struct kpi_ask shown = {
+        .now_ms = now, .threads = 2, .refresh = true, .hide_below = hide_below};
+    const struct kpi_ranges few = {STR("2024-01-16"), STR("2024-01-17"), STR("2024-01-17"),
+                                   STR("2024-01-18"), 1};
+    static const char *const IDS[] = {"people", "orders", "both", "each"};
+    struct keel_error err;
+    must(kpi_report_list(db, desk, &shown, out, &err), &err);
+    must(kpi_report_tree(db, desk, &shown, out, &err), &err);
+    for (size_t i = 0; i < sizeof IDS / sizeof *IDS; i++) {
+        put_series(IDS[i], &shown, "", out);
+        put_series(IDS[i], &shown, "2024-01-20T13:00", out);
+        must(kpi_report_one(db, desk, str_from(IDS[i]), &shown, out, &err), &err);
+        if (i >= 2)
+            must(kpi_report_attribution(db, desk, str_from(IDS[i]), &few, &shown, out, &err), &err);
+    }
+}
+
+/* Two worlds that differ in hidden numbers alone look the same: by no way can the one be told from
+ * the other. Who may see them sees that they differ. */
+static void test_hidden_numbers_do_not_show(void **state) {
+    static const int FEW[] = {2, 8};
+    struct buf hidden[2], open[2];
+    for (int w = 0; w < 2; w++) {
+        if (w) {
+            close_shop(state);
+            open_shop(state);
+        }
+        buf_init(&hidden[w], 1 << 20);
+        buf_init(&open[w], 1 << 20);
+        tell_days(FEW[w]);
+        put_all(0, &open[w]);
+        buf_clear(&open[w]);
+        now += 3 * HOUR; /* then late events of a day with few and one with many */
+        tell(&(struct fact){.user = "late", .event = "Order", .day = 1, .hour = 9});
+        tell(&(struct fact){.user = "late", .event = "Order", .day = 2, .hour = 9});
+        put_all(0, &open[w]);
+        put_all(K, &hidden[w]);
+        assert_int_equal(open[w].failed | hidden[w].failed, 0);
+    }
+    assert_false(str_eq(buf_str(&open[0]), buf_str(&open[1])));
+    if (!str_eq(buf_str(&hidden[0]), buf_str(&hidden[1]))) {
+        size_t at = 0;
+        while (hidden[0].p[at] == hidden[1].p[at]) at++;
+        fail_msg("%.200s, or %.200s", (const char *)hidden[0].p + (at < 100 ? 0 : at - 100),
+                 (const char *)hidden[1].p + (at < 100 ? 0 : at - 100));
+    }
+    assert_true(str_contains(buf_str(&hidden[0]), STR("\"hidden\":true")));
+    assert_true(str_contains(buf_str(&hidden[0]), STR("\"late_events\":1")));
+    assert_true(str_contains(buf_str(&hidden[0]), STR("\"band\":{\"low\"")));
+    assert_true(str_contains(buf_str(&hidden[0]), STR("\"verdict\":\"inside\"")));
+    assert_false(str_contains(buf_str(&open[0]), STR("\"hidden\"")));
+    for (int w = 0; w < 2; w++) {
+        buf_release(&hidden[w]);
+        buf_release(&open[w]);
+    }
+}
+
+/* A band looks back at what is shown alone. */
+static void test_bands_of_shown_values(void **state) {
+    const struct kpi_run_options options = {.now_ms = now, .threads = 2};
+    struct kpi_series_ask what = {
+        .grain = KPI_DAY, .from = monday, .to = monday + 1, .as_of_ms = KPI_NOW};
+    struct kpi_series all, shown;
+    struct kpi_run *run;
+    struct kpi_set set;
+    struct keel_error err;
+    int which;
+    (void)state;
+    tell_days(2);
+    must(kpi_set_load(desk, KPI_NOW, &set, &err), &err);
+    must(kpi_need(&set, STR("people"), &which, &err), &err);
+    must(kpi_run_open(db, &options, &run, &err), &err);
+    must(kpi_series(run, desk, &set, which, &what, &all, &err), &err);
+    what.hide_below = K;
+    must(kpi_series(run, desk, &set, which, &what, &shown, &err), &err);
+    const struct kpi_band *a = &all.points[0].band, *b = &shown.points[0].band;
+    if (isnan(a->middle) || isnan(b->middle) || (a->low == b->low && a->middle == b->middle))
+        fail_msg("%g, %g and %g, %g", a->low, a->middle, b->low, b->middle);
+    k_free(all.points);
+    k_free(shown.points);
+    kpi_run_close(run);
+    kpi_set_free(&set);
+}
+
+/* An attribution between days with many is whole. */
+static void test_shown_attribution(void **state) {
+    const struct kpi_ask ask = {.now_ms = now, .threads = 2, .hide_below = K};
+    const struct kpi_ranges many = {STR("2024-01-15"), STR("2024-01-16"), STR("2024-01-17"),
+                                    STR("2024-01-18"), 1};
+    struct keel_error err;
+    struct buf out;
+    (void)state;
+    buf_init(&out, 1 << 20);
+    tell_days(2);
+    must(kpi_report_attribution(db, desk, STR("both"), &many, &ask, &out, &err), &err);
+    assert_false(str_contains(buf_str(&out), STR("null")));
+    assert_false(str_contains(buf_str(&out), STR("hidden")));
+    buf_release(&out);
+}
+
 static void test_clock(void **state) {
     (void)state;
     const struct kpi_clock_options options = {.db = db, .desk = desk, .first_ms = 1};
@@ -483,7 +613,8 @@ static void test_clock(void **state) {
     assert_int_equal(stats.failed, 1); /* that one alone */
     assert_non_null(strstr(stats.error.message, "\"future\""));
     struct kpi_point p[7];
-    must(kpi_stored(desk, STR("sales"), KPI_DAY, monday, 7, KPI_NOW, p, &err), &err);
+    must(kpi_stored(desk, &(struct kpi){.id = STR("sales")}, KPI_DAY, monday, 7, KPI_NOW, p, &err),
+         &err);
     assert_true(p[1].stored && p[1].value == 40 && p[4].value == 2 && !p[0].stored);
 }
 
@@ -491,11 +622,22 @@ static void test_clock(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        IN_SHOP(test_values), IN_SHOP(test_other_forms),    IN_SHOP(test_late_events),
-        IN_SHOP(test_merge),  IN_SHOP(test_definition),     IN_SHOP(test_unfinished),
-        IN_SHOP(test_traits), IN_SHOP(test_fresh),          IN_SHOP(test_thin),
-        IN_SHOP(test_limits), IN_SHOP(test_band_of_series), IN_SHOP(test_reports),
+        IN_SHOP(test_values),
+        IN_SHOP(test_other_forms),
+        IN_SHOP(test_late_events),
+        IN_SHOP(test_merge),
+        IN_SHOP(test_definition),
+        IN_SHOP(test_unfinished),
+        IN_SHOP(test_traits),
+        IN_SHOP(test_fresh),
+        IN_SHOP(test_thin),
+        IN_SHOP(test_limits),
+        IN_SHOP(test_band_of_series),
+        IN_SHOP(test_reports),
         IN_SHOP(test_clock),
+        IN_SHOP(test_hidden_numbers_do_not_show),
+        IN_SHOP(test_bands_of_shown_values),
+        IN_SHOP(test_shown_attribution),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

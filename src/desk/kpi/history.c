@@ -46,15 +46,16 @@ static void read_point(const struct sql_rows *rows, struct kpi_point *p) {
     p->query_hash[n] = 0;
     p->events = sql_i64(rows, 8);
     p->merges = (struct kpi_merges){sql_i64(rows, 9), sql_i64(rows, 10)};
+    p->fewest = sql_is_null(rows, 11) ? 0 : sql_f64(rows, 11);
 }
 
-int kpi_stored(struct sql *desk, struct str id, enum kpi_grain grain, int32_t start, uint32_t n,
-               int64_t as_of_ms, struct kpi_point *out, struct keel_error *err) {
+int kpi_stored(struct sql *desk, const struct kpi *k, enum kpi_grain grain, int32_t start,
+               uint32_t n, int64_t as_of_ms, struct kpi_point *out, struct keel_error *err) {
     struct sql_rows rows;
     uint32_t i = 0;
     int code;
-    for (uint32_t k = 0; k < n; k++)
-        out[k] = (struct kpi_point){.day = kpi_period_add(grain, start, (int)k),
+    for (uint32_t p = 0; p < n; p++)
+        out[p] = (struct kpi_point){.day = kpi_period_add(grain, start, (int)p),
                                     .value = NAN,
                                     .band = {NAN, NAN, NAN},
                                     .now = NAN,
@@ -62,11 +63,11 @@ int kpi_stored(struct sql *desk, struct str id, enum kpi_grain grain, int32_t st
                                     .from_data = NAN};
     TRY(sql_ask(desk, &rows, err,
                 "SELECT day, computed_ms, checked_ms, asked_ms, value, complete, version,"
-                " query_hash, events, merged, merge_mark FROM kpi_value v"
+                " query_hash, events, merged, merge_mark, fewest FROM kpi_value v"
                 " WHERE id = ? AND grain = ? AND day >= ? AND day < ? AND computed_ms ="
                 "  (SELECT max(computed_ms) FROM kpi_value w WHERE w.id = v.id AND"
                 "   w.grain = v.grain AND w.day = v.day AND w.computed_ms <= ?) ORDER BY day",
-                "siiii", id, (int64_t)grain, (int64_t)start,
+                "siiii", k->id, (int64_t)grain, (int64_t)start,
                 (int64_t)kpi_period_add(grain, start, (int)n), as_of_ms));
     while ((code = sql_next(&rows, err)) == 1) {
         while (i < n && out[i].day < sql_i64(&rows, 0)) i++;
@@ -81,11 +82,11 @@ static int note_new(struct sql *desk, const struct kpi *k, enum kpi_grain grain,
                     const struct kpi_point *p, struct keel_error *err) {
     TRY(sql_run(desk, err,
                 "INSERT OR REPLACE INTO kpi_value(id, grain, day, computed_ms, checked_ms,"
-                " asked_ms, value, complete, version, query_hash, events, merged, merge_mark)"
-                " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                "siiiiidiiziii", k->id, (int64_t)grain, (int64_t)p->day, p->computed_ms,
+                " asked_ms, value, complete, version, query_hash, events, merged, merge_mark,"
+                " fewest) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "siiiiidiiziiid", k->id, (int64_t)grain, (int64_t)p->day, p->computed_ms,
                 p->checked_ms, p->asked_ms, isnan(p->value) ? 0.0 : p->value, (int64_t)p->complete,
-                p->version, p->query_hash, p->events, p->merges.merged, p->merges.mark));
+                p->version, p->query_hash, p->events, p->merges.merged, p->merges.mark, p->fewest));
     if (!isnan(p->value)) return 0;
     return sql_run(desk, err,
                    "UPDATE kpi_value SET value = NULL WHERE id = ? AND grain = ? AND day = ? AND"
@@ -97,11 +98,11 @@ static int note_same(struct sql *desk, const struct kpi *k, enum kpi_grain grain
                      const struct kpi_point *p, struct keel_error *err) {
     return sql_run(desk, err,
                    "UPDATE kpi_value SET checked_ms = ?, asked_ms = ?, version = ?, events = ?,"
-                   " merged = ?, merge_mark = ? WHERE id = ? AND grain = ? AND day = ? AND"
-                   " computed_ms = ?",
-                   "iiiiiisiii", p->checked_ms, p->asked_ms, p->version, p->events,
-                   p->merges.merged, p->merges.mark, k->id, (int64_t)grain, (int64_t)p->day,
-                   p->computed_ms);
+                   " merged = ?, merge_mark = ?, fewest = ? WHERE id = ? AND grain = ? AND day = ?"
+                   " AND computed_ms = ?",
+                   "iiiiiidsiii", p->checked_ms, p->asked_ms, p->version, p->events,
+                   p->merges.merged, p->merges.mark, p->fewest, k->id, (int64_t)grain,
+                   (int64_t)p->day, p->computed_ms);
 }
 
 int kpi_history_thin(struct sql *desk, int64_t now_ms, struct keel_error *err) {
@@ -126,7 +127,7 @@ static bool is_stale(const struct series *s, uint32_t i, bool cheap) {
 }
 
 /* Takes a value that was just computed over into points[i], and into desk.db. */
-static int note(struct series *s, uint32_t i, double value, int64_t events,
+static int note(struct series *s, uint32_t i, double value, double fewest, int64_t events,
                 struct keel_error *err) {
     struct kpi_point *p = &s->points[i];
     int64_t now = kpi_run_now(s->run);
@@ -137,6 +138,7 @@ static int note(struct series *s, uint32_t i, double value, int64_t events,
     if (!same) p->computed_ms = p->stored && p->computed_ms >= now ? p->computed_ms + 1 : now;
     p->stored = true;
     p->value = value;
+    p->fewest = isnan(fewest) ? KPI_NO_CUSTOMERS : fewest;
     p->complete = complete;
     p->checked_ms = now;
     p->asked_ms = kpi_run_asked_ms(s->run, s->set, s->which, day_of(s, i + 1));
@@ -151,13 +153,15 @@ static int note(struct series *s, uint32_t i, double value, int64_t events,
 /* Computes and keeps n periods from the i-th on. */
 static int renew(struct series *s, uint32_t i, uint32_t n, struct keel_error *err) {
     double *values = arena_alloc(s->arena, (n + 1) * sizeof *values);
+    double *fewest = arena_alloc(s->arena, (n + 1) * sizeof *fewest);
     int64_t *events = arena_alloc(s->arena, (n + 1) * sizeof *events);
     TRY(kpi_run_periods(s->run, s->set, s->which, s->grain, day_of(s, i), n, values, err));
+    TRY(kpi_run_fewest(s->run, s->set, s->which, s->grain, day_of(s, i), n, fewest, err));
     TRY(kpi_run_events(s->run, s->grain, day_of(s, i), n, events, err));
     TRY(sql_begin(s->desk, err));
     int code = 0;
     for (uint32_t k = 0; k < n && code == 0; k++)
-        code = note(s, i + k, isfinite(values[k]) ? values[k] : NAN, events[k], err);
+        code = note(s, i + k, isfinite(values[k]) ? values[k] : NAN, fewest[k], events[k], err);
     return sql_end(s->desk, code, err);
 }
 
@@ -196,17 +200,19 @@ static int renew_stale(struct series *s, bool refresh, struct keel_error *err) {
 
 /* ---- bands ---- */
 
-static void set_bands(struct series *s) {
+static void set_bands(struct series *s, double hide_below) {
     double back[KPI_BAND_MOST];
     uint32_t reach = kpi_band_reach(s->grain);
     for (uint32_t i = reach; i < s->n; i++) {
         struct kpi_point *p = &s->points[i];
         for (uint32_t k = 0; k < reach; k++) {
             const struct kpi_point *before = &s->points[i - 1 - k];
-            back[k] = before->complete ? before->value : NAN;
+            bool seen = before->complete && !kpi_point_hidden(before, hide_below);
+            back[k] = seen ? before->value : NAN;
         }
         p->band = kpi_band_of(s->grain, back);
-        p->verdict = p->complete ? kpi_band_verdict(&p->band, p->value) : KPI_UNKNOWN;
+        bool judged = p->complete && !kpi_point_hidden(p, hide_below);
+        p->verdict = judged ? kpi_band_verdict(&p->band, p->value) : KPI_UNKNOWN;
     }
 }
 
@@ -239,7 +245,8 @@ static int definition_of(struct then *t, const struct kpi_point *p, int *out,
 
 /* What the definition of then says now; NAN: cannot be told. All points at once where that is one
  * question: the run remembers it. */
-static int old_definition_now(struct then *t, uint32_t i, double *out, struct keel_error *err) {
+static int old_definition_now(struct then *t, uint32_t i, double *out, double *fewest,
+                              struct keel_error *err) {
     const struct series *s = t->s;
     int which;
     *out = NAN;
@@ -251,6 +258,9 @@ static int old_definition_now(struct then *t, uint32_t i, double *out, struct ke
     TRY(kpi_run_periods(s->run, &t->set[which], t->which[which], s->grain, day_of(s, first), n,
                         values, err));
     *out = values[i - first];
+    TRY(kpi_run_fewest(s->run, &t->set[which], t->which[which], s->grain, day_of(s, first), n,
+                       values, err));
+    *fewest = fmin(*fewest, values[i - first]);
     return 0;
 }
 
@@ -270,9 +280,10 @@ static int compare(struct then *t, uint32_t i, const struct kpi_point *now,
     if (!p->stored) return 0;
     p->compared = true;
     p->now = now->value;
+    p->compared_fewest = now->stored ? now->fewest : KPI_NO_CUSTOMERS;
     if (strcmp(p->query_hash, now->stored ? now->query_hash : s->kpi->query_hash) != 0) {
         p->because |= KPI_BECAUSE_DEFINITION;
-        TRY(old_definition_now(t, i, &old, err));
+        TRY(old_definition_now(t, i, &old, &p->compared_fewest, err));
     }
     p->from_definition = now->value - old;
     p->from_data = old - p->value;
@@ -292,7 +303,7 @@ static int compare_all(struct series *then, struct keel_error *err) {
     struct series now = *then;
     struct then t = {.s = then};
     now.points = arena_zalloc(then->arena, (now.n + 1) * sizeof *now.points);
-    TRY(kpi_stored(now.desk, now.kpi->id, now.grain, now.start, now.n, KPI_NOW, now.points, err));
+    TRY(kpi_stored(now.desk, now.kpi, now.grain, now.start, now.n, KPI_NOW, now.points, err));
     int code = renew_stale(&now, false, err);
     for (uint32_t i = then->back; i < then->n && code == 0; i++)
         code = compare(&t, i, &now.points[i], err);
@@ -303,12 +314,12 @@ static int compare_all(struct series *then, struct keel_error *err) {
 /* ---- series ---- */
 
 static int work(struct series *s, const struct kpi_series_ask *ask, struct keel_error *err) {
-    TRY(kpi_stored(s->desk, s->kpi->id, s->grain, s->start, s->n, ask->as_of_ms, s->points, err));
+    TRY(kpi_stored(s->desk, s->kpi, s->grain, s->start, s->n, ask->as_of_ms, s->points, err));
     if (ask->as_of_ms == KPI_NOW)
         TRY(renew_stale(s, ask->refresh, err));
     else
         TRY(compare_all(s, err));
-    set_bands(s);
+    set_bands(s, ask->hide_below);
     return 0;
 }
 

@@ -5,7 +5,7 @@
  * number quoted on Friday can be shown again:
  *
  *   kpi_value(id, grain, day, computed_ms, checked_ms, asked_ms, value, complete, version,
- *             query_hash, events, merged, merge_mark)
+ *             query_hash, events, merged, merge_mark, fewest)
  *
  *   day          the period's first               value       NULL: unknown
  *   computed_ms  when the value was first found   checked_ms  when it was last found to be the same
@@ -13,6 +13,9 @@
  *   version, query_hash   of the definition
  *   events                in the store, of any kind, in the period
  *   merged, merge_mark    who was one person with whom (kpi/run.h)
+ *
+ * `fewest` is the smallest number of customers that a leaf of the tree counted: where that is not
+ * shown, nothing that is made of it is, nor a band that would look back at it.
  *
  * What is shown is computed anew unless it was checked within KPI_FRESH_MS; of periods that ended
  * KPI_SETTLED_DAYS ago and are asked one by one, within a day.
@@ -49,6 +52,7 @@ struct kpi_point {
     bool stored;   /* false: nothing is known of it, as of then; the rest is empty */
     double value;  /* NAN: unknown */
     bool complete; /* the period was over */
+    double fewest; /* customers that it says something of (kpi_run_fewest); 0 not known */
     int64_t computed_ms, checked_ms, asked_ms, version;
     char query_hash[KPI_HASH_TEXT];
     int64_t events;
@@ -58,15 +62,17 @@ struct kpi_point {
     /* as_of: against now */
     bool compared;
     double now, from_definition, from_data; /* NAN: unknown */
+    double compared_fewest;                 /* of now, and of the definition of then now */
     int64_t late_events, merged;            /* since then */
     unsigned because;                       /* enum kpi_cause; 0: the same value */
 };
 
 struct kpi_series_ask {
     enum kpi_grain grain;
-    int32_t from, to; /* days; whole periods are shown                                       */
-    int64_t as_of_ms; /* KPI_NOW: as it is                                                   */
-    bool refresh;     /* compute all of it, however fresh                                    */
+    int32_t from, to;  /* days; whole periods are shown                                       */
+    int64_t as_of_ms;  /* KPI_NOW: as it is                                                   */
+    bool refresh;      /* compute all of it, however fresh                                    */
+    double hide_below; /* bands know nothing of values of fewer customers; 0: of all         */
 };
 struct kpi_series {
     struct kpi_point *points; /* caller's: k_free */
@@ -82,9 +88,15 @@ int kpi_series(struct kpi_run *run, struct sql *desk, const struct kpi_set *set,
 int kpi_bring_up_to_date(struct kpi_run *run, struct sql *desk, const struct kpi_set *set, int kpi,
                          struct keel_error *err) K_CHECKED;
 
+/* Is it not to be shown where so many customers must stand behind a number? */
+static inline bool kpi_point_hidden(const struct kpi_point *p, double below) {
+    return p->stored && p->fewest < below;
+}
+
 /* What is kept of the periods from `start` on, newest up to as_of_ms; computes nothing. */
-int kpi_stored(struct sql *desk, struct str id, enum kpi_grain grain, int32_t start, uint32_t n,
-               int64_t as_of_ms, struct kpi_point *out, struct keel_error *err) K_CHECKED;
+int kpi_stored(struct sql *desk, const struct kpi *k, enum kpi_grain grain, int32_t start,
+               uint32_t n, int64_t as_of_ms, struct kpi_point *out,
+               struct keel_error *err) K_CHECKED;
 
 /* What is usually looked at of a grain: so many periods, the running one included. */
 int kpi_usual_periods(enum kpi_grain grain);

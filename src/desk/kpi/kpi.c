@@ -22,6 +22,7 @@ static const char *const STEPS[] = {
     "NULL,"
     " version INTEGER NOT NULL, query_hash TEXT NOT NULL, events INTEGER, merged INTEGER NOT NULL,"
     " merge_mark INTEGER NOT NULL, PRIMARY KEY(id, grain, day, computed_ms)) WITHOUT ROWID",
+    "ALTER TABLE kpi_value ADD COLUMN fewest REAL", /* NULL, of old rows: not known */
 };
 
 int kpi_tables(struct sql *desk, struct keel_error *err) {

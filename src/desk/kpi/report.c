@@ -60,23 +60,22 @@ static void put_unit(struct buf *b, const struct db *db, const struct kpi *k) {
     (void)!buf_add_json_str(b, currency);
 }
 
-/* Does the number stand for so few customers that it is not to be shown? */
-static bool is_hidden(const struct kpi *k, double value, const struct kpi_ask *ask) {
-    const struct query *q = k->query;
-    bool customers = q && (q->form == QUERY_COUNT ||
-                           (q->form == QUERY_TREND && q->trend.measures[0].agg == QUERY_CUSTOMERS));
-    return customers && value < ask->hide_below; /* false of what is unknown */
+/* Also where only what it is compared with is: the difference would tell. */
+static bool is_hidden(const struct kpi_point *p, const struct kpi_ask *ask) {
+    return kpi_point_hidden(p, ask->hide_below) ||
+           (p->compared && p->compared_fewest < ask->hide_below);
 }
 
 static void put_point(struct buf *b, const struct kpi *k, const struct kpi_point *p,
                       const struct kpi_ask *ask) {
-    bool hidden = is_hidden(k, p->value, ask) || is_hidden(k, p->now, ask);
+    bool hidden = is_hidden(p, ask);
     put_day(b, "{\"period\":", p->day);
     put_number(b, "value", hidden ? NAN : p->value);
     if (hidden) (void)!buf_add_text(b, ",\"hidden\":true");
     if (!p->stored) return;
     (void)buf_printf(b, ",\"complete\":%s", p->complete ? "true" : "false");
-    put_time(b, "computed_at", p->computed_ms);
+    /* when a hidden number last changed is hidden, too */
+    put_time(b, "computed_at", hidden ? p->checked_ms : p->computed_ms);
     put_time(b, "checked_at", p->checked_ms);
     put_time(b, "asked_at", p->asked_ms);
     double judged =
@@ -95,7 +94,7 @@ static int put_latest(struct sql *desk, const struct db *db, const struct kpi *k
     int32_t today = time_day(db_zone(db), ask->now_ms);
     int32_t start = kpi_period_add(k->grain, kpi_period_start(k->grain, today), 1 - LATEST_BACK);
     const struct kpi_point *latest = NULL, *running = &p[LATEST_BACK - 1];
-    TRY(kpi_stored(desk, k->id, k->grain, start, LATEST_BACK, KPI_NOW, p, err));
+    TRY(kpi_stored(desk, k, k->grain, start, LATEST_BACK, KPI_NOW, p, err));
     for (uint32_t i = 0; i < LATEST_BACK; i++)
         if (p[i].stored && p[i].complete && !isnan(p[i].value)) latest = &p[i];
     (void)!buf_add_text(b, ",\"latest\":");
@@ -300,7 +299,6 @@ static void put_because(struct buf *b, unsigned because) {
 
 static void put_series_point(struct buf *b, const struct kpi *k, const struct kpi_point *p,
                              const struct kpi_ask *ask) {
-    bool hidden = is_hidden(k, p->value, ask) || is_hidden(k, p->now, ask);
     put_point(b, k, p, ask);
     (void)!buf_add_text(b, ",\"band\":");
     if (isnan(p->band.middle)) {
@@ -312,7 +310,9 @@ static void put_series_point(struct buf *b, const struct kpi *k, const struct kp
         put_number(b, "high", p->band.high);
         (void)!buf_add_char(b, '}');
     }
-    (void)buf_printf(b, ",\"verdict\":\"%s\"", KPI_VERDICT_NAMES[p->verdict]);
+    bool hidden = is_hidden(p, ask);
+    (void)buf_printf(b, ",\"verdict\":\"%s\"",
+                     KPI_VERDICT_NAMES[hidden ? KPI_UNKNOWN : p->verdict]);
     if (p->compared && !hidden) {
         (void)!buf_add_text(b, ",\"now\":{\"value\":");
         if (isfinite(p->now))
@@ -348,6 +348,7 @@ static int series_of(struct kpi_run *run, struct db *db, struct sql *desk,
     struct kpi_series_ask ask;
     struct kpi_series series;
     TRY(read_words(words, k, db, kpi_run_now(run), &ask, err));
+    ask.hide_below = asking->hide_below;
     TRY(kpi_series(run, desk, set, which, &ask, &series, err));
     (void)buf_printf(b, "{\"id\":\"%.*s\",\"version\":%lld,\"query_hash\":\"%s\",\"grain\":\"%s\"",
                      STR_ARG(k->id), (long long)k->version, k->query_hash,
@@ -414,26 +415,30 @@ static int read_ranges(const struct kpi_ranges *r, struct days *d, struct keel_e
     return 0;
 }
 
+/* all_hidden: some leaf is. Then nobody's share is shown: they sum to a change that is not, and a
+ * share of a product is made of the other factors. */
 static void put_leaf(struct buf *b, const struct kpi_set *set, const struct kpi_attribution *a,
-                     const struct kpi_leaf *leaf, const struct kpi_ask *ask) {
+                     uint32_t i, const bool *hides, bool all_hidden) {
+    const struct kpi_leaf *leaf = &a->leaf[i];
     const struct kpi *k = &set->kpi[leaf->kpi];
     double all = a->after - a->before;
-    bool hidden = is_hidden(k, leaf->after, ask) || is_hidden(k, leaf->before, ask);
+    bool hidden = hides[i];
     (void)buf_printf(b, "{\"id\":\"%.*s\",\"name\":", STR_ARG(k->id));
     (void)!buf_add_json_str(b, k->name);
     (void)buf_printf(b, ",\"unit\":\"%s\"", KPI_UNIT_NAMES[k->unit]);
     put_number(b, "value", hidden ? NAN : leaf->after);
     put_number(b, "against", hidden ? NAN : leaf->before);
-    put_number(b, "contribution", a->unknown || hidden ? NAN : leaf->shown);
-    put_number(b, "share", a->unknown || hidden || all == 0 ? NAN : leaf->exact / all);
+    put_number(b, "contribution", a->unknown || all_hidden ? NAN : leaf->shown);
+    put_number(b, "share", a->unknown || all_hidden || all == 0 ? NAN : leaf->exact / all);
     (void)!buf_add_char(b, '}');
 }
 
 static void put_attribution(struct buf *b, struct db *db, const struct kpi_set *set, int root,
                             const struct days *d, const struct kpi_attribution *a,
-                            const struct kpi_ask *ask) {
+                            const bool *hides) {
     const struct kpi *k = &set->kpi[root];
-    bool hidden = is_hidden(k, a->after, ask) || is_hidden(k, a->before, ask);
+    bool hidden = false;
+    for (uint32_t i = 0; i < a->n; i++) hidden |= hides[i];
     (void)buf_printf(b, "{\"id\":\"%.*s\",\"query_hash\":\"%s\"", STR_ARG(k->id), k->query_hash);
     put_unit(b, db, k);
     put_day(b, ",\"from\":", d->from);
@@ -443,6 +448,7 @@ static void put_attribution(struct buf *b, struct db *db, const struct kpi_set *
     put_number(b, "value", hidden ? NAN : a->after);
     put_number(b, "against", hidden ? NAN : a->before);
     put_number(b, "change", hidden ? NAN : a->change);
+    if (hidden) (void)!buf_add_text(b, ",\"hidden\":true");
     (void)buf_printf(b, ",\"method\":\"%s\",\"digits\":%d", KPI_METHOD_NAMES[a->method], k->digits);
     if (a->unknown) {
         (void)!buf_add_text(b, ",\"unknown\":");
@@ -451,14 +457,28 @@ static void put_attribution(struct buf *b, struct db *db, const struct kpi_set *
     (void)!buf_add_text(b, ",\"contributions\":[");
     for (uint32_t i = 0; i < a->n; i++) {
         if (i) (void)!buf_add_char(b, ',');
-        put_leaf(b, set, a, &a->leaf[i], ask);
+        put_leaf(b, set, a, i, hides, hidden);
     }
     (void)!buf_add_char(b, ']');
+}
+
+/* Is one of the numbers that a leaf is made of not to be shown, in one of the ranges? */
+static int leaf_hides(struct computing *c, int leaf, const struct days *d,
+                      const struct kpi_ask *ask, bool *out, struct keel_error *err) {
+    double after = KPI_NO_CUSTOMERS, before = KPI_NO_CUSTOMERS;
+    if (ask->hide_below > 0) {
+        TRY(kpi_run_span_fewest(c->run, &c->set, leaf, d->from, d->to, &after, err));
+        TRY(kpi_run_span_fewest(c->run, &c->set, leaf, d->against_from, d->against_to, &before,
+                                err));
+    }
+    *out = after < ask->hide_below || before < ask->hide_below;
+    return 0;
 }
 
 static int attribute(struct computing *c, struct db *db, const struct kpi_ranges *ranges,
                      const struct kpi_ask *ask, struct kpi_attribution *a, struct buf *out,
                      struct keel_error *err) {
+    bool hides[sizeof a->leaf / sizeof *a->leaf];
     struct days d;
     TRY(read_ranges(ranges, &d, err));
     TRY(kpi_attribute_leaves(&c->set, c->which, ranges->depth, a, err));
@@ -467,9 +487,10 @@ static int attribute(struct computing *c, struct db *db, const struct kpi_ranges
         TRY(kpi_run_span(c->run, &c->set, leaf->kpi, d.from, d.to, &leaf->after, err));
         TRY(kpi_run_span(c->run, &c->set, leaf->kpi, d.against_from, d.against_to, &leaf->before,
                          err));
+        TRY(leaf_hides(c, leaf->kpi, &d, ask, &hides[i], err));
     }
     kpi_attribute(&c->set, c->which, ranges->depth, a);
-    put_attribution(out, db, &c->set, c->which, &d, a, ask);
+    put_attribution(out, db, &c->set, c->which, &d, a, hides);
     put_notes(out, c->run);
     return 0;
 }

@@ -12,8 +12,10 @@ struct kpi_ask {
     unsigned threads;
     const _Atomic bool *cancel;
     bool refresh; /* list: bring all up to date first */
-    /* Numbers of customers below it are shown as null, "hidden":true. Not those that sums, products
-     * and ratios are made of: whoever saves one is asked (kpi_change.admit). 0: all are shown. */
+    /* Numbers of customers below it are shown as null, "hidden":true; and with them what they would
+     * follow from: sums, products and ratios made of them, the verdict on them, bands that would
+     * look back at them (they look at the others alone), and, where a leaf of an attribution is
+     * hidden, the change and everybody's share of it. 0: all are shown. */
     double hide_below;
 };
 

@@ -328,6 +328,40 @@ int kpi_run_span(struct kpi_run *run, const struct kpi_set *set, int kpi, int32_
     return 0;
 }
 
+bool kpi_counts_customers(const struct kpi *k) {
+    const struct query *q = k->query;
+    if (k->form != KPI_QUERY || !q) return false;
+    return q->form == QUERY_COUNT ||
+           (q->form == QUERY_TREND && q->trend.measures[0].agg == QUERY_CUSTOMERS);
+}
+
+/* The leaves were just asked, for the value: the run remembers them. */
+int kpi_run_fewest(struct kpi_run *run, const struct kpi_set *set, int kpi, enum kpi_grain grain,
+                   int32_t start, uint32_t n, double *out, struct keel_error *err) {
+    const struct kpi *k = &set->kpi[kpi];
+    if (kpi_counts_customers(k)) return leaf_periods(run, k, grain, start, n, out, err);
+    double *part = arena_alloc(&run->arena, (n + 1) * sizeof *part);
+    for (uint32_t p = 0; p < n; p++) out[p] = KPI_NO_CUSTOMERS;
+    for (uint32_t i = 0; i < k->n_parts; i++) {
+        TRY(kpi_run_fewest(run, set, k->parts[i].kpi, grain, start, n, part, err));
+        for (uint32_t p = 0; p < n; p++) out[p] = fmin(out[p], part[p]); /* not NAN */
+    }
+    return 0;
+}
+
+int kpi_run_span_fewest(struct kpi_run *run, const struct kpi_set *set, int kpi, int32_t from,
+                        int32_t to, double *out, struct keel_error *err) {
+    const struct kpi *k = &set->kpi[kpi];
+    double part;
+    if (kpi_counts_customers(k)) return leaf_span(run, k, from, to, out, err);
+    *out = KPI_NO_CUSTOMERS;
+    for (uint32_t i = 0; i < k->n_parts; i++) {
+        TRY(kpi_run_span_fewest(run, set, k->parts[i].kpi, from, to, &part, err));
+        *out = fmin(*out, part);
+    }
+    return 0;
+}
+
 bool kpi_run_is_cheap(const struct kpi_set *set, int kpi) {
     const struct kpi *k = &set->kpi[kpi];
     if (k->form == KPI_QUERY) return !k->query || k->query->form == QUERY_TREND;

@@ -56,6 +56,17 @@ int kpi_run_periods(struct kpi_run *run, const struct kpi_set *set, int kpi, enu
 /* One value over [from, to); of `count customers` as of the end. Both days, from < to. */
 int kpi_run_span(struct kpi_run *run, const struct kpi_set *set, int kpi, int32_t from, int32_t to,
                  double *out, struct keel_error *err) K_CHECKED;
+/* The fewest customers that a value says something of: the smallest number among the leaves of the
+ * tree that count customers, of each period. KPI_NO_CUSTOMERS where there is no such leaf; an
+ * unknown number counts as none. */
+#define KPI_NO_CUSTOMERS 1e300
+int kpi_run_fewest(struct kpi_run *run, const struct kpi_set *set, int kpi, enum kpi_grain grain,
+                   int32_t start, uint32_t n, double *out, struct keel_error *err) K_CHECKED;
+/* The same of one range. */
+int kpi_run_span_fewest(struct kpi_run *run, const struct kpi_set *set, int kpi, int32_t from,
+                        int32_t to, double *out, struct keel_error *err) K_CHECKED;
+/* Is it a leaf that counts customers? */
+bool kpi_counts_customers(const struct kpi *k);
 /* How many events (of any kind) the periods hold up to the moment `until_ms`. */
 int kpi_run_events(struct kpi_run *run, enum kpi_grain grain, int32_t start, uint32_t n,
                    int64_t *out, struct keel_error *err) K_CHECKED;
