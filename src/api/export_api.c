@@ -166,7 +166,7 @@ static int prepare(struct request *r, struct exporting *e, struct keel_error *er
     struct query_options now = {
         .at_ms = QUERY_AT_NOW, .segment = audience_book_find, .segment_ctx = &book};
     int code = customers_chosen(e->app->db, e->snap, text, &now, &e->customers,
-                                &e->options.customer_count, err);
+                                &e->options.customer_count, NULL, err);
     audience_book_release(&book);
     e->options.customers = e->customers;
     return code;

@@ -2,6 +2,7 @@
  * Layers: customer/export.h, query/chosen.h, options.h. Threads: main only. */
 #include "base/output.h"
 #include "cli/desk.h"
+#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/remote.h"
@@ -84,6 +85,8 @@ static int export_all(struct db *db, const struct args *args, struct output *out
     struct snapshot *snap;
     struct export_sums sums;
     uint64_t *customers = NULL;
+    struct buf notes;
+    buf_init(&notes, 1 << 16);
     for (size_t i = 0; i < args->events.n; i++) events[i] = str_from(args->events.word[i]);
     options.events = events;
     options.n_events = (uint32_t)args->events.n;
@@ -95,7 +98,8 @@ static int export_all(struct db *db, const struct args *args, struct output *out
         .at_ms = QUERY_AT_NOW, .segment = desk_segment, .segment_ctx = &segments};
     if (args->customers)
         code = customers_chosen(db, snap, str_from(args->customers), &now, &customers,
-                                &options.customer_count, err);
+                                &options.customer_count, &notes, err);
+    notes_print(&notes);
     desk_segments_release(&segments);
     options.customers = customers;
     progress_start(&e.progress, "exporting", "bytes", 0, args->quiet);

@@ -96,6 +96,17 @@ static int list(struct guard *g, const struct args *args, struct output *out,
     return code;
 }
 
+static int unknown_right(const char *word, struct keel_error *err) {
+    struct buf all;
+    buf_init(&all, 4096);
+    for (int i = RIGHT_SIGNED_IN + 1; i < RIGHTS; i++)
+        (void)!buf_printf(&all, "%s%s", all.n ? ", " : "", right_text((enum right)i));
+    int code = error_set(err, KEEL_E_INVALID, "key add: \"%.40s\" is no right; there are %.*s",
+                         word, STR_ARG(buf_str(&all)));
+    buf_release(&all);
+    return code;
+}
+
 static int add(struct guard *g, const struct args *args, const char *name, struct output *out,
                struct keel_error *err) {
     struct key_new key = {.name = str_from(name), .until_ms = args->expires_ms};
@@ -104,8 +115,7 @@ static int add(struct guard *g, const struct args *args, const char *name, struc
     for (size_t i = 0; i < args->scopes.n; i++) {
         enum right right;
         if (!right_by_text(str_from(args->scopes.word[i]), &right))
-            FAIL(err, INVALID, "key add: \"%.40s\" is no right; see docs/security.md",
-                 args->scopes.word[i]);
+            return unknown_right(args->scopes.word[i], err);
         key.scopes |= right_bit(right);
     }
     TRY(key_add(g, &key, &id, text, err));

@@ -15,6 +15,7 @@
 #include "base/table.h"
 #include "cli/acts.h"
 #include "cli/desk.h"
+#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/remote.h"
 #include "customer/db.h"
@@ -22,7 +23,7 @@
 #include "desk/saved/name.h"
 #include "query/chosen.h"
 
-enum { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV, FORMAT_NDJSON };
+enum { FORMAT_USUAL = -1, FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV, FORMAT_NDJSON };
 enum { OVERLAP_MOST = 50, REPLY_BYTES = 64 << 20, NAME_COLUMN = 24 };
 
 struct args {
@@ -125,7 +126,10 @@ static int ask(struct work *w, struct str condition, roaring_bitmap_t **out,
         FAIL(err, INVALID, "segment: --at %.100s is no time", w->args->at);
     TRY(snapshot_open(db_store(w->db), &snap, err));
     audience_book_init(&book, w->desk);
-    int code = customers_chosen(w->db, snap, condition, &options, &bits, &count, err);
+    struct buf notes;
+    buf_init(&notes, 1 << 16);
+    int code = customers_chosen(w->db, snap, condition, &options, &bits, &count, &notes, err);
+    notes_print(&notes);
     audience_book_release(&book);
     snapshot_close(snap);
     TRY(code);
@@ -455,6 +459,18 @@ static int preview_here(struct work *w, struct str condition, struct keel_error 
     return code;
 }
 
+/* "notes" of a reply. */
+static void print_notes(struct json_value notes) {
+    struct json_each each = json_each(notes);
+    struct json_value note;
+    struct str text;
+    struct buf lines;
+    buf_init(&lines, 1 << 16);
+    while (json_next(&each, NULL, &note))
+        if (json_str(note, &text)) (void)!buf_printf(&lines, "note: %.*s\n", STR_ARG(text));
+    notes_print(&lines);
+}
+
 static int print_reply(struct work *w, struct str reply, struct keel_error *err) {
     struct json_parser *parser = json_parser_new(REPLY_BYTES);
     struct json_value root, against;
@@ -467,17 +483,18 @@ static int print_reply(struct work *w, struct str reply, struct keel_error *err)
         (void)json_i64(json_get(against, "leave"), &leave);
         (void)json_i64(json_get(against, "stay"), &stay);
         print_preview(w, (uint64_t)size, (uint64_t)enter, (uint64_t)leave, (uint64_t)stay);
+        print_notes(json_get(root, "notes"));
     }
     json_parser_free(parser);
     return code;
 }
 
-static int preview_there(struct work *w, struct str condition, struct keel_error *err) {
-    struct buf body, reply;
+static int ask_server(struct work *w, struct str condition, struct buf *reply,
+                      struct keel_error *err) {
+    struct buf body;
     int64_t id = 0;
     if (w->args->against) TRY(audience_find(w->desk, str_from(w->args->against), &id, err));
     buf_init(&body, 1 << 20);
-    buf_init(&reply, REPLY_BYTES);
     (void)!buf_add_text(&body, "{\"query\":");
     (void)!buf_add_json_str(&body, condition);
     if (id) (void)!buf_printf(&body, ",\"id\":%lld", (long long)id);
@@ -486,16 +503,41 @@ static int preview_there(struct work *w, struct str condition, struct keel_error
         (void)!buf_add_json_str(&body, str_from(w->args->at));
     }
     (void)!buf_add_char(&body, '}');
-    int code = call(w, "POST", "/api/v1/segments/preview", buf_str(&body), &reply, err);
+    int code = call(w, "POST", "/api/v1/segments/preview", buf_str(&body), reply, err);
+    buf_release(&body);
+    return code;
+}
+
+static int preview_there(struct work *w, struct str condition, struct keel_error *err) {
+    struct buf reply;
+    buf_init(&reply, REPLY_BYTES);
+    int code = ask_server(w, condition, &reply, err);
     if (code == 0 && w->args->format == FORMAT_JSON) {
         output_str(&w->out, buf_str(&reply));
         output_char(&w->out, '\n');
     } else if (code == 0) {
         code = print_reply(w, buf_str(&reply), err);
     }
-    buf_release(&body);
     buf_release(&reply);
     return code;
+}
+
+/* A name that nobody used is told when the segment is saved: it would stay empty. */
+static void tell_notes(struct work *w, struct str condition) {
+    struct json_parser *parser = json_parser_new(REPLY_BYTES);
+    struct json_value root;
+    struct keel_error ignored;
+    roaring_bitmap_t *set;
+    struct buf reply;
+    buf_init(&reply, REPLY_BYTES);
+    if (!w->server) {
+        if (ask(w, condition, &set, &ignored) == 0) roaring_bitmap_free(set);
+    } else if (ask_server(w, condition, &reply, &ignored) == 0 &&
+               json_parse(parser, buf_str(&reply), &root, &ignored) == 0) {
+        print_notes(json_get(root, "notes"));
+    }
+    buf_release(&reply);
+    json_parser_free(parser);
 }
 
 static int preview(struct work *w, struct str text, struct keel_error *err) {
@@ -535,6 +577,7 @@ static int add(struct work *w, struct keel_error *err) {
     TRY(act_begin(&noted, w->args->data, "keel segment add", err));
     TRY(act_end(&noted, spec.name, audience_add(w->desk, &spec, now_ms(), &id, err), err));
     output_printf(&w->out, "segment %lld\n", (long long)id);
+    tell_notes(w, spec.query);
     return 0;
 }
 
@@ -638,11 +681,20 @@ static int with_segment(struct work *w, const char *verb, struct keel_error *err
     return code;
 }
 
+/* What is not made is refused: a table that was meant to be CSV is found out too late. */
+static int check_format(const struct args *args, const char *verb, struct keel_error *err) {
+    bool lines = args->format == FORMAT_CSV || args->format == FORMAT_NDJSON;
+    if (args->format == FORMAT_USUAL || lines == (strcmp(verb, "export") == 0)) return 0;
+    if (lines) FAIL(err, INVALID, "segment %s: --format is text or json; export has csv", verb);
+    FAIL(err, INVALID, "segment export: --format is ndjson or csv");
+}
+
 static int act(struct work *w, struct keel_error *err) {
     static const char *const verbs[] = {"show",    "edit",   "remove", "versions",
                                         "members", "export", "preview"};
     const char *verb = w->words->word[0];
     bool known = false;
+    TRY(check_format(w->args, verb, err));
     if (strcmp(verb, "list") == 0) return list(w, err);
     if (strcmp(verb, "add") == 0) return add(w, err);
     if (strcmp(verb, "overlap") == 0) return overlap(w, err);
@@ -657,7 +709,7 @@ static int act(struct work *w, struct keel_error *err) {
 }
 
 static int run(int argc, char **argv, struct keel_error *err) {
-    struct args args = {.limit = 100};
+    struct args args = {.limit = 100, .format = FORMAT_USUAL};
     struct operands words;
     struct work w = {.args = &args, .words = &words};
     TRY(options_parse(&cmd_segment, argc, argv, &args, &words, err));

@@ -7,7 +7,7 @@ enum { ARENA_BYTES = 2 * QUERY_ARENA_BYTES };
 
 static int ask(struct db *db, const struct snapshot *snap, const struct query *q,
                const struct query_options *options, uint64_t **out, uint32_t *out_count,
-               struct keel_error *err) {
+               struct buf *notes, struct keel_error *err) {
     struct result *r;
     struct query_options how = {.at_ms = QUERY_AT_NOW};
     if (options) how = *options;
@@ -19,6 +19,8 @@ static int ask(struct db *db, const struct snapshot *snap, const struct query *q
         k_free(how.members);
         return code;
     }
+    for (uint32_t i = 0; i < r->n_notes && notes; i++)
+        (void)!buf_printf(notes, "note: %.*s\n", STR_ARG(r->notes[i]));
     result_free(r);
     *out = how.members;
     *out_count = count;
@@ -27,7 +29,7 @@ static int ask(struct db *db, const struct snapshot *snap, const struct query *q
 
 int customers_chosen(struct db *db, const struct snapshot *snap, struct str condition,
                      const struct query_options *options, uint64_t **out, uint32_t *out_count,
-                     struct keel_error *err) {
+                     struct buf *notes, struct keel_error *err) {
     struct arena arena;
     struct buf text;
     struct query *q;
@@ -37,7 +39,7 @@ int customers_chosen(struct db *db, const struct snapshot *snap, struct str cond
     arena_init(&arena, ARENA_BYTES);
     int code = text.failed ? error_set(err, KEEL_E_LIMIT, "the condition is too long")
                            : query_parse(buf_str(&text), &arena, &q, &where, err);
-    if (code == 0) code = ask(db, snap, q, options, out, out_count, err);
+    if (code == 0) code = ask(db, snap, q, options, out, out_count, notes, err);
     arena_release(&arena);
     buf_release(&text);
     return code;

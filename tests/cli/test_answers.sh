@@ -164,4 +164,18 @@ same "an event as of a day" "events: 2" "$("$KEEL" profile --data data --at 2024
 expect 64 "at x: not a time" "$KEEL" profile --data data --at x user_id=ann
 expect 66 "write user_id=ID or anonymous_id=ID" "$KEEL" profile --data data nobody
 
+# ---- segments, KPIs, keys: what is misspelt is said at once ----
+
+hint='note: no event named "Order" has been seen; did you mean "Order Completed" or "Order Refunded"?'
+same "the note of a segment that is saved" "segment 1
+$hint" "$("$KEEL" segment add Odd 'did "Order"' --data data 2>&1)"
+expect 0 "$hint" "$KEEL" segment preview 'did "Order"' --data data
+expect 0 "$hint" "$KEEL" export --data data --quiet --customers 'did "Order"'
+same "a segment whose names are known" "segment 2" "$("$KEEL" segment add Even 'did "Order Completed"' --data data 2>&1)"
+expect 64 "segment list: --format is text or json; export has csv" "$KEEL" segment list --data data --format csv
+expect 64 "segment export: --format is ndjson or csv" "$KEEL" segment export Even --data data --format text
+"$KEEL" kpi add orders --query 'total of events of "Order Completed"' --data data >out || fail "$(cat out)"
+expect 64 "from is missing: a day, as 2026-12-31" "$KEEL" kpi attribute orders --data data
+expect 64 "there are query, kpi.read, " "$KEEL" key add k --scope nothing --data data
+
 exit $((failures > 0))

@@ -10,6 +10,7 @@ enum { LATEST_BACK = 40, EDITS = 100 };
 
 int kpi_read_day(struct str text, const char *name, int32_t *out, struct keel_error *err) {
     int64_t ms;
+    if (text.n == 0) FAIL(err, INVALID, "%s is missing: a day, as 2026-12-31", name);
     if (text.n != sizeof "2026-12-31" - 1 || !time_parse(text, NULL, &ms))
         FAIL(err, INVALID, "%s=\"%.*s\" is no day; write 2026-12-31", name,
              (int)(text.n < 100 ? text.n : 100), text.p);
