@@ -1,7 +1,8 @@
 /* The forms COUNT and LIST: how many customers meet a condition, and who they are.
  *
  * Everything comes from stage 0 (customers.h); there are no events of the answer. LIST keeps per
- * worker the best rows so far: when twice the limit have gathered, they are sorted and cut.
+ * worker the best rows so far: when twice the limit have gathered, they are sorted and cut. Without
+ * an order customers come by their numbers, as each worker meets them.
  *
  * Layers: form_tools.h. Threads: see form.h. Limits: LIST gives at most RESULT_MAX_ROWS rows.
  */
@@ -175,16 +176,17 @@ static int list_compare(const void *a, const void *b, void *ctx) {
     return (x->integer > y->integer) - (x->integer < y->integer);
 }
 
-static void list_sort(const struct list_form *f, struct datum *rows, uint64_t *n, bool *cut) {
-    struct list_form *ctx = (struct list_form *)(uintptr_t)f; /* qsort_r has no const context */
-    if (*n > 0) qsort_r(rows, *n, list_width(f) * sizeof *rows, list_compare, ctx);
-    if (*n <= f->limit) return;
-    *n = f->limit;
-    *cut = true;
+static void list_sort(struct list_state *s) {
+    struct list_form *ctx = (struct list_form *)(uintptr_t)s->f; /* qsort_r has no const context */
+    if (s->f->n_order > 0 && s->n > 0)
+        qsort_r(s->rows, s->n, list_width(s->f) * sizeof *s->rows, list_compare, ctx);
+    if (s->n <= s->f->limit) return;
+    s->n = s->f->limit;
+    s->cut = true;
 }
 
 static int list_room(struct list_state *s, struct keel_error *err) {
-    if (s->n >= 2 * s->f->limit + 1024) list_sort(s->f, s->rows, &s->n, &s->cut);
+    if (s->n >= 2 * s->f->limit + 1024) list_sort(s);
     if (s->n < s->cap) return 0;
     uint64_t cap = s->cap ? s->cap * 2 : 1024;
     struct datum *rows = k_try_realloc(s->rows, cap * list_width(s->f) * sizeof *rows);
@@ -197,31 +199,52 @@ static int list_room(struct list_state *s, struct keel_error *err) {
 static int list_fold(void *state, struct range r, struct keel_error *err) {
     struct list_state *s = state;
     const struct list_form *f = s->f;
-    for (uint32_t slot = 0; slot < r.count; slot++) {
-        if (!bit_get(s->worker->members, slot)) continue;
-        TRY(list_room(s, err));
-        struct datum *row = s->rows + s->n++ * list_width(f);
-        *row++ = datum_integer(r.first + slot);
-        for (uint32_t i = 0; i < f->n_order; i++)
-            *row++ = account_datum(s->worker, f->order[i], slot);
-        for (uint32_t i = 0; i < f->n_columns; i++)
-            *row++ = account_datum(s->worker, f->columns[i], slot);
-    }
+    for (uint32_t from = 0; from < r.count; from += 64)
+        for (uint64_t m = s->worker->members[from / 64]; m; m &= m - 1) {
+            uint32_t slot = from + (uint32_t)__builtin_ctzll(m);
+            TRY(list_room(s, err));
+            struct datum *row = s->rows + s->n++ * list_width(f);
+            *row++ = datum_integer(r.first + slot);
+            for (uint32_t i = 0; i < f->n_order; i++)
+                *row++ = account_datum(s->worker, f->order[i], slot);
+            for (uint32_t i = 0; i < f->n_columns; i++)
+                *row++ = account_datum(s->worker, f->columns[i], slot);
+        }
     return 0;
 }
 
-static int list_rows(const struct list_form *f, const struct datum *rows, uint64_t n,
-                     struct result *out, struct keel_error *err) {
+static int list_row(const struct list_form *f, const struct datum *row, struct result *out,
+                    struct keel_error *err) {
+    struct datum cells[QUERY_MAX_TERMS + 1];
+    enum id_kind kind;
     struct identity *identity = db_identity(f->form.plan->db);
-    for (uint64_t k = 0; k < n; k++) {
-        const struct datum *row = rows + k * list_width(f);
-        struct datum cells[QUERY_MAX_TERMS + 1];
-        enum id_kind kind;
-        cells[0] = datum_str(identity_id(identity, (uint32_t)row[0].integer, &kind));
-        for (uint32_t i = 0; i < f->n_columns; i++) cells[1 + i] = row[1 + f->n_order + i];
-        TRY(result_row(out, cells, err));
+    cells[0] = datum_str(identity_id(identity, (uint32_t)row[0].integer, &kind));
+    for (uint32_t i = 0; i < f->n_columns; i++) cells[1 + i] = row[1 + f->n_order + i];
+    return result_row(out, cells, err);
+}
+
+/* Each worker's list is in order, also where none is asked for: customers ascend. */
+static int list_merge(const struct list_form *f, struct worker *workers, uint32_t n,
+                      uint64_t *taken, struct result *out, struct keel_error *err) {
+    struct list_form *ctx = (struct list_form *)(uintptr_t)f;
+    for (uint64_t rows = 0;; rows++) {
+        const struct datum *best = NULL;
+        uint32_t from = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            const struct list_state *s = workers[i].form;
+            const struct datum *row = s->rows + taken[i] * list_width(f);
+            if (taken[i] == s->n || (best && list_compare(row, best, ctx) > 0)) continue;
+            best = row;
+            from = i;
+        }
+        if (!best) return 0;
+        if (rows == f->limit) {
+            out->cut = true;
+            return 0;
+        }
+        TRY(list_row(f, best, out, err));
+        taken[from]++;
     }
-    return 0;
 }
 
 static int list_answer(const struct form *form, struct worker *workers, uint32_t n,
@@ -230,21 +253,14 @@ static int list_answer(const struct form *form, struct worker *workers, uint32_t
     const struct query *q = form->plan->q;
     TRY(result_column(out, STR("customer"), DATUM_STRING, err));
     TRY(add_term_columns(q->list.columns, q->list.n_columns, out, err));
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < n; i++) total += ((const struct list_state *)workers[i].form)->n;
-    size_t row_bytes = list_width(f) * sizeof(struct datum);
-    struct datum *all = k_try_alloc_array(total + 1, row_bytes);
-    if (!all) FAIL(err, NO_MEMORY, "too little memory for a list: ask for fewer rows by a limit");
-    uint64_t at = 0;
     for (uint32_t i = 0; i < n; i++) {
-        const struct list_state *s = workers[i].form;
-        if (s->n > 0) memcpy(all + at * list_width(f), s->rows, s->n * row_bytes);
-        at += s->n;
+        struct list_state *s = workers[i].form;
+        list_sort(s);
         out->cut |= s->cut;
     }
-    list_sort(f, all, &total, &out->cut);
-    int code = list_rows(f, all, total, out, err);
-    k_free(all);
+    uint64_t *taken = k_zalloc((n + 1) * sizeof *taken);
+    int code = list_merge(f, workers, n, taken, out, err);
+    k_free(taken);
     return code;
 }
 
