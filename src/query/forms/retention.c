@@ -2,8 +2,8 @@
  *
  * Two machines: per customer the period of his first A (or a bit for every period with an A), and a
  * bit for every period with a B. Order does not matter, so rare events come from their posting
- * copies; where that is so of A, it has been read when B is, and only customers with an A are
- * looked at. Folding a customer walks the bits of B from his cohort on. LIFECYCLE has one machine
+ * copies. The bits of customers without an A are made as well: to look who has one took longer.
+ * Folding a customer walks the bits of B from his cohort on. LIFECYCLE has one machine
  * an event, over the whole history, and walks the bits of their union: each says what the customer
  * is in its period, and the gap behind it when he lapsed.
  *
@@ -20,7 +20,6 @@ struct presence {
     uint32_t used; /* periods up to the last event */
     bool each;     /* every period; else the first only */
     struct match match;
-    const struct presence *among; /* only its customers matter; NULL: all do */
 };
 
 struct presence_state {
@@ -29,25 +28,7 @@ struct presence_state {
     uint32_t words;  /* of a customer's bits */
     uint32_t *first; /* [slots] the first period, UINT32_MAX: none; unless each */
     uint64_t *bits;  /* [slots × words]; if each */
-    const struct presence_state *among; /* NULL unless it is read before */
 };
-
-static bool has_machine(const struct pass *pass, const struct machine *m) {
-    for (uint32_t i = 0; i < pass->n_machines; i++)
-        if (pass->machines[i] == m) return true;
-    return false;
-}
-
-/* Is all of a machine's range read when another one's begins? */
-static bool is_read_before(const struct plan *p, const struct machine *m,
-                           const struct machine *other) {
-    uint32_t end = 0, begin = p->n_passes;
-    for (uint32_t i = p->n_passes; i-- > 0;) {
-        if (has_machine(&p->passes[i], m) && end == 0) end = i + 1;
-        if (has_machine(&p->passes[i], other)) begin = i;
-    }
-    return end <= begin;
-}
 
 static int presence_open(const struct machine *m, struct worker *w, void *state,
                          struct keel_error *err) {
@@ -55,8 +36,6 @@ static int presence_open(const struct machine *m, struct worker *w, void *state,
     s->m = (const struct presence *)m;
     s->worker = w;
     s->words = s->m->used / 64 + 1;
-    if (s->m->among && is_read_before(w->plan, &s->m->among->machine, m))
-        s->among = machine_state(w, &s->m->among->machine);
     size_t n = w->plan->range_size;
     bool ok = s->m->each ? (s->bits = k_try_alloc_array(n * s->words, sizeof *s->bits)) != NULL
                          : (s->first = k_try_alloc_array(n, sizeof *s->first)) != NULL;
@@ -72,43 +51,10 @@ static int presence_begin(void *state, struct range r, struct keel_error *err) {
     return 0;
 }
 
-static inline bool has_any(const struct presence_state *s, uint32_t slot) {
-    if (s->first) return s->first[slot] != UINT32_MAX;
-    uint64_t any = 0;
-    for (uint32_t w = 0; w < s->words; w++) any |= s->bits[(size_t)slot * s->words + w];
-    return any != 0;
-}
-
-/* Leaves the rows of the customers that another machine has found. Nothing foretells who is: the
- * edges of their runs are noted, and each row has the parity of the edges up to it. */
-static void keep_found(const struct presence_state *found, struct feed *f) {
-    uint64_t starts[BITS_WORDS] = {0}, edges[BITS_WORDS + 1] = {0}, odd = 0;
-    uint32_t count = found->worker->range.count;
-    uint16_t at[CHUNK_ROWS + 1];
-    feed_starts(f, starts);
-    uint32_t runs = bits_to_index(starts, at);
-    at[runs] = (uint16_t)f->n;
-    for (uint32_t k = 0; k < runs; k++) {
-        uint32_t slot = f->customer[at[k]] - f->first, from = at[k], to = at[k + 1];
-        uint64_t is = slot < count && has_any(found, slot);
-        edges[from >> 6] ^= is << (from & 63);
-        edges[to >> 6] ^= is << (to & 63);
-    }
-    for (uint32_t w = 0; w < BITS_WORDS; w++) {
-        uint64_t in = edges[w];
-        for (unsigned by = 1; by < 64; by *= 2) in ^= in << by;
-        in ^= odd;
-        odd = 0 - (in >> 63);
-        f->live[w] &= in;
-    }
-}
-
 static int presence_feed(void *state, struct feed *f, struct keel_error *err) {
     struct presence_state *s = state;
     struct visits v;
-    struct feed some = *f; /* other machines see all rows */
-    if (s->among) keep_found(s->among, &some);
-    TRY(visits_find(&s->m->match, s->m->periods, NULL, s->worker, &some, &v, err));
+    TRY(visits_find(&s->m->match, s->m->periods, NULL, s->worker, f, &v, err));
     for (uint32_t k = 0; s->bits && k < v.n; k++)
         bit_set(s->bits + (size_t)v.slot[k] * s->words, v.period[k]);
     for (uint32_t k = 0; s->first && k < v.n; k++)
@@ -186,14 +132,12 @@ static int form_parts(struct retention_form *f, struct plan *p, struct span span
 
 static int presence_new(const struct retention_form *f, struct plan *p,
                         const struct query_event *event, struct span span, bool each,
-                        const struct presence *among, struct presence **out,
-                        struct keel_error *err) {
+                        struct presence **out, struct keel_error *err) {
     struct presence *m = arena_zalloc(&p->arena, sizeof *m);
     m->machine = (struct machine){.ops = &OPS, .stage = 1, .span = {INT64_MAX, INT64_MIN}};
     m->periods = &f->periods;
     m->used = f->used;
     m->each = each;
-    m->among = among;
     m->machine.bytes_per_customer = each ? 8 * (f->used / 64 + 1) : 4;
     TRY(match_compile(p, event, span, &m->match, err));
     match_needs(p, &m->match, &m->machine);
@@ -233,8 +177,8 @@ static int retention_plan(struct form *form, struct plan *p, struct keel_error *
     if (q->retention.periods > 0 && q->retention.periods + 1 < f->columns)
         f->columns = q->retention.periods + 1;
     bool each = q->retention.start == QUERY_START_EACH;
-    TRY(presence_new(f, p, &q->retention.from, span, each, NULL, &f->from, err));
-    return presence_new(f, p, &q->retention.to, span, true, f->from, &f->to, err);
+    TRY(presence_new(f, p, &q->retention.from, span, each, &f->from, err));
+    return presence_new(f, p, &q->retention.to, span, true, &f->to, err);
 }
 
 static int fold_cohort(struct retention_state *s, uint32_t group, uint32_t cohort,
@@ -265,17 +209,25 @@ static int fold_plain(struct retention_state *s, const uint32_t *first,
     if (f->used == 0) return 0;
     TRY(counters_room(&s->size, f->used, err));
     TRY(counters_room(&s->back, (uint64_t)f->used * width, err));
-    for (uint32_t slot = 0; slot < slots; slot++) {
-        uint32_t cohort = first[slot];
-        if (cohort == UINT32_MAX) continue;
-        if (words > 1) {
-            TRY(fold_cohort(s, 0, cohort, to->bits + (size_t)slot * words, words, err));
-            continue;
+    for (uint32_t from = 0; from < slots; from += CHUNK_ROWS) {
+        uint32_t n = slots - from < CHUNK_ROWS ? slots - from : CHUNK_ROWS;
+        uint64_t nobody[BITS_WORDS] = {0}, in[BITS_WORDS];
+        uint16_t at[CHUNK_ROWS];
+        spine_kernels()->equal(first + from, n, UINT32_MAX, nobody);
+        bits_first(in, n);
+        for (uint32_t w = 0; w < BITS_WORDS; w++) in[w] &= ~nobody[w];
+        n = bits_to_index(in, at);
+        for (uint32_t k = 0; k < n; k++) {
+            uint32_t slot = from + at[k], cohort = first[slot];
+            if (words > 1) {
+                TRY(fold_cohort(s, 0, cohort, to->bits + (size_t)slot * words, words, err));
+                continue;
+            }
+            uint64_t m = to->bits[slot] >> cohort, *row = s->back.n + (uint64_t)cohort * width;
+            if (width < 64) m &= ((uint64_t)1 << width) - 1;
+            s->size.n[cohort]++;
+            for (; m; m &= m - 1) row[__builtin_ctzll(m)]++;
         }
-        uint64_t m = to->bits[slot] >> cohort, *row = s->back.n + (uint64_t)cohort * width;
-        if (width < 64) m &= ((uint64_t)1 << width) - 1;
-        s->size.n[cohort]++;
-        for (; m; m &= m - 1) row[__builtin_ctzll(m)]++;
     }
     return 0;
 }
@@ -401,7 +353,7 @@ static int repeat_plan(struct form *form, struct plan *p, struct keel_error *err
     struct span span = range_span(p->zone, &q->range, p->at_ms);
     if (span.from_ms == INT64_MIN) FAIL(err, INVALID, "repeat needs a range with a beginning");
     TRY(form_parts(f, p, span, err));
-    return presence_new(f, p, &q->repeat.event, span, true, NULL, &f->to, err);
+    return presence_new(f, p, &q->repeat.event, span, true, &f->to, err);
 }
 
 static int repeat_fold(void *state, struct range r, struct keel_error *err) {
@@ -494,8 +446,7 @@ static int lifecycle_plan(struct form *form, struct plan *p, struct keel_error *
     if (f->shared.periods.n > 0) f->begin = period_of(&f->shared.periods, shown.from_ms);
     f->n = q->lifecycle.n_events;
     for (uint32_t i = 0; i < f->n; i++)
-        TRY(presence_new(&f->shared, p, &q->lifecycle.events[i], seen, true, NULL, &f->did[i],
-                         err));
+        TRY(presence_new(&f->shared, p, &q->lifecycle.events[i], seen, true, &f->did[i], err));
     return 0;
 }
 
@@ -511,6 +462,12 @@ static void live_through(const uint64_t *bits, uint32_t words, uint32_t periods,
             next = k + 1;
         }
     if (next < periods) row[(uint64_t)next * LIFE_FACTS + LAPSED]++;
+}
+
+static bool has_any(const struct presence_state *s, uint32_t slot) {
+    uint64_t any = 0;
+    for (uint32_t w = 0; w < s->words; w++) any |= s->bits[(size_t)slot * s->words + w];
+    return any != 0;
 }
 
 static int lifecycle_fold(void *state, struct range r, struct keel_error *err) {
