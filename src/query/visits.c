@@ -28,9 +28,8 @@ static void find_periods(const struct periods *p, const int64_t *time, uint32_t 
         spine_kernels()->periods(&table, time, n, out);
 }
 
-/* Rows that do not match are passed over: what changes at one of them changes at the next that
- * matches. Adding a run of ones to a part of itself carries into the bit behind it. */
-static void carry_changes(const uint64_t *match, uint64_t *change) {
+/* Adding a run of ones to a part of itself carries into the bit behind it. */
+void carry_changes(const uint64_t *match, uint64_t *change) {
     uint64_t carry = 0;
     for (uint32_t w = 0; w < BITS_WORDS; w++) {
         uint64_t passed = ~match[w], sum;

@@ -30,6 +30,10 @@ struct chosen_rows {
 };
 void choose_rows(const struct feed *f, const uint64_t *bits, struct chosen_rows *out);
 
+/* Rows that do not match are passed over: what changes at one of them changes at the next that
+ * matches. Both are bits of a batch's rows; the changes are of matching rows afterwards. */
+void carry_changes(const uint64_t *match, uint64_t *change);
+
 /* Of the rows that match; `splitter` NULL: values do not matter. */
 int visits_find(const struct match *m, const struct periods *p, struct splitter *splitter,
                 struct worker *w, struct feed *f, struct visits *out,

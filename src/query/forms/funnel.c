@@ -4,6 +4,11 @@
 
 #include "query/forms/funnel_int.h"
 
+/* Of a customer's chains, in the fast kernel. */
+static uint32_t chain_words(const struct funnel *f) {
+    return f->n > 1 ? funnel_chain_at(f, f->n - 1) : 0;
+}
+
 static int state_open(const struct machine *m, struct worker *w, void *state,
                       struct keel_error *err) {
     struct funnel_state *s = state;
@@ -12,15 +17,17 @@ static int state_open(const struct machine *m, struct worker *w, void *state,
     const struct funnel *f = s->funnel;
     size_t n = w->plan->range_size;
     if (f->wants.splits) TRY(splitter_open(&s->splitter, f->wants.splits, w, err));
-    s->stride = funnel_chain_at(f, f->n);
+    s->stride = chain_words(f);
     bool ok = (s->result.level = k_try_alloc_array(n, 1)) != NULL;
     ok = ok && (s->result.end = k_try_alloc_array(n, sizeof(int64_t)));
     if (f->wants.splits) ok = ok && (s->result.group = k_try_alloc_array(n, sizeof(uint32_t)));
     if (f->wants.times) ok = ok && (s->result.times = k_try_alloc_array(n * f->n, sizeof(int64_t)));
     if (!f->exact) {
         ok = ok && (s->first = k_try_alloc_array(n, sizeof(int64_t)));
-        ok = ok && (s->words = k_try_alloc_array(n * s->stride, sizeof(int64_t)));
-        ok = ok && (s->opened = k_try_alloc_array(n, 1));
+        ok = ok && (s->last = k_try_alloc_array(n, sizeof(int64_t)));
+        ok = ok && (s->seen = k_try_alloc_array(n, sizeof(uint32_t)));
+        ok = ok && (s->chains = k_try_alloc_array(n * s->stride + 1, sizeof(int64_t)));
+        if (f->n_without) ok = ok && (s->walls = k_try_alloc_array(n * 2, sizeof(int64_t)));
         if (f->wants.splits) ok = ok && (s->groups = k_try_alloc_array(n * f->n, sizeof(uint32_t)));
     }
     if (!ok) FAIL(err, NO_MEMORY, "too little memory for a funnel of %zu customers at a time", n);
@@ -36,8 +43,10 @@ static void state_close(void *state) {
     k_free(s->result.group);
     k_free(s->result.times);
     k_free(s->first);
-    k_free(s->words);
-    k_free(s->opened);
+    k_free(s->last);
+    k_free(s->seen);
+    k_free(s->walls);
+    k_free(s->chains);
     k_free(s->groups);
 }
 
@@ -47,10 +56,9 @@ static int state_begin(void *state, struct range r, struct keel_error *err) {
     memset(s->result.level, 0, r.count);
     if (s->funnel->exact) funnel_exact_begin(s, r);
     memset(s->result.end, FUNNEL_NEVER_BYTE, r.count * sizeof *s->result.end);
-    if (s->words) {
-        memset(s->first, FUNNEL_NEVER_BYTE, r.count * sizeof *s->first);
-        memset(s->opened, 0, r.count); /* most customers never need their words */
-    }
+    if (s->first) memset(s->first, FUNNEL_NEVER_BYTE, r.count * sizeof *s->first);
+    if (s->last) memset(s->last, FUNNEL_NEVER_BYTE, r.count * sizeof *s->last);
+    if (s->walls) memset(s->walls, FUNNEL_NEVER_BYTE, r.count * 2 * sizeof *s->walls);
     return 0;
 }
 
@@ -119,8 +127,8 @@ int funnel_new(struct plan *p, const struct query_funnel *from, struct span span
     f->exact |= f->n_same > 0 || f->any_order;
     if (!f->exact) plan_step_table(p, f);
     if (wants->splits) splits_needs(p, wants->splits, &f->machine);
-    f->machine.bytes_per_customer =
-        f->exact ? 512 : (funnel_chain_at(f, f->n) + 3) * sizeof(int64_t);
+    uint32_t words = 4 + chain_words(f) + (wants->times ? f->n : 0);
+    f->machine.bytes_per_customer = f->exact ? 512 : words * sizeof(int64_t);
     *out = f;
     return plan_add(p, &f->machine, err);
 }

@@ -9,13 +9,14 @@
  * Most rows are of step 1, and of these only two in a customer's run of a batch matter to him: the
  * last one, from which chains of later batches start, and, if he has come nowhere yet, the first
  * one. So a batch is taken in three parts: the rows of later steps one by one, each finding the row
- * of step 1 before it by its rank; then the runs of step 1; then, row by row, the runs in which
- * times are equal and order is not what the rows' places say. Before, each row of step 1 went
- * through the customer's state, which took two thirds of the kernel's time.
+ * of step 1 before it among the bits of these; then the runs of step 1, whose ends are found in the
+ * bits as well; then, row by row, the runs in which times are equal and order is not what the rows'
+ * places say. Nothing is done for each row of step 1.
  *
  * Layers: funnel_int.h, store/scan/spine.h. Threads: see machine.h.
  */
 #include "query/forms/funnel_int.h"
+#include "query/visits.h"
 #include "store/scan/spine.h"
 
 /* What the rows of a batch are to the funnel. */
@@ -28,11 +29,6 @@ struct step_rows {
     uint8_t step[CHUNK_ROWS];   /* if the event does not tell */
     uint32_t group[CHUNK_ROWS]; /* of rows of step 1, if groups are wanted */
     bool by_event;
-    /* Rows of step 1 that are not slow, side by side. */
-    uint32_t n;
-    uint16_t row[CHUNK_ROWS];
-    uint32_t customer[CHUNK_ROWS];
-    int64_t time[CHUNK_ROWS];
 };
 
 struct step_event {
@@ -45,76 +41,92 @@ static inline uint32_t step_at(const struct funnel *funnel, const struct feed *f
     return r->by_event ? funnel->step_of[f->event[row]] : r->step[row];
 }
 
-static inline int64_t lowest_start(const struct funnel *f, const int64_t *words, int64_t t) {
-    int64_t lowest = f->within_ms == INT64_MAX ? FUNNEL_NEVER + 1 : t - f->within_ms;
-    int64_t without = words[FUNNEL_WITHOUT];
-    if (without >= t) without = words[FUNNEL_WITHOUT_BEFORE];
-    return without > lowest ? without : lowest;
-}
-
-static void take_result(struct funnel_state *s, uint32_t slot, uint32_t j, int64_t t,
-                        const int64_t *chain) {
-    struct funnel_result *r = &s->result;
-    const struct funnel *f = s->funnel;
-    r->level[slot] = (uint8_t)(j + 1);
-    r->end[slot] = t;
-    if (r->group && s->groups) r->group[slot] = s->groups[(size_t)slot * f->n + j];
-    int64_t *times = r->times ? r->times + (size_t)slot * f->n : NULL;
-    for (uint32_t i = 0; times && i <= j; i++) times[i] = chain[i];
+static inline int64_t lowest_start(const struct funnel_state *s, uint32_t slot, int64_t t) {
+    const int64_t within = s->funnel->within_ms;
+    int64_t lowest = within == INT64_MAX ? FUNNEL_NEVER + 1 : t - within;
+    if (!s->walls) return lowest;
+    int64_t wall = s->walls[2 * (size_t)slot];
+    if (wall >= t) wall = s->walls[2 * (size_t)slot + 1];
+    return wall > lowest ? wall : lowest;
 }
 
 static inline int64_t *chain_of(const struct funnel_state *s, uint32_t slot, uint32_t j) {
-    if (j == 0) return s->first + slot;
-    return s->words + (size_t)slot * s->stride + funnel_chain_at(s->funnel, j);
+    return j == 0 ? s->first + slot
+                  : s->chains + (size_t)slot * s->stride + funnel_chain_at(s->funnel, j);
 }
 
-static inline void take_without(int64_t *words, int64_t t) {
-    if (words[FUNNEL_WITHOUT] != t) words[FUNNEL_WITHOUT_BEFORE] = words[FUNNEL_WITHOUT];
-    words[FUNNEL_WITHOUT] = t;
+/* A chain up to step j > 0 that ends with the event; it is the result if `better`. All of a chain
+ * is copied, and stored somewhere if it is not needed: how long it is, and whether it is better,
+ * cannot be foretold. */
+static inline void take_chain(struct funnel_state *s, const struct step_event *e, uint32_t j,
+                              int64_t start, bool better) {
+    struct funnel_result *r = &s->result;
+    const struct funnel *f = s->funnel;
+    const uint32_t slot = e->slot, n = f->n;
+    int64_t spare[QUERY_MAX_EVENTS];
+    int64_t *chain = j + 1 < n ? chain_of(s, slot, j) : spare;
+    r->level[slot] = (uint8_t)(better ? j + 1 : r->level[slot]);
+    r->end[slot] = better ? e->time : r->end[slot];
+    if (s->groups) {
+        s->groups[(size_t)slot * n + j] = e->group;
+        if (better) r->group[slot] = e->group;
+    }
+    chain[0] = start;
+    if (!f->wants.times) return;
+    int64_t *result = r->times + (size_t)slot * n, *times = better ? result : spare;
+    const int64_t *before = j > 1 ? chain_of(s, slot, j - 1) : result; /* of step 1: no more */
+    for (uint32_t i = 1; i < n; i++) {
+        int64_t v = before[i];
+        times[i] = v;
+        chain[i] = v;
+    }
+    times[0] = start;
+    times[j] = chain[j] = e->time;
+}
+
+static inline void take_without(struct funnel_state *s, uint32_t slot, int64_t t) {
+    int64_t *wall = s->walls + 2 * (size_t)slot;
+    if (wall[0] != t) wall[1] = wall[0];
+    wall[0] = t;
 }
 
 /* ---- row by row, with equal times ---- */
 
 /* An event of step j at time t; lowest: the earliest start that is still valid. True if there is a
  * chain that it ends. */
-static bool take_step(struct funnel_state *s, const struct step_event *e, uint32_t j,
-                      int64_t lowest) {
-    const struct funnel *f = s->funnel;
-    int64_t *chain = chain_of(s, e->slot, j);
-    if (j == 0) {
-        chain[0] = e->time;
-        if (s->groups) s->groups[(size_t)e->slot * f->n] = e->group;
-    } else {
-        const int64_t *before = chain_of(s, e->slot, j - 1);
-        if (before[0] < lowest) return false;
-        chain[0] = before[0];
-        for (uint32_t i = 1; f->wants.times && i < j; i++) chain[i] = before[i];
-        if (f->wants.times) chain[j] = e->time;
-        if (s->groups) {
-            uint32_t *group = s->groups + (size_t)e->slot * f->n + j;
-            group[0] = group[-1];
-        }
+static bool take_step(struct funnel_state *s, struct step_event *e, uint32_t j, int64_t lowest) {
+    const uint32_t slot = e->slot, level = s->result.level[slot];
+    const bool better = j + 1 > level || (j + 1 == level && s->result.end[slot] == e->time);
+    if (j > 0) {
+        if (level < j || chain_of(s, slot, j - 1)[0] < lowest) return false;
+        if (s->groups) e->group = s->groups[(size_t)slot * s->funnel->n + j - 1];
+        take_chain(s, e, j, chain_of(s, slot, j - 1)[0], better);
+        return true;
     }
-    uint8_t level = s->result.level[e->slot];
-    if (j + 1u > level || (j + 1u == level && s->result.end[e->slot] == e->time))
-        take_result(s, e->slot, j, e->time, chain);
+    s->first[slot] = e->time;
+    if (s->groups) s->groups[(size_t)slot * s->funnel->n] = e->group;
+    if (!better) return true;
+    s->result.level[slot] = 1;
+    s->result.end[slot] = e->time;
+    if (s->groups) s->result.group[slot] = e->group;
     return true;
 }
 
-static void take_event(struct funnel_state *s, const struct step_event *e) {
+static void take_event(struct funnel_state *s, struct step_event *e) {
     const struct funnel *f = s->funnel;
-    int64_t *words = funnel_words(s, e->slot), t = e->time;
-    if (s->result.level[e->slot] == f->n && s->result.end[e->slot] != t) return;
-    int64_t lowest = lowest_start(f, words, t);
-    if (s->first[e->slot] > words[FUNNEL_LAST]) { /* rows of step 1 did not say so */
-        words[FUNNEL_LAST] = s->first[e->slot];
-        words[FUNNEL_SEEN] = 1;
+    const uint32_t slot = e->slot;
+    const int64_t t = e->time;
+    if (s->result.level[slot] == f->n && s->result.end[slot] != t) return;
+    int64_t lowest = lowest_start(s, slot, t);
+    if (s->first[slot] > s->last[slot]) { /* rows of step 1 did not say so */
+        s->last[slot] = s->first[slot];
+        s->seen[slot] = 1;
     }
-    bool tie = words[FUNNEL_LAST] == t;
-    words[FUNNEL_LAST] = t;
-    words[FUNNEL_SEEN] = (tie ? words[FUNNEL_SEEN] : 0) | (int64_t)1 << e->step;
+    bool tie = s->last[slot] == t;
+    s->last[slot] = t;
+    s->seen[slot] = (tie ? s->seen[slot] : 0) | 1u << e->step;
     bool taken = take_step(s, e, e->step, lowest);
-    for (uint32_t j = e->step + 1; tie && taken && j < f->n && (words[FUNNEL_SEEN] >> j & 1); j++)
+    for (uint32_t j = e->step + 1; tie && taken && j < f->n && (s->seen[slot] >> j & 1); j++)
         taken = take_step(s, e, j, lowest);
 }
 
@@ -127,7 +139,7 @@ static void take_slow(struct funnel_state *s, const struct feed *f, const struct
             e.step = is_first ? 0 : step_at(s->funnel, f, r, row);
             if (is_first && s->groups) e.group = r->group[row];
             if (e.step != FUNNEL_NO_STEP) take_event(s, &e);
-            if (bit_get(r->slow_without, row)) take_without(funnel_words(s, e.slot), f->time[row]);
+            if (bit_get(r->slow_without, row)) take_without(s, e.slot, f->time[row]);
         }
 }
 
@@ -198,24 +210,21 @@ static void mark_continued(const struct funnel_state *s, const struct feed *f,
         row++;
     if (row == f->n || f->customer[row] != f->customer[0]) return;
     uint32_t slot = f->customer[row] - f->first;
-    bool opened = s->opened[slot];
-    int64_t last = opened ? s->words[(size_t)slot * s->stride + FUNNEL_LAST] : FUNNEL_NEVER;
-    if (last == f->time[row] || s->first[slot] == f->time[row]) mark_run(f, row, out);
+    if (s->last[slot] == f->time[row] || s->first[slot] == f->time[row]) mark_run(f, row, out);
 }
 
 /* Takes the runs out in which equal times matter: those of a row of a later step and a neighbour.
  */
-static void take_out_slow(const struct funnel_state *s, const struct feed *f, struct step_rows *r) {
-    uint64_t slow[BITS_WORDS] = {0};
-    uint16_t rows[CHUNK_ROWS];
-    uint32_t n = bits_to_index(r->later, rows);
-    const int64_t *time = f->time;
-    for (uint32_t k = 0; k < n; k++) {
-        uint32_t row = rows[k], before = row > 0 ? row - 1 : 0;
-        uint32_t after = row + 1 < f->n ? row + 1 : row;
-        bool tied = (time[before] == time[row]) & (before != row);
-        tied |= (time[after] == time[row]) & (after != row);
-        if (tied) mark_run(f, row, slow);
+static void take_out_slow(const struct funnel_state *s, const struct feed *f,
+                          const uint64_t *starts, struct step_rows *r) {
+    uint64_t slow[BITS_WORDS] = {0}, apart[BITS_WORDS + 1] = {0};
+    spine_kernels()->pauses(f->time, f->n, 0, apart); /* bit i: later than the row before */
+    for (uint32_t w = 0; w < BITS_WORDS; w++) apart[w] |= starts[w];
+    bit_set(apart, f->n);
+    for (uint32_t w = 0; w * 64 < f->n; w++) {
+        uint64_t next = apart[w] >> 1 | apart[w + 1] << 63;
+        for (uint64_t m = r->later[w] & ~(apart[w] & next); m; m &= m - 1)
+            mark_run(f, w * 64 + (uint32_t)__builtin_ctzll(m), slow);
     }
     mark_continued(s, f, r, slow);
     for (uint32_t w = 0; w < BITS_WORDS; w++) {
@@ -230,83 +239,94 @@ static void take_out_slow(const struct funnel_state *s, const struct feed *f, st
 
 /* ---- the other runs ---- */
 
-/* Row by row: those of step 1 before each are found by their rank. */
+/* The last set bit before `row`, or UINT32_MAX. */
+static inline uint32_t bit_before(const uint64_t *bits, uint32_t row) {
+    if (row == 0) return UINT32_MAX;
+    uint32_t at = row - 1, w = at >> 6;
+    uint64_t word = bits[w] << (63 - (at & 63));
+    if (word) return at - (uint32_t)__builtin_clzll(word);
+    while (w-- > 0)
+        if (bits[w]) return w * 64 + 63 - (uint32_t)__builtin_clzll(bits[w]);
+    return UINT32_MAX;
+}
+
+/* An event of a later step j. Its chain starts at the row of step 1 before it in this batch, or
+ * goes on from what earlier ones left. */
+static inline void take_later_row(struct funnel_state *s, const struct feed *f,
+                                  const struct step_rows *r, uint32_t row, uint32_t j) {
+    const uint32_t slot = f->customer[row] - f->first, level = s->result.level[slot];
+    struct step_event e = {.slot = slot, .step = j, .time = f->time[row]};
+    uint32_t e1 = bit_before(r->first, row);
+    e1 = e1 == UINT32_MAX ? row : e1;
+    const bool own = (j == 1) & (e1 != row) & (f->customer[e1] == f->customer[row]);
+    const int64_t kept = chain_of(s, slot, j - 1)[0]; /* of no meaning below that level */
+    const int64_t start = own ? f->time[e1] : kept;
+    s->last[slot] = e.time;
+    s->seen[slot] = 1u << j;
+    if ((level == s->funnel->n) | (!own & (level < j))) return;
+    if (start < lowest_start(s, slot, e.time)) return;
+    if (s->groups) e.group = own ? r->group[e1] : s->groups[(size_t)slot * s->funnel->n + j - 1];
+    take_chain(s, &e, j, start, j + 1 > level);
+}
+
 static void take_later(struct funnel_state *s, const struct feed *f, const struct step_rows *r) {
-    const struct funnel *funnel = s->funnel;
-    const bool times = funnel->wants.times;
     uint64_t bits[BITS_WORDS];
-    uint16_t rows[CHUNK_ROWS], ranks[CHUNK_ROWS];
+    uint16_t rows[CHUNK_ROWS];
     for (uint32_t w = 0; w < BITS_WORDS; w++) bits[w] = r->later[w] | r->without[w];
     uint32_t n = bits_to_index(bits, rows);
-    spine_kernels()->ranks(r->first, rows, n, ranks);
     for (uint32_t k = 0; k < n; k++) {
-        const uint32_t row = rows[k], customer = f->customer[row], slot = customer - f->first;
-        const int64_t t = f->time[row];
-        int64_t *words = funnel_words(s, slot);
-        const uint32_t j =
-            bit_get(r->later, row) ? step_at(funnel, f, r, row) : (uint32_t)FUNNEL_NO_STEP;
-        if (j != FUNNEL_NO_STEP && s->result.level[slot] < funnel->n) {
-            const int64_t *before = chain_of(s, slot, j - 1);
-            bool own = j == 1 && ranks[k] > 0 && r->customer[ranks[k] - 1] == customer;
-            int64_t start = own ? r->time[ranks[k] - 1] : before[0];
-            words[FUNNEL_LAST] = t;
-            words[FUNNEL_SEEN] = (int64_t)1 << j;
-            if (start >= lowest_start(funnel, words, t)) {
-                int64_t *chain = chain_of(s, slot, j);
-                chain[0] = start;
-                for (uint32_t i = 1; times && i < j; i++) chain[i] = before[i];
-                if (times) chain[j] = t;
-                if (s->groups) {
-                    uint32_t *group = s->groups + (size_t)slot * funnel->n + j;
-                    group[0] = own ? r->group[r->row[ranks[k] - 1]] : group[-1];
-                }
-                if (j + 1 > s->result.level[slot]) take_result(s, slot, j, t, chain);
-            }
-        }
-        if (bit_get(r->without, row)) take_without(words, t);
+        const uint32_t row = rows[k];
+        uint32_t j = s->walls && !bit_get(r->later, row) ? (uint32_t)FUNNEL_NO_STEP
+                                                         : step_at(s->funnel, f, r, row);
+        if (j != FUNNEL_NO_STEP) take_later_row(s, f, r, row, j);
+        if (s->walls && bit_get(r->without, row))
+            take_without(s, f->customer[row] - f->first, f->time[row]);
     }
 }
 
-/* Of step 1, run by run. */
-static void take_first(struct funnel_state *s, const struct feed *f, const struct step_rows *r) {
-    uint64_t starts[BITS_WORDS] = {0};
-    uint16_t from[CHUNK_ROWS + 1];
-    const uint32_t steps = s->funnel->n;
-    uint8_t *levels = s->result.level;
-    if (r->n == 0) return;
-    spine_kernels()->changes(r->customer, r->n, starts);
-    uint32_t runs = bits_to_index(starts, from);
-    from[runs] = (uint16_t)r->n;
-    for (uint32_t k = 0; k < runs; k++) {
-        uint32_t slot = r->customer[from[k]] - f->first;
-        s->first[slot] = r->time[from[k + 1] - 1];
-        if (!s->groups) {
-            levels[slot] = (uint8_t)(levels[slot] + (levels[slot] == 0));
-            continue;
-        }
-        uint32_t low = from[k], high = from[k + 1] - 1u;
-        s->groups[(size_t)slot * steps] = r->group[r->row[high]];
-        if (levels[slot] != 0) continue;
-        while (low < high && r->time[low + 1] == r->time[low]) low++;
-        levels[slot] = 1;
-        s->result.end[slot] = r->time[low];
-        s->result.group[slot] = r->group[r->row[low]];
+/* The rows of step 1 in one customer's run: the first and the last of them. */
+static inline void take_first_run(struct funnel_state *s, const struct feed *f,
+                                  const struct step_rows *r, uint32_t low, uint32_t high) {
+    const uint32_t slot = f->customer[high] - f->first;
+    uint8_t *level = &s->result.level[slot];
+    s->first[slot] = f->time[high];
+    if (!s->groups) {
+        *level = (uint8_t)(*level + (*level == 0));
+        return;
     }
+    s->groups[(size_t)slot * s->funnel->n] = r->group[high];
+    if (*level != 0) return;
+    for (uint32_t i = low + 1; i <= high && f->time[i] == f->time[low]; i++)
+        if (bit_get(r->first, i)) low = i;
+    *level = 1;
+    s->result.end[slot] = f->time[low];
+    s->result.group[slot] = r->group[low];
+}
+
+/* Of step 1, run by run. */
+static void take_first(struct funnel_state *s, const struct feed *f, const uint64_t *starts,
+                       const struct step_rows *r) {
+    uint64_t begin[BITS_WORDS];
+    uint16_t at[CHUNK_ROWS + 1];
+    memcpy(begin, starts, sizeof begin);
+    carry_changes(r->first, begin);
+    uint32_t runs = bits_to_index(begin, at);
+    at[runs] = CHUNK_ROWS;
+    for (uint32_t k = 0; k < runs; k++)
+        take_first_run(s, f, r, at[k], bit_before(r->first, at[k + 1]));
 }
 
 int funnel_fast_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) {
     const struct funnel *funnel = s->funnel;
-    const struct spine_kernels *kernels = spine_kernels();
+    uint64_t starts[BITS_WORDS] = {0};
     struct step_rows r;
     TRY(find_steps(s, f, &r, err));
     if (s->groups) TRY(find_groups(s, f, &r, err));
     TRY(match_any(s, funnel->without, funnel->n_without, f, r.without, err));
-    take_out_slow(s, f, &r);
-    r.n = kernels->index(r.first, r.row);
-    kernels->pick_u32(f->customer, f->n, r.first, r.customer);
-    kernels->pick_i64(f->time, f->n, r.first, r.time);
+    feed_starts(f, starts);
+    take_out_slow(s, f, starts, &r);
     take_later(s, f, &r);
-    take_first(s, f, &r);
+    take_first(s, f, starts, &r);
     if (bits_any(r.slow)) take_slow(s, f, &r);
     return 0;
 }

@@ -3,7 +3,8 @@
  * The work is in funnel.c and funnel_exact.c. Per group and level the customers are counted; for
  * the medians the times from step to step of every chain are kept.
  *
- * Layers: funnel.h, form_tools.h. Threads: see form.h. Limits: TIMES_MAX kept times a worker.
+ * Layers: funnel.h, form_tools.h. Threads: see form.h. Limits: TIMES_MAX kept times a step and
+ * worker.
  */
 #include <stdio.h>
 
@@ -11,11 +12,13 @@
 #include "query/forms/funnel.h"
 #include "query/rank.h"
 
-enum { TIMES_MAX = 1 << 27 };
+enum { TIMES_MAX = 1 << 26 };
 
-struct step_time {
-    int64_t ms;
-    uint32_t group, step;
+/* How long customers took from the step before to one step, and in which group. */
+struct step_times {
+    int64_t *ms;
+    uint32_t *group; /* NULL: there are no splits */
+    uint32_t n, cap;
 };
 
 struct funnel_form {
@@ -27,9 +30,8 @@ struct funnel_form {
 struct funnel_total {
     const struct funnel_form *f;
     struct worker *worker;
-    struct counters levels; /* [group × (n + 1)] customers of that level */
-    struct step_time *times;
-    uint32_t n_times, cap_times;
+    struct counters levels;                    /* [group × (n + 1)] customers of that level */
+    struct step_times times[QUERY_MAX_EVENTS]; /* by step, from 0; of the first none */
 };
 
 static int form_plan(struct form *form, struct plan *p, struct keel_error *err) {
@@ -60,41 +62,58 @@ static int form_open(const struct form *form, struct worker *w, void *state,
 static void form_close(void *state) {
     struct funnel_total *s = state;
     counters_release(&s->levels);
-    k_free(s->times);
+    for (uint32_t j = 0; j < QUERY_MAX_EVENTS; j++) {
+        k_free(s->times[j].ms);
+        k_free(s->times[j].group);
+    }
 }
 
-static int keep_times(struct funnel_total *s, uint32_t group, uint32_t level, const int64_t *times,
-                      struct keel_error *err) {
-    if (s->n_times + level > s->cap_times) {
-        uint32_t cap = s->cap_times ? s->cap_times * 2 : 1 << 12;
-        struct step_time *grown =
-            cap <= TIMES_MAX ? k_try_realloc(s->times, (size_t)cap * sizeof *grown) : NULL;
-        if (!grown) FAIL(err, LIMIT, "too many customers for medians: narrow the question");
-        s->times = grown;
-        s->cap_times = cap;
+/* Room for the times of `more` customers, whoever they are. */
+static int times_room(struct funnel_total *s, uint32_t more, struct keel_error *err) {
+    for (uint32_t j = 1; j < s->f->funnel->n; j++) {
+        struct step_times *l = &s->times[j];
+        if (l->cap - l->n >= more) continue;
+        uint32_t cap = 2 * l->n > l->n + more ? 2 * l->n : l->n + more;
+        int64_t *ms = cap <= TIMES_MAX ? k_try_realloc(l->ms, cap * sizeof *ms) : NULL;
+        if (ms) l->ms = ms;
+        uint32_t *group = NULL;
+        if (ms && s->f->splits.n > 0) group = k_try_realloc(l->group, cap * sizeof *group);
+        if (group) l->group = group;
+        if (!ms || (s->f->splits.n > 0 && !group))
+            FAIL(err, LIMIT, "too many customers for medians: narrow the question");
+        l->cap = cap;
     }
-    for (uint32_t j = 1; j < level; j++)
-        s->times[s->n_times++] = (struct step_time){times[j] - times[j - 1], group, j};
     return 0;
 }
 
-/* Without splits most customers are one more of their level; only those with times are looked at.
- */
+/* Stored for every step, kept for those that were reached: how far cannot be foretold. */
+static inline void keep_times(struct funnel_total *s, uint32_t steps, uint32_t group,
+                              uint32_t level, const int64_t *times) {
+    for (uint32_t j = 1; j < steps; j++) {
+        struct step_times *l = &s->times[j];
+        l->ms[l->n] = (int64_t)((uint64_t)times[j] - (uint64_t)times[j - 1]);
+        if (l->group) l->group[l->n] = group;
+        l->n += j < level;
+    }
+}
+
+/* Without splits most customers are one more of their level; only those with times are looked at,
+ * eight levels at a time. */
 static int fold_plain(struct funnel_total *s, struct range r, struct keel_error *err) {
     const struct funnel *funnel = s->f->funnel;
     const uint8_t *levels = funnel_levels(s->worker, funnel);
-    uint32_t counts[2][QUERY_MAX_EVENTS + 1] = {{0}}; /* two: equal neighbours do not wait */
+    const uint64_t ones = UINT64_C(0x0101010101010101), low = 0x7f * ones;
     TRY(counters_room(&s->levels, funnel->n + 1, err));
-    for (uint32_t slot = 0; slot < r.count; slot++) counts[slot & 1][levels[slot]]++;
-    for (uint32_t level = 1; level <= funnel->n; level++)
-        s->levels.n[level] += counts[0][level] + counts[1][level];
-    for (uint32_t from = 0; from < r.count; from += 64) {
-        uint64_t further = 0;
-        uint32_t n = r.count - from < 64 ? r.count - from : 64;
-        for (uint32_t j = 0; j < n; j++) further |= (uint64_t)(levels[from + j] > 1) << j;
+    for (uint32_t from = 0; from < r.count; from += 8) {
+        uint32_t n = r.count - from < 8 ? r.count - from : 8;
+        uint64_t eight = 0;
+        memcpy(&eight, levels + from, n);
+        uint64_t further = ((eight & ~ones) + low) & ~low; /* no level has the highest bit */
+        s->levels.n[1] += (uint64_t)__builtin_popcountll(eight & ones & ~(further >> 7));
         for (; further; further &= further - 1) {
-            uint32_t slot = from + (uint32_t)__builtin_ctzll(further);
-            TRY(keep_times(s, 0, levels[slot], funnel_times(s->worker, funnel, slot), err));
+            uint32_t slot = from + (uint32_t)__builtin_ctzll(further) / 8;
+            s->levels.n[levels[slot]]++;
+            keep_times(s, funnel->n, 0, levels[slot], funnel_times(s->worker, funnel, slot));
         }
     }
     return 0;
@@ -103,6 +122,7 @@ static int fold_plain(struct funnel_total *s, struct range r, struct keel_error 
 static int form_fold(void *state, struct range r, struct keel_error *err) {
     struct funnel_total *s = state;
     const struct funnel *funnel = s->f->funnel;
+    TRY(times_room(s, r.count, err));
     if (s->f->splits.n == 0) return fold_plain(s, r, err);
     uint32_t width = funnel->n + 1;
     for (uint32_t slot = 0; slot < r.count; slot++) {
@@ -111,7 +131,7 @@ static int form_fold(void *state, struct range r, struct keel_error *err) {
         uint32_t group = funnel_group(s->worker, funnel, slot);
         TRY(counters_room(&s->levels, (uint64_t)(group + 1) * width, err));
         s->levels.n[(uint64_t)group * width + level]++;
-        TRY(keep_times(s, group, level, funnel_times(s->worker, funnel, slot), err));
+        keep_times(s, funnel->n, group, level, funnel_times(s->worker, funnel, slot));
     }
     return 0;
 }
@@ -126,30 +146,40 @@ struct funnel_answer {
     int64_t *times;   /* from step to step, by group and step */
 };
 
-/* Lays the workers' times out by group and step (a counting sort). */
+/* Lays the workers' times out by group and step (a counting sort, but for who has one group). */
+static void count_times(struct funnel_answer *a, const struct funnel_total *s, const uint32_t *map,
+                        uint32_t step) {
+    const struct step_times *l = &s->times[step];
+    uint64_t *from = a->from + step + 2, steps = a->f->funnel->n;
+    if (!l->group && l->n > 0) from[map[0] * steps] += l->n;
+    for (uint32_t k = 0; l->group && k < l->n; k++) from[map[l->group[k]] * steps]++;
+}
+
+static void place_times(struct funnel_answer *a, const struct funnel_total *s, const uint32_t *map,
+                        uint32_t step) {
+    const struct step_times *l = &s->times[step];
+    uint64_t *from = a->from + step + 1, steps = a->f->funnel->n;
+    if (!l->group && l->n > 0) {
+        memcpy(a->times + from[map[0] * steps], l->ms, l->n * sizeof *l->ms);
+        from[map[0] * steps] += l->n;
+    }
+    for (uint32_t k = 0; l->group && k < l->n; k++)
+        a->times[from[map[l->group[k]] * steps]++] = l->ms[k];
+}
+
 static int lay_out(struct funnel_answer *a, struct worker *workers, uint32_t n,
                    struct keel_error *err) {
     uint32_t steps = a->f->funnel->n;
     uint64_t lists = (uint64_t)a->merged.groups.count * steps;
     a->from = k_try_zalloc((lists + 2) * sizeof *a->from);
     if (!a->from) FAIL(err, NO_MEMORY, "too little memory for a funnel's answer");
-    for (uint32_t i = 0; i < n; i++) {
-        const struct funnel_total *s = workers[i].form;
-        for (uint32_t k = 0; k < s->n_times; k++) {
-            uint64_t group = a->merged.map[i][s->times[k].group];
-            a->from[group * steps + s->times[k].step + 2]++;
-        }
-    }
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t j = 1; j < steps; j++) count_times(a, workers[i].form, a->merged.map[i], j);
     for (uint64_t l = 2; l < lists + 2; l++) a->from[l] += a->from[l - 1];
     a->times = k_try_alloc_array(a->from[lists + 1] + 1, sizeof *a->times);
     if (!a->times) FAIL(err, NO_MEMORY, "too little memory for a funnel's answer");
-    for (uint32_t i = 0; i < n; i++) {
-        const struct funnel_total *s = workers[i].form;
-        for (uint32_t k = 0; k < s->n_times; k++) {
-            uint64_t group = a->merged.map[i][s->times[k].group];
-            a->times[a->from[group * steps + s->times[k].step + 1]++] = s->times[k].ms;
-        }
-    }
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t j = 1; j < steps; j++) place_times(a, workers[i].form, a->merged.map[i], j);
     return 0;
 }
 

@@ -7,14 +7,12 @@
 #define FUNNEL_NEVER_BYTE 0x80
 #define FUNNEL_NEVER (INT64_MIN | 0x0080808080808080)
 
-/* Fast kernel: words of a slot. */
-enum { FUNNEL_LAST, FUNNEL_SEEN, FUNNEL_WITHOUT, FUNNEL_WITHOUT_BEFORE, FUNNEL_CHAINS };
 enum { FUNNEL_NO_STEP = UINT8_MAX };
 
-/* Where the chain of step j (from 0; that of step 0 is elsewhere) stands: one start, or j + 1
- * times. */
+/* Fast kernel: where the chain of step j > 0 (from 0) stands among a customer's chains: one start,
+ * or room for n times. That of the last step is a result only. */
 static inline uint32_t funnel_chain_at(const struct funnel *f, uint32_t j) {
-    return FUNNEL_CHAINS + (f->wants.times ? j * (j + 1) / 2 - 1 : j - 1);
+    return (j - 1) * (f->wants.times ? f->n : 1);
 }
 
 /* The chain of a customer: what the answer is made of. */
@@ -53,12 +51,13 @@ struct funnel_state {
     struct worker *worker;
     struct splitter splitter;
     struct funnel_result result;
-    /* Fast kernel, by slot: the start of the chain of step 1, and `stride` words: the last time of
-     * a later step, the steps seen at it, without-times (two), then the chains of the later steps:
-     * start, or with times all its times. Times are FUNNEL_NEVER if not. */
-    int64_t *first;
-    int64_t *words;
-    uint8_t *opened;  /* [slots] the words of the slot mean something */
+    /* Fast kernel, by slot. Times are FUNNEL_NEVER if not. */
+    int64_t *first;   /* [slots] the start of the chain of step 1                         */
+    int64_t *last;    /* [slots] the last time of a later step                            */
+    uint32_t *seen;   /* [slots] bits of the steps seen at it; means nothing before it is */
+    int64_t *walls;   /* [slots × 2] the last `without` time and the one before; NULL: no such */
+    int64_t *chains;  /* [slots × stride] of the later steps: start, or with times all its times.
+                         That of step j means something if the level is above j */
     uint32_t *groups; /* [slots × steps] group of e1 of the chain of each step */
     uint32_t stride;
     /* Exact kernel */
@@ -73,14 +72,6 @@ struct funnel_state {
     uint32_t *without_slot;
     uint32_t n_without, cap_without;
 };
-
-/* The words of a slot; made if it has none. */
-static inline int64_t *funnel_words(struct funnel_state *s, uint32_t slot) {
-    int64_t *words = s->words + (size_t)slot * s->stride;
-    if (!s->opened[slot]) memset(words, FUNNEL_NEVER_BYTE, s->stride * sizeof *words);
-    s->opened[slot] = 1;
-    return words;
-}
 
 int funnel_fast_feed(struct funnel_state *s, struct feed *f, struct keel_error *err) K_CHECKED;
 

@@ -151,9 +151,24 @@ static void changes(const uint32_t *a, uint32_t n, uint64_t *bits) {
 
 static __mmask8 pairs(uint32_t left) { return (__mmask8)(left >= 8 ? 0xffu : (1u << left) - 1); }
 
+static inline __mmask8 pause(const int64_t *t, __m512i most) {
+    __m512i by = _mm512_sub_epi64(_mm512_loadu_si512(t), _mm512_loadu_si512(t - 1));
+    return _mm512_cmpgt_epi64_mask(by, most);
+}
+
+static inline __mmask16 pauses_of_16(const int64_t *t, __m512i most) {
+    return _mm512_kunpackb(pause(t + 8, most), pause(t, most));
+}
+
 static void pauses(const int64_t *t, uint32_t n, int64_t gap, uint64_t *bits) {
     const __m512i most = _mm512_set1_epi64(gap);
     for (uint32_t i = 1; i < n;) { /* up to a multiple of eight first, so that a word takes all */
+        if (i % 64 == 0 && i + 64 <= n) {
+            bits[i >> 6] |= four(pauses_of_16(t + i, most), pauses_of_16(t + i + 16, most),
+                                 pauses_of_16(t + i + 32, most), pauses_of_16(t + i + 48, most));
+            i += 64;
+            continue;
+        }
         uint32_t end = (i + 8) / 8 * 8 < n ? (i + 8) / 8 * 8 : n;
         __mmask8 in = pairs(end - i);
         __m512i at = _mm512_maskz_loadu_epi64(in, t + i);
