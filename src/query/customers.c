@@ -128,12 +128,23 @@ static bool leaf_holds(const struct condition *c, struct worker *w, uint32_t slo
         struct datum v = account_datum(w, c->account, slot);
         return test_datum(&c->test, &v, &w->scratch);
     }
-    case QUERY_COND_FUNNEL: {
-        uint32_t level = funnel_level(w, c->funnel, slot);
-        return c->stopped ? level == c->step : level >= c->step;
-    }
     default: return false;
     }
+}
+
+/* Who came to a step, or no further. */
+static uint64_t eval_levels(const struct condition *c, const uint8_t *levels, uint32_t n) {
+    uint64_t word = 0;
+    for (uint32_t j = 0; j < n; j++)
+        word |= (uint64_t)(c->stopped ? levels[j] == c->step : levels[j] >= c->step) << j;
+    return word;
+}
+
+/* Up to 64 of them: no word is read again before it was stored. */
+static uint64_t count_word(const uint32_t *count, uint32_t n, uint32_t min, uint32_t max) {
+    uint64_t word = 0;
+    for (uint32_t j = 0; j < n; j++) word |= (uint64_t)(count[j] - min <= max - min) << j;
+    return word;
 }
 
 /* Who has so many. One number, or any: by vectors; else without a branch a customer. */
@@ -146,8 +157,9 @@ static void eval_counts(const uint32_t *count, uint32_t n, uint32_t min, uint32_
         if (min == max || any)
             spine_kernels()->equal(count + from, some, any ? 0 : min, bits);
         else
-            for (uint32_t i = 0; i < some; i++)
-                bits[i / 64] |= (uint64_t)(count[from + i] - min <= max - min) << (i & 63);
+            for (uint32_t w = 0; w * 64 < some; w++)
+                bits[w] = count_word(count + from + w * 64, some - w * 64 < 64 ? some - w * 64 : 64,
+                                     min, max);
         for (uint32_t w = 0; w * 64 < some; w++) out[from / 64 + w] = any ? ~bits[w] : bits[w];
     }
 }
@@ -162,6 +174,14 @@ static void eval_leaf(const struct condition *c, struct worker *w, struct range 
     if (counts) {
         eval_counts(count, r.count, min, max, out);
         for (uint32_t i = 0; i < words_of(r); i++) out[i] &= ask[i];
+        return;
+    }
+    if (c->kind == QUERY_COND_FUNNEL) {
+        const uint8_t *levels = funnel_levels(w, c->funnel);
+        for (uint32_t i = 0; i < words_of(r); i++) {
+            uint32_t n = r.count - i * 64 < 64 ? r.count - i * 64 : 64;
+            out[i] = eval_levels(c, levels + (size_t)i * 64, n) & ask[i];
+        }
         return;
     }
     for (uint32_t i = 0; i < words_of(r); i++) {
