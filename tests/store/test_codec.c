@@ -659,6 +659,84 @@ static void check_patched(const struct unpack_kernels *set) {
     }
 }
 
+/* A block of patched integers, as ints.c describes it, of any widths and any number of exceptions,
+ * which an encoder would not choose. Adds its values to v[]. False if it is not to be decoded. */
+static bool put_any_block(struct rand *r, uint32_t base, struct buf *to, uint32_t *v) {
+    const unsigned width = rand_below(r, rand_below(r, 8) ? 9 : 33);
+    const unsigned high = 1 + rand_below(r, rand_below(r, 4) && width < 20 ? 12 : 32);
+    const uint32_t one_in = 1 + rand_below(r, 100);
+    uint8_t packed[PACK_BLOCK * 4], at[PACK_BLOCK], bits[PACK_BLOCK / 8] = {0};
+    uint8_t stream[PACK_BLOCK * 4] = {0};
+    uint32_t low[PACK_BLOCK];
+    unsigned n = 0;
+    size_t bit = 0;
+    bool good = true;
+    for (unsigned i = 0; i < PACK_BLOCK; i++) {
+        uint64_t more = 0, sum = rand_u64(r) & ((UINT64_C(1) << width) - 1);
+        low[i] = (uint32_t)sum;
+        if (rand_below(r, one_in) == 0) {
+            more = rand_u64(r) & ((UINT64_C(1) << high) - 1);
+            for (unsigned k = 0; k < high; k++, bit++)
+                stream[bit / 8] |= (uint8_t)((more >> k & 1) << bit % 8);
+            at[n++] = (uint8_t)i;
+            bits[i / 8] |= (uint8_t)(1u << i % 8);
+        }
+        sum += base + (more << width % 64);
+        good &= sum <= UINT32_MAX && (more == 0 || width + high <= 64);
+        v[i] = (uint32_t)sum;
+    }
+    const bool as_bits = n > 0 && rand_below(r, 2);
+    const bool swapped = n > 1 && !as_bits && rand_below(r, 20) == 0;
+    good &= !swapped && (n == 0 || width + high <= 32);
+    if (swapped) {
+        uint8_t last = at[n - 1];
+        at[n - 1] = at[n - 2];
+        at[n - 2] = last;
+    }
+    const uint8_t head[] = {(uint8_t)(width + 128 * as_bits), (uint8_t)n, (uint8_t)high};
+    pack(low, PACK_BLOCK, width, packed);
+    assert_int_equal(buf_add(to, head, n ? 3 : 2), 0);
+    if (n > 0) assert_int_equal(as_bits ? buf_add(to, bits, sizeof bits) : buf_add(to, at, n), 0);
+    assert_int_equal(buf_add(to, stream, (bit + 7) / 8), 0);
+    assert_int_equal(buf_add(to, packed, packed_bytes(PACK_BLOCK, width)), 0);
+    return good;
+}
+
+/* Chunks of such blocks, and of these cut off somewhere. */
+static void ints_any_blocks(void **state) {
+    (void)state;
+    struct rand r;
+    struct buf chunk;
+    uint32_t v[CHUNK_ROWS], back[CHUNK_ROWS];
+    rand_init(&r, seed);
+    buf_init(&chunk, 1 << 16);
+    for (int round = 0; round < 4000; round++) {
+        const size_t blocks = 1 + rand_below(&r, CHUNK_ROWS / PACK_BLOCK), n = blocks * PACK_BLOCK;
+        const uint32_t base = rand_below(&r, 100);
+        bool good = true;
+        buf_clear(&chunk);
+        const uint8_t head[] = {2, (uint8_t)(base << 1 & 0x7f), 0};
+        const bool wide = base << 1 > 0x7f;
+        const uint8_t head_wide[] = {2, (uint8_t)(base << 1 | 0x80), (uint8_t)(base << 1 >> 7)};
+        assert_int_equal(buf_add(&chunk, wide ? head_wide : head, wide ? 3 : 2), 0);
+        for (size_t k = 0; k < blocks; k++)
+            good &= put_any_block(&r, base, &chunk, v + k * PACK_BLOCK);
+        uint8_t *exact = exact_copy(buf_str(&chunk));
+        struct str whole = {(const char *)exact, chunk.n};
+        if ((ints_decode_u32(whole, n, back) == 0) != good)
+            fail_msg("round %d: a chunk that is %s, seed %" PRIu64, round,
+                     good ? "good is refused" : "not good is decoded", seed);
+        if (good) assert_memory_equal(back, v, n * sizeof *v);
+        free(exact);
+        whole.n = rand_below(&r, (uint32_t)chunk.n);
+        exact = exact_copy((struct str){(const char *)chunk.p, whole.n});
+        whole.p = (const char *)exact;
+        assert_int_not_equal(ints_decode_u32(whole, n, back), 0);
+        free(exact);
+    }
+    buf_release(&chunk);
+}
+
 static void check_repeat_and_divide(const struct unpack_kernels *set) {
     uint32_t less_1[PACK_MAX_VALUES], value[PACK_MAX_VALUES], back[PACK_MAX_VALUES];
     int64_t whole[PACK_MAX_VALUES];
@@ -763,6 +841,7 @@ int main(void) {
         cmocka_unit_test(ints_nesting_is_bounded),
         cmocka_unit_test(ints_no_memory),
         cmocka_unit_test(ints_damage),
+        cmocka_unit_test(ints_any_blocks),
         cmocka_unit_test(bits_layouts),
         cmocka_unit_test(bits_random),
         cmocka_unit_test(numbers_edges),

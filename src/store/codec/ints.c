@@ -572,8 +572,11 @@ static int pfor_block_u32(struct reader *r, size_t n, uint32_t base, uint32_t *o
 static int pfor_u32(struct reader *r, size_t n, uint32_t *out) {
     uint64_t base = (uint64_t)unzigzag(reader_varint(r));
     if (base > UINT32_MAX) return -KEEL_E_CORRUPT;
-    for (size_t i = 0; i < n; i += PACK_BLOCK)
+    for (size_t i = 0; i < n; i += PACK_BLOCK) {
+        i += unpack_blocks(&r->p, r->end, n - i, (uint32_t)base, out + i);
+        if (i == n) break;
         TRY(pfor_block_u32(r, n - i < PACK_BLOCK ? n - i : PACK_BLOCK, (uint32_t)base, out + i));
+    }
     return finish(r);
 }
 

@@ -109,6 +109,12 @@ bool unpack_patched(const uint8_t *in, size_t n, unsigned width, uint32_t base,
     return patch(out, patches, width);
 }
 
+size_t unpack_blocks(const uint8_t **in, const uint8_t *end, size_t n, uint32_t base,
+                     uint32_t *out) {
+    const struct unpack_kernels *k = kernels();
+    return k->blocks ? k->blocks(in, end, n, base, out) : 0;
+}
+
 void repeat(const uint32_t *less_1, const uint32_t *value, size_t runs, uint32_t *out) {
     kernels()->repeat(less_1, value, runs, out);
 }

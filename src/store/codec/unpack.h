@@ -60,6 +60,12 @@ struct patches {
 bool unpack_patched(const uint8_t *in, size_t n, unsigned width, uint32_t base,
                     const struct patches *patches, uint32_t *out);
 
+/* Full blocks of a patched chunk as ints.c has them, header and all, of n values to come: decodes
+ * them one after the other, as long as they are what most are, and moves *in behind. Returns how
+ * many values it wrote to `out`; the next ones, if there are any, are for the caller to read. */
+size_t unpack_blocks(const uint8_t **in, const uint8_t *end, size_t n, uint32_t base,
+                     uint32_t *out);
+
 /* Runs: value[k] less_1[k] + 1 times, one after the other. The lengths have been checked: `out` has
  * room for PACK_MAX_VALUES, and all fit; what is behind them is unspecified. */
 void repeat(const uint32_t *less_1, const uint32_t *value, size_t runs, uint32_t *out);
@@ -96,6 +102,8 @@ struct unpack_kernels {
     bool (*patched)(const uint8_t *in, unsigned width, uint32_t base, const struct patches *patches,
                     uint32_t *out);
     unsigned patched_most;
+    size_t (*blocks)(const uint8_t **in, const uint8_t *end, size_t n, uint32_t base,
+                     uint32_t *out); /* NULL: there is none */
     void (*survey)(const int64_t *v, size_t n, struct survey *out);
     void (*count_above)(const uint32_t *v, unsigned widest, uint8_t *above);
     uint64_t (*step_bits)(const uint32_t *v, size_t n, bool *falling);
@@ -104,4 +112,6 @@ struct unpack_kernels {
 extern const struct unpack_kernels UNPACK_PLAIN;
 #if defined(__x86_64__)
 extern const struct unpack_kernels UNPACK_AVX2, UNPACK_AVX512;
+size_t unpack_blocks_avx512(const uint8_t **in, const uint8_t *end, size_t n, uint32_t base,
+                            uint32_t *out); /* blocks_avx512.c */
 #endif

@@ -190,6 +190,7 @@ const struct unpack_kernels UNPACK_SET = {
 #ifdef UNPACK_OWN_KERNELS
     .patched = unpack_patched_block,
     .patched_most = FUSED_MOST,
+    .blocks = unpack_blocks_avx512,
 #endif
     .survey = survey_all,
     .count_above = count_above_all,
