@@ -56,9 +56,9 @@ struct source_ops {
      * customers, then this, is what a reader of few customers asks for. */
     int (*moments)(const struct source *s, uint32_t block, unsigned parts, uint32_t from,
                    uint32_t to, struct row_block *out, struct keel_error *err);
-    /* A hint that this block, or values of this chunk, will be read soon: who reads a little of
-     * many would wait for memory at each. NULL: it would not help. */
-    void (*expect_rows)(const struct source *s, uint32_t block);
+    /* A hint that these parts of the block, or values of this chunk, will be read soon: who reads a
+     * little of many would wait for memory at each. NULL: it would not help. */
+    void (*expect_rows)(const struct source *s, uint32_t block, unsigned parts);
     void (*expect)(const struct source *s, uint32_t column, uint32_t chunk);
     /* Is there a value of this column? */
     bool (*has_column)(const struct source *s, uint32_t column);

@@ -53,7 +53,7 @@ static int read_few(const struct source *s, uint32_t b, const struct row_block *
         K_ASSERT(c - before > NARROW_RANGE ||
                  !s->ops->has_customers(s, before + 1, c - before - 1));
     }
-    if (s->ops->expect_rows) s->ops->expect_rows(s, b);
+    if (s->ops->expect_rows) s->ops->expect_rows(s, b, ROWS_ALL);
     return 0;
 }
 

@@ -649,11 +649,11 @@ static int moments_checked(const struct source *s, uint32_t block, unsigned part
     return intact(part_of(s), part_moments(s, block, parts, from, to, out, err), err);
 }
 
-static void part_expect_rows(const struct source *s, uint32_t block) {
+static void part_expect_rows(const struct source *s, uint32_t block, unsigned parts) {
     const struct part *p = part_of(s);
-    part_expect_chunk(p, &p->runs, block);
-    part_expect_chunk(p, &p->times, block);
-    part_expect_chunk(p, &p->events, block);
+    if (parts & ROWS_CUSTOMER) part_expect_chunk(p, &p->runs, block);
+    if (parts & ROWS_TIME) part_expect_chunk(p, &p->times, block);
+    if (parts & ROWS_EVENT) part_expect_chunk(p, &p->events, block);
 }
 
 static int column_checked(const struct source *s, uint32_t column, uint32_t chunk,

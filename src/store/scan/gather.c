@@ -29,7 +29,7 @@ int gathered_order(const void *a, const void *b) {
 static int mark_customers(struct scan *s, uint32_t slot, struct keel_error *err) {
     const struct source *source = s->groups[s->group].sources[slot];
     struct row_block *rows;
-    if (!scan_has_range(s, source)) return 0;
+    if (!scan_has_range(s, slot)) return 0;
     if (s->count == 1) { /* that was asked */
         s->slow[0] |= 1;
         s->any_slow = true;

@@ -90,13 +90,15 @@ int scan_open(const struct snapshot *snap, const struct scan_spec *spec, struct 
         s->wanted_mask = UINT64_MAX;
     }
     group_sources(s);
-    s->columns = k_zalloc((spec->column_count + 1) * sizeof *s->columns);
+    if (spec->column_count) /* 37 KB each */
+        s->columns = k_zalloc(spec->column_count * sizeof *s->columns);
     for (uint32_t i = 0; i < spec->column_count; i++)
         open_column(s, &s->columns[i], spec->columns[i]);
     scan_columns_open(s);
     s->rowset = &s->own_rows;
     if (snap->source_count <= KEPT_SOURCES_MOST)
         s->kept = k_zalloc((snap->source_count + 1) * sizeof *s->kept);
+    s->few = k_zalloc((snap->source_count + 1) * sizeof *s->few);
     s->keeps_postings = s->kept && spec->event_count <= SPARSE_EVENTS;
     s->postings_count = s->keeps_postings ? snap->source_count : 1;
     s->postings = k_zalloc((s->postings_count + 1) * sizeof(struct posting *));
@@ -118,6 +120,7 @@ void scan_close(struct scan *s) {
     k_free(s->events);
     k_free(s->wanted);
     k_free(s->slow);
+    k_free(s->few);
     k_free(s->rows);
     k_free(s->merged);
     k_free(s->sparse);
@@ -130,13 +133,19 @@ struct scan_cost scan_cost(const struct scan *s) {
 
 /* ---- walking ---- */
 
-/* All that a few customers' rows are found by. */
-static void expect_range(const struct scan *s, const struct group *g) {
-    for (uint32_t k = 0; k < g->count; k++) {
-        const struct source *source = g->sources[k];
-        if (source->ops->expect_rows)
-            source->ops->expect_rows(source, source_find_block(source, s->first));
-    }
+/* Which sources have rows of a few customers. Their memory is asked for as a whole, first what
+ * tells who is there, then of those that have some what else is needed to find the rows. */
+static void find_few(struct scan *s) {
+    for (uint32_t pass = 0; pass < 2; pass++)
+        for (uint32_t i = 0; i < s->group_count; i++)
+            for (uint32_t k = 0; s->groups[i].wanted && k < s->groups[i].count; k++) {
+                const struct source *source = s->groups[i].sources[k];
+                bool *has = &s->few[s->groups[i].first + k];
+                if (pass == 1) *has = source->ops->has_customers(source, s->first, s->count);
+                if (source->ops->expect_rows && (pass == 0 || *has))
+                    source->ops->expect_rows(source, source_find_block(source, s->first),
+                                             pass == 0 ? ROWS_CUSTOMER : ROWS_TIME | ROWS_EVENT);
+            }
 }
 
 int scan_range(struct scan *s, uint32_t first, uint32_t count, struct keel_error *err) {
@@ -150,15 +159,16 @@ int scan_range(struct scan *s, uint32_t first, uint32_t count, struct keel_error
         s->slow = k_alloc_array(words, sizeof *s->slow);
         s->slow_words = words;
     }
-    for (uint32_t i = 0; count <= NARROW_RANGE && i < s->group_count; i++)
-        if (s->groups[i].wanted) expect_range(s, &s->groups[i]);
+    if (count <= NARROW_RANGE) find_few(s);
     s->group = UINT32_MAX; /* the next group is 0 */
     s->phase = PHASE_NEXT_GROUP;
     return 0;
 }
 
-bool scan_has_range(const struct scan *s, const struct source *source) {
-    return source->ops->has_customers(source, s->first, s->count);
+bool scan_has_range(const struct scan *s, uint32_t slot) {
+    const struct group *g = &s->groups[s->group];
+    if (s->count <= NARROW_RANGE) return s->few[g->first + slot];
+    return g->sources[slot]->ops->has_customers(g->sources[slot], s->first, s->count);
 }
 
 static bool in_time(const struct scan *s, const struct source *source) {
@@ -193,7 +203,7 @@ static void begin_source(struct scan *s) {
     const struct group *g = &s->groups[s->group];
     for (; s->source < g->count; s->source++) {
         const struct source *source = g->sources[s->source];
-        if (!in_time(s, source) || !scan_has_range(s, source)) continue;
+        if (!in_time(s, source) || !scan_has_range(s, s->source)) continue;
         s->block = source_find_block(source, s->first);
         s->end_block = s->block;
         while (s->end_block < source->blocks &&
@@ -459,20 +469,23 @@ static int next_posting(struct scan *s, const struct source *source, struct batc
 void batch_places(const struct batch *b, struct row_place *out) {
     const struct scan *s = b->scan;
     const struct group *g = &s->groups[s->group];
+    if (s->kind == BATCH_GATHERED) { /* all live */
+        for (uint32_t i = 0; i < b->n; i++) {
+            const struct gathered_row *row = &s->batch_rows[i];
+            out[i] = (struct row_place){g->sources[row->source], row->row, row->ordinal};
+        }
+        return;
+    }
+    const struct source *source = g->sources[s->source];
+    const bool sparse = s->kind == BATCH_SPARSE;
+    const uint32_t block = sparse ? s->sparse->first_block : s->block - 1;
+    uint32_t ordinal[CHUNK_ROWS];
+    scan_ordinals(source, s->rowset, block, b->live, ordinal);
     for (uint32_t w = 0; w < BITS_WORDS; w++)
         for (uint64_t m = b->live[w]; m; m &= m - 1) {
             uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(m);
-            if (s->kind == BATCH_GATHERED) {
-                const struct gathered_row *row = &s->batch_rows[i];
-                out[i] = (struct row_place){g->sources[row->source], row->row, row->ordinal};
-                continue;
-            }
-            uint64_t before[BITS_WORDS] = {0};
-            uint32_t row =
-                s->kind == BATCH_SPARSE ? s->sparse->place[i] : (s->block - 1) * CHUNK_ROWS + i;
-            if (i > 0) bits_equal_u32(b->event, i, b->event[i], before);
-            out[i] = (struct row_place){g->sources[s->source], row,
-                                        scan_batch_base(s, b->event[i]) + bits_count(before)};
+            uint32_t row = sparse ? s->sparse->place[i] : block * CHUNK_ROWS + i;
+            out[i] = (struct row_place){source, row, ordinal[i]};
         }
 }
 

@@ -187,6 +187,7 @@ struct scan {
     uint64_t *slow;      /* bit per customer of the range: taken by the slow path */
     uint32_t slow_words;
     bool any_slow;
+    bool *few; /* [sources of the snapshot] of a range of few customers: it has rows of theirs */
     struct gathered_row *rows, *merged; /* both of row_capacity */
     uint32_t row_count, row_capacity, row_at;
     bool any_items; /* columns of line items, which are found by ordinals */
@@ -207,8 +208,8 @@ struct scan {
 int scan_read_rows(struct scan *s, uint32_t slot, uint32_t block, unsigned parts,
                    struct row_block **out, struct keel_error *err);
 
-/* False: no customer of the range has a row in the source. Parts are not asked. */
-bool scan_has_range(const struct scan *s, const struct source *source);
+/* False: no customer of the range has a row in this source of the group. */
+bool scan_has_range(const struct scan *s, uint32_t slot);
 
 /* Sets bit i where a[i] == v. */
 void bits_equal_u32(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits);
