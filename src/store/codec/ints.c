@@ -867,6 +867,24 @@ static LARGE_FRAME int pick_runs(struct reader *r, size_t n, unsigned depth, con
     return pick(runs.values, runs.n, depth + 1, run, count, out);
 }
 
+/* The differences are added up as far as the last place. */
+static LARGE_FRAME int pick_delta(struct reader *r, size_t n, unsigned depth, const uint16_t *at,
+                                  size_t count, int64_t *out) {
+    struct delta d;
+    uint32_t difference[CHUNK_ROWS];
+    TRY(read_delta(r, n, &d));
+    TRY(decode_u32(rest(r), n - 1, depth + 1, difference));
+    uint64_t sum = d.first;
+    for (size_t k = 0, i = 0; k < count; k++) {
+        if (d.flags & DELTA_ZIGZAG)
+            for (; i < at[k]; i++) sum += (uint64_t)unzigzag(difference[i]);
+        else
+            for (; i < at[k]; i++) sum += difference[i];
+        out[k] = (int64_t)sum;
+    }
+    return 0;
+}
+
 /* Places ascend, and lie below n. */
 static int pick(struct str bytes, size_t n, unsigned depth, const uint16_t *at, size_t count,
                 int64_t *out) {
@@ -884,6 +902,10 @@ static int pick(struct str bytes, size_t n, unsigned depth, const uint16_t *at, 
     case FOR: return pick_for(&r, n, at, count, out);
     case PFOR: return pick_pfor(&r, n, at, count, out);
     case RUNS: return pick_runs(&r, n, depth, at, count, out);
+    case DELTA:
+        if (reader_left(&r) && !(*r.p & DELTA_WIDE))
+            return pick_delta(&r, n, depth, at, count, out);
+        return pick_decoded(bytes, n, depth, at, count, out);
     default: return pick_decoded(bytes, n, depth, at, count, out);
     }
 }

@@ -390,28 +390,43 @@ static uint32_t block_rows(const struct source *s, uint32_t block) {
     return s->rows - from < CHUNK_ROWS ? s->rows - from : CHUNK_ROWS;
 }
 
-static int read_starts(const struct part *p, uint32_t block, uint64_t *starts, uint32_t *gaps,
-                       uint32_t *runs, struct keel_error *err) {
+/* Which rows begin a customer, and the gaps between these: still encoded. */
+struct run_chunk {
+    uint32_t runs;
+    struct str gaps, starts;
+};
+
+static int read_runs(const struct part *p, uint32_t block, struct run_chunk *out,
+                     struct keel_error *err) {
     struct str bytes;
-    uint32_t n = block_rows(&p->base, block);
     TRY(part_chunk(p, &p->runs, block, "customers", &bytes, err));
     struct reader r = reader_over(bytes.p, bytes.n);
+    out->runs = reader_u16(&r);
+    out->gaps = part_take_sized(&r);
+    out->starts = part_take_rest(&r);
+    return r.bad || out->runs == 0 || out->runs > block_rows(&p->base, block)
+               ? part_corrupt(p, "customers", err)
+               : 0;
+}
+
+static int read_starts(const struct part *p, uint32_t block, struct run_chunk *out,
+                       uint64_t *starts, struct keel_error *err) {
+    TRY(read_runs(p, block, out, err));
     memset(starts, 0,
            BITS_WORDS * sizeof *starts); /* the decoder writes the words of n bits only */
-    *runs = reader_u16(&r);
-    struct str packed = part_take_sized(&r);
-    if (r.bad || *runs > n || bits_decode(part_take_rest(&r), n, starts) < 0 ||
-        bits_count(starts) != *runs || !bit_get(starts, 0) ||
-        (gaps && ints_decode_u32(packed, *runs, gaps) < 0))
-        return part_corrupt(p, "customers", err);
-    return 0;
+    return bits_decode(out->starts, block_rows(&p->base, block), starts) < 0 ||
+                   bits_count(starts) != out->runs || !bit_get(starts, 0)
+               ? part_corrupt(p, "customers", err)
+               : 0;
 }
 
 static int read_customers(const struct part *p, uint32_t block, struct row_block *out,
                           struct keel_error *err) {
-    uint32_t gaps[CHUNK_ROWS + 1], runs;
-    TRY(read_starts(p, block, out->starts, gaps, &runs, err));
-    gaps[runs] = 0;
+    uint32_t gaps[CHUNK_ROWS + 1];
+    struct run_chunk c;
+    TRY(read_starts(p, block, &c, out->starts, err));
+    if (ints_decode_u32(c.gaps, c.runs, gaps) < 0) return part_corrupt(p, "customers", err);
+    gaps[c.runs] = 0;
     bool good =
         spine_kernels()->customers(out->starts, out->n, p->block_first[block], gaps, out->customer);
     return good && gaps[0] == 0 && out->customer[out->n - 1] == p->block_last[block]
@@ -465,15 +480,16 @@ static int part_rows(const struct source *s, uint32_t block, unsigned parts, str
 /* The gaps alone say who is there. */
 static bool part_has_customers(const struct source *s, uint32_t first, uint32_t count) {
     const struct part *p = part_of(s);
-    uint64_t starts[BITS_WORDS], last = (uint64_t)first + count - 1;
-    uint32_t gaps[CHUNK_ROWS], runs;
+    const uint64_t last = (uint64_t)first + count - 1;
+    uint32_t gaps[CHUNK_ROWS];
+    struct run_chunk c;
     uint32_t b = source_find_block(s, first);
     if (b == s->blocks || p->block_first[b] > last) return false;
     if (count > NARROW_RANGE || p->block_first[b] >= first || p->block_last[b] <= last) return true;
-    if (read_starts(p, b, starts, gaps, &runs, NULL) < 0) return true;
+    if (read_runs(p, b, &c, NULL) < 0 || ints_decode_u32(c.gaps, c.runs, gaps) < 0) return true;
     uint64_t customer = p->block_first[b];
-    for (uint32_t k = 0; k < runs && customer < first; k++)
-        customer += k + 1 < runs ? gaps[k + 1] : UINT32_MAX;
+    for (uint32_t k = 0; k < c.runs && customer < first; k++)
+        customer += k + 1 < c.runs ? gaps[k + 1] : UINT32_MAX;
     return customer <= last;
 }
 
@@ -506,12 +522,10 @@ static int part_rows(const struct source *s, uint32_t block, unsigned parts, str
     out->n = block_rows(s, block);
     if (parts & (ROWS_CUSTOMER | ROWS_NUMBER)) TRY(read_customers(p, block, out, err));
     if (parts & ROWS_TIME) {
-        uint32_t runs;
-        if (parts & (ROWS_CUSTOMER | ROWS_NUMBER))
-            runs = bits_count(out->starts);
-        else
-            TRY(read_starts(p, block, out->starts, NULL, &runs, err));
-        TRY(read_times(p, block, out->starts, runs, out, err));
+        struct run_chunk c;
+        if (!(parts & (ROWS_CUSTOMER | ROWS_NUMBER)))
+            TRY(read_starts(p, block, &c, out->starts, err));
+        TRY(read_times(p, block, out->starts, bits_count(out->starts), out, err));
     }
     if (parts & ROWS_EVENT) {
         TRY(part_chunk(p, &p->events, block, "events", &bytes, err));
