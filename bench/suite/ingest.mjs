@@ -7,7 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { GOALS, report, soakReport } from './ingest_report.mjs';
+import { GOALS, report, revisionOf, soakReport } from './ingest_report.mjs';
 import { BareServer, ClickHouseInsert, KeelServer } from './targets.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
@@ -99,7 +99,8 @@ async function compare(bench, options) {
   say(`written: ${options.results}`);
 }
 
-const mean = (list) => list.reduce((s, v) => s + v, 0) / list.length;
+/** Not the mean: a line that falls into a merge of parts has its memory, too. */
+const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 
 /** Seconds of CPU that a process has used. */
 function cpuOf(pid) {
@@ -120,19 +121,19 @@ async function stretch(bench, keel, form, before) {
 async function soak(bench, options) {
   const keel = new KeelServer(bench.place, bench);
   await keel.begin();
-  const began = new Date(), floor = floorOf(bench), lines = [], quarter = SOAK_LINES / 4;
+  const began = new Date(), revision = revisionOf(root), floor = floorOf(bench), lines = [], quarter = SOAK_LINES / 4;
   const form = { batch: 100, connections: SOAK_CONNECTIONS, seconds: options.soak / SOAK_LINES, warm: 0, rate: options['soak-rate'] };
   say(`${form.rate} events/s in batches of ${form.batch} for ${options.soak} s; the disk: ${floor.syncs_per_s} syncs/s`);
   console.log('seconds\tevents_s\tp50_ms\tp99_ms\tmax_ms\tresident_mb\tof_files_mb\tstored\tcpu_us_an_event\tload');
   while (lines.length < SOAK_LINES) lines.push(await stretch(bench, keel, form, lines.at(-1) ?? { seconds: 0, stored: 0 }));
   const peak = memory(keel.pid).peak, stored = await keel.stored();
   await keel.end();
-  const anon = lines.map((l) => l.anon), second = mean(anon.slice(quarter, 2 * quarter)), last = mean(anon.slice(-quarter));
+  const anon = lines.map((l) => l.anon), second = median(anon.slice(quarter, 2 * quarter)), last = median(anon.slice(-quarter));
   const growth = 100 * (last / second - 1), flat = stored < TELLING_EVENTS ? null : growth <= FLAT_PERCENT;
   const acknowledged = lines.reduce((sum, l) => sum + l.result.acknowledged, 0);
-  say(`${acknowledged} events acknowledged, ${stored} stored; resident memory without files: ${second.toFixed(1)} MB in the second quarter, `
+  say(`${acknowledged} events acknowledged, ${stored} stored; resident memory without files: ${second.toFixed(1)} MB in the second quarter (median), `
     + `${last.toFixed(1)} MB in the last (${growth.toFixed(1)} %): ${{ null: 'too few events to say more', true: 'flat', false: 'NOT FLAT' }[flat]}`);
-  soakReport(options.results, { root, began, options, form, floor, lines, acknowledged, stored, peak, second, last, growth, flat });
+  soakReport(options.results, { revision, began, options, form, floor, lines, acknowledged, stored, peak, second, last, growth, flat });
   say(`written: ${options.results}`);
   if (stored < acknowledged || flat === false) process.exitCode = 1;
 }

@@ -1,7 +1,7 @@
 // bench/INGEST.md and bench/SOAK.md from what bench/ingest measured.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { cpus, release, totalmem } from 'node:os';
+import { cpus, getPriority, release, totalmem } from 'node:os';
 
 /** By events of a request: the goal on two processors shared with the load generator. */
 export const GOALS = { 1: { events: 40e3, connections: [256] }, 100: { events: 400e3, connections: null } };
@@ -66,7 +66,7 @@ function losses(figures) {
   return out.length ? out.join('\n') : 'None against ClickHouse in this run.';
 }
 
-const revisionOf = (root) => execFileSync('git', ['-C', root, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
+export const revisionOf = (root) => execFileSync('git', ['-C', root, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
 const processor = () => /model name\s*: (.*)/.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown';
 
 const machine = () => `${cpus().length} × ${processor()}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Linux ${release()}`;
@@ -110,16 +110,17 @@ ${losses(figures)}
 ${failures.length ? `\n## Failed requests\n\n${failures.join('\n')}\n` : ''}`);
 }
 
-/** lines: one a minute or so; growth in %, of memory without files, from the second quarter to the last. */
-export function soakReport(path, { root, began, options, form, floor, lines, acknowledged, stored, peak, second, last, growth, flat }) {
+/** lines: one a minute or so; growth in %, of the median of memory without files, from the second quarter to the last. */
+export function soakReport(path, { revision, began, options, form, floor, lines, acknowledged, stored, peak, second, last, growth, flat }) {
   const loads = lines.map((l) => l.load), p99 = lines.map((l) => l.result.p99_us).sort((a, b) => a - b);
   const sum = (of) => lines.reduce((total, l) => total + of(l.result), 0);
   const events = sum((r) => r.events), seconds = sum((r) => r.seconds), cpu_s = sum((r) => r.server_cpu_s);
+  const quarter = lines.length / 4, meanOf = (i) => (lines.slice(i * quarter, (i + 1) * quarter).reduce((total, l) => total + l.anon, 0) / quarter).toFixed(1);
   const late = p99.filter((us) => us >= P99_MS * 1000).length;
   const rows = [
     ['events a second', big(form.rate), `${big(events / seconds)} over ${big(seconds)} s`, events / seconds >= 0.99 * form.rate],
     ['answered and lost', 'none', `${big(acknowledged)} events answered 200, ${big(stored)} stored, ${sum((r) => r.failed)} requests failed, ${sum((r) => r.unanswered)} unanswered`, stored >= acknowledged],
-    ['memory', 'flat', `${second.toFixed(1)} MB in the second quarter, ${last.toFixed(1)} MB in the last (${growth.toFixed(1)} %); peak with files ${peak.toFixed(0)} MB`, flat],
+    ['memory', 'flat', `${second.toFixed(1)} MB in the second quarter, ${last.toFixed(1)} MB in the last (${growth.toFixed(1)} %), medians; means ${meanOf(1)} and ${meanOf(3)}; peak with files ${peak.toFixed(0)} MB`, flat],
     ['p99 of each line below', `< ${P99_MS} ms`, `median ${ms(p99[p99.length >> 1])}, lowest ${ms(p99[0])}, highest ${ms(p99.at(-1))} ms; ${late} of ${lines.length} above`, late === 0],
     ['CPU of the server', '', `${((1e6 * cpu_s) / events).toFixed(2)} µs an event, ${(cpu_s / seconds).toFixed(2)} processors`, null],
   ].map(([what, asked, found, met]) => [what, asked, found, met === null ? '' : met ? 'met' : '**missed**']);
@@ -127,15 +128,16 @@ export function soakReport(path, { root, began, options, form, floor, lines, ack
 
 Written by \`bench/ingest ${process.argv.slice(2).join(' ')}\`; what is measured and how: [README.md](README.md#events-over-http).
 
-${began.toISOString().slice(0, 16).replace('T', ' ')} UTC, revision ${revisionOf(root)}. ${machine()};
-the load generator runs on the same processors. Load average ${Math.min(...loads).toFixed(2)} to ${Math.max(...loads).toFixed(2)} (of a minute), mean
+${began.toISOString().slice(0, 16).replace('T', ' ')} UTC, revision ${revision}. ${machine()};
+the load generator runs on the same processors, both at nice ${getPriority()}. Load average ${Math.min(...loads).toFixed(2)} to ${Math.max(...loads).toFixed(2)} (of a minute), mean
 ${(loads.reduce((a, b) => a + b, 0) / loads.length).toFixed(2)}: what is above 1 or so is other programs, which the latencies waited for.
 Batches of ${form.batch} over ${form.connections} connections, each at its time, whether those before it were answered or not.
 The disk synced ${big(floor.syncs_per_s)} times a second at the start, asked for nothing else.
 
 ${table(['', 'asked', 'found', ''], rows)}
 
-Memory is resident, without the pages of files that are mapped: the system takes those back when it needs them.
+Memory is resident, without the pages of files that are mapped: the system takes those back when it needs them. Where it is
+twice the usual, parts were merged at that moment, or a second head was filled while the first was written.
 
 ${table(['s', 'events/s', 'p50 ms', 'p99 ms', 'longest ms', 'memory MB', 'of files MB', 'events stored', 'µs of CPU an event', 'load average'],
     lines.map((l) => [l.seconds.toFixed(0), big(rate(l.result)), ms(l.result.p50_us), ms(l.result.p99_us), ms(l.result.max_us), l.anon.toFixed(1), l.file.toFixed(1),
