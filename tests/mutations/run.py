@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Proves that the tests of the store and of the collectors notice bugs: builds it with each of seeded_bugs.py in turn,
-in a copy, and requires that a test fails.
+"""Proves that the tests notice bugs: builds Keel with each of seeded_bugs.py in turn, in a copy, and
+requires that a test fails.
 
     tests/mutations/run.py             all of them
     tests/mutations/run.py WORD ...    those whose name contains a word
     tests/mutations/run.py --check     builds nothing: does each of them still apply?
 Exit status 1: a bug went unnoticed, or a mutation does not apply any more.
+
+The copy and its build stay in build/mutations/: a second run compiles what has changed since. While
+one is built the tests of those before it run, as many at a time as there are processors (KEEL_JOBS).
 """
+import concurrent.futures
 import os
 import pathlib
 import shutil
@@ -17,61 +21,69 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCE = HERE.parent.parent
+COPY = SOURCE / "build" / "mutations"
 sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 from seeded_bugs import MUTATIONS, NOTICED_BY  # noqa: E402
 
-# Where NOTICED_BY does not say which test notices it: the quick ones first, the first that fails is enough.
-API_TESTS = ["api_source", "api_collect"]  # for mutations of src/api
-SERVER_TESTS = ["api_server"]  # of src/api/server/
-JOURNAL_TESTS = ["store_journal", "store_journal_full", "store_journal_crash"]  # of src/store/journal/
-TESTS = ["customer_db", "customer_background", "customer_ingest", "store_part",
-         "customer_concurrent", "customer_power", "customer_failing", "customer_crash"]
+# Where the test of NOTICED_BY does not notice, or there is none: by the first of these that the
+# file begins with, the quick tests first; the first that fails is enough.
+TESTS = [
+    ("src/api/server/", ["api_server"]),
+    ("src/api/", ["api_source", "api_collect"]),
+    ("src/reach/", ["reach_webhook"]),
+    ("src/query/live/", ["query_live_parts", "query_live"]),
+    ("src/store/journal/", ["store_journal_full", "store_journal", "customer_backup", "store_journal_crash"]),
+    ("", ["customer_background", "customer_ingest", "customer_db", "customer_identity_index",
+          "customer_concurrent", "store_part", "customer_backup", "customer_power", "customer_failing",
+          "customer_crash"]),
+]
 SECONDS = 900
-ENVIRONMENT = {"KEEL_ROUNDS": "40"}
+WAITING = 4  # programs a processor that are built and not yet done
+ENVIRONMENT = {"KEEL_ROUNDS": "40", "KEEL_EVERY": "3"}  # fewer kills and crash states than the campaign
 
 
-def copy_sources(to):
+def refresh_copy():
+    """Makes COPY the sources as they are; what has not changed keeps its time, and is not built again."""
     names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
                            cwd=SOURCE, check=True, capture_output=True).stdout
-    for name in filter(None, names.decode().split("\0")):
-        if not (SOURCE / name).is_file():
-            continue
-        (to / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(SOURCE / name, to / name)
+    wanted = {name for name in filter(None, names.decode().split("\0")) if (SOURCE / name).is_file()}
+    for name in wanted:
+        to, text = COPY / name, (SOURCE / name).read_bytes()
+        if not to.is_file() or to.read_bytes() != text:
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(SOURCE / name, to)
+            os.utime(to)  # newer than what was built of a mutated one
+    for path in [path for path in COPY.rglob("*") if path.is_file()]:
+        name = path.relative_to(COPY)
+        if name.parts[0] != "build" and "node_modules" not in name.parts and str(name) not in wanted:
+            path.unlink()
+    (COPY / "build").mkdir(exist_ok=True)
+    if not (COPY / "build" / "web").exists():  # the screens as they are built already
+        (COPY / "build" / "web").symlink_to(SOURCE / "build" / "web")
 
 
-def configure(to):
-    """Through ccache, if there is one: a second run compiles nothing that the first one did."""
-    environment = {**os.environ, "CCACHE_BASEDIR": str(to), "CCACHE_NOHASHDIR": "1"}
-    launcher = []
-    if shutil.which("ccache"):
-        launcher = [f"-DCMAKE_{language}_COMPILER_LAUNCHER=ccache" for language in ("C", "CXX")]
-    subprocess.run(["cmake", "--preset", "dev", "-B", str(to / "build"), "-DKEEL_WERROR=OFF", *launcher],
-                   cwd=to, check=True, stdout=subprocess.DEVNULL)
-    return environment
+def configure():
+    subprocess.run(["cmake", "--preset", "dev", "-DKEEL_WERROR=OFF"], cwd=COPY, check=True,
+                   stdout=subprocess.DEVNULL)
 
 
-def build(to, test, environment):
+def build(test):
     """None, or why not."""
-    done = subprocess.run(["cmake", "--build", str(to / "build"), "--target", f"test_{test}"],
-                          env=environment, capture_output=True, text=True)
+    done = subprocess.run(["cmake", "--build", str(COPY / "build/dev"), "--target", f"test_{test}"],
+                          capture_output=True, text=True)
     return done.stdout[-1500:] if done.returncode else None
 
 
 def tests_of(file, first):
-    if file.startswith("src/api/"):
-        tests = SERVER_TESTS if "/server" in file else API_TESTS
-    else:
-        tests = JOURNAL_TESTS if "/journal" in file else TESTS
-    return [first] + [test for test in tests if test != first] if first else tests
+    tests = next(tests for prefix, tests in TESTS if file.startswith(prefix))
+    return [first] * bool(first) + [test for test in tests if test != first]
 
 
-def failure_of(to, test):
-    program = to / "build" / "tests" / f"test_{test}"
-    environment = {**os.environ, **ENVIRONMENT, "KEEL_SOURCE": str(to)}
+def failure_of(program):
+    environment = {**os.environ, **ENVIRONMENT, "KEEL_SOURCE": str(COPY)}
     try:
-        done = subprocess.run([program], env=environment, timeout=SECONDS, cwd=to,
+        done = subprocess.run([program], env=environment, timeout=SECONDS, cwd=COPY,
                               capture_output=True, text=True, errors="replace")
     except subprocess.TimeoutExpired:
         return f"no end after {SECONDS} s"
@@ -82,16 +94,21 @@ def failure_of(to, test):
     return (why or lines or ["no output"])[0].strip()
 
 
-def first_failure(to, tests, environment):
-    """(test, why), (None, None), or (None, why it does not build)."""
-    for test in tests:
-        broken = build(to, test, environment)
-        if broken:
-            return None, broken
-        why = failure_of(to, test)
-        if why:
-            return test, why
-    return None, None
+def built(test, folder):
+    """(the test's program, moved to the folder, None), or (None, why it does not build)."""
+    broken = build(test)
+    if broken:
+        return None, broken
+    program = pathlib.Path(folder) / f"{test}-{time.monotonic_ns()}"
+    (COPY / "build/dev/tests" / f"test_{test}").rename(program)  # the linker makes another one
+    return program, None
+
+
+def run_once(program):
+    try:
+        return failure_of(program)
+    finally:
+        program.unlink()
 
 
 def mutated(text, pairs):
@@ -103,17 +120,6 @@ def mutated(text, pairs):
     return text
 
 
-def mutate(to, file, pairs):
-    """Writes the mutated file; returns the original text, or None if it does not apply."""
-    path = to / file
-    text = path.read_text()
-    changed = mutated(text, pairs)
-    if changed is None:
-        return None
-    path.write_text(changed)
-    return text
-
-
 def check():
     stale = 0
     for name, file, *pairs in MUTATIONS:
@@ -122,27 +128,84 @@ def check():
         if len(pairs) % 2 or mutated(text, pairs) in (None, text):
             print(f"STALE    {name}: its text is not in {file} once")
             stale += 1
+    unknown = set(NOTICED_BY) - {m[0] for m in MUTATIONS}
+    for name in sorted(unknown):
+        print(f"UNKNOWN  {name}: NOTICED_BY names it, MUTATIONS does not")
+    for name in [m[0] for m in MUTATIONS if m[0] not in NOTICED_BY]:
+        print(f"UNTRIED  {name}: NOTICED_BY does not say which test notices it")
+        stale += 1
     print(f"{len(MUTATIONS)} mutations, {len(MUTATIONS) - stale} apply")
-    sys.exit(1 if stale else 0)
+    sys.exit(1 if stale or unknown else 0)
 
 
-def try_one(to, mutation, environment):
-    """The verdict, and whether a test noticed."""
-    name, file, *pairs = mutation
-    expected = NOTICED_BY.get(name)
-    begun = time.monotonic()
-    original = mutate(to, file, pairs)
-    if original is None:
-        return f"STALE    {name}: its text is not in {file} once", False
-    test, why = first_failure(to, tests_of(file, expected), environment)
-    (to / file).write_text(original)
-    if test is None and why:
-        return f"BROKEN   {name}: does not build\n{why}", False
-    if test is None:
-        return f"MISSED   {name}", False
+def mutant(mutation, test, folder):
+    """(program, None) of the test with the bug in it, or (None, why not)."""
+    _, file, *pairs = mutation
+    path = COPY / file
+    original = path.read_text()
+    changed = mutated(original, pairs)
+    if changed is None:
+        return None, f"STALE: its text is not in {file} once"
+    path.write_text(changed)
+    try:
+        return built(test, folder)
+    finally:
+        path.write_text(original)
+
+
+def verdict_of(mutation, test, why):
+    expected = NOTICED_BY.get(mutation[0])
     other = f" (not by {expected})" if expected and test != expected else ""
-    return (f"caught   {name}: {test}{other}, {time.monotonic() - begun:.0f} s\n"
-            f"         {why[:160]}"), True
+    return f"caught   {mutation[0]}: {test}{other}\n         {why[:160]}"
+
+
+def try_others(mutation, tried, folder):
+    """The tests of its room one by one, until one notices."""
+    for test in tests_of(mutation[1], None):
+        if test == tried:
+            continue
+        program, broken = mutant(mutation, test, folder)
+        why = broken or run_once(program)
+        if broken:
+            return f"BROKEN   {mutation[0]}: {broken}"
+        if why:
+            return verdict_of(mutation, test, why)
+    return f"MISSED   {mutation[0]}"
+
+
+def check_unmutated(tests, pool, folder):
+    programs = [(test, *built(test, folder)) for test in tests]
+    broken = [f"{test}: {why}" for test, _, why in programs if why]
+    failed = [] if broken else [f"{test}: {why}" for (test, _, _), why in
+                                zip(programs, pool.map(run_once, [p for _, p, _ in programs])) if why]
+    if broken or failed:
+        sys.exit("without a mutation:\n" + "\n".join(broken + failed))
+
+
+def try_all(chosen, pool, jobs, folder):
+    """Prints the verdicts; how many were noticed."""
+    running, noticed = [], 0
+
+    def report(most):
+        """Of those that run: until so many are left, and all at the front that have ended."""
+        told = 0
+        while running and (len(running) > most or not running[0][3] or running[0][3].done()):
+            mutation, test, broken, future = running.pop(0)
+            why = future.result() if future else None
+            if why:
+                said = verdict_of(mutation, test, why)
+            else:
+                said = f"BROKEN   {mutation[0]}: {broken}" if broken else try_others(mutation, test, folder)
+            told += said.startswith("caught")
+            print(said, flush=True)
+        return told
+
+    for mutation in chosen:
+        test = tests_of(mutation[1], NOTICED_BY.get(mutation[0]))[0]
+        program, broken = mutant(mutation, test, folder)
+        running.append((mutation, test, broken, pool.submit(run_once, program) if program else None))
+        noticed += report(WAITING * jobs)
+    return noticed + report(0)
 
 
 def main():
@@ -151,20 +214,15 @@ def main():
         check()
     begun = time.monotonic()
     chosen = [m for m in MUTATIONS if not words or any(word in m[0] for word in words)]
-    noticed = 0
-    with tempfile.TemporaryDirectory(prefix="keel-mutations-") as folder:
-        to = pathlib.Path(folder)
-        copy_sources(to)
-        environment = configure(to)
-        needed = sorted({test for m in chosen
-                         for test in ([NOTICED_BY[m[0]]] if m[0] in NOTICED_BY else tests_of(m[1], None))})
-        test, why = first_failure(to, needed, environment)
-        if why:
-            sys.exit(f"without a mutation, {test or 'the sources do not build'}: {why}")
-        for mutation in chosen:
-            verdict, good = try_one(to, mutation, environment)
-            noticed += good
-            print(verdict, flush=True)
+    jobs = int(os.environ.get("KEEL_JOBS", os.cpu_count()))
+    refresh_copy()
+    configure()
+    with tempfile.TemporaryDirectory(dir=COPY / "build") as folder, \
+            concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        needed = sorted({tests_of(m[1], NOTICED_BY.get(m[0]))[0] for m in chosen})
+        check_unmutated(needed, pool, folder)
+        print(f"without a mutation they pass: {', '.join(needed)}", flush=True)
+        noticed = try_all(chosen, pool, jobs, folder)
     print(f"{len(chosen)} mutations, {noticed} caught, {time.monotonic() - begun:.0f} s")
     sys.exit(0 if noticed == len(chosen) else 1)
 
