@@ -57,7 +57,7 @@ export function bytes(n: number): string {
     i++;
   }
   const unit = names[i] ?? 'byte';
-  return numbers(`b${i}`, { style: 'unit', unit, maximumFractionDigits: n < 10 && i ? 1 : 0 }).format(n);
+  return numbers(`b${i}`, { style: 'unit', unit, unitDisplay: i ? 'short' : 'long', maximumFractionDigits: n < 10 && i ? 1 : 0 }).format(n);
 }
 
 type When = string | number | Date;

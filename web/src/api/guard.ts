@@ -71,7 +71,8 @@ export const rights = (signal?: AbortSignal): Promise<{ rights: Right[]; roles: 
 
 export const sessions = (signal?: AbortSignal): Promise<SignedIn[]> => get<{ sessions: SignedIn[] }>('/api/v1/sessions', signal).then((said) => said.sessions);
 export const endSession = (id: number): Promise<void> => call('DELETE', `/api/v1/sessions/${id}`);
-export const changePassword = (old: string, wanted: string): Promise<void> => call('PUT', '/api/v1/session/password', { old, new: wanted });
+/* old null: of who came by a link and need not know it. */
+export const changePassword = (old: string | null, wanted: string): Promise<void> => call('PUT', '/api/v1/session/password', old === null ? { new: wanted } : { old, new: wanted });
 
 export function audit(limit: number, customer: string, cursor: string | undefined, signal?: AbortSignal): Promise<{ records: AuditRecord[]; next_cursor?: string }> {
   const params = new URLSearchParams({ limit: String(limit), ...(customer ? { customer } : {}), ...(cursor ? { cursor } : {}) });

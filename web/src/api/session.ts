@@ -12,6 +12,8 @@ export interface User {
   side: Side | null;
   role: Role | null;
   rights: string[];
+  has_password?: boolean | null; // null: no account
+  old_password_needed?: boolean; // false: came by a link that signs in once, and has set none since
 }
 
 export const SIDES = ['neither', 'marketing', 'it'] as const;
@@ -62,6 +64,9 @@ async function whoAmI(): Promise<boolean> {
   begin((await response.json()) as User & { csrf: string | null });
   return true;
 }
+
+/* Asked again: what is known of who is signed in has changed. */
+export const renewSession = (): Promise<boolean> => whoAmI();
 
 export async function startSession(): Promise<void> {
   const maybe = sessionStorage.getItem(TOKEN) || localStorage.getItem(SIGNED_IN);

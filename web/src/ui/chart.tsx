@@ -56,7 +56,14 @@ function stack(series: Series[]): (number | null)[][] {
   return series.map((one) => one.values.map((value, i) => (one.below ? on(down, i, -(value ?? 0)) : on(up, i, value ?? 0)))).reverse();
 }
 
-const bars = uPlot.paths.bars?.({ size: [0.8, 40], align: 1 });
+const MARK_PX = 72; // a mark of the time axis, and room beside it
+/* Marks stand where there are values, the last among them. */
+function marked(times: number[], width: number): number[] {
+  const every = Math.max(1, Math.ceil((times.length * MARK_PX) / Math.max(width, 1)));
+  return times.filter((_, i) => (times.length - 1 - i) % every === 0);
+}
+
+const bars = uPlot.paths.bars?.({ size: [0.8, 40] });
 
 function bar(one: Series, i: number): uPlot.Series {
   const color = colorOf(one, i);
@@ -98,10 +105,10 @@ function options(props: ChartProps, width: number): uPlot.Options {
     tzDate: (at) => uPlot.tzDate(new Date(at * 1000), props.hours ? companyZone() : 'UTC'),
     legend: { show: false },
     cursor: { points: { size: 7 }, y: false, drag: { x: false, y: false } },
-    // The last bar stands behind its mark.
-    scales: { x: { time: true, ...(props.stacked ? { range: [times[0] ?? 0, (times[last] ?? 0) + width_s] as [number, number] } : {}) }, y: { range: (_u, _min, max) => reach(props, max) } },
+    // A bar stands on its mark: half of the first and of the last lie beyond.
+    scales: { x: { time: true, ...(props.stacked ? { range: [(times[0] ?? 0) - width_s / 2, (times[last] ?? 0) + width_s / 2] as [number, number] } : {}) }, y: { range: (_u, _min, max) => reach(props, max) } },
     axes: [
-      { ...text, grid: { show: false }, space: 72, size: 28, values: (_u, splits, _axis, _space, step) => splits.map((at) => tick(at, step, !!props.hours)) },
+      { ...text, grid: { show: false }, space: MARK_PX, size: 28, ...(props.hours ? {} : { splits: (u: uPlot) => marked(times, u.width) }), values: (_u, splits, _axis, _space, step) => splits.map((at) => tick(at, props.hours ? step : width_s, !!props.hours)) },
       { ...text, size: 52, values: (_u, values) => values.map((v) => compact(v)) },
     ],
     series: [

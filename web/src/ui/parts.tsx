@@ -3,10 +3,11 @@ import type { ComponentChildren } from 'preact';
 import { useEffect } from 'preact/hooks';
 import type { Problem } from '../api/client';
 import { user } from '../api/session';
-import { moment } from '../format';
+import { moment, plainDay } from '../format';
 import { t } from '../texts';
 import { Icon, type IconName } from './icons';
 
+const DATE = /\b\d{4}-\d\d-\d\d\b/g;
 const INSTANT = /\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?Z/g;
 
 interface CardProps {
@@ -132,13 +133,22 @@ export function Waiting({ lines = 4 }: { lines?: number }) {
   );
 }
 
+/* The same where whole cards will stand. */
+export function WaitingCard({ lines }: { lines?: number }) {
+  return (
+    <Card>
+      <Waiting {...(lines ? { lines } : {})} />
+    </Card>
+  );
+}
+
 /* What an answer adds to its numbers; moments in it are written as everywhere. */
 export function Notes({ of }: { of: readonly string[] | undefined }) {
   return (
     <>
       {of?.map((note) => (
         <p key={note} class="note-line">
-          {note.replace(INSTANT, (at) => moment(at))}
+          {note.replace(INSTANT, (at) => moment(at)).replace(DATE, (date) => plainDay(date))}
         </p>
       ))}
     </>

@@ -98,6 +98,11 @@ export function Shell({ page, user, children }: { page: string; user: User; chil
           </div>
         </header>
         <main class="page" id="main" ref={main} tabIndex={-1}>
+          {user.has_password === false && location.pathname !== '/setup/me' && (
+            <p class="notice no-print">
+              {t.guard.me.firstNote} <a href="/setup/me">{t.guard.me.firstTitle}</a>
+            </p>
+          )}
           {children}
         </main>
       </div>

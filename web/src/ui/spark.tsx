@@ -1,13 +1,16 @@
 /* The shape of the last days, and how they compare. */
 import { percent } from '../format';
 
-/* A line without axes, for the shape of the last days. The number stands beside it. */
+/* A line without axes, for the shape of the last days. The number stands beside it. What is unknown has
+ * no point: the line goes on behind it. */
 export function Spark({ values }: { values: (number | null)[] }) {
-  const known = values.map((value) => value ?? 0);
-  const most = Math.max(...known, 0) || 1;
-  const step = 100 / Math.max(1, known.length - 1);
-  const points = known.map((value, i) => `${(i * step).toFixed(2)},${(28 - (value / most) * 26).toFixed(2)}`);
+  const known = values.flatMap((value, i) => (value === null ? [] : [{ value, i }]));
   if (known.length < 2) return null;
+  const least = Math.min(...known.map((one) => one.value), 0);
+  const height = Math.max(...known.map((one) => one.value), 0) - least || 1;
+  const first = known[0]!.i;
+  const step = 100 / (known[known.length - 1]!.i - first);
+  const points = known.map(({ value, i }) => `${((i - first) * step).toFixed(2)},${(28 - ((value - least) / height) * 26).toFixed(2)}`);
   return (
     <svg class="spark" viewBox="0 0 100 30" preserveAspectRatio="none" aria-hidden="true">
       <polygon points={`0,30 ${points.join(' ')} 100,30`} />

@@ -8,6 +8,7 @@ export interface Column<Row> {
   cell: (row: Row) => ComponentChildren;
   number?: boolean;
   brief?: boolean; // stays on one line
+  wide?: boolean; // left out on a phone: it stands on the row's own page
   sort?: (row: Row) => number | string | null;
 }
 
@@ -34,6 +35,8 @@ function ordered<Row>(rows: readonly Row[], columns: Column<Row>[], order: Order
   });
 }
 
+const classOf = <Row,>(column: Column<Row>): string => `${column.number ? 'num' : column.brief ? 'brief' : ''}${column.wide ? ' wide' : ''}`;
+
 export function Table<Row>({ caption, columns, rows, rowKey, onRow, limit = 200 }: TableProps<Row>) {
   const [order, setOrder] = useState<Order>(null);
   const [all, showAll] = useState(false);
@@ -48,7 +51,7 @@ export function Table<Row>({ caption, columns, rows, rowKey, onRow, limit = 200 
         <thead>
           <tr>
             {columns.map((column, i) => (
-              <th key={i} scope="col" class={column.number ? 'num' : ''} aria-sort={order?.column === i ? (order.down ? 'descending' : 'ascending') : undefined}>
+              <th key={i} scope="col" class={classOf(column)} aria-sort={order?.column === i ? (order.down ? 'descending' : 'ascending') : undefined}>
                 {column.sort ? (
                   <button type="button" onClick={() => turn(i)}>
                     {column.title}
@@ -65,7 +68,7 @@ export function Table<Row>({ caption, columns, rows, rowKey, onRow, limit = 200 
           {shown.map((row, i) => (
             <tr key={rowKey(row, i)} class={onRow ? 'acts' : ''} onClick={onRow && ((event) => (event.target as Element).closest('a,button,input,select') || onRow(row))}>
               {columns.map((column, c) => (
-                <td key={c} class={column.number ? 'num' : column.brief ? 'brief' : ''}>
+                <td key={c} class={classOf(column)}>
                   {column.cell(row)}
                 </td>
               ))}

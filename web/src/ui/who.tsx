@@ -5,6 +5,7 @@ import type { ComponentChildren } from 'preact';
 import { post } from '../api/client';
 import type { Answer, Cell } from '../api/query';
 import { may } from '../api/session';
+import { count, people } from '../format';
 import { go, href } from '../router';
 import { t } from '../texts';
 import { failed } from './toast';
@@ -56,11 +57,12 @@ export function Who({ answer, row, rows, column, children, ...more }: WhoProps) 
   );
 }
 
-/* The same where the condition is known. */
-export function WhoFits({ where, children }: { where: string; children: ComponentChildren }) {
+/* A number of people where the condition is known; of nobody there is nothing to open. */
+export function WhoFits({ n, where }: { n: number | null; where: string }) {
+  if (!n) return <>{people(n)}</>;
   return (
     <a class="who-link" href={peopleHref(where)} title={t.explore.who}>
-      {children}
+      {count(n)}
     </a>
   );
 }

@@ -7,13 +7,13 @@ import { loadSchema } from '../../api/company';
 import { conditionOf, parse, quoted, type QueryJson } from '../../api/query';
 import { preview, removeSegment, saveSegment, segments, sizes, type Member, type Preview, type Segment } from '../../api/segments';
 import { may } from '../../api/session';
-import { ago, count, people } from '../../format';
+import { ago } from '../../format';
 import { go, href } from '../../router';
 import { t } from '../../texts';
 import { Chart } from '../../ui/chart';
 import { saveAs } from '../../ui/copy';
 import { Field, said } from '../../ui/form';
-import { Badge, Card, Failure, Notes, PageHead, Waiting } from '../../ui/parts';
+import { Badge, Card, Failure, Notes, PageHead, WaitingCard } from '../../ui/parts';
 import { failed, say, soon } from '../../ui/toast';
 import { WhoFits } from '../../ui/who';
 import { Editor } from '../explore/editor';
@@ -41,7 +41,7 @@ function People({ members }: { members: Member[] }) {
 function Count({ said, saved, problem, busy }: { said: Preview | undefined; saved: Segment | null; problem: Problem | undefined; busy: boolean }) {
   const fits = said ? conditionOf(said.query) : '';
   const before = saved ? `in segment ${quoted(saved.name)}` : '';
-  const who = (n: number | null, where: string) => (n === null ? people(null) : <WhoFits where={where}>{count(n)}</WhoFits>);
+  const who = (n: number | null, where: string) => <WhoFits n={n} where={where} />;
   return (
     <Card title={t.audiences.count}>
       <div class={busy ? 'stack busy' : 'stack'} aria-live="polite">
@@ -138,7 +138,7 @@ export function Audience({ saved, begin = '' }: { saved: Segment | null; begin?:
       })
       .catch(failed);
   };
-  if (!schema.data || !others.data) return schema.problem ? <Failure problem={schema.problem} /> : <Waiting lines={8} />;
+  if (!schema.data || !others.data) return schema.problem ? <Failure problem={schema.problem} /> : <WaitingCard lines={8} />;
   const known = { schema: schema.data, segments: others.data.filter((one) => one.id !== saved?.id) };
   return (
     <>
@@ -147,14 +147,19 @@ export function Audience({ saved, begin = '' }: { saved: Segment | null; begin?:
         lead={saved ? t.audiences.versionOf(saved.version, saved.changed_by, ago(saved.changed_at)) : t.audiences.newLead}
         back={{ href: '/audiences', text: t.audiences.all }}
       >
+        {saved && may('segment.write') && (
+          <button type="button" class="button plain danger" onClick={() => removeSoon(saved)}>
+            {t.audiences.remove}
+          </button>
+        )}
         {saved && may('export') && (
           <button type="button" class="button" onClick={() => void exportCsv(saved)}>
             {t.audiences.export}
           </button>
         )}
-        {saved && may('segment.write') && (
-          <button type="button" class="button plain danger" onClick={() => removeSoon(saved)}>
-            {t.audiences.remove}
+        {may('segment.write') && (
+          <button class="button primary" form="audience" disabled={!text.trim() || !!counted.problem}>
+            {t.audiences.save}
           </button>
         )}
       </PageHead>
@@ -171,7 +176,7 @@ export function Audience({ saved, begin = '' }: { saved: Segment | null; begin?:
           <Count said={key ? shown : undefined} saved={saved} problem={counted.problem} busy={counted.busy && key !== null} />
           {may('segment.write') && (
             <Card title={t.audiences.details}>
-              <form class="stack" onSubmit={save}>
+              <form id="audience" class="stack" onSubmit={save}>
                 <Field label={t.audiences.name}>
                   <input class="input" name="name" required value={saved?.name} />
                 </Field>
@@ -184,9 +189,6 @@ export function Audience({ saved, begin = '' }: { saved: Segment | null; begin?:
                 <Field label={t.audiences.ownerIt}>
                   <input class="input" name="it" value={saved?.owners.it} />
                 </Field>
-                <button class="button primary" disabled={!text.trim() || !!counted.problem}>
-                  {t.audiences.save}
-                </button>
               </form>
             </Card>
           )}

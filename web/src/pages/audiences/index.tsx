@@ -3,11 +3,11 @@ import { useAsk, useEvery } from '../../api/ask';
 import { overlap, segment, segments, type Overlap } from '../../api/segments';
 import { quoted } from '../../api/query';
 import { may } from '../../api/session';
-import { ago, count, people, percent } from '../../format';
+import { ago, percent } from '../../format';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Icon } from '../../ui/icons';
-import { Badge, Card, Empty, Failure, PageHead, Waiting } from '../../ui/parts';
+import { Badge, Card, Empty, Failure, PageHead, WaitingCard } from '../../ui/parts';
 import { Table } from '../../ui/table';
 import { useLeaving } from '../../ui/toast';
 import { WhoFits } from '../../ui/who';
@@ -43,7 +43,7 @@ function Matrix({ told }: { told: Overlap }) {
                 const share = row.size && shared ? shared / row.size : 0;
                 return (
                   <td key={column.id} class="heat" style={{ '--part': i === k ? '0' : share.toFixed(3) }} title={shared === null ? t.audiences.few : percent(share)}>
-                    {typeof shared === 'number' ? <WhoFits where={i === k ? inside(row.name) : `${inside(row.name)} and ${inside(column.name)}`}>{count(shared)}</WhoFits> : people(shared)}
+                    <WhoFits n={shared ?? null} where={i === k ? inside(row.name) : `${inside(row.name)} and ${inside(column.name)}`} />
                   </td>
                 );
               })}
@@ -77,7 +77,7 @@ function List() {
         {add}
       </PageHead>
       {asked.problem && !asked.data && <Failure problem={asked.problem} again={asked.again} />}
-      {!asked.data && !asked.problem && <Waiting lines={6} />}
+      {!asked.data && !asked.problem && <WaitingCard lines={6} />}
       {rows?.length === 0 && (
         <Card>
           <Empty icon="audiences" title={t.audiences.emptyTitle}>
@@ -105,9 +105,9 @@ function List() {
                 ),
                 brief: true,
               },
-              { title: t.audiences.size, number: true, sort: (row) => row.size, cell: (row) => <strong>{row.size === null ? people(null) : <WhoFits where={inside(row.name)}>{count(row.size)}</WhoFits>}</strong> },
-              { title: t.audiences.condition, cell: (row) => <code class="said">{row.query}</code> },
-              { title: t.audiences.owners, cell: (row) => <span class="muted">{[row.owners.marketing, row.owners.it].filter(Boolean).join(' · ')}</span> },
+              { title: t.audiences.size, number: true, sort: (row) => row.size, cell: (row) => <strong><WhoFits n={row.size} where={inside(row.name)} /></strong> },
+              { title: t.audiences.condition, wide: true, cell: (row) => <code class="said">{row.query}</code> },
+              { title: t.audiences.owners, wide: true, cell: (row) => <span class="muted">{[row.owners.marketing, row.owners.it].filter(Boolean).join(' · ')}</span> },
               { title: t.audiences.changed, brief: true, sort: (row) => row.changed_at, cell: (row) => <span class="muted">{ago(row.changed_at)}</span> },
             ]}
           />
@@ -125,7 +125,7 @@ function List() {
 function Saved({ id }: { id: number }) {
   const asked = useAsk(`segment ${id}`, (signal) => segment(id, signal));
   if (asked.problem) return <Failure problem={asked.problem} again={asked.again} />;
-  return asked.data ? <Audience key={id} saved={asked.data} /> : <Waiting lines={8} />;
+  return asked.data ? <Audience key={id} saved={asked.data} /> : <WaitingCard lines={8} />;
 }
 
 export default function Audiences({ place }: { place: Place }) {

@@ -8,7 +8,7 @@ import { ago, count, day, moment, money } from '../../format';
 import { href } from '../../router';
 import { t } from '../../texts';
 import { Copy } from '../../ui/copy';
-import { Badge, Bar, Card, Failure, PageHead, Stat, Waiting } from '../../ui/parts';
+import { Badge, Bar, Card, Failure, PageHead, Stat, Waiting, WaitingCard } from '../../ui/parts';
 import { Timeline } from './timeline';
 import { plain } from './values';
 
@@ -124,7 +124,7 @@ export function Customer({ id, only }: { id: string; only: string }) {
   if (asked.data && asked.data !== shown) show(asked.data);
   if (asked.problem) return <Failure problem={asked.problem} again={asked.again} />;
   const who = shown ?? asked.data;
-  if (!who) return <Waiting lines={10} />;
+  if (!who) return <WaitingCard lines={10} />;
   const known = who.identifiers.some((one) => one.type === 'user_id');
   const first = who.totals.reduce((least, total) => (total.first < least ? total.first : least), who.totals[0]?.first ?? '');
   const last = who.totals.reduce((most, total) => (total.last > most ? total.last : most), '');

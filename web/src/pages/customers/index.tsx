@@ -8,7 +8,7 @@ import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Icon } from '../../ui/icons';
 import { may } from '../../api/session';
-import { Card, Empty, Failure, PageHead, Waiting } from '../../ui/parts';
+import { Card, Empty, Failure, PageHead, WaitingCard } from '../../ui/parts';
 import { Table, type Column } from '../../ui/table';
 import { Customer } from './customer';
 import './customers.css';
@@ -55,7 +55,7 @@ function Results({ text }: { text: string }) {
     if (found.data && 'id' in found.data) go(href('customers', [found.data.id]), 'replace');
   }, [found.data]);
   if (found.problem) return <Failure problem={found.problem} again={found.again} />;
-  if (!found.data || 'id' in found.data) return <Waiting />;
+  if (!found.data || 'id' in found.data) return <WaitingCard />;
   const { people } = found.data;
   if (!people.rows.length)
     return (
@@ -75,7 +75,7 @@ function Results({ text }: { text: string }) {
 function Recent() {
   const people = useAsk('recent', recent);
   if (people.problem) return <Failure problem={people.problem} again={people.again} />;
-  if (!people.data) return <Waiting lines={8} />;
+  if (!people.data) return <WaitingCard lines={8} />;
   if (!people.data.rows.length)
     return (
       <Card>

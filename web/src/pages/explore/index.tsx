@@ -171,17 +171,17 @@ export default function Explore({ place }: { place: Place }) {
       >
         {may('question.write') && saved && (
           <>
+            <button type="button" class="button plain danger" onClick={() => removeSoon(saved, all.again)}>
+              {t.explore.saved.remove}
+            </button>
+            <button type="button" class="button" onClick={() => showForm('details')}>
+              {t.explore.saved.details}
+            </button>
             {!same && draft && (
               <button type="button" class="button primary" onClick={save}>
                 {t.explore.saved.keep}
               </button>
             )}
-            <button type="button" class="button" onClick={() => showForm('details')}>
-              {t.explore.saved.details}
-            </button>
-            <button type="button" class="button plain danger" onClick={() => removeSoon(saved, all.again)}>
-              {t.explore.saved.remove}
-            </button>
           </>
         )}
         {may('question.write') && !saved && question && (

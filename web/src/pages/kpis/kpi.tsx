@@ -6,7 +6,7 @@ import { may } from '../../api/session';
 import { NONE, plainDay } from '../../format';
 import { go, type Place } from '../../router';
 import { t } from '../../texts';
-import { Card, Empty, Failure, PageHead, Stat, Waiting } from '../../ui/parts';
+import { Card, Empty, Failure, PageHead, Stat, WaitingCard } from '../../ui/parts';
 import { failed, say } from '../../ui/toast';
 import { AttributionCard } from './attribution';
 import { DefinitionCard, VersionsCard } from './definition';
@@ -75,7 +75,7 @@ export function KpiPage({ id, place }: { id: string; place: Place }) {
       </>
     );
   if (asked.problem) return <Failure problem={asked.problem} again={asked.again} />;
-  if (!one) return <><PageHead title={t.kpis.title} /><Waiting lines={8} /></>;
+  if (!one) return <><PageHead title={t.kpis.title} /><WaitingCard lines={8} /></>;
   return (
     <>
       <PageHead title={one.name} lead={one.description} back={{ href: '/kpis', text: t.kpis.all }}>

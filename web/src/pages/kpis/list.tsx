@@ -5,12 +5,14 @@ import { may } from '../../api/session';
 import { plainDay } from '../../format';
 import { go, href } from '../../router';
 import { t } from '../../texts';
-import { Card, Empty, Failure, Waiting } from '../../ui/parts';
+import { Card, Empty, Failure, WaitingCard } from '../../ui/parts';
+import { Spark } from '../../ui/spark';
 import { Table } from '../../ui/table';
 import { Guardrail, KpiChange, Target } from './parts';
 import { before, periodName, told, writer } from './write';
 
 const AT_ONCE = 4;
+const SPARK = 30; // periods in the shape of a KPI
 const MOST_ASKED = 100; // KPIs whose period before is asked for
 
 interface Row {
@@ -96,12 +98,23 @@ function Owners({ kpi }: { kpi: Kpi }) {
   );
 }
 
+/* What changed since the period before, and the shape of what led there. */
+function Lately({ kpi, points, known }: { kpi: Kpi; points: SeriesPoint[] | undefined; known: boolean }) {
+  const whole = points?.filter((point) => point.complete !== false).slice(-SPARK) ?? [];
+  return (
+    <span class="kpi-value">
+      {known ? <KpiChange kpi={kpi} was={before(points, kpi.latest?.period)} /> : <span class="muted">…</span>}
+      <Spark values={whole.map((point) => point.value ?? null)} />
+    </span>
+  );
+}
+
 export function List({ add }: { add: () => void }) {
   const asked = useAsk('kpis', everything);
   const ids = [...new Set(asked.data?.map((row) => row.kpi.id))];
   const newest = useAsk(ids.length ? `fresh ${ids.join()}` : null, (signal) => fresh(ids, signal));
   if (asked.problem) return <Failure problem={asked.problem} again={asked.again} />;
-  if (!asked.data) return <Card><Waiting lines={8} /></Card>;
+  if (!asked.data) return <WaitingCard lines={8} />;
   if (!asked.data.length) return <Nothing add={add} />;
   const rows = asked.data.map((row) => ({ ...row, kpi: newest.data?.of.get(row.kpi.id) ?? row.kpi }));
   const value = ({ kpi }: Row) => {
@@ -136,10 +149,10 @@ export function List({ add }: { add: () => void }) {
             ),
           },
           { title: t.kpis.value, number: true, cell: value },
-          { title: t.kpis.change, number: true, cell: (row) => (newest.data ? <KpiChange kpi={row.kpi} was={before(newest.data.series.get(row.kpi.id), row.kpi.latest?.period)} /> : <span class="muted">…</span>) },
-          { title: t.kpis.target, cell: (row) => <Target kpi={row.kpi} /> },
-          { title: t.kpis.guardrail, cell: (row) => <Guardrail kpi={row.kpi} /> },
-          { title: t.kpis.owners, cell: (row) => <Owners kpi={row.kpi} /> },
+          { title: t.kpis.change, number: true, cell: (row) => <Lately kpi={row.kpi} points={newest.data?.series.get(row.kpi.id)} known={!!newest.data} /> },
+          { title: t.kpis.target, wide: true, cell: (row) => <Target kpi={row.kpi} /> },
+          { title: t.kpis.guardrail, wide: true, cell: (row) => <Guardrail kpi={row.kpi} /> },
+          { title: t.kpis.owners, wide: true, cell: (row) => <Owners kpi={row.kpi} /> },
         ]}
       />
     </Card>

@@ -30,15 +30,8 @@ export function KpiChange({ kpi, was }: { kpi: Kpi; was: number | null }) {
   );
 }
 
-/* Quiet for who looks, in words for who listens. */
-function None({ what }: { what: string }) {
-  return (
-    <span class="muted" title={what}>
-      <span aria-hidden="true">{NONE}</span>
-      <span class="hidden-text">{what}</span>
-    </span>
-  );
-}
+/* Nothing for who looks, in words for who listens. */
+const None = ({ what }: { what: string }) => <span class="hidden-text">{what}</span>;
 
 export function Guardrail({ kpi }: { kpi: Kpi }) {
   if (!kpi.guardrail) return <None what={t.kpis.rails.none} />;

@@ -9,7 +9,7 @@ import { t } from '../../texts';
 import { Dialog } from '../../ui/dialog';
 import { Choice, Field, said } from '../../ui/form';
 import { Icon } from '../../ui/icons';
-import { Badge, Card, Failure, Waiting } from '../../ui/parts';
+import { Badge, Card, Failure, WaitingCard } from '../../ui/parts';
 import { Secret } from '../../ui/secret';
 import { Table } from '../../ui/table';
 import { failed, say } from '../../ui/toast';
@@ -78,7 +78,7 @@ export function Accounts({ place }: { place: Place }) {
       })
       .catch(failed);
   if (asked.problem && !asked.data) return <Failure problem={asked.problem} again={asked.again} />;
-  if (!asked.data) return <Waiting lines={6} />;
+  if (!asked.data) return <WaitingCard lines={6} />;
   return (
     <Card
       title={words.title}

@@ -1,7 +1,7 @@
 /* One's own account: role and what it allows, sessions, password. */
 import { useAsk } from '../../api/ask';
 import { changePassword, endSession, rights, sessions } from '../../api/guard';
-import { may, user } from '../../api/session';
+import { may, renewSession, user } from '../../api/session';
 import { ago, moment } from '../../format';
 import { t } from '../../texts';
 import { Field, said } from '../../ui/form';
@@ -84,29 +84,36 @@ function Sessions() {
   );
 }
 
+/* Who came by a sign-in link may set one without the old one, once. */
 function Password() {
+  const me = user();
+  const byLink = me?.old_password_needed === false;
+  const none = me?.has_password === false;
   const change = (event: SubmitEvent) => {
     event.preventDefault();
     const form = event.currentTarget as HTMLFormElement;
     const field = said(event);
-    changePassword(field('old'), field('new'))
+    changePassword(byLink ? null : field('old'), field('new'))
       .then(() => {
         form.reset();
-        say(words.changed);
+        say(none ? words.first : words.changed);
+        return renewSession();
       })
       .catch(failed);
   };
   return (
-    <Card title={words.password} note={words.passwordNote}>
+    <Card title={none ? words.firstTitle : words.password} note={byLink ? (none ? words.firstNote : words.linkNote) : words.passwordNote}>
       <form class="stack" onSubmit={change}>
-        <Field label={words.old}>
-          <input class="input" name="old" type="password" required autocomplete="current-password" />
-        </Field>
+        {!byLink && (
+          <Field label={words.old}>
+            <input class="input" name="old" type="password" required autocomplete="current-password" />
+          </Field>
+        )}
         <Field label={words.wanted} why={words.wantedWhy}>
           <input class="input" name="new" type="password" required minLength={12} autocomplete="new-password" />
         </Field>
         <div class="row">
-          <button class="button primary">{words.change}</button>
+          <button class="button primary">{none ? words.firstSet : words.change}</button>
         </div>
       </form>
     </Card>

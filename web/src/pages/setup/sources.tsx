@@ -8,7 +8,7 @@ import { Copy } from '../../ui/copy';
 import { Dialog } from '../../ui/dialog';
 import { Field, said } from '../../ui/form';
 import { Icon } from '../../ui/icons';
-import { Badge, Card, Failure, Waiting } from '../../ui/parts';
+import { Badge, Card, Failure, WaitingCard } from '../../ui/parts';
 import { Table } from '../../ui/table';
 import { failed, say } from '../../ui/toast';
 import { SNIPPETS } from './snippets';
@@ -143,7 +143,7 @@ export function SourcesCard({ place }: { place: Place }) {
       .catch(failed);
   };
   if (asked.problem) return <Failure problem={asked.problem} again={asked.again} />;
-  if (!asked.data) return <Waiting />;
+  if (!asked.data) return <WaitingCard />;
   const done = () => {
     if (adding) add(false);
     rotate(undefined);

@@ -7,7 +7,7 @@ import { count } from '../../format';
 import { go, href } from '../../router';
 import { t } from '../../texts';
 import { Chart } from '../../ui/chart';
-import { Badge, Card, Empty, Failure, Stat, Waiting } from '../../ui/parts';
+import { Badge, Card, Empty, Failure, Stat, WaitingCard } from '../../ui/parts';
 import { Table } from '../../ui/table';
 import { FateBadge, FateBar } from './fates';
 
@@ -42,7 +42,7 @@ export function Overview() {
   const told = useAsk('fates', load);
   useEvery(RENEW_MS, told.again);
   if (told.problem && !told.data) return <Failure problem={told.problem} again={told.again} />;
-  if (!told.data) return <Waiting lines={8} />;
+  if (!told.data) return <WaitingCard lines={8} />;
   const { all, rows } = told.data;
   return (
     <>

@@ -7,7 +7,7 @@ import { plan, planText, planVersions, proposedPlan, savePlan, type PlanEvent, t
 import { ago, moment } from '../../format';
 import { t } from '../../texts';
 import { Dialog } from '../../ui/dialog';
-import { Badge, Card, Empty, Failure, Waiting, type Tone } from '../../ui/parts';
+import { Badge, Card, Empty, Failure, WaitingCard, type Tone } from '../../ui/parts';
 import { say } from '../../ui/toast';
 import { Table } from '../../ui/table';
 
@@ -98,7 +98,7 @@ export function PlanPage() {
     text.then((said) => setDraft({ title, text: said })).catch((error: Error) => say(error.message, { bad: true }));
   };
   if (now.problem) return <Failure problem={now.problem} again={now.again} />;
-  if (!now.data) return <Waiting lines={8} />;
+  if (!now.data) return <WaitingCard lines={8} />;
   const events = Object.entries(now.data.plan.event).sort(([a], [b]) => a.localeCompare(b));
   const last = versions.data?.find((version) => version.version === now.data?.version);
   return (

@@ -10,7 +10,7 @@ import { count, longDay, money, people } from '../../format';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Chart } from '../../ui/chart';
-import { Card, Empty, Failure, PageHead, Waiting } from '../../ui/parts';
+import { Card, Empty, Failure, PageHead, Waiting, WaitingCard } from '../../ui/parts';
 import { Change, Spark } from '../../ui/spark';
 import { Table } from '../../ui/table';
 import { openPeople } from '../../ui/who';
@@ -33,9 +33,7 @@ function Figures() {
   if (asked.problem) return <Failure problem={asked.problem} again={asked.again} />;
   if (!asked.data)
     return (
-      <Card>
-        <Waiting lines={3} />
-      </Card>
+      <WaitingCard lines={4} />
     );
   return (
     <section class="grid stats" aria-label={t.today.week}>

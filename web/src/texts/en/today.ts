@@ -25,7 +25,7 @@ export const today = {
   waiting: (n: number) => `${plural(n, 'event waits', 'events wait')} in quarantine`,
   kpis: 'KPIs',
   kpisNote: 'Those at the top of their tree, and whatever is beyond its guardrail',
-  allKpis: (n: number) => `All ${count(n)}`,
+  allKpis: (n: number) => `All ${count(n)} KPIs`,
   kpiTarget: (value: string) => `target ${value}`,
   outside: 'outside its guardrail',
   unknown: 'not known yet',

@@ -51,7 +51,7 @@ export function Compare({ answer, names }: { answer: Answer; names: [string, str
   const size = (name: string, side: string) => {
     const n = answer.rows[0]?.[at(answer, name)] as number | null | undefined;
     const where = conditionOf(side);
-    return typeof n === 'number' && where !== null ? <WhoFits where={where}>{count(n)}</WhoFits> : people(n);
+    return where === null ? people(n) : <WhoFits n={n ?? null} where={where} />;
   };
   return (
     <div class="scroll-x" tabIndex={0} role="region" aria-label={words.label}>
