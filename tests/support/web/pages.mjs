@@ -381,6 +381,13 @@ const steps = {
     const his = await other.newPage();
     await his.goto(link);
     await his.locator('.topbar').waitFor();
+    await his.getByRole('link', { name: 'Set a password' }).click();
+    await his.locator('input[name=new]').fill('a link that works once');
+    expect((await his.locator('input[name=old]').count()) === 0, 'who came by a link is asked for a password he has not');
+    await accessible(his);
+    await his.getByRole('button', { name: 'Set the password' }).click();
+    await his.locator('input[name=old]').waitFor();
+    expect((await his.getByText('works once. Without').count()) === 0, 'who has a password is told to set one');
     await page.locator('.dialog button.primary').click();
     await row.getByRole('button', { name: 'Disable' }).click();
     await row.getByText('disabled').waitFor();

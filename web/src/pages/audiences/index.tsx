@@ -108,7 +108,7 @@ function List() {
               { title: t.audiences.size, number: true, sort: (row) => row.size, cell: (row) => <strong><WhoFits n={row.size} where={inside(row.name)} /></strong> },
               { title: t.audiences.condition, wide: true, cell: (row) => <code class="said">{row.query}</code> },
               { title: t.audiences.owners, wide: true, cell: (row) => <span class="muted">{[row.owners.marketing, row.owners.it].filter(Boolean).join(' · ')}</span> },
-              { title: t.audiences.changed, brief: true, sort: (row) => row.changed_at, cell: (row) => <span class="muted">{ago(row.changed_at)}</span> },
+              { title: t.audiences.changed, brief: true, wide: true, sort: (row) => row.changed_at, cell: (row) => <span class="muted">{ago(row.changed_at)}</span> },
             ]}
           />
         </Card>
