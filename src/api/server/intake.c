@@ -112,10 +112,12 @@ static enum MHD_Result look_at_header(void *ctx, enum MHD_ValueKind kind, const 
 /* "client, proxy, proxy": the last one was written by the proxy that stands before us. */
 static void trust_proxy(struct exchange *e) {
     struct str chain = request_header(&e->r, "X-Forwarded-For");
-    size_t from = chain.n;
-    while (from > 0 && chain.p[from - 1] != ',') from--;
-    struct str last = str_trim((struct str){chain.p + from, chain.n - from});
-    if (last.n > 0 && last.n < ADDRESS_TEXT_MAX) e->r.peer = str_dup(&e->r.arena, last);
+    if (chain.n > 0) {
+        size_t from = chain.n;
+        while (from > 0 && chain.p[from - 1] != ',') from--;
+        struct str last = str_trim((struct str){chain.p + from, chain.n - from});
+        if (last.n > 0 && last.n < ADDRESS_TEXT_MAX) e->r.peer = str_dup(&e->r.arena, last);
+    }
     struct str proto = request_header(&e->r, "X-Forwarded-Proto");
     if (proto.n > 0) e->r.secure = str_eq_nocase(proto, STR("https"));
 }
