@@ -577,6 +577,7 @@ static int add(struct work *w, struct keel_error *err) {
     TRY(act_begin(&noted, w->args->data, "keel segment add", err));
     TRY(act_end(&noted, spec.name, audience_add(w->desk, &spec, now_ms(), &id, err), err));
     output_printf(&w->out, "segment %lld\n", (long long)id);
+    output_flush(&w->out); /* then what stands beside it */
     tell_notes(w, spec.query);
     return 0;
 }
