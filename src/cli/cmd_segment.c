@@ -489,12 +489,12 @@ static int print_reply(struct work *w, struct str reply, struct keel_error *err)
     return code;
 }
 
-static int ask_server(struct work *w, struct str condition, struct buf *reply,
-                      struct keel_error *err) {
-    struct buf body;
+static int preview_there(struct work *w, struct str condition, struct keel_error *err) {
+    struct buf body, reply;
     int64_t id = 0;
     if (w->args->against) TRY(audience_find(w->desk, str_from(w->args->against), &id, err));
     buf_init(&body, 1 << 20);
+    buf_init(&reply, REPLY_BYTES);
     (void)!buf_add_text(&body, "{\"query\":");
     (void)!buf_add_json_str(&body, condition);
     if (id) (void)!buf_printf(&body, ",\"id\":%lld", (long long)id);
@@ -503,15 +503,8 @@ static int ask_server(struct work *w, struct str condition, struct buf *reply,
         (void)!buf_add_json_str(&body, str_from(w->args->at));
     }
     (void)!buf_add_char(&body, '}');
-    int code = call(w, "POST", "/api/v1/segments/preview", buf_str(&body), reply, err);
+    int code = call(w, "POST", "/api/v1/segments/preview", buf_str(&body), &reply, err);
     buf_release(&body);
-    return code;
-}
-
-static int preview_there(struct work *w, struct str condition, struct keel_error *err) {
-    struct buf reply;
-    buf_init(&reply, REPLY_BYTES);
-    int code = ask_server(w, condition, &reply, err);
     if (code == 0 && w->args->format == FORMAT_JSON) {
         output_str(&w->out, buf_str(&reply));
         output_char(&w->out, '\n');
@@ -519,6 +512,23 @@ static int preview_there(struct work *w, struct str condition, struct keel_error
         code = print_reply(w, buf_str(&reply), err);
     }
     buf_release(&reply);
+    return code;
+}
+
+/* The server's answer to the question how many they are; its preview would show some. */
+static int ask_notes_there(struct work *w, struct str condition, struct buf *reply,
+                           struct keel_error *err) {
+    struct buf body, question;
+    buf_init(&body, 1 << 20);
+    buf_init(&question, 1 << 20);
+    (void)!buf_add_text(&question, "count customers where ");
+    (void)!buf_add_str(&question, condition);
+    (void)!buf_add_text(&body, "{\"query\":");
+    (void)!buf_add_json_str(&body, buf_str(&question));
+    (void)!buf_add_char(&body, '}');
+    int code = call(w, "POST", "/api/v1/query", buf_str(&body), reply, err);
+    buf_release(&body);
+    buf_release(&question);
     return code;
 }
 
@@ -532,7 +542,7 @@ static void tell_notes(struct work *w, struct str condition) {
     buf_init(&reply, REPLY_BYTES);
     if (!w->server) {
         if (ask(w, condition, &set, &ignored) == 0) roaring_bitmap_free(set);
-    } else if (ask_server(w, condition, &reply, &ignored) == 0 &&
+    } else if (ask_notes_there(w, condition, &reply, &ignored) == 0 &&
                json_parse(parser, buf_str(&reply), &root, &ignored) == 0) {
         print_notes(json_get(root, "notes"));
     }

@@ -303,7 +303,7 @@ class Commands(unittest.TestCase):
             self.assertEqual(self.server.request("POST", "/api/v1/sources", {"name": f"s{n}"}, bearer)[0], 201)
         self.assertEqual([p.wait() for p in many], [0] * len(many))
         self.server.stop()
-        self.assertRegex(self.keel("audit", "verify"), "^OK, 44 records")  # with source add and the start of the server
+        self.assertRegex(self.keel("audit", "verify"), "^OK, 45 records")  # with init, source add and the start of the server
         objects = [r["object"] for r in self.records()]
         self.assertEqual({f"k{n}" for n in range(12)}, {o for o in objects if o.startswith("k")})
 
