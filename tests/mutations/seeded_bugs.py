@@ -205,7 +205,7 @@ NOTICED_BY = {
     "keys of a sealed head are not asked": "customer_background",
     "repeats are told by days, not by months": "customer_ingest",
     "checksums of chunks are not compared": "store_part",
-    "the key table is not verified": "store_part",
+    "the key table is not verified": "customer_failing",
     "parts of a later identity are taken": "store_part",
     "rows are merged under their own number": "customer_db",
     "a range of customers loses its last": "customer_db",
