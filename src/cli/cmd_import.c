@@ -17,6 +17,10 @@
 #include "cli/progress.h"
 #include "customer/db.h"
 
+/* A large import writes each month as a whole at its end, or is told to leave pieces. Merging as
+ * often as a server does took 18 % of the CPU where a month has 8 million events. */
+enum { MERGE_PARTS = 16 };
+
 struct args {
     const char *data, *map, *rejects;
     bool segment, no_compact, quiet;
@@ -227,8 +231,8 @@ static int import_all(struct import *im, const struct operands *files, struct ke
     progress_start(&im->progress, "importing", "event", 0, im->args.quiet);
     for (int i = 0; i < files->n && code == 0; i++) code = import_file(im, files->word[i], err);
     if (code == 0) code = rejects_flush(&im->rejects, err);
-    const bool compacts = code == 0 && !im->args.no_compact && is_large(im);
-    if (code == 0 && !compacts) code = db_flush(im->db, err);
+    const bool large = code == 0 && is_large(im), compacts = large && !im->args.no_compact;
+    if (code == 0 && !compacts) code = large ? db_flush_rows(im->db, err) : db_flush(im->db, err);
     if (code < 0)
         progress_stop(&im->progress);
     else
@@ -282,7 +286,7 @@ static int rejects_apart(const char *path, const struct operands *files, struct 
 
 static int run(int argc, char **argv, struct keel_error *err) {
     struct import im = {0};
-    struct db_options options = {.store = {.background = true}};
+    struct db_options options = {.store = {.background = true, .merge_parts = MERGE_PARTS}};
     struct operands files;
     struct output out;
     char path[4096];

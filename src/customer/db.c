@@ -579,6 +579,13 @@ int db_ingest(struct db *db, struct str batch, struct ingest_counts *counts,
     return db_commit(db, position, err);
 }
 
+int db_flush_rows(struct db *db, struct keel_error *err) {
+    store_ingest_begin(db->store);
+    int code = store_flush(db->store, err);
+    store_ingest_end(db->store);
+    return code;
+}
+
 int db_flush(struct db *db, struct keel_error *err) {
     store_ingest_begin(db->store);
     int code = store_flush(db->store, err);

@@ -47,7 +47,9 @@ enum ingest_fate { INGEST_ACCEPTED = 0, INGEST_DUPLICATE = 1 };
 int db_append(struct db *db, struct str batch, struct ingest_counts *counts, uint8_t *fates,
               uint64_t *out_position, struct keel_error *err) K_CHECKED;
 int db_commit(struct db *db, uint64_t position, struct keel_error *err) K_CHECKED;
+/* What is in memory becomes parts. db_flush merges small ones, too; db_flush_rows leaves them. */
 int db_flush(struct db *db, struct keel_error *err) K_CHECKED;
+int db_flush_rows(struct db *db, struct keel_error *err) K_CHECKED;
 /* The same, and merges all that lies in pieces or in the wrong place; returns how many months it
  * rewrote. */
 int db_compact(struct db *db, struct keel_error *err) K_CHECKED;

@@ -24,6 +24,8 @@
 enum {
     NAMES_CHUNK = 1 << 16,
     NAMES_CHUNKS = 1 << 16,
+    PAIRS_CHUNK = 1 << 17, /* 6 MB: whole large pages, as those of anonymous ids */
+    PAIRS_CHUNKS = 1 << 15,
     FIRST_SLOTS = 1024,
     STORE_ID_BYTES = 16,
     PATH_BYTES = 4096,
@@ -76,10 +78,10 @@ struct identity {
     uint32_t *user_pairs;                     /* by number: first pair + 1 */
     uint32_t user_pairs_size;
     struct table users, anonymous_ids;
-    struct anonymous *anonymous;
-    uint32_t anonymous_count, anonymous_capacity;
-    struct pair *pairs;
-    uint32_t pair_count, pair_capacity;
+    struct anonymous *anonymous[NAMES_CHUNKS]; /* by index */
+    uint32_t anonymous_count;
+    struct pair *pairs[PAIRS_CHUNKS];
+    uint32_t pair_count;
     uint32_t numbers;
     struct buf unsaved; /* records since the last seal */
     struct buf sealed;  /* of the flush under way, for its thread */
@@ -107,8 +109,16 @@ static struct name *name_at(const struct identity *g, uint32_t number) {
     return &chunk[number % NAMES_CHUNK];
 }
 
+static struct anonymous *anonymous_at(const struct identity *g, uint32_t index) {
+    return &g->anonymous[index / NAMES_CHUNK][index % NAMES_CHUNK];
+}
+
+static struct pair *pair_at(const struct identity *g, uint32_t index) {
+    return &g->pairs[index / PAIRS_CHUNK][index % PAIRS_CHUNK];
+}
+
 static struct str id_of(const struct identity *g, enum id_kind kind, uint32_t value) {
-    return kind == ID_USER ? name_at(g, value)->id : g->anonymous[value].id;
+    return kind == ID_USER ? name_at(g, value)->id : anonymous_at(g, value)->id;
 }
 
 static uint32_t hash_of(struct str id) { return (uint32_t)hash_str(id); }
@@ -160,8 +170,8 @@ void identity_free(struct identity *g) {
     k_free(g->user_pairs);
     k_free(g->users.slots);
     k_free(g->anonymous_ids.slots);
-    k_free(g->anonymous);
-    k_free(g->pairs);
+    for (uint32_t i = 0; i < NAMES_CHUNKS && g->anonymous[i]; i++) k_free(g->anonymous[i]);
+    for (uint32_t i = 0; i < PAIRS_CHUNKS && g->pairs[i]; i++) k_free(g->pairs[i]);
     buf_release(&g->unsaved);
     buf_release(&g->sealed);
     arena_release(&g->strings);
@@ -216,13 +226,11 @@ static uint32_t anonymous_of(struct identity *g, struct str id, uint32_t hash) {
     uint32_t index = find(g, ID_ANONYMOUS, id, hash);
     if (index != NUMBER_NONE) return index;
     lock_tables(g);
-    if (g->anonymous_count == g->anonymous_capacity) {
-        g->anonymous_capacity = g->anonymous_capacity ? g->anonymous_capacity * 2 : 256;
-        g->anonymous =
-            k_realloc(g->anonymous, (size_t)g->anonymous_capacity * sizeof *g->anonymous);
-    }
     index = g->anonymous_count++;
-    g->anonymous[index] = (struct anonymous){.id = str_dup(&g->strings, id), .number = NUMBER_NONE};
+    if (!g->anonymous[index / NAMES_CHUNK])
+        g->anonymous[index / NAMES_CHUNK] = k_alloc_table(NAMES_CHUNK * sizeof(struct anonymous));
+    *anonymous_at(g, index) =
+        (struct anonymous){.id = str_dup(&g->strings, id), .number = NUMBER_NONE};
     insert(&g->anonymous_ids, hash, index);
     unlock_tables(g);
     return index;
@@ -248,46 +256,45 @@ static bool earlier(const struct identity *g, const struct pair *a, const struct
 }
 
 static void choose_owner(struct identity *g, uint32_t index) {
-    struct anonymous *a = &g->anonymous[index];
+    struct anonymous *a = anonymous_at(g, index);
     a->owner = a->pairs;
-    for (uint32_t p = a->pairs; p; p = g->pairs[p - 1].next_of_anonymous)
-        if (earlier(g, &g->pairs[p - 1], &g->pairs[a->owner - 1])) a->owner = p;
+    for (uint32_t p = a->pairs; p; p = pair_at(g, p - 1)->next_of_anonymous)
+        if (earlier(g, pair_at(g, p - 1), pair_at(g, a->owner - 1))) a->owner = p;
     if (a->number != NUMBER_NONE && !g->apart)
-        redirects_set(g->redirects, a->number, g->pairs[a->owner - 1].user);
+        redirects_set(g->redirects, a->number, pair_at(g, a->owner - 1)->user);
 }
 
 static void add_pair(struct identity *g, const struct pair *pair) {
-    if (g->pair_count == g->pair_capacity) {
-        g->pair_capacity = g->pair_capacity ? g->pair_capacity * 2 : 256;
-        g->pairs = k_realloc(g->pairs, (size_t)g->pair_capacity * sizeof *g->pairs);
-    }
-    struct pair *p = &g->pairs[g->pair_count++];
+    const uint32_t index = g->pair_count++;
+    if (!g->pairs[index / PAIRS_CHUNK])
+        g->pairs[index / PAIRS_CHUNK] = k_alloc_table(PAIRS_CHUNK * sizeof(struct pair));
+    struct pair *p = pair_at(g, index);
     uint32_t *of_user = first_pair_of_user(g, pair->user);
     *p = *pair;
-    p->next_of_anonymous = g->anonymous[pair->anonymous].pairs;
+    p->next_of_anonymous = anonymous_at(g, pair->anonymous)->pairs;
     p->next_of_user = *of_user;
-    g->anonymous[pair->anonymous].pairs = *of_user = g->pair_count;
+    anonymous_at(g, pair->anonymous)->pairs = *of_user = g->pair_count;
 }
 
 /* Notes that an anonymous id and a user were one person at a moment; keeps the earliest. */
 static void join(struct identity *g, enum edge_kind kind, uint32_t index, uint32_t user,
                  int64_t time_ms, struct event_key key) {
-    uint32_t p = g->anonymous[index].pairs;
-    while (p && g->pairs[p - 1].user != user) p = g->pairs[p - 1].next_of_anonymous;
-    if (p && g->pairs[p - 1].time_ms <= time_ms) return;
+    uint32_t p = anonymous_at(g, index)->pairs;
+    while (p && pair_at(g, p - 1)->user != user) p = pair_at(g, p - 1)->next_of_anonymous;
+    if (p && pair_at(g, p - 1)->time_ms <= time_ms) return;
     struct pair pair = {
         .anonymous = index, .user = user, .time_ms = time_ms, .key = key, .kind = kind};
     lock_tables(g);
     if (p) {
-        pair.next_of_anonymous = g->pairs[p - 1].next_of_anonymous;
-        pair.next_of_user = g->pairs[p - 1].next_of_user;
-        g->pairs[p - 1] = pair;
+        pair.next_of_anonymous = pair_at(g, p - 1)->next_of_anonymous;
+        pair.next_of_user = pair_at(g, p - 1)->next_of_user;
+        *pair_at(g, p - 1) = pair;
     } else {
         add_pair(g, &pair);
     }
     record(g, &(struct identity_record){.type = RECORD_EDGE,
                                         .edge = {.kind = kind,
-                                                 .anonymous_id = g->anonymous[index].id,
+                                                 .anonymous_id = anonymous_at(g, index)->id,
                                                  .user_id = name_at(g, user)->id,
                                                  .time_ms = time_ms,
                                                  .key = key}});
@@ -296,12 +303,12 @@ static void join(struct identity *g, enum edge_kind kind, uint32_t index, uint32
 }
 
 static uint32_t anonymous_number(struct identity *g, uint32_t index) {
-    if (g->anonymous[index].number != NUMBER_NONE) return g->anonymous[index].number;
+    if (anonymous_at(g, index)->number != NUMBER_NONE) return anonymous_at(g, index)->number;
     lock_tables(g);
-    g->anonymous[index].number = new_number(g, ID_ANONYMOUS, g->anonymous[index].id);
-    if (g->anonymous[index].pairs) choose_owner(g, index);
+    anonymous_at(g, index)->number = new_number(g, ID_ANONYMOUS, anonymous_at(g, index)->id);
+    if (anonymous_at(g, index)->pairs) choose_owner(g, index);
     unlock_tables(g);
-    return g->anonymous[index].number;
+    return anonymous_at(g, index)->number;
 }
 
 uint32_t identity_resolve(struct identity *g, const struct event_head *head,
@@ -349,15 +356,15 @@ void identity_fetch(const struct identity *g, struct identity_ask *ask) {
     if (ask->user_hash) ask->user = guess(&g->users, ask->user_hash);
     if (ask->user) __builtin_prefetch(name_at(g, ask->user - 1));
     if (ask->anonymous_hash) ask->anonymous = guess(&g->anonymous_ids, ask->anonymous_hash);
-    if (ask->anonymous) __builtin_prefetch(&g->anonymous[ask->anonymous - 1]);
+    if (ask->anonymous) __builtin_prefetch(anonymous_at(g, ask->anonymous - 1));
 }
 
 void identity_fetch_texts(const struct identity *g, const struct identity_ask *ask) {
     if (ask->user) __builtin_prefetch(name_at(g, ask->user - 1)->id.p);
     if (!ask->anonymous) return;
-    const struct anonymous *a = &g->anonymous[ask->anonymous - 1];
+    const struct anonymous *a = anonymous_at(g, ask->anonymous - 1);
     __builtin_prefetch(a->id.p);
-    if (ask->user && a->pairs) __builtin_prefetch(&g->pairs[a->pairs - 1]);
+    if (ask->user && a->pairs) __builtin_prefetch(pair_at(g, a->pairs - 1));
 }
 
 /* ---- look-ups in the index: 0, or -1 if something is damaged ---- */
@@ -449,9 +456,9 @@ uint32_t identity_find(struct identity *g, enum id_kind kind, struct str id) {
     pthread_rwlock_rdlock(&g->lock);
     found = find(g, kind, id, hash_of(id));
     if (found != NUMBER_NONE && kind == ID_ANONYMOUS) {
-        const struct anonymous *a = &g->anonymous[found];
+        const struct anonymous *a = anonymous_at(g, found);
         found = a->number != NUMBER_NONE ? a->number
-                : a->owner               ? g->pairs[a->owner - 1].user
+                : a->owner               ? pair_at(g, a->owner - 1)->user
                                          : NUMBER_NONE;
     }
     pthread_rwlock_unlock(&g->lock);
@@ -460,7 +467,7 @@ uint32_t identity_find(struct identity *g, enum id_kind kind, struct str id) {
 
 static struct edge edge_of(const struct identity *g, const struct pair *p) {
     return (struct edge){.kind = p->kind,
-                         .anonymous_id = g->anonymous[p->anonymous].id,
+                         .anonymous_id = anonymous_at(g, p->anonymous)->id,
                          .user_id = name_at(g, p->user)->id,
                          .time_ms = p->time_ms,
                          .key = p->key};
@@ -478,13 +485,14 @@ void identity_edges(struct identity *g, enum id_kind kind, struct str id,
     }
     pthread_rwlock_rdlock(&g->lock);
     uint32_t found = find(g, kind, id, hash_of(id)), p = 0;
-    if (found != NUMBER_NONE && kind == ID_ANONYMOUS) p = g->anonymous[found].pairs;
+    if (found != NUMBER_NONE && kind == ID_ANONYMOUS) p = anonymous_at(g, found)->pairs;
     if (found != NUMBER_NONE && kind == ID_USER && found < g->user_pairs_size)
         p = g->user_pairs[found];
     while (p) {
-        struct edge edge = edge_of(g, &g->pairs[p - 1]);
+        struct edge edge = edge_of(g, pair_at(g, p - 1));
         each(ctx, &edge);
-        p = kind == ID_USER ? g->pairs[p - 1].next_of_user : g->pairs[p - 1].next_of_anonymous;
+        p = kind == ID_USER ? pair_at(g, p - 1)->next_of_user
+                            : pair_at(g, p - 1)->next_of_anonymous;
     }
     pthread_rwlock_unlock(&g->lock);
 }
@@ -495,8 +503,8 @@ void identity_owned(struct identity *g, struct str user_id, void (*each)(void *,
     pthread_rwlock_rdlock(&g->lock);
     uint32_t user = find(g, ID_USER, user_id, hash_of(user_id));
     uint32_t p = user != NUMBER_NONE && user < g->user_pairs_size ? g->user_pairs[user] : 0;
-    for (; p; p = g->pairs[p - 1].next_of_user) {
-        const struct anonymous *a = &g->anonymous[g->pairs[p - 1].anonymous];
+    for (; p; p = pair_at(g, p - 1)->next_of_user) {
+        const struct anonymous *a = anonymous_at(g, pair_at(g, p - 1)->anonymous);
         if (a->owner == p) each(ctx, a->id);
     }
     pthread_rwlock_unlock(&g->lock);

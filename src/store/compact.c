@@ -1,9 +1,10 @@
 /* Compaction: parts of a bucket become fewer.
  *
  * Which parts are merged: in a bucket, parts stand in order of arrival. Starting from the newest,
- * an older part joins as long as it is no larger than TIER_GROWTH times what has been joined; four
- * or more are merged into one. So a row is rewritten about log4 of the bucket's size times, and
- * only neighbours in arrival are merged, which keeps the order of ties.
+ * an older part joins as long as it is no larger than TIER_GROWTH times what has been joined;
+ * STORE_MERGE_PARTS or more are merged into one. So a row is rewritten about log4 of the bucket's
+ * size times, and only neighbours in arrival are merged, which keeps the order of ties. Who brings
+ * a whole history lets the background wait for more (options.merge_parts), as nobody asks yet.
  *
  * Rows are placed by the redirects of the last flush, because a part may not know more than the
  * identity log on disk. So compaction needs nothing of the ingesting thread and may run beside it:
@@ -15,7 +16,9 @@
 #include "base/os.h"
 #include "store/store_int.h"
 
-enum { TIER_PARTS = 4, TIER_GROWTH = 2 };
+enum { TIER_GROWTH = 2 };
+
+#define ALL 0 /* parts of a bucket, whatever their sizes */
 
 static const struct part_span ALWAYS = {INT64_MIN, INT64_MAX};
 
@@ -31,9 +34,9 @@ static uint32_t run_end(const struct part_set *set, uint32_t i) {
     return end;
 }
 
-/* Which parts [from, to) of the bucket that begins at `start` to merge; false: none. *end is where
- * the bucket ends. */
-static bool choose(const struct part_set *set, uint32_t start, uint32_t version, bool all,
+/* Which parts [from, to) of the bucket that begins at `start` to merge, `least` or more of like
+ * sizes; false: none. *end is where the bucket ends. */
+static bool choose(const struct part_set *set, uint32_t start, uint32_t version, uint32_t least,
                    uint32_t *from, uint32_t *to, uint32_t *end) {
     uint32_t runs[1024], count = 0;
     uint64_t rows[1024];
@@ -53,12 +56,12 @@ static bool choose(const struct part_set *set, uint32_t start, uint32_t version,
     }
     *end = *to = i;
     *from = start;
-    if (all) return count > 1 || stale;
+    if (least == ALL) return count > 1 || stale;
     uint32_t newest = count - 1;
     uint64_t joined = rows[newest];
     while (newest > 0 && rows[newest - 1] <= joined * TIER_GROWTH) joined += rows[--newest];
     *from = runs[newest];
-    return count - newest >= TIER_PARTS;
+    return count - newest >= least;
 }
 
 static int merge_parts(struct store *s, struct part_set *set, uint32_t from, uint32_t to,
@@ -88,7 +91,7 @@ static bool stopping(struct store *s) {
 }
 
 /* `compacting` held. Walks the buckets as they are now; returns how many it merged. */
-static int merge_buckets(struct store *s, bool all, struct keel_error *err) {
+static int merge_buckets(struct store *s, uint32_t least, struct keel_error *err) {
     int code = store_usable(s, err), merged = 0;
     struct redirect_view redirects;
     pthread_mutex_lock(&s->state);
@@ -97,7 +100,7 @@ static int merge_buckets(struct store *s, bool all, struct keel_error *err) {
     pthread_mutex_unlock(&s->state);
     for (uint32_t start = 0, end; start < set->count && code == 0 && !stopping(s); start = end) {
         uint32_t from, to;
-        if (!choose(set, start, redirects.version, all, &from, &to, &end)) continue;
+        if (!choose(set, start, redirects.version, least, &from, &to, &end)) continue;
         code = merge_parts(s, set, from, to, &redirects, err);
         merged++;
     }
@@ -106,11 +109,11 @@ static int merge_buckets(struct store *s, bool all, struct keel_error *err) {
     return code < 0 ? code : merged;
 }
 
-static int compact(struct store *s, bool all, struct keel_error *err) {
+static int compact(struct store *s, uint32_t least, struct keel_error *err) {
     struct keel_error why = {0};
     pthread_mutex_lock(&s->compacting);
     int64_t begun_us = monotonic_us();
-    int merged = merge_buckets(s, all, &why);
+    int merged = merge_buckets(s, least, &why);
     merged = change_result(s, &s->compact_trouble, "compaction", merged, begun_us, &why);
     pthread_mutex_unlock(&s->compacting);
     if (merged < 0 && err) *err = why;
@@ -120,7 +123,7 @@ static int compact(struct store *s, bool all, struct keel_error *err) {
 int store_compact(struct store *s, bool all, struct keel_error *err) {
     if (s->options.read_only) FAIL(err, INVALID, "%s is open for reading only", s->dir);
     TRY(store_flush(s, err));
-    return compact(s, all, err);
+    return compact(s, all ? ALL : STORE_MERGE_PARTS, err);
 }
 
 /* ---- in the background ---- */
@@ -135,5 +138,5 @@ void compact_work(struct store *s) {
     pthread_mutex_lock(&s->state);
     s->wake = false; /* whatever asked is part of what comes now */
     pthread_mutex_unlock(&s->state);
-    (void)!compact(s, false, NULL);
+    (void)!compact(s, s->options.merge_parts, NULL);
 }

@@ -254,6 +254,7 @@ int store_open(const char *dir, const struct store_options *options,
     if (!s->options.head_bytes) s->options.head_bytes = STORE_HEAD_BYTES;
     if (!s->options.part_rows) s->options.part_rows = STORE_PART_ROWS;
     if (!s->options.merge_rows) s->options.merge_rows = STORE_MERGE_ROWS;
+    if (!s->options.merge_parts) s->options.merge_parts = STORE_MERGE_PARTS;
     pthread_mutex_init(&s->ingest, NULL);
     pthread_mutex_init(&s->compacting, NULL);
     pthread_mutex_init(&s->flushing, NULL);
@@ -290,6 +291,7 @@ int store_close(struct store *s, struct keel_error *err) {
     k_free(s->lexicons);
     schema_free(s->schema);
     redirects_free(s->redirects);
+    store_forget_sieves(s);
     file_close(s->lock_fd);
     pthread_mutex_destroy(&s->ingest);
     pthread_mutex_destroy(&s->compacting);
@@ -329,13 +331,6 @@ int store_set_setting(struct store *s, const char *name, struct str value, struc
 }
 
 /* ---- ingest ---- */
-
-void store_refresh_seen(struct store *s) {
-    struct store_version *old = s->seen;
-    s->seen = version_ref(s);
-    s->near.to_ms = s->near.from_ms = 0;
-    version_unref(old);
-}
 
 void store_ingest_begin(struct store *s) {
     pthread_mutex_lock(&s->ingest);
@@ -399,47 +394,6 @@ int store_commit(struct store *s, uint64_t position, struct keel_error *err) {
 
 struct head *store_head(struct store *s) {
     return s->head->head;
-}
-
-/* The months that an event of this moment is compared with, and their parts. The same for most of
- * the events that follow. */
-static const struct near *near_of(struct store *s, int64_t time_ms) {
-    const int64_t reach = (int64_t)STORE_DEDUP_DAYS * MS_PER_DAY;
-    struct near *n = &s->near;
-    if (time_ms >= n->from_ms && time_ms < n->to_ms) return n;
-    int32_t first = bucket_of(time_ms - reach), last = bucket_of(time_ms + reach);
-    int64_t from[] = {bucket_start(first) + reach, bucket_start(last) - reach};
-    int64_t to[] = {bucket_start(first + 1) + reach, bucket_start(last + 1) - reach};
-    *n = (struct near){.from_ms = from[0] > from[1] ? from[0] : from[1],
-                       .to_ms = to[0] < to[1] ? to[0] : to[1],
-                       .first_ms = bucket_start(first),
-                       .end_ms = bucket_start(last + 1)};
-    const struct part_set *set = s->seen->set;
-    while (n->first_part < set->count &&
-           part_source(set->parts[n->first_part]->part)->bucket < first)
-        n->first_part++;
-    n->end_part = n->first_part;
-    while (n->end_part < set->count && part_source(set->parts[n->end_part]->part)->bucket <= last)
-        n->end_part++;
-    return n;
-}
-
-void store_prefetch_seen(const struct store *s, struct event_key key) {
-    for (uint32_t i = 0; i < s->seen->view_count; i++)
-        head_prefetch_key(s->seen->views[i]->head->head, key);
-}
-
-int store_seen(struct store *s, struct event_key key, int64_t time_ms, struct keel_error *err) {
-    const struct near *near = near_of(s, time_ms);
-    const struct store_version *v = s->seen; /* its last head is the one that takes rows */
-    for (uint32_t i = 0; i < v->view_count; i++)
-        if (head_has_key(v->views[i]->head->head, key, near->first_ms, near->end_ms)) return 1;
-    for (uint32_t i = near->first_part; i < near->end_part; i++) {
-        int found = part_has_key(v->set->parts[i]->part, key, err);
-        if (found) return found;
-    }
-    head_add_key(s->head->head, key);
-    return 0;
 }
 
 /* An empty head that is too small for one batch gives way to a larger one. */

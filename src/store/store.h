@@ -35,8 +35,10 @@ enum {
     STORE_PART_ROWS = 1 << 22,
     STORE_CLOCK_MS = 1000, /* of ingest, at most, between two notes of the time in the journal */
     STORE_MERGE_ROWS = 1 << 23, /* in memory: 0.4 GB */
+    STORE_MERGE_PARTS = 4,
     STORE_HEADS_MOST = 64,
     STORE_DEDUP_DAYS = 7, /* see store_seen */
+    STORE_SIEVES = 32,    /* see seen.c */
 };
 
 /* Kinds of journal records; written to disk, never renumber. */
@@ -50,12 +52,14 @@ struct store;
 
 struct store_options {
     bool read_only;
-    bool create;         /* make the folder if it is absent or empty */
-    uint32_t head_rows;  /* 0: STORE_HEAD_ROWS */
-    uint64_t head_bytes; /* 0: STORE_HEAD_BYTES */
-    uint32_t part_rows;  /* 0: STORE_PART_ROWS */
-    uint32_t merge_rows; /* 0: STORE_MERGE_ROWS */
-    bool background;     /* threads of the store flush full heads, and compact after each flush */
+    bool create;          /* make the folder if it is absent or empty */
+    uint32_t head_rows;   /* 0: STORE_HEAD_ROWS */
+    uint64_t head_bytes;  /* 0: STORE_HEAD_BYTES */
+    uint32_t part_rows;   /* 0: STORE_PART_ROWS */
+    uint32_t merge_rows;  /* 0: STORE_MERGE_ROWS */
+    bool background;      /* threads of the store flush full heads, and compact after each flush */
+    uint32_t merge_parts; /* of like sizes and a month: so many the background merges; 0:
+                             STORE_MERGE_PARTS */
     struct journal_options journal;
 };
 

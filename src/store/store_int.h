@@ -1,5 +1,6 @@
 /* Private state of the store, shared by store.c (open, ingest), version.c (what snapshots see),
- * change.c (parts appear and disappear), flush.c, compact.c, background.c (their threads). */
+ * change.c (parts appear and disappear), flush.c, compact.c, background.c (their threads), seen.c
+ * (the dedup). */
 #pragma once
 
 #include <pthread.h>
@@ -7,6 +8,7 @@
 
 #include "store/manifest.h"
 #include "store/part/part.h"
+#include "store/sieve.h"
 #include "store/store.h"
 
 /* A part in force, or still held by a snapshot; its file goes with the last reference once it is
@@ -83,11 +85,22 @@ struct trouble {
     struct keel_error err;
 };
 
-/* Months that the dedup of an event asks, for events of [from_ms, to_ms); see store_seen. */
+/* A month that the dedup asks; see seen.c. */
+struct asked_month {
+    struct sieve sieve;
+    int32_t bucket;
+    bool known;                /* `bucket` is one */
+    uint64_t last_asked;       /* of store.asked: when */
+    uint64_t answered, enough; /* questions without a sieve; so many make one worth while */
+};
+
+/* Months that the dedup of an event asks, for events of [from_ms, to_ms). */
 struct near {
     int64_t from_ms, to_ms;
     int64_t first_ms, end_ms; /* of the months */
+    int64_t last_ms;          /* of the last one */
     uint32_t first_part, end_part;
+    struct asked_month *month[2]; /* the same twice, if there is one */
 };
 
 void moves_free(struct moves *m);
@@ -119,6 +132,8 @@ struct store {
     int64_t clock_ms;           /* ingest: of the last clock record */
     struct store_version *seen; /* ingest: whose parts and heads store_seen asks, held */
     struct near near;           /* ingest: in them */
+    struct asked_month months[STORE_SIEVES]; /* ingest */
+    uint64_t asked;                          /* ingest: counts the months asked */
 
     pthread_mutex_t compacting; /* one compaction at a time                                  */
     pthread_mutex_t flushing;   /* one flush at a time                                       */
@@ -226,5 +241,9 @@ void compact_work(struct store *s);
 void background_start(struct background *b, struct store *s, int64_t (*due)(const struct store *s),
                       void (*work)(struct store *s));
 void background_stop(struct background *b);
+/* ---- seen.c ---- */
+
 /* Lets store_seen ask the parts and heads of now. The ingesting thread. */
 void store_refresh_seen(struct store *s);
+/* At the end of the store. */
+void store_forget_sieves(struct store *s);

@@ -237,6 +237,37 @@ static void test_repeats(void **state) {
     k_free(events);
 }
 
+/* Two months day by day, then more months than the dedup has sieves for, by turns: what is taken
+ * does not depend on whether a month's keys were sifted or looked up. */
+static void test_sifted_repeats(void **state) {
+    enum { EVENTS = 12000, AWAY = 9000, MANY_MONTHS = 40 };
+    struct place *p = *state;
+    struct repeat *events = k_alloc_array(EVENTS, sizeof *events);
+    uint8_t fates[16];
+    struct rand r;
+    print_message("KEEL_SEED=%llu\n", (unsigned long long)seed_of_run());
+    rand_init(&r, seed_of_run());
+    for (uint32_t i = 0; i < EVENTS; i++) {
+        const int64_t day = i < AWAY ? i * 60 / AWAY : rand_below(&r, MANY_MONTHS * 30);
+        events[i] = (struct repeat){.key = rand_below(&r, EVENTS / 2),
+                                    .time_ms = 1300000000000 + day * MS_PER_DAY};
+    }
+    judge_repeats(events, EVENTS);
+    open_place(p, (struct store_options){.head_rows = 1000, .part_rows = 700});
+    for (uint32_t i = 0, n; i < EVENTS; i += n) {
+        n = 1 + rand_below(&r, 16);
+        if (n > EVENTS - i) n = EVENTS - i;
+        ingest_repeats(p, events + i, n, fates);
+        for (uint32_t k = 0; k < n; k++)
+            if (fates[k] != events[i + k].fate)
+                fail_msg("event %u: fate %u, not %u", i + k, fates[k], events[i + k].fate);
+        if (rand_below(&r, 200) == 0) must(p, db_compact(p->db, &p->err));
+    }
+    close_place(p);
+    must(p, history_doctor(p->dir, &p->err));
+    k_free(events);
+}
+
 /* ---- heads of another size ---- */
 
 static void test_smaller_heads(void **state) {
@@ -383,6 +414,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_damaged_batches, make_place, remove_place),
         cmocka_unit_test_setup_teardown(test_repeats, make_place, remove_place),
+        cmocka_unit_test_setup_teardown(test_sifted_repeats, make_place, remove_place),
         cmocka_unit_test_setup_teardown(test_smaller_heads, make_place, remove_place),
         cmocka_unit_test_setup_teardown(test_items_in_small_heads, make_place, remove_place),
         cmocka_unit_test_setup_teardown(test_too_many_heads, make_place, remove_place),

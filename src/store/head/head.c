@@ -409,6 +409,13 @@ bool head_has_key(const struct head *h, struct event_key key, int64_t from_ms, i
     return *key_slot(h, key, from_ms, to_ms) != 0;
 }
 
+void head_each_key(const struct head *h, int64_t from_ms, int64_t to_ms,
+                   void (*each)(void *ctx, struct event_key key), void *ctx) {
+    K_ASSERT_OP(h->key_count, ==, h->rows);
+    for (uint32_t i = 0; i < h->rows; i++)
+        if (h->time[i] >= from_ms && h->time[i] < to_ms) each(ctx, h->keys[i]);
+}
+
 /* A head is filled beyond a quarter of its room only by recovery: the table begins small, as each
  * look-up in it is a miss of the cache and of the address cache. */
 static void grow_keys(struct head *h) {

@@ -73,6 +73,9 @@ void head_add_key(struct head *h, struct event_key key);
 void head_prefetch_key(const struct head *h, struct event_key key); /* it will be asked for soon */
 /* Is there a row with this key and from_ms <= time < to_ms? */
 bool head_has_key(const struct head *h, struct event_key key, int64_t from_ms, int64_t to_ms);
+/* The keys of the rows with from_ms <= time < to_ms. The appending thread, or nobody appends. */
+void head_each_key(const struct head *h, int64_t from_ms, int64_t to_ms,
+                   void (*each)(void *ctx, struct event_key key), void *ctx);
 
 struct head_view;
 /* The rows [first, rows), which are published, placed under their roots as of `redirects`. `whole`:

@@ -170,7 +170,7 @@ static int find_old(struct str table, struct event_key key) {
 }
 
 /* Look-ups divide by two: slots and entries must ascend and be complete. */
-static int walk_old(struct str table, struct event_key *out) {
+static int walk_old(struct str table, part_keys_each_fn *each, void *ctx) {
     struct old_view v;
     struct event_key last = {0};
     uint32_t i = 0;
@@ -183,7 +183,7 @@ static int walk_old(struct str table, struct event_key *out) {
             struct event_key key = old_entry(&v, i, slot);
             if (compare_old(last, key) > 0) return -KEEL_E_CORRUPT;
             last = key;
-            if (out) out[i] = key;
+            if (each) each(ctx, key);
         }
     }
     return i == v.count ? 0 : -KEEL_E_CORRUPT;
@@ -248,8 +248,8 @@ int part_keys_find(struct str table, struct event_key key) {
     return 0;
 }
 
-/* All keys in order; *out may be absent. */
-static int walk(struct str table, struct event_key *out) {
+/* All keys in order. */
+static int walk(struct str table, part_keys_each_fn *each, void *ctx) {
     struct view v;
     TRY(open_table(table, &v));
     uint64_t high = 0, last = 0;
@@ -268,22 +268,31 @@ static int walk(struct str table, struct event_key *out) {
         if (v.low < 64) key |= high << v.low;
         if (key < last) return -KEEL_E_CORRUPT;
         last = key;
-        if (out) out[i] = (struct event_key){.lo = key};
+        if (each) each(ctx, (struct event_key){.lo = key});
         i++;
     }
     const uint32_t last_slot = u32_at(v.slots, (size_t)1 << v.b);
     return i == v.count && last_slot == i ? 0 : -KEEL_E_CORRUPT;
 }
 
-int part_keys_decode(struct str table, struct event_key *out, uint32_t count) {
+int part_keys_each(struct str table, uint32_t count, part_keys_each_fn *each, void *ctx) {
     uint32_t said, sum;
     if (table.n < 12) return -KEEL_E_CORRUPT;
     memcpy(&said, table.p, 4);
     memcpy(&sum, table.p + table.n - 4, 4);
     if (said != count || sum != (uint32_t)hash64(table.p, table.n - 4)) return -KEEL_E_CORRUPT;
-    return is_old(table) ? walk_old(table, out) : walk(table, out);
+    return is_old(table) ? walk_old(table, each, ctx) : walk(table, each, ctx);
+}
+
+static void put_next(void *ctx, struct event_key key) {
+    struct event_key **to = ctx;
+    *(*to)++ = key;
+}
+
+int part_keys_decode(struct str table, struct event_key *out, uint32_t count) {
+    return part_keys_each(table, count, put_next, &out);
 }
 
 int part_keys_check(struct str table, uint32_t count) {
-    return part_keys_decode(table, NULL, count);
+    return part_keys_each(table, count, NULL, NULL);
 }

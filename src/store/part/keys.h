@@ -25,7 +25,12 @@
 int part_keys_encode(const struct event_key *keys, uint32_t count, struct buf *out) K_CHECKED;
 /* 1, 0, or -KEEL_E_CORRUPT if the table's shape is wrong. Checksum and order are not looked at. */
 int part_keys_find(struct str table, struct event_key key) K_CHECKED;
-/* Checksum, shape and order of the whole table, which must have `count` keys. */
+/* Hands on all keys in order: without hi, or with 16 bits of it. Checks checksum, shape and order
+ * of the whole table, which must have `count` keys; the end of a damaged one comes behind some
+ * keys. */
+typedef void part_keys_each_fn(void *ctx, struct event_key key);
+int part_keys_each(struct str table, uint32_t count, part_keys_each_fn *each, void *ctx) K_CHECKED;
+/* The same, for the checks alone. */
 int part_keys_check(struct str table, uint32_t count) K_CHECKED;
-/* The keys back, in order; without hi, or with 16 bits of it. */
+/* The same, into an array. */
 int part_keys_decode(struct str table, struct event_key *out, uint32_t count) K_CHECKED;

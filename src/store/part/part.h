@@ -75,6 +75,9 @@ uint64_t part_thread_bytes(void);
 
 /* Is a message key in this part? 1, 0, or an error. */
 int part_has_key(struct part *p, struct event_key key, struct keel_error *err) K_CHECKED;
+/* Hands on all message keys, without hi or with 16 bits of it. */
+int part_each_key(struct part *p, void (*each)(void *ctx, struct event_key key), void *ctx,
+                  struct keel_error *err) K_CHECKED;
 
 /* Verifies every chunk and invariant; calls `report` for each fault; returns the number of faults.
  */

@@ -651,6 +651,14 @@ int part_has_key(struct part *p, struct event_key key, struct keel_error *err) {
     return found < 0 ? part_corrupt(p, "message keys", err) : intact(p, found, err);
 }
 
+int part_each_key(struct part *p, void (*each)(void *ctx, struct event_key key), void *ctx,
+                  struct keel_error *err) {
+    if (part_keys_each(p->keys, p->base.rows, each, ctx) < 0)
+        return part_corrupt(p, "message keys", err);
+    atomic_store_explicit(&p->keys_checked, true, memory_order_release);
+    return intact(p, 0, err);
+}
+
 /* The operations of a source, believed only while the file can be read. */
 
 static int rows_checked(const struct source *s, uint32_t block, unsigned parts,
