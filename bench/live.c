@@ -1,15 +1,16 @@
 /* Live segments under a stream of events, in this process: what `keel serve` does with them.
  *
  *   bench_live DIR [--segments 500] [--events 2000000] [--customers 100000] [--rate 50000]
- *              [--seconds 20] [--seed 1]
+ *              [--seconds 20] [--seed 1] [--peer 1]
  *
  * Makes DIR, a history of --events over 60 days, and --segments segments of ten kinds; then ingests
  * --rate events a second in batches of 10 ms, each with one event of a customer who was never seen.
  * The latency of a batch is from the return of its commit to the moment at which a segment has that
  * customer; it is looked for every half millisecond. CPU is that of the whole process without the
- * threads that ingest and look.
+ * threads that ingest and look. In the middle one segment more is saved, with a condition that no
+ * other has: how long until it has its members of all the history, while events come in?
  *
- * Also writes, for a peer: DIR.csv (the history: customer, time, event, category, revenue) and
+ * Also writes, with --peer 1: DIR.csv (the history: customer, time, event, category, revenue) and
  * DIR.sql (a line a segment: its size as Keel has it, a tab, the same question in SQL over `events`
  * as of the moment of the sizes). Prints one line of JSON.
  *
@@ -37,6 +38,7 @@ enum {
     EVENTS = 8,
     CATEGORIES = 20,
     MOST_BATCHES = 100000,
+    FILL_MOST_MS = 600000,
 };
 
 static const char *const NAMES[EVENTS] = {"Page Viewed",     "Product Viewed", "Product Searched",
@@ -52,8 +54,11 @@ struct bench {
     struct db *db;
     struct sql *desk;
     struct audiences *live;
+    bool peer; /* wants the history and the sizes */
     FILE *csv;
-    int64_t probe; /* id of the segment that is looked at */
+    int64_t probe;               /* id of the segment that is looked at */
+    int64_t saved_us, filled_us; /* the segment that is saved in the middle */
+    uint64_t filled_size;
     uint32_t batches;
     int64_t *committed_us, *seen_us; /* by batch */
     _Atomic bool done;
@@ -97,7 +102,7 @@ static void add_event(struct bench *b, struct batch_writer *w, int64_t at_ms, bo
         event_number(w, SCOPE_PROPERTY, STR("revenue"), revenue);
     }
     must(event_end(w) ? -1 : 0, &(struct keel_error){.message = "an event was refused"});
-    if (history)
+    if (history && b->peer)
         fprintf(b->csv, "%u,%lld,%s,%s,%u\n", customer, (long long)at_ms, NAMES[event], label,
                 revenue);
 }
@@ -283,6 +288,25 @@ static void *send_all(void *ctx) {
     return NULL;
 }
 
+/* Saves a segment when half of the time has passed, and waits for its members. */
+static void back_fill(struct bench *b) {
+    static const char TEXT[] =
+        "did \"Product Viewed\" at least 3 times during last 41 days and "
+        "sum(\"Order Completed\".revenue) > 333 and not did \"Review Written\"";
+    struct audience_spec late = {.name = STR("Late"), .query = STR(TEXT)};
+    struct keel_error err = {0};
+    struct audience_status status;
+    int64_t id;
+    nanosleep(&(struct timespec){b->seconds / 2, b->seconds % 2 * INT64_C(500000000)}, NULL);
+    b->saved_us = monotonic_us();
+    must(audience_add(b->desk, &late, now_ms(), &id, &err), &err);
+    audiences_changed(b->live);
+    if (!audiences_wait(b->live, id, 1, FILL_MOST_MS)) exit(1);
+    b->filled_us = monotonic_us();
+    audiences_status(b->live, id, &status);
+    b->filled_size = status.size;
+}
+
 static int compare(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return (x > y) - (x < y);
@@ -357,30 +381,52 @@ static void preview(struct bench *b, double *out_ms, double *out_cpu_ms) {
     arena_release(&arena);
 }
 
+struct latencies {
+    uint32_t n;
+    double p50_ms, p99_ms, most_ms;
+};
+
+/* Of the batches that were committed in this time. */
+static struct latencies latencies(const struct bench *b, int64_t from_us, int64_t to_us) {
+    struct latencies out = {0};
+    int64_t *v = k_alloc_array(b->batches, sizeof *v);
+    for (uint32_t n = 0; n < b->batches; n++) {
+        if (b->committed_us[n] < from_us || b->committed_us[n] > to_us) continue;
+        v[out.n] = b->seen_us[n] - b->committed_us[n];
+        if (v[out.n] < 0) v[out.n] = 0; /* seen before the committing thread could say so */
+        out.n++;
+    }
+    if (out.n) {
+        qsort(v, out.n, sizeof *v, compare);
+        out.p50_ms = (double)v[out.n / 2] / 1e3;
+        out.p99_ms = (double)v[out.n * 99 / 100] / 1e3;
+        out.most_ms = (double)v[out.n - 1] / 1e3;
+    }
+    k_free(v);
+    return out;
+}
+
 static void report(struct bench *b, double fill_ms, double run_cpu_ms) {
     struct audiences_stats s;
     double preview_ms, preview_cpu_ms;
-    int64_t *latency = k_alloc_array(b->batches, sizeof *latency);
-    for (uint32_t n = 0; n < b->batches; n++) {
-        latency[n] = b->seen_us[n] - b->committed_us[n];
-        if (latency[n] < 0) latency[n] = 0; /* seen before the committing thread could say so */
-    }
-    qsort(latency, b->batches, sizeof *latency, compare);
+    struct latencies all = latencies(b, INT64_MIN, INT64_MAX);
+    struct latencies filling = latencies(b, b->saved_us, b->filled_us);
     audiences_stats(b->live, &s);
     preview(b, &preview_ms, &preview_cpu_ms);
     printf("{\"segments\":%u,\"leaves\":%llu,\"history\":%llu,\"customers\":%u,\"rate\":%u,"
            "\"seconds\":%u,\"first_scan_ms\":%.0f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f,"
            "\"live_cpu_s\":%.2f,\"ingest_cpu_s\":%.2f,\"changes\":%llu,\"evaluations\":%llu,"
            "\"asked\":%llu,\"advances\":%llu,\"live_bytes\":%llu,\"preview_ms\":%.1f,"
-           "\"preview_cpu_ms\":%.1f,\"realtime\":%s}\n",
+           "\"preview_cpu_ms\":%.1f,\"backfill_ms\":%.0f,\"backfill_size\":%llu,"
+           "\"backfill_p99_ms\":%.2f,\"backfill_max_ms\":%.2f,\"realtime\":%s}\n",
            b->segments, (unsigned long long)s.leaves, (unsigned long long)b->events, b->customers,
-           b->rate, b->seconds, fill_ms, (double)latency[b->batches / 2] / 1e3,
-           (double)latency[b->batches * 99 / 100] / 1e3, (double)latency[b->batches - 1] / 1e3,
+           b->rate, b->seconds, fill_ms, all.p50_ms, all.p99_ms, all.most_ms,
            (run_cpu_ms - b->ingest_cpu_ms - b->look_cpu_ms) / 1e3, b->ingest_cpu_ms / 1e3,
            (unsigned long long)(s.entered + s.left), (unsigned long long)s.evaluations,
            (unsigned long long)s.asked, (unsigned long long)s.advances, (unsigned long long)s.bytes,
-           preview_ms, preview_cpu_ms, sched_getscheduler(0) == SCHED_OTHER ? "false" : "true");
-    k_free(latency);
+           preview_ms, preview_cpu_ms, (double)(b->filled_us - b->saved_us) / 1e3,
+           (unsigned long long)b->filled_size, filling.p99_ms, filling.most_ms,
+           sched_getscheduler(0) == SCHED_OTHER ? "false" : "true");
 }
 
 static void run(struct bench *b) {
@@ -391,10 +437,11 @@ static void run(struct bench *b) {
     must(audiences_open(&options, &b->live, &err), &err);
     wait_until_live(b);
     double fill_ms = (double)(monotonic_us() - begun) / 1e3;
-    write_sql(b);
+    if (b->peer) write_sql(b);
     double before = cpu_ms(CLOCK_PROCESS_CPUTIME_ID);
     if (pthread_create(&looker, NULL, look, b) || pthread_create(&sender, NULL, send_all, b))
         exit(1);
+    back_fill(b);
     pthread_join(sender, NULL);
     atomic_store(&b->done, true);
     pthread_join(looker, NULL);
@@ -427,11 +474,14 @@ int main(int argc, char **argv) {
     must(db_open(b.dir, &options, &b.db, &err), &err);
     snprintf(path, sizeof path, "%s/desk.db", b.dir);
     must(sql_open(path, SQL_CREATE, &b.desk, &err), &err);
-    snprintf(path, sizeof path, "%s.csv", b.dir);
-    b.csv = fopen(path, "w");
-    if (!b.csv) return 1;
+    b.peer = option(argc, argv, "--peer", 0) != 0;
+    if (b.peer) {
+        snprintf(path, sizeof path, "%s.csv", b.dir);
+        b.csv = fopen(path, "w");
+        if (!b.csv) return 1;
+    }
     make_history(&b);
-    fclose(b.csv);
+    if (b.peer && fclose(b.csv)) return 1;
     save_segments(&b);
     run(&b);
     sql_close(b.desk);

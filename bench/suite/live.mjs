@@ -11,7 +11,7 @@ const LIBRARY = 'build/bench/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so';
 const THREADS = 2;
 
 const loadBefore = loadavg()[0];
-const own = JSON.parse(execFileSync(join(bin, 'bench_live'), [join(data, 'keel'), ...options]));
+const own = JSON.parse(execFileSync(join(bin, 'bench_live'), [join(data, 'keel'), ...options, '--peer', peer === 'yes' ? '1' : '0']));
 
 /** Sizes and CPU of all segments, computed once. */
 async function recompute() {
@@ -56,6 +56,7 @@ const lines = [
   `| changes told | ${n(own.changes)} |`,
   `| timelines asked | ${n(own.asked)} |`,
   `| memory of the conditions and members | ${n(own.live_bytes / 2 ** 20)} MiB |`,
+  `| a segment saved in between has its members of all of it after | ${n(own.backfill_ms)} ms; meanwhile from commit to membership p99 ${n(own.backfill_p99_ms, 1)} ms, most ${n(own.backfill_max_ms, 1)} ms |`,
   `| preview of an unsaved condition of five, over ${n(own.history + own.rate * own.seconds)} events | ${n(own.preview_ms, 1)} ms, CPU ${n(own.preview_cpu_ms, 1)} ms |`,
 ];
 if (other) {
