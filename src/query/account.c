@@ -1,7 +1,8 @@
 /* Implementation of account.h.
  *
  * Each kind has a feed function over the matched rows of a batch. Counts, sums, minima and distinct
- * values commute, so their rows may come in any order. */
+ * values commute, so their rows may come in any order. All slots of the state are clear before a
+ * range: after one with few customers only theirs need to be. */
 #include "query/account.h"
 
 #include "query/pairs.h"
@@ -18,10 +19,11 @@ struct account_state {
     struct field_reader reader;
     struct flat flat;
     struct pairs pairs;
+    bool made; /* all slots were clear once */
 };
 
 /* FOLLOWED: bits of count[]. */
-enum { HAS_A = 1, FULFILLED = 2 };
+enum { HAS_A = ACCOUNT_OPEN, FULFILLED = ACCOUNT_CLOSED & ~ACCOUNT_OPEN };
 /* Before all times; one repeated byte, so that memset writes it. */
 #define NEVER_BYTE 0x80
 #define NEVER (INT64_MIN | 0x0080808080808080)
@@ -72,15 +74,26 @@ static void account_close(void *state) {
     pairs_release(&s->pairs);
 }
 
+static void clear_slots(struct account_state *s, uint32_t from, uint32_t n) {
+    if (s->count) memset(s->count + from, 0, n * sizeof *s->count);
+    if (s->id) memset(s->id + from, 0, n * sizeof *s->id);
+    if (s->sums.whole) sums_clear(&s->sums, from, n);
+    for (uint32_t i = from; s->extreme && i < from + n; i++) s->extreme[i] = NAN;
+    if (s->last_a) memset(s->last_a + from, NEVER_BYTE, n * sizeof *s->last_a);
+    if (s->last_b) memset(s->last_b + from, NEVER_BYTE, n * sizeof *s->last_b);
+}
+
 static int account_begin(void *state, struct range r, struct keel_error *err) {
-    (void)err;
+    (void)r, (void)err;
     struct account_state *s = state;
-    if (s->count) memset(s->count, 0, r.count * sizeof *s->count);
-    if (s->id) memset(s->id, 0, r.count * sizeof *s->id);
-    if (s->sums.whole) sums_clear(&s->sums, r.count);
-    for (uint32_t i = 0; s->extreme && i < r.count; i++) s->extreme[i] = NAN;
-    if (s->last_a) memset(s->last_a, NEVER_BYTE, r.count * sizeof *s->last_a);
-    if (s->last_b) memset(s->last_b, NEVER_BYTE, r.count * sizeof *s->last_b);
+    uint32_t size = s->worker->plan->range_size;
+    if (!s->made || s->worker->fed_many)
+        clear_slots(s, 0, size);
+    else
+        for (uint32_t i = 0; i * 64 < size; i++)
+            for (uint64_t m = s->worker->fed[i]; m; m &= m - 1)
+                clear_slots(s, i * 64 + (uint32_t)__builtin_ctzll(m), 1);
+    s->made = true;
     pairs_clear(&s->pairs);
     return 0;
 }
@@ -194,22 +207,11 @@ static int account_feed(void *state, struct feed *f, struct keel_error *err) {
     return 0;
 }
 
-static int account_end(void *state, struct range r, struct keel_error *err) {
-    (void)err;
-    struct account_state *s = state;
-    if (s->account->kind == ACCOUNT_FOLLOWED)
-        for (uint32_t i = 0; i < r.count; i++) s->count[i] = (s->count[i] & FULFILLED) != 0;
-    if (s->account->kind == ACCOUNT_UNFOLLOWED)
-        for (uint32_t i = 0; i < r.count; i++) s->count[i] = s->count[i] == HAS_A;
-    return 0;
-}
-
 static const struct machine_ops OPS = {
     .state_bytes = sizeof(struct account_state),
     .open = account_open,
     .begin = account_begin,
     .feed = account_feed,
-    .end = account_end,
     .close = account_close,
 };
 

@@ -21,9 +21,12 @@ enum account_kind {
     ACCOUNT_FIRST, /* value at the first event, in order, that has it */
     ACCOUNT_LAST,
     ACCOUNT_UNIQUE,   /* distinct values                              */
-    ACCOUNT_FOLLOWED, /* 1 if A was followed by B                     */
+    ACCOUNT_FOLLOWED, /* A by B, and the last A by no B: see below    */
     ACCOUNT_UNFOLLOWED,
 };
+
+/* Counts of FOLLOWED and UNFOLLOWED, of one who had an A; others have 0. */
+enum { ACCOUNT_OPEN = 1, ACCOUNT_CLOSED = 3 }; /* CLOSED: followed by a B */
 
 struct account {
     struct machine machine;

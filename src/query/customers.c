@@ -114,6 +114,7 @@ int customers_compile(struct plan *p, const struct query_cond *where, bool all_n
     bool past = p->snap->rows > 0 && p->at_ms <= p->snap->max_time;
     if (all_needed && past && !(out->where && implies_event(out->where)))
         TRY(account_exists(p, &out->exists, err));
+    out->had_rows = out->exists || (out->where && implies_event(out->where));
     return 0;
 }
 
@@ -147,33 +148,50 @@ static uint64_t count_word(const uint32_t *count, uint32_t n, uint32_t min, uint
     return word;
 }
 
-/* Who has so many. One number, or any: by vectors; else without a branch a customer. */
+/* Of those that are asked, at most CHUNK_ROWS: who has so many. If few are asked, only they are
+ * looked at; one number, or any: by vectors; else without a branch a customer. */
 static void eval_counts(const uint32_t *count, uint32_t n, uint32_t min, uint32_t max,
-                        uint64_t *out) {
-    bool any = min == 1 && max == QUERY_NO_MAX;
-    for (uint32_t from = 0; from < n; from += CHUNK_ROWS) {
-        uint32_t some = n - from < CHUNK_ROWS ? n - from : CHUNK_ROWS;
-        uint64_t bits[BITS_WORDS] = {0};
-        if (min == max || any)
-            spine_kernels()->equal(count + from, some, any ? 0 : min, bits);
-        else
-            for (uint32_t w = 0; w * 64 < some; w++)
-                bits[w] = count_word(count + from + w * 64, some - w * 64 < 64 ? some - w * 64 : 64,
-                                     min, max);
-        for (uint32_t w = 0; w * 64 < some; w++) out[from / 64 + w] = any ? ~bits[w] : bits[w];
+                        const uint64_t *ask, uint64_t *out) {
+    uint64_t bits[BITS_WORDS] = {0};
+    uint32_t asked = 0;
+    for (uint32_t w = 0; w * 64 < n; w++) asked += (uint32_t)__builtin_popcountll(ask[w]);
+    bool few = asked * 16 < n, any = !few && min == 1 && max == QUERY_NO_MAX;
+    if (few)
+        for (uint32_t w = 0; w * 64 < n; w++)
+            for (uint64_t m = ask[w]; m; m &= m - 1) {
+                unsigned j = (unsigned)__builtin_ctzll(m);
+                bits[w] |= (uint64_t)(count[w * 64 + j] - min <= max - min) << j;
+            }
+    else if (min == max || any)
+        spine_kernels()->equal(count, n, any ? 0 : min, bits);
+    else
+        for (uint32_t w = 0; w * 64 < n; w++)
+            bits[w] = count_word(count + w * 64, n - w * 64 < 64 ? n - w * 64 : 64, min, max);
+    for (uint32_t w = 0; w * 64 < n; w++) out[w] = (any ? ~bits[w] : bits[w]) & ask[w];
+}
+
+/* The counts that a leaf wants; false: it is not about counts. */
+static bool wanted_counts(const struct condition *c, uint32_t *min, uint32_t *max) {
+    if (c->kind == QUERY_COND_DID) {
+        *min = c->min;
+        *max = c->max;
+        return true;
     }
+    if (c->kind != QUERY_COND_FOLLOWED) return false;
+    *min = *max = c->account->kind == ACCOUNT_FOLLOWED ? ACCOUNT_CLOSED : ACCOUNT_OPEN;
+    return true;
 }
 
 static void eval_leaf(const struct condition *c, struct worker *w, struct range r,
                       const uint64_t *ask, uint64_t *out) {
     struct identity *identity = db_identity(w->plan->db);
-    bool counts = c->kind == QUERY_COND_DID || c->kind == QUERY_COND_FOLLOWED;
-    const uint32_t *count = counts ? account_counts(w, c->account) : NULL;
-    uint32_t min = c->kind == QUERY_COND_DID ? c->min : 1;
-    uint32_t max = c->kind == QUERY_COND_DID ? c->max : 1;
-    if (counts) {
-        eval_counts(count, r.count, min, max, out);
-        for (uint32_t i = 0; i < words_of(r); i++) out[i] &= ask[i];
+    uint32_t min, max;
+    if (wanted_counts(c, &min, &max)) {
+        const uint32_t *count = account_counts(w, c->account);
+        for (uint32_t from = 0; from < r.count; from += CHUNK_ROWS) {
+            uint32_t n = r.count - from < CHUNK_ROWS ? r.count - from : CHUNK_ROWS;
+            eval_counts(count + from, n, min, max, ask + from / 64, out + from / 64);
+        }
         return;
     }
     if (c->kind == QUERY_COND_FUNNEL) {
@@ -238,7 +256,10 @@ int customers_eval(const struct customers *c, struct worker *w, struct range r, 
     const struct redirect_view *redirects = &w->plan->snap->redirects;
     const uint32_t *exists = c->exists ? account_counts(w, c->exists) : NULL;
     uint32_t words = words_of(r);
-    redirect_roots(redirects, r.first, r.count, out);
+    if (c->had_rows && !w->fed_many)
+        memcpy(out, w->fed, words * sizeof *out);
+    else
+        redirect_roots(redirects, r.first, r.count, out);
     for (uint32_t slot = 0; exists && slot < r.count; slot++)
         if (exists[slot] == 0) bit_clear(out, slot);
     if (!c->where) return 0;

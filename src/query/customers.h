@@ -17,7 +17,8 @@ struct condition; /* compiled */
 
 struct customers {
     struct condition *where; /* NULL: all */
-    struct account *exists;  /* NULL: every number has an event */
+    struct account *exists;  /* NULL: every number has an event            */
+    bool had_rows;           /* only who had rows in stage 0 can be a member */
 };
 
 /* all_needed: the answer counts customers without events of its own (count, list). */

@@ -32,6 +32,9 @@ struct worker {
     struct code_cache *caches; /* [plan->n_caches] */
     struct test_scratch scratch;
     struct range range;
+    uint64_t
+        *fed; /* stage 0: bits by slot of those who had rows in the range, or in the last one */
+    bool fed_many; /* too many to note them: anybody may have had rows                          */
     uint64_t *members; /* stage 1: bits by slot; NULL: all are */
     void *form;        /* the form's state */
     struct scan_cost cost;
@@ -42,7 +45,7 @@ struct worker {
 
 struct machine_ops {
     size_t state_bytes;
-    /* The state is zeroed before open; close frees what is in it. */
+    /* The state is zeroed before open; close frees what is in it. end may be NULL. */
     int (*open)(const struct machine *m, struct worker *w, void *state, struct keel_error *err);
     int (*begin)(void *state, struct range r, struct keel_error *err);
     int (*feed)(void *state, struct feed *f, struct keel_error *err);

@@ -54,9 +54,9 @@ void sums_release(struct sums *s) {
     *s = (struct sums){0};
 }
 
-void sums_clear(struct sums *s, uint32_t n) {
-    memset(s->whole, 0, (size_t)n * sizeof *s->whole);
-    if (s->rest) memset(s->rest, 0, (size_t)n * sizeof *s->rest);
+void sums_clear(struct sums *s, uint32_t from, uint32_t n) {
+    memset(s->whole + from, 0, (size_t)n * sizeof *s->whole);
+    if (s->rest) memset(s->rest + from, 0, (size_t)n * sizeof *s->rest);
 }
 
 void sums_add_slow(struct sums *s, uint32_t i, double v) {

@@ -47,7 +47,7 @@ struct sums {
 int sums_init(struct sums *s, uint32_t n) K_CHECKED;   /* zeroed */
 int sums_resize(struct sums *s, uint32_t n) K_CHECKED; /* new ones are zero; never shrinks */
 void sums_release(struct sums *s);
-void sums_clear(struct sums *s, uint32_t n); /* the first n */
+void sums_clear(struct sums *s, uint32_t from, uint32_t n);
 void sums_add_slow(struct sums *s, uint32_t i, double v);
 static inline void sums_add(struct sums *s, uint32_t i, double v) {
     int64_t whole, total;

@@ -3,10 +3,13 @@
 
 #include <stdatomic.h>
 
+enum { FEW = 8 }; /* customers of a range are few if a pass has fewer rows than this part of them */
+
 /* ---- life ---- */
 
 int worker_open(struct worker *w, const struct plan *p, unsigned index, struct keel_error *err) {
-    *w = (struct worker){.plan = p, .index = index};
+    *w = (struct worker){.plan = p, .index = index, .fed_many = true};
+    w->fed = k_zalloc((p->range_size / 64 + 1) * sizeof *w->fed);
     w->caches = k_zalloc((p->n_caches + 1) * sizeof *w->caches);
     for (uint32_t i = 0; i < p->n_machines; i++)
         w->states[i] = k_zalloc(p->machines[i]->ops->state_bytes);
@@ -49,6 +52,7 @@ void worker_close(struct worker *w) {
     }
     for (uint32_t i = 0; i < p->n_caches; i++) k_free(w->caches[i].known);
     k_free(w->caches);
+    k_free(w->fed);
     test_scratch_release(&w->scratch);
     *w = (struct worker){0};
 }
@@ -91,10 +95,19 @@ static void keep_members(struct feed *f, const uint64_t *members) {
         }
 }
 
+/* Notes whose rows these are, as long as they are few: a rare event leaves most of a range as it
+ * was, and neither clearing state nor asking conditions need then look at everybody. */
+static void note_fed(struct worker *w, const struct feed *f) {
+    for (uint32_t i = 0; i * 64 < f->n; i++)
+        for (uint64_t m = f->live[i]; m; m &= m - 1)
+            bit_set(w->fed, f->customer[i * 64 + (uint32_t)__builtin_ctzll(m)] - f->first);
+}
+
 static int run_pass(struct worker *w, uint32_t index, const _Atomic bool *cancel,
                     struct keel_error *err) {
     const struct pass *pass = &w->plan->passes[index];
     struct scan *scan = w->scans[index];
+    uint32_t rows = 0;
     TRY(scan_range(scan, w->range.first, w->range.count, err));
     for (;;) {
         struct batch batch;
@@ -115,6 +128,11 @@ static int run_pass(struct worker *w, uint32_t index, const _Atomic bool *cancel
                          .items = feed_items,
                          .ctx = &from};
         memcpy(f.live, batch.live, sizeof f.live);
+        if (pass->stage == 0 && !w->fed_many) {
+            rows += bits_count(f.live);
+            w->fed_many = rows > w->range.count / FEW;
+            if (!w->fed_many) note_fed(w, &f);
+        }
         if (pass->stage == 1 && w->members) keep_members(&f, w->members);
         for (uint32_t i = 0; i < pass->n_machines; i++) {
             const struct machine *m = pass->machines[i];
@@ -129,10 +147,14 @@ int worker_run(struct worker *w, unsigned stage, const _Atomic bool *cancel,
     for (uint32_t i = 0; i < p->n_machines; i++)
         if (p->machines[i]->stage == stage)
             TRY(p->machines[i]->ops->begin(w->states[i], w->range, err));
+    if (stage == 0) {
+        memset(w->fed, 0, (p->range_size / 64 + 1) * sizeof *w->fed);
+        w->fed_many = false;
+    }
     for (uint32_t i = 0; i < p->n_passes; i++)
         if (p->passes[i].stage == stage) TRY(run_pass(w, i, cancel, err));
     for (uint32_t i = 0; i < p->n_machines; i++)
-        if (p->machines[i]->stage == stage)
+        if (p->machines[i]->stage == stage && p->machines[i]->ops->end)
             TRY(p->machines[i]->ops->end(w->states[i], w->range, err));
     return 0;
 }

@@ -65,11 +65,6 @@ static int did_feed(void *state, struct feed *f, struct keel_error *err) {
     return 0;
 }
 
-static int did_end(void *state, struct range r, struct keel_error *err) {
-    (void)state, (void)r, (void)err;
-    return 0;
-}
-
 static void did_close(void *state) { k_free(((struct did_state *)state)->bits); }
 
 static const struct machine_ops DID_OPS = {
@@ -77,7 +72,6 @@ static const struct machine_ops DID_OPS = {
     .open = did_open,
     .begin = did_begin,
     .feed = did_feed,
-    .end = did_end,
     .close = did_close,
 };
 

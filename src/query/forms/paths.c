@@ -109,11 +109,6 @@ static int state_begin(void *state, struct range r, struct keel_error *err) {
     return 0;
 }
 
-static int state_end(void *state, struct range r, struct keel_error *err) {
-    (void)state, (void)r, (void)err;
-    return 0;
-}
-
 static uint64_t path_hash(path_key key) {
     uint64_t h = (uint64_t)key * 0x9e3779b97f4a7c15u ^ (uint64_t)(key >> 64) * 0xc2b2ae3d27d4eb4fu;
     return h ^ h >> 32;
@@ -332,7 +327,6 @@ static const struct machine_ops OPS = {
     .open = state_open,
     .begin = state_begin,
     .feed = state_feed,
-    .end = state_end,
     .close = state_close,
 };
 

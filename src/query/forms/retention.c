@@ -62,11 +62,6 @@ static int presence_feed(void *state, struct feed *f, struct keel_error *err) {
     return 0;
 }
 
-static int presence_end(void *state, struct range r, struct keel_error *err) {
-    (void)state, (void)r, (void)err;
-    return 0;
-}
-
 static void presence_close(void *state) {
     struct presence_state *s = state;
     k_free(s->first);
@@ -78,7 +73,6 @@ static const struct machine_ops OPS = {
     .open = presence_open,
     .begin = presence_begin,
     .feed = presence_feed,
-    .end = presence_end,
     .close = presence_close,
 };
 

@@ -48,7 +48,7 @@ static int state_begin(void *state, struct range r, struct keel_error *err) {
     (void)err;
     struct rfm_state *s = state;
     memset(s->count, 0, r.count * sizeof *s->count);
-    sums_clear(&s->sums, r.count);
+    sums_clear(&s->sums, 0, r.count);
     return 0;
 }
 

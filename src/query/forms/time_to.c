@@ -83,11 +83,6 @@ static int state_begin(void *state, struct range r, struct keel_error *err) {
     return splitter_begin(&s->splitter, r, s->worker->members, err);
 }
 
-static int state_end(void *state, struct range r, struct keel_error *err) {
-    (void)state, (void)r, (void)err;
-    return 0;
-}
-
 static int count_customer(struct time_state *s, struct time_customer *c, uint32_t group,
                           struct keel_error *err) {
     bool is_new = !c->counted;
@@ -190,7 +185,6 @@ static const struct machine_ops OPS = {
     .open = state_open,
     .begin = state_begin,
     .feed = state_feed,
-    .end = state_end,
     .close = state_close,
 };
 
