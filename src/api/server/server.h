@@ -73,7 +73,8 @@ const char *request_method_text(const struct request *r); /* "GET"; "-" if it is
 struct str request_header(const struct request *r, const char *name);
 /* A query parameter, decoded into the request's arena; false if absent. */
 bool request_param(struct request *r, const char *name, struct str *out);
-/* The same as a whole number from least to most, else KEEL_E_INVALID; absent leaves *value alone. */
+/* The same as a whole number from least to most, else KEEL_E_INVALID; absent leaves *value alone.
+ */
 int request_number(struct request *r, const char *name, int64_t least, int64_t most, int64_t *value,
                    struct keel_error *err) K_CHECKED;
 /* Adds a header to the reply; name and value are copied. */
