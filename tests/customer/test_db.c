@@ -379,11 +379,12 @@ static void run_history(uint64_t seed) {
     struct keel_error err;
     uint32_t next_id = 0;
     rand_init(&m->rand, seed);
-    struct db_options options = {.store = {.head_rows = 60 + rand_below(&m->rand, 2000),
-                                           .part_rows = 100 + rand_below(&m->rand, 4000),
-                                           .merge_rows = 50 + rand_below(&m->rand, 2000),
-                                           .background = rand_below(&m->rand, 2),
-                                           .journal = {.file_bytes = 1 << 20}}};
+    struct db_options options = {
+        .store = {.head_rows = 60 + rand_below(&m->rand, 2000),
+                  .part_rows = 100 + rand_below(&m->rand, 4000),
+                  .merge_rows = 1 + rand_below(&m->rand, seed % 2 ? 40 : 2000),
+                  .background = rand_below(&m->rand, 2),
+                  .journal = {.file_bytes = 1 << 20}}};
     char dir[TEMP_PATH_MAX], path[TEMP_PATH_MAX + 8];
     temp_make(dir);
     snprintf(path, sizeof path, "%s/data", dir);
