@@ -149,7 +149,7 @@ int worker_run(struct worker *w, unsigned stage, const _Atomic bool *cancel,
             TRY(p->machines[i]->ops->begin(w->states[i], w->range, err));
     if (stage == 0) {
         memset(w->fed, 0, (p->range_size / 64 + 1) * sizeof *w->fed);
-        w->fed_many = false;
+        w->fed_many = w->range.count > p->range_size; /* live segments feed all at once */
     }
     for (uint32_t i = 0; i < p->n_passes; i++)
         if (p->passes[i].stage == stage) TRY(run_pass(w, i, cancel, err));

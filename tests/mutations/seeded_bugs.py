@@ -11,6 +11,7 @@ FLUSH = "src/store/flush.c"
 COMPACT = "src/store/compact.c"
 VERSION = "src/store/version.c"
 STORE = "src/store/store.c"
+SEEN = "src/store/seen.c"
 JOURNAL = "src/store/journal/journal.c"
 SERVER_BODY = "src/api/server/intake.c"
 IDENTITY = "src/customer/identity.c"
@@ -59,8 +60,8 @@ MUTATIONS = [
      "        s->manifest.journal_position = flushed->position;\n",
      "        s->manifest.journal_position = s->applied_position;\n"),
     ("compaction places rows by redirects that only memory has", COMPACT,
-     "    TRY(store_flush(s, err));\n    return compact(s, all, err);",
-     "    return compact(s, all, err);",
+     "    TRY(store_flush(s, err));\n    return compact(s, all ? ALL : STORE_MERGE_PARTS, err);",
+     "    return compact(s, all ? ALL : STORE_MERGE_PARTS, err);",
      "    redirect_view_copy(&s->flushed, &redirects);\n",
      "    redirects_view(s->redirects, &redirects);\n"),
     ("merged parts are removed before the commit", COMPACT,
@@ -97,11 +98,16 @@ MUTATIONS = [
     ("batches are journalled as they come", DB, "    TRY(check_batch(batch, err));\n",
      "    (void)check_batch;\n"),
     ("half a batch is no failure", DB, "if (code < 0) fail_store(db, code, err);", ""),
-    ("keys of parts are not asked", STORE, "        if (found) return found;\n", "        (void)found;\n"),
-    ("keys of a sealed head are not asked", STORE,
+    ("keys of parts are not asked", SEEN,
+     "        int found = part_has_key(v->set->parts[i]->part, key, err);\n", "        int found = 0;\n"),
+    ("keys of a sealed head are not asked", SEEN,
      "    for (uint32_t i = 0; i < v->view_count; i++)\n        if (head_has_key",
      "    for (uint32_t i = v->view_count - 1; i < v->view_count; i++)\n        if (head_has_key"),
-    ("repeats are told by days, not by months", STORE,
+    ("a sieve does not get the keys of heads", SEEN,
+     "    for (uint32_t i = 0; i < v->view_count && code == 0; i++)\n        head_each_key",
+     "    for (uint32_t i = 1; i < v->view_count && code == 0; i++)\n        head_each_key"),
+    ("a sieve gets keys in the wrong month", SEEN, "n->month[time_ms >= n->last_ms]", "n->month[0]"),
+    ("repeats are told by days, not by months", SEEN,
      ".first_ms = bucket_start(first),", ".first_ms = time_ms - reach,"),
     ("checksums of chunks are not compared", PART_READ,
      "if (sum != (uint32_t)hash_str(*out)) {", "if (sum == 0 && out->n == 0) {"),
@@ -203,6 +209,8 @@ NOTICED_BY = {
     "half a batch is no failure": "customer_failing",
     "keys of parts are not asked": "customer_ingest",
     "keys of a sealed head are not asked": "customer_background",
+    "a sieve does not get the keys of heads": "customer_ingest",
+    "a sieve gets keys in the wrong month": "customer_ingest",
     "repeats are told by days, not by months": "customer_ingest",
     "checksums of chunks are not compared": "store_part",
     "the key table is not verified": "customer_failing",
