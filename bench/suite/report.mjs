@@ -2,9 +2,11 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { FRESH_PERCENT, MERGED_PERCENT } from './data.mjs';
 
+const readme = fileURLToPath(new URL('../README.md', import.meta.url));
 const sorted = (runs, what) => runs.map((r) => r[what]).sort((a, b) => a - b);
 const at = (list, p) => list[Math.min(list.length - 1, Math.max(0, Math.ceil(list.length * p) - 1))];
 export const stats = (runs) => (runs?.length ? {
@@ -154,7 +156,7 @@ export function report(r) {
   const text = `# Results of the benchmark
 
 Written by \`bench/run --events ${options.events}\`, ${r.began.toISOString().slice(0, 10)}. Every figure is in
-[results.csv](results.csv) too. Rules, and what is fair about them: [README.md](README.md).
+[results.csv](results.csv) too. Rules, and what is fair about them: [README.md](${relative(options.results, readme)}).
 
 **Machine**: ${machine()}. ${options.threads} threads for every engine. Load average at the beginning, after the hot and
 cold rounds${r.freshAgreed.length ? ', at the end' : ''}: ${r.load.map((l) => l.toFixed(1)).join(', ')}. Where it is above ${options.threads}, other work ran beside:
