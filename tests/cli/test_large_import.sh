@@ -1,6 +1,6 @@
 #!/bin/bash
 # An import of more than one head holds ends with a compaction, unless told not to; a second one
-# that adds little does not. The answers are the same. ctest: timeout=300 serial
+# that adds little does not. The answers are the same. ctest: timeout=300 serial plain
 set -u
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -22,7 +22,12 @@
 #include "history.h"
 #include "sqlite_os.h"
 
-enum { BATCHES = 10, PROMISES = 64, PATH_BYTES = TEMP_PATH_MAX + 16, EVERY = 1, NEST_EVERY = 97 };
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { EVERY = 4 };
+#else
+enum { EVERY = 1 };
+#endif
+enum { BATCHES = 10, PROMISES = 64, PATH_BYTES = TEMP_PATH_MAX + 16, NEST_EVERY = 97 };
 
 static const struct history HISTORY = {
     .seed = 8, .users = 5, .devices = 5, .batch_events = 20, .months = 1};
