@@ -191,7 +191,7 @@ NOTICED_BY = {
     "the journal is trimmed to what came behind the head": "customer_background",
     "the journal position is not moved": "customer_background",
     "the journal position is that of now": "customer_background",
-    "compaction places rows by redirects that only memory has": "customer_power",
+    "compaction places rows by redirects that only memory has": "customer_failing",
     "merged parts are removed before the commit": "customer_power",
     "an unsure commit removes its parts": "customer_failing",
     "a failed sync is tried again": "customer_background",
