@@ -148,7 +148,7 @@ static int prepare(struct request *r, struct exporting *e, struct keel_error *er
             FAIL(err, INVALID, "format is ndjson or csv");
         e->options.format = str_is(text, "csv") ? EXPORT_CSV : EXPORT_NDJSON;
     }
-    e->options.raw = request_param(r, "raw", &text) && str_is(text, "true");
+    TRY(request_flag(r, "raw", &e->options.raw, err));
     r->disclosed = actor_may(&r->actor, RIGHT_PERSONAL_READ);
     if (!r->disclosed) {
         e->form = plan_take(e->app->plan);

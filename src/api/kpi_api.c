@@ -10,6 +10,7 @@
 #include "api/config.h"
 #include "api/metrics.h"
 #include "api/routes.h"
+#include "api/shielded.h"
 #include "base/os.h"
 #include "base/sql.h"
 #include "base/time.h"
@@ -79,7 +80,7 @@ static void put_clock(struct kpi_clock *clock, struct buf *b) {
 static int list(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
     struct kpi_ask ask = ask_of(app, r);
-    ask.refresh = str_is(param(r, "refresh"), "true");
+    TRY(request_flag(r, "refresh", &ask.refresh, err));
     TRY(kpi_report_list(app->db, app->desk, &ask, &r->reply.body, err));
     put_clock(app->kpi_clock, &r->reply.body);
     (void)!buf_add_text(&r->reply.body, "}\n");
@@ -103,23 +104,24 @@ static int get(struct request *r, void *ctx, struct keel_error *err) {
 
 /* ---- changes ---- */
 
+struct saving {
+    const struct app *app;
+    const struct request *request;
+};
+
 /* What one may not ask, one may not save to be asked. */
 static int admit(void *ctx, const struct query *q, struct keel_error *err) {
-    const struct app *app = ctx;
-    const struct plan_form *form = plan_take(app->plan);
-    int code = shield_admit(form, q, err);
-    plan_drop(form);
-    return code;
+    const struct saving *s = ctx;
+    return shielded_question(s->app, s->request, q, err);
 }
 
 static int read_change(struct request *r, const struct app *app, unsigned how,
                        struct kpi_change *out, struct keel_error *err) {
     struct str version = param(r, "version");
-    *out = (struct kpi_change){.who = access_who(r), .at_ms = now_ms(), .how = how};
-    if (!actor_may(&r->actor, RIGHT_PERSONAL_READ)) {
-        out->admit = admit;
-        out->admit_ctx = (void *)(uintptr_t)app;
-    }
+    struct saving *s = arena_alloc(&r->arena, sizeof *s);
+    *s = (struct saving){app, r};
+    *out = (struct kpi_change){
+        .who = access_who(r), .at_ms = now_ms(), .how = how, .admit = admit, .admit_ctx = s};
     if (version.n && (!str_to_i64(version, &out->must_be) || out->must_be < 1))
         FAIL(err, INVALID, "version is the number of the version that is changed");
     return 0;
@@ -184,11 +186,11 @@ static int take_touchpoint_away(struct request *r, void *ctx, struct keel_error 
 static int series(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
     struct kpi_ask ask = ask_of(app, r);
-    const struct kpi_series_words words = {.from = param(r, "from"),
-                                           .to = param(r, "to"),
-                                           .grain = param(r, "grain"),
-                                           .as_of = param(r, "as_of"),
-                                           .refresh = str_is(param(r, "refresh"), "true")};
+    struct kpi_series_words words = {.from = param(r, "from"),
+                                     .to = param(r, "to"),
+                                     .grain = param(r, "grain"),
+                                     .as_of = param(r, "as_of")};
+    TRY(request_flag(r, "refresh", &words.refresh, err));
     return kpi_report_series(app->db, app->desk, r->parts[0], &words, &ask, &r->reply.body, err);
 }
 

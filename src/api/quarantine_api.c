@@ -113,17 +113,14 @@ static int list(struct request *r, void *ctx, struct keel_error *err) {
 static int show(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
     struct quarantine_filter f = {.source = -1, .state = -1, .limit = 1};
-    struct str raw = STR("");
     f.name = f.code = STR("");
     if (!str_to_i64(r->parts[0], &f.id) || f.id < 1)
         FAIL(err, NOT_FOUND, "\"%.*s\" is no number of a quarantined event", STR_ARG(r->parts[0]));
-    (void)request_param(r, "raw", &raw);
-    r->disclosed = str_is(raw, "true");
+    TRY(request_flag(r, "raw", &r->disclosed, err));
     if (r->disclosed && !actor_may(&r->actor, RIGHT_PERSONAL_READ))
         FAIL(err, FORBIDDEN, "the JSON as it came needs the right %s",
              right_text(RIGHT_PERSONAL_READ));
-    struct listing l = {
-        .app = app, .out = &r->reply.body, .json = true, .raw = str_is(raw, "true")};
+    struct listing l = {.app = app, .out = &r->reply.body, .json = true, .raw = r->disclosed};
     l.form = plan_take(app->plan);
     int code = quarantine_list(app->quarantine, &f, put_row, &l, err);
     plan_drop(l.form);

@@ -92,8 +92,7 @@ static int read_object(struct request *r, struct json_parser *parser, struct que
 }
 
 static void read_accept(struct request *r, struct question *out) {
-    struct str accept = request_header(r, "Accept"), raw;
-    out->raw = request_param(r, "raw", &raw) && str_is(raw, "true");
+    struct str accept = request_header(r, "Accept");
     out->both = str_contains(accept, STR("application/vnd.keel.answer+json"));
     if (str_contains(accept, STR("text/csv")))
         out->format.style = TABLE_CSV;
@@ -104,6 +103,7 @@ static void read_accept(struct request *r, struct question *out) {
 static int read_question(struct request *r, struct question *out, struct keel_error *err) {
     struct str text = str_trim(r->body);
     read_accept(r, out);
+    TRY(request_flag(r, "raw", &out->raw, err));
     if (text.n == 0) FAIL(err, INVALID, "the body is empty; send a question");
     if (!str_starts(text, STR("{"))) return ask_read(text, &r->arena, &out->query, err);
     struct json_parser *parser = json_parser_new(4 * QUERY_JSON_MAX_BYTES);

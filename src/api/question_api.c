@@ -8,7 +8,6 @@
 #include "api/shielded.h"
 #include "base/os.h"
 #include "desk/saved/question.h"
-#include "desk/shield/shield.h"
 #include "query/ask.h"
 
 enum { PAGE = 100, PAGE_MOST = 1000 };
@@ -57,16 +56,6 @@ static int get(struct request *r, void *ctx, struct keel_error *err) {
     return show(r, app, id, err);
 }
 
-/* What one may not ask, one may not save to be asked. */
-static int admit(const struct request *r, const struct app *app, const struct query *q,
-                 struct keel_error *err) {
-    if (!is_shielded(r)) return 0;
-    const struct plan_form *form = plan_take(app->plan);
-    int code = shield_admit(form, q, err);
-    plan_drop(form);
-    return code;
-}
-
 static int read_members(struct request *r, const struct app *app, const struct body *b,
                         struct question_spec *spec, struct keel_error *err) {
     struct str text = {NULL, 0};
@@ -79,7 +68,7 @@ static int read_members(struct request *r, const struct app *app, const struct b
     if (!text.p) return 0;
     TRY(ask_read(str_dup(&r->arena, text), &r->arena, &q, err));
     spec->query = q;
-    return admit(r, app, q, err);
+    return shielded_question(app, r, q, err); /* what one may not ask, one may not save */
 }
 
 /* Of the request: a new one if *id is 0. */

@@ -1,5 +1,5 @@
 /* What the files of /api/v1/segments share: segments_api.c (the table), segments_members.c
- * (members, previews, overlap), segments_export.c, segments_stream.c (changes as they happen).
+ * (members, previews, overlap), segments_export.c.
  * Layers: app.h, server.h. Threads: pure. */
 #pragma once
 

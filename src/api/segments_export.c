@@ -142,15 +142,14 @@ static int ask_traits(struct request *r, struct exporting *e, int64_t id, struct
 }
 
 static int start_export(struct request *r, struct exporting *e, struct keel_error *err) {
-    struct str format = STR("ndjson"), raw = STR("false"), traits;
+    struct str format = STR("ndjson"), traits;
+    bool raw = false;
     int64_t id;
     (void)request_param(r, "format", &format);
     if (!str_is(format, "ndjson") && !str_is(format, "csv"))
         FAIL(err, INVALID, "format is ndjson or csv");
-    (void)request_param(r, "raw", &raw);
-    e->written = !str_is(format, "csv") ? AUDIENCE_NDJSON
-                 : str_is(raw, "true")  ? AUDIENCE_CSV_RAW
-                                        : AUDIENCE_CSV;
+    TRY(request_flag(r, "raw", &raw, err));
+    e->written = !str_is(format, "csv") ? AUDIENCE_NDJSON : raw ? AUDIENCE_CSV_RAW : AUDIENCE_CSV;
     TRY(segments_id(r, e->app, &id, err));
     if (request_param(r, "traits", &traits))
         TRY(ask_traits(r, e, id, traits, err));

@@ -237,12 +237,12 @@ static int add_session(void *ctx, const struct session_row *row) {
 
 /* Whose: 0 is everybody's. A key or the token has no sessions of its own. */
 static int whose(struct request *r, int64_t *out, struct keel_error *err) {
-    struct str all = STR("");
-    (void)request_param(r, "all", &all);
+    bool all = false;
+    TRY(request_flag(r, "all", &all, err));
     *out = r->actor.account;
-    if (actor_may(&r->actor, RIGHT_USER_ADMIN) && (str_is(all, "true") || !*out))
+    if (actor_may(&r->actor, RIGHT_USER_ADMIN) && (all || !*out))
         *out = 0;
-    else if (!*out || str_is(all, "true"))
+    else if (!*out || all)
         FAIL(err, FORBIDDEN, "this needs the right user.admin");
     return 0;
 }

@@ -28,6 +28,15 @@ int shielded_condition(const struct app *app, const struct request *r, struct st
     return code;
 }
 
+int shielded_question(const struct app *app, const struct request *r, const struct query *q,
+                      struct keel_error *err) {
+    if (!is_shielded(r)) return 0;
+    const struct plan_form *form = plan_take(app->plan);
+    int code = shield_admit(form, q, err);
+    plan_drop(form);
+    return code;
+}
+
 void shielded_number(const struct app *app, const struct request *r, uint64_t n, struct buf *out) {
     if (is_shielded(r) && n < (uint64_t)app->config->guard.customers)
         (void)!buf_add_text(out, "null");

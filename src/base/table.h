@@ -11,10 +11,10 @@
  * json  {MEMBERS"columns":[{"name","type"}],"rows":[[…]]MEMBERS}, numbers exact, times as ISO text.
  * csv   RFC 4180, but for the line ends, which are those of Unix (LF), so that cut, sort and join
  *       read it as it is; quotes where needed; null is an empty field, empty text is "". Texts that
- * a spreadsheet would take for formulas get a ' in front (csv.h), unless it is to be raw.
+ *       a spreadsheet would take for formulas get a ' in front (csv.h), unless it is to be raw.
  *
  * JSON and CSV keep no rows. Failed writes stick in the output and are reported when it is closed.
- * Layers: uses output.h, time.h. Threads: one owner. Limits: TABLE_COLUMNS_MAX columns.
+ * Layers: output.h, csv.h, time.h. Threads: one owner. Limits: TABLE_COLUMNS_MAX columns.
  */
 #pragma once
 

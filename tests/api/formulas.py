@@ -121,6 +121,14 @@ class Formulas(unittest.TestCase):
         path = "/segments/1/export?format=csv&traits=says,%3Dn"
         self.assertEqual(self.check(self.get(path), self.get(path + "&raw=true")), (safe, raw))
 
+    def test_neither_true_nor_false(self):
+        for path, body in (("/segments/1/export?format=csv&{}", None), ("/export?{}", None), ("/query?{}", b"count customers")):
+            self.assertEqual(self.get(path.format("raw=false"), body), self.get(path.format("x=1"), body))
+            with self.assertRaises(urllib.error.HTTPError) as refused:
+                self.get(path.format("raw=1"), body)
+            self.assertEqual(refused.exception.code, 400)
+            self.assertIn("raw=1: write true or false", refused.exception.read().decode())
+
     def test_kpis_and_quarantine(self):
         self.commands("kpi", "list", hold=["=Evil"])
         status, _, body = self.server.request("POST", "/v1/batch", {"writeKey": KEY, "batch": [

@@ -196,7 +196,7 @@ NOTICED_BY = {
     "an unsure commit removes its parts": "customer_failing",
     "a failed sync is tried again": "customer_background",
     "a failure in the background is kept from everybody": "customer_background",
-    "snapshots see the rows of a batch as they come": "customer_failing",
+    "snapshots see the rows of a batch as they come": "customer_background",
     "parts stand beside the head that they stand in for": "customer_db",
     "people are not saved": "customer_ingest",
     "identity.log is not synced": "customer_power",

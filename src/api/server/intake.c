@@ -556,3 +556,13 @@ int request_number(struct request *r, const char *name, int64_t least, int64_t m
              (int)(text.n < 40 ? text.n : 40), text.p, (long long)least, (long long)most);
     return 0;
 }
+
+int request_flag(struct request *r, const char *name, bool *value, struct keel_error *err) {
+    struct str text;
+    if (!request_param(r, name, &text)) return 0;
+    *value = str_is(text, "true");
+    if (!*value && !str_is(text, "false"))
+        FAIL(err, INVALID, "%s=%.*s: write true or false", name, (int)(text.n < 40 ? text.n : 40),
+             text.p);
+    return 0;
+}

@@ -77,6 +77,9 @@ bool request_param(struct request *r, const char *name, struct str *out);
  */
 int request_number(struct request *r, const char *name, int64_t least, int64_t most, int64_t *value,
                    struct keel_error *err) K_CHECKED;
+/* The same as true or false, else KEEL_E_INVALID; absent leaves *value alone. */
+int request_flag(struct request *r, const char *name, bool *value,
+                 struct keel_error *err) K_CHECKED;
 /* Adds a header to the reply; name and value are copied. */
 void reply_header(struct request *r, const char *name, struct str value);
 /* The reply for an error: status of its code, problem details as body. */

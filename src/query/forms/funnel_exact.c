@@ -15,6 +15,7 @@
  * Layers, threads: see funnel.h. */
 #include <stdlib.h>
 
+#include "base/sort.h"
 #include "query/forms/funnel_int.h"
 
 enum { MAX_STEPS = QUERY_MAX_EVENTS, MAX_GROUP = MAX_STEPS * MAX_STEPS };
@@ -406,27 +407,6 @@ static bool walk_customer(struct solver *s, const uint32_t *index, uint32_t n) {
 
 /* ---- the range ---- */
 
-static int by_key(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-enum { SORT_FEW = 24 };
-
-/* Customers have few events each: insertion, without calls. */
-static void sort_keys(uint64_t *key, uint32_t n) {
-    if (n > SORT_FEW) {
-        qsort(key, n, sizeof *key, by_key);
-        return;
-    }
-    for (uint32_t i = 1; i < n; i++) {
-        uint64_t k = key[i];
-        uint32_t j = i;
-        for (; j > 0 && key[j - 1] > k; j--) key[j] = key[j - 1];
-        key[j] = k;
-    }
-}
-
 static int by_slot_time(const void *a, const void *b, void *ctx) {
     const struct funnel_state *s = ctx;
     uint32_t i = *(const uint32_t *)a, j = *(const uint32_t *)b;
@@ -522,7 +502,7 @@ static bool deal(struct funnel_state *s, uint32_t slots, struct dealt *d) {
 static void solve_lists(struct solver *s, struct dealt *d, const uint32_t *index, uint32_t n) {
     const struct funnel_event *kept = s->best.kept;
     for (uint32_t i = 0; i < n; i++) d->key[i] = (uint64_t)kept[index[i]].same << 32 | index[i];
-    sort_keys(d->key, n);
+    sort_u64(d->key, n);
     for (uint32_t i = 0; i < n; i++) d->events[i] = kept + (uint32_t)d->key[i];
     for (uint32_t i = 0, next; i < n; i = next) { /* the chains are set list by list */
         for (next = i + 1; next < n && d->events[next]->same == d->events[i]->same;) next++;

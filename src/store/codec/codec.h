@@ -3,7 +3,7 @@
  * A chunk is encoded by whichever of the listed layouts is smallest; the first byte names it. All
  * decoders take untrusted bytes: they check every length against the input and return
  * -KEEL_E_CORRUPT, never read or write out of bounds, whatever the bytes are. Checksums are the
- * caller's (part.c). Encodings are written to disk: never renumber.
+ * caller's (part/). Encodings are written to disk: never renumber.
  *
  * Layers: base, zstd. Threads: pure functions.
  */

@@ -1,4 +1,4 @@
-/* What the codec_*.c files share and nobody else needs: see codec.h.
+/* What the files of codec/ share and nobody else needs: see codec.h.
  *
  * Layers: base, zstd. Threads: zstd contexts are kept per thread, the rest is pure.
  */

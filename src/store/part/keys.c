@@ -1,13 +1,12 @@
 /* Implementation of part/keys.h. */
 #include "store/part/keys.h"
 
-#include <stdlib.h>
+#include "base/sort.h"
 
 enum {
     LAYOUT = 64,     /* in place of the 0, 8 or 16 directory bits of format 1.0 */
     SLOT_BITS = 7,   /* e: a slot has 128 to 256 keys, 41 bytes of places       */
     COUNT_BITS = 18, /* most that one pass sorts by: its counters fit a cache   */
-    SMALL_RUN = 32,
     PAD = 8,
 };
 
@@ -39,33 +38,15 @@ static void add_bits(uint8_t *p, uint64_t bit, uint64_t v, unsigned width) {
 
 /* ---- encoding ---- */
 
-static int compare(const void *a, const void *b) {
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Keys are hashes: they hardly ever meet, and nobody gains by making them. */
-static void sort_run(uint64_t *v, uint32_t n) {
-    if (n > SMALL_RUN) {
-        qsort(v, n, sizeof *v, compare);
-        return;
-    }
-    for (uint32_t i = 1; i < n; i++) {
-        uint64_t key = v[i];
-        uint32_t at = i;
-        for (; at > 0 && v[at - 1] > key; at--) v[at] = v[at - 1];
-        v[at] = key;
-    }
-}
-
-/* Deals the keys out by their top bits, then sorts what lies together. */
+/* Deals the keys out by their top bits, then sorts what lies together: keys are hashes, so few
+ * meet, and nobody gains by making them. */
 static void sort(const struct event_key *keys, uint32_t count, unsigned bits, uint64_t *out) {
     const uint32_t runs = UINT32_C(1) << bits;
     uint32_t *ends = k_zalloc(((size_t)runs + 1) * sizeof *ends);
     for (uint32_t i = 0; i < count; i++) ends[top_bits(keys[i].lo, bits) + 1]++;
     for (uint32_t r = 0; r < runs; r++) ends[r + 1] += ends[r];
     for (uint32_t i = 0; i < count; i++) out[ends[top_bits(keys[i].lo, bits)]++] = keys[i].lo;
-    for (uint32_t r = 0, from = 0; r < runs; from = ends[r++]) sort_run(out + from, ends[r] - from);
+    for (uint32_t r = 0, from = 0; r < runs; from = ends[r++]) sort_u64(out + from, ends[r] - from);
     k_free(ends);
 }
 

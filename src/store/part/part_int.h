@@ -1,4 +1,4 @@
-/* What the part_*.c files share: constants of the format; an open part, for part/read.c (files,
+/* What the files of part/ share: constants of the format; an open part, for part/read.c (files,
  * rows) and part/columns.c (values). */
 #pragma once
 

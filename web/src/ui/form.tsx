@@ -1,5 +1,6 @@
 /* Fields of forms: a label, what is typed or chosen, why, and what is wrong with it. */
 import type { ComponentChildren } from 'preact';
+import { t } from '../texts';
 
 interface FieldProps {
   label: string;
@@ -44,6 +45,18 @@ export function Choice<Name extends string>({ name, label, value, of, words }: C
         ))}
       </select>
     </Field>
+  );
+}
+
+/* The end of a form in a dialog. */
+export function SaveOrCancel({ onClose }: { onClose: () => void }) {
+  return (
+    <div class="row">
+      <button class="button primary">{t.common.save}</button>
+      <button type="button" class="button" onClick={onClose}>
+        {t.common.cancel}
+      </button>
+    </div>
   );
 }
 

@@ -7,7 +7,7 @@ import { may, SIDES, user, whoIs, type Side } from '../../api/session';
 import { go, href } from '../../router';
 import { t } from '../../texts';
 import { Dialog } from '../../ui/dialog';
-import { Choice, Field, said } from '../../ui/form';
+import { Choice, Field, said, SaveOrCancel } from '../../ui/form';
 import { Card, Failure, Waiting } from '../../ui/parts';
 import { failed, say, soon, useLeaving } from '../../ui/toast';
 
@@ -130,12 +130,7 @@ export function SavedForm({ was, query, onClose, changed }: SavedFormProps) {
         </div>
         <code class="code wrap">{was?.query ?? query}</code>
         {problem && !taken && <Failure problem={problem} />}
-        <div class="row">
-          <button class="button primary">{t.common.save}</button>
-          <button type="button" class="button" onClick={onClose}>
-            {t.common.cancel}
-          </button>
-        </div>
+        <SaveOrCancel onClose={onClose} />
       </form>
     </Dialog>
   );

@@ -6,7 +6,7 @@ import { addKpi, FORMS, GRAINS, kpis, putKpi, removeKpi, UNITS, type Definition,
 import { go } from '../../router';
 import { t } from '../../texts';
 import { Dialog } from '../../ui/dialog';
-import { Choice, Field } from '../../ui/form';
+import { Choice, Field, SaveOrCancel } from '../../ui/form';
 import { Failure } from '../../ui/parts';
 import { failed, say } from '../../ui/toast';
 
@@ -144,12 +144,7 @@ export function Editing({ kpi, onClose, onSaved }: { kpi?: Whole; onClose: () =>
         </div>
         <p class="muted">{words.unitWhy}</p>
         {problem && <Failure problem={problem} />}
-        <div class="row">
-          <button class="button primary">{t.common.save}</button>
-          <button type="button" class="button" onClick={onClose}>
-            {t.common.cancel}
-          </button>
-        </div>
+        <SaveOrCancel onClose={onClose} />
       </form>
     </Dialog>
   );

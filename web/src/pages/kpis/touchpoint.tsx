@@ -4,7 +4,7 @@ import { Problem } from '../../api/client';
 import { putTouchpoint, removeTouchpoint, type Touchpoint, type TouchpointDefinition } from '../../api/kpis';
 import { t } from '../../texts';
 import { Dialog } from '../../ui/dialog';
-import { Field, said } from '../../ui/form';
+import { Field, said, SaveOrCancel } from '../../ui/form';
 import { Failure } from '../../ui/parts';
 import { failed, say } from '../../ui/toast';
 
@@ -71,12 +71,7 @@ export function TouchpointForm({ task, taken, onClose, changed }: { task?: Touch
           </Field>
         </div>
         {problem && <Failure problem={problem} />}
-        <div class="row">
-          <button class="button primary">{t.common.save}</button>
-          <button type="button" class="button" onClick={onClose}>
-            {t.common.cancel}
-          </button>
-        </div>
+        <SaveOrCancel onClose={onClose} />
       </form>
     </Dialog>
   );
