@@ -65,13 +65,14 @@ int who_ask(struct db *db, const struct snapshot *snap, const struct who *who,
     return code;
 }
 
-int who_ask_all(struct db *db, const struct snapshot *snap, const struct who *who, who_told *each,
-                void *ctx, struct keel_error *err) {
+int who_ask_range(struct db *db, const struct snapshot *snap, const struct who *who, uint32_t first,
+                  uint32_t n, who_told *each, void *ctx, struct keel_error *err) {
     struct asking *a = k_zalloc(sizeof *a);
-    uint32_t numbers = snap->rows > 0 ? snap->redirects.numbers : 0;
+    uint32_t end = first + n;
+    if (snap->rows == 0) end = first;
     int code = begin_asking(a, db, snap, who, WHO_RANGE, err);
-    for (uint32_t first = 0; first < numbers && code == 0; first += WHO_RANGE) {
-        uint32_t left = numbers - first;
+    for (; first < end && code == 0; first += WHO_RANGE) {
+        uint32_t left = end - first;
         struct range r = {first, left < WHO_RANGE ? left : WHO_RANGE};
         code = ask_range(a, r, err);
         for (uint32_t slot = 0; slot < r.count && code == 0; slot++)

@@ -29,6 +29,6 @@ typedef void who_told(void *ctx, const struct who_answer *answer);
 int who_ask(struct db *db, const struct snapshot *snap, const struct who *who,
             const uint32_t *customers, uint32_t n, who_told *each, void *ctx,
             struct keel_error *err) K_CHECKED;
-/* The same of everybody who is there. */
-int who_ask_all(struct db *db, const struct snapshot *snap, const struct who *who, who_told *each,
-                void *ctx, struct keel_error *err) K_CHECKED;
+/* The same of everybody who is there, with numbers [first, first + n). */
+int who_ask_range(struct db *db, const struct snapshot *snap, const struct who *who, uint32_t first,
+                  uint32_t n, who_told *each, void *ctx, struct keel_error *err) K_CHECKED;

@@ -67,27 +67,28 @@ static enum outbox_cause cause_of(const struct audiences *a, const struct saved 
     return s->live_version && s->live_version != s->version ? OUTBOX_EDITED : OUTBOX_MISSED;
 }
 
-/* All changes of one moment: the members of others' questions move at once. */
+static void on_hold(void *ctx, bool held) {
+    struct audiences *a = ctx;
+    if (held)
+        pthread_mutex_lock(&a->lock);
+    else
+        pthread_mutex_unlock(&a->lock);
+}
+
+/* All changes of one moment. */
 static void on_changes(void *ctx, const struct live_change *changes, size_t n) {
     struct audiences *a = ctx;
     pthread_mutex_lock(&a->lock);
     for (size_t i = 0; i < n; i++) {
-        struct saved *s = a->by_slot[changes[i].segment];
-        if (!s) continue;
-        s->dirty = true;
-        if (changes[i].entered) {
-            roaring_bitmap_add(s->members, changes[i].customer);
-            a->stats.entered++;
-        } else {
-            roaring_bitmap_remove(s->members, changes[i].customer);
-            a->stats.left++;
-        }
+        a->by_slot[changes[i].segment]->dirty = true;
+        a->stats.entered += changes[i].entered;
+        a->stats.left += !changes[i].entered;
     }
     pthread_mutex_unlock(&a->lock);
     for (size_t i = 0; i < n; i++) {
         const struct live_change *c = &changes[i];
         const struct saved *s = a->by_slot[c->segment];
-        if (s) audiences_tell(a, s, c->customer, c->entered, cause_of(a, s, c->cause), c->at_ms);
+        audiences_tell(a, s, c->customer, c->entered, cause_of(a, s, c->cause), c->at_ms);
     }
 }
 
@@ -101,10 +102,6 @@ static void end_start(struct audiences *a) {
         s->state = s->waits ? AUDIENCE_FILLING : AUDIENCE_LIVE;
         s->live_version = s->version;
         s->dirty = true;
-        if (s->first) {
-            roaring_bitmap_free(s->members);
-            s->members = roaring_bitmap_copy(live_members(a->live, s->slot));
-        }
         s->first = false;
     }
     a->starting = false;
@@ -170,10 +167,10 @@ static void rest(struct audiences *a) {
     rest = rest < REST_LEAST_US ? REST_LEAST_US : rest > REST_MOST_US ? REST_MOST_US : rest;
     int64_t soonest = monotonic_us() + rest;
     if (until < soonest) until = soonest;
-    pthread_mutex_lock(&a->fill_lock);
+    pthread_mutex_lock(&a->stop_lock);
     while (monotonic_us() < soonest && !atomic_load(&a->stopping))
-        (void)cond_wait_until(&a->stop_wake, &a->fill_lock, soonest);
-    pthread_mutex_unlock(&a->fill_lock);
+        (void)cond_wait_until(&a->stop_wake, &a->stop_lock, soonest);
+    pthread_mutex_unlock(&a->stop_lock);
     (void)live_wait(a->live, until);
 }
 
@@ -184,7 +181,7 @@ static void *run_follower(void *arg) {
         look_at_table(a);
         audiences_fill(a);
         audiences_keep_up(a);
-        rest(a);
+        if (!audiences_filling(a)) rest(a); /* else the steps are its rest */
     }
     return NULL;
 }
@@ -193,13 +190,17 @@ static void *run_follower(void *arg) {
 
 void audiences_changed(struct audiences *a) { atomic_store(&a->changed, true); }
 
+const roaring_bitmap_t *audiences_members_of(const struct audiences *a, const struct saved *s) {
+    return s->slot == NO_SLOT ? s->members : live_members(a->live, s->slot);
+}
+
 static void status_of(const struct audiences *a, const struct saved *s,
                       struct audience_status *out) {
     *out = (struct audience_status){.state = AUDIENCE_FILLING, .as_of_ms = a->as_of_ms};
     if (!s) return;
     out->state = s->state;
     out->version = s->live_version;
-    out->size = s->members ? roaring_bitmap_get_cardinality(s->members) : 0;
+    out->size = roaring_bitmap_get_cardinality(audiences_members_of(a, s));
     if (s->error) snprintf(out->error, sizeof out->error, "%s", s->error);
 }
 
@@ -228,7 +229,7 @@ int audiences_members(struct audiences *a, int64_t id, struct roaring_bitmap_s *
                       struct keel_error *err) {
     pthread_mutex_lock(&a->lock);
     const struct saved *s = audiences_find(a, id);
-    *out = s && s->live_version ? roaring_bitmap_copy(s->members) : NULL;
+    *out = s && s->live_version ? roaring_bitmap_copy(audiences_members_of(a, s)) : NULL;
     pthread_mutex_unlock(&a->lock);
     if (*out) return 0;
     FAIL(err, BUSY, "segment %lld is being filled: try again in a moment", (long long)id);
@@ -238,7 +239,7 @@ uint32_t audiences_of(struct audiences *a, uint32_t customer, int64_t *out_ids, 
     uint32_t n = 0;
     pthread_mutex_lock(&a->lock);
     for (const struct saved *s = a->list; s && n < most; s = s->next)
-        if (s->members && roaring_bitmap_contains(s->members, customer)) out_ids[n++] = s->id;
+        if (roaring_bitmap_contains(audiences_members_of(a, s), customer)) out_ids[n++] = s->id;
     pthread_mutex_unlock(&a->lock);
     return n;
 }
@@ -270,8 +271,11 @@ static int open_all(struct audiences *a, struct keel_error *err) {
     TRY(outbox_end(a->desk, &a->next_number, &first, err));
     a->next_number++;
     a->stats.last_number = a->stats.durable_number = a->next_number - 1;
-    struct live_options options = {
-        .changed = on_changes, .ctx = a, .segment = audience_book_find, .segment_ctx = &a->book};
+    struct live_options options = {.changed = on_changes,
+                                   .hold = on_hold,
+                                   .ctx = a,
+                                   .segment = audience_book_find,
+                                   .segment_ctx = &a->book};
     a->clock_ms = a->as_of_ms = now_ms();
     a->live = live_new(a->options.db, a->clock_ms, &options);
     (void)sql_changed(a->desk);
@@ -280,9 +284,9 @@ static int open_all(struct audiences *a, struct keel_error *err) {
 }
 
 static int start_threads(struct audiences *a, struct keel_error *err) {
-    pthread_t *threads[] = {&a->writer, &a->filler, &a->follower};
-    void *(*const runs[])(void *) = {audiences_run_writer, audiences_run_filler, run_follower};
-    for (; a->threads < 3; a->threads++) {
+    pthread_t *threads[] = {&a->writer, &a->follower};
+    void *(*const runs[])(void *) = {audiences_run_writer, run_follower};
+    for (; a->threads < 2; a->threads++) {
         int failed = pthread_create(threads[a->threads], NULL, runs[a->threads], a);
         if (failed) return error_errno(err, failed, "cannot start the threads of live segments");
     }
@@ -297,10 +301,9 @@ int audiences_open(const struct audiences_options *options, struct audiences **o
     a->starting = true;
     a->by_slot = k_zalloc(LIVE_MOST_SEGMENTS * sizeof(struct saved *));
     pthread_mutex_init(&a->lock, NULL);
-    pthread_mutex_init(&a->fill_lock, NULL);
+    pthread_mutex_init(&a->stop_lock, NULL);
     pthread_mutex_init(&a->queue_lock, NULL);
     cond_init_timed(&a->settled);
-    cond_init_timed(&a->fill_wake);
     cond_init_timed(&a->stop_wake);
     cond_init_timed(&a->queue_wake);
     cond_init_timed(&a->queue_room);
@@ -317,12 +320,10 @@ int audiences_open(const struct audiences_options *options, struct audiences **o
 /* The writer ends last: it has what the others gave it. */
 static void stop_threads(struct audiences *a) {
     atomic_store(&a->stopping, true);
-    pthread_mutex_lock(&a->fill_lock);
-    pthread_cond_broadcast(&a->fill_wake);
+    pthread_mutex_lock(&a->stop_lock);
     pthread_cond_broadcast(&a->stop_wake);
-    pthread_mutex_unlock(&a->fill_lock);
-    if (a->threads > 2) pthread_join(a->follower, NULL);
-    if (a->threads > 1) pthread_join(a->filler, NULL);
+    pthread_mutex_unlock(&a->stop_lock);
+    if (a->threads > 1) pthread_join(a->follower, NULL);
     pthread_mutex_lock(&a->queue_lock);
     a->writer_stops = true;
     pthread_cond_broadcast(&a->queue_wake);
@@ -340,7 +341,6 @@ void audiences_drop(struct saved *s) {
 void audiences_close(struct audiences *a) {
     if (!a) return;
     stop_threads(a);
-    live_free(a->filling.beside);
     k_free(a->filling.wanted);
     live_free(a->live);
     outbox_batch_release(&a->batch);
@@ -350,10 +350,9 @@ void audiences_close(struct audiences *a) {
     }
     sql_close(a->desk);
     pthread_mutex_destroy(&a->lock);
-    pthread_mutex_destroy(&a->fill_lock);
+    pthread_mutex_destroy(&a->stop_lock);
     pthread_mutex_destroy(&a->queue_lock);
     pthread_cond_destroy(&a->settled);
-    pthread_cond_destroy(&a->fill_wake);
     pthread_cond_destroy(&a->stop_wake);
     pthread_cond_destroy(&a->queue_wake);
     pthread_cond_destroy(&a->queue_room);

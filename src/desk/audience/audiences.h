@@ -4,12 +4,12 @@
  * soon after its commit, and so does time. Every change goes into the outbox (reach/outbox.h), in
  * groups that are on disk before anybody is told; who tells (webhooks, streams) reads there.
  *
- *   New segments are filled beside the others by a second thread, while these go on; their first
- *   members are no changes. So is the new condition of an edited segment, and of those that name
- * it: until it is ready the old one goes on, then the difference is told ("edited"). At the start
- * all are filled in one scan and compared with what was announced last: what changed while the
- * server was away is told once ("missed"; who came and went in between is not). A removed segment
- * is forgotten; its members are not told that they left.
+ * New segments are filled by the same thread, in steps between which it follows; their first
+ * members are no changes. So is the new condition of an edited segment, and of those that name it:
+ * until it is ready the old one goes on, then the difference is told ("edited"). At the start all
+ * are filled in one scan and compared with what was announced last: what changed while the server
+ * was away is told once ("missed"; who came and went in between is not). A removed segment is
+ * forgotten; its members are not told that they left.
  *
  * If desk.db cannot be written, the changes wait in memory (AUDIENCES_QUEUE_BYTES), then
  * memberships stand still: nothing is lost, nothing is told that could be told again.
@@ -19,9 +19,9 @@
  *
  * Tables in DIR/desk.db: those of audience.h and outbox.h; audience_size.
  *
- * Layers: audience.h, query/live/live.h, reach/outbox.h. Threads: any may call; three of its own.
+ * Layers: audience.h, query/live/live.h, reach/outbox.h. Threads: any may call; two of its own.
  * Locks: audiences.lock (the list, members), audiences.queue_lock. Limits: LIVE_MOST_SEGMENTS;
- * memory: each membership twice, and what its conditions need (live.h).
+ * memory: that of live.h.
  */
 #pragma once
 

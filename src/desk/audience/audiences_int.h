@@ -1,8 +1,9 @@
 /* What the files of the live segments share:
  *
  *   audiences.c        life; the thread that follows the store; questions about members
- *   audiences_load.c   the table of segments: what is to be filled, what is gone; the filling
- * thread audiences_write.c  the queue and the thread that makes changes durable; sizes over time
+ *   audiences_load.c   the table of segments: what is to be filled, what is gone
+ *   audiences_fill.c   filling what is new, by steps
+ *   audiences_write.c  the queue and the thread that makes changes durable; sizes over time
  *
  * Fields belong to the following thread unless a lock is named. */
 #pragma once
@@ -34,7 +35,7 @@ struct saved { /* one segment */
     enum audience_state state;
     int64_t live_version;
     char *error;
-    struct roaring_bitmap_s *members;
+    struct roaring_bitmap_s *members; /* as saved, until it is in a slot; then NULL: live_members */
 };
 
 enum write_kind { WRITE_CHANGES, WRITE_MEMBERS, WRITE_TOUCH, WRITE_FORGET, WRITE_SIZE, WRITE_TRIM };
@@ -49,15 +50,14 @@ struct write {
     struct roaring_bitmap_s *members;
 };
 
-struct filling { /* what the filling thread works on */
-    struct live *beside;
+struct filling { /* what is being filled by steps, all together */
     struct wanted {
-        int64_t id, version;
+        int64_t id;
         uint64_t meaning;
+        uint32_t slot;
     } * wanted;
     uint32_t n;
-    int code;
-    struct keel_error error;
+    uint32_t step; /* customers */
 };
 
 struct audiences {
@@ -78,19 +78,18 @@ struct audiences {
     bool load_failed;
     struct saved **by_slot; /* [LIVE_MOST_SEGMENTS] */
     struct filling filling;
-    pthread_t follower, filler, writer;
+    pthread_t follower, writer;
     unsigned threads; /* started: the first so many of these */
     _Atomic bool stopping, changed;
 
-    pthread_mutex_t lock; /* list, what saved says, stats */
+    pthread_mutex_t lock; /* list, what saved says, members in `live`, stats */
     pthread_cond_t settled;
     struct saved *list;
     int64_t as_of_ms;
     struct audiences_stats stats;
 
-    pthread_mutex_t fill_lock; /* fill_state */
-    pthread_cond_t fill_wake, stop_wake;
-    enum { FILL_NOTHING, FILL_ASKED, FILL_DONE } fill_state;
+    pthread_mutex_t stop_lock; /* nothing: to wait by */
+    pthread_cond_t stop_wake;
 
     pthread_mutex_t queue_lock; /* the queue */
     pthread_cond_t queue_wake, queue_room;
@@ -102,6 +101,12 @@ struct audiences {
 void audiences_note_error(struct audiences *a, const struct keel_error *err);
 struct saved *audiences_find(struct audiences *a, int64_t id); /* lock, or the following thread */
 void audiences_drop(struct saved *s);                          /* frees it */
+/* Borrowed. The lock, or the following thread. */
+const struct roaring_bitmap_s *audiences_members_of(const struct audiences *a,
+                                                    const struct saved *s);
+/* error NULL: none. */
+void audiences_set_state(struct audiences *a, struct saved *s, enum audience_state state,
+                         const struct keel_error *error);
 /* One more change for the batch; the members have it already. */
 void audiences_tell(struct audiences *a, const struct saved *s, uint32_t customer, bool entered,
                     enum outbox_cause cause, int64_t at_ms);
@@ -113,9 +118,15 @@ void audiences_send_batch(struct audiences *a);
 int audiences_load(struct audiences *a, struct keel_error *err) K_CHECKED;
 /* At the start: what was announced, and all conditions into `live`. */
 int audiences_begin(struct audiences *a, struct keel_error *err) K_CHECKED;
-/* Gives the filling thread what waits, if it is idle; takes what it has filled. */
+/* Puts its condition into `live`: at the start with the members that it had, later to be filled.
+ * NO_SLOT: something is wrong with it, which its state says. a->book is open. */
+uint32_t audiences_place(struct audiences *a, struct saved *s);
+
+/* ---- audiences_fill.c ---- */
+
+/* Goes on with what is being filled, for a few milliseconds; or begins with what waits. */
 void audiences_fill(struct audiences *a);
-void *audiences_run_filler(void *audiences);
+bool audiences_filling(const struct audiences *a);
 
 /* ---- audiences_write.c ---- */
 

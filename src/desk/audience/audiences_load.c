@@ -1,15 +1,14 @@
-/* The table of segments against what is live, and the filling of what is not: see audiences_int.h.
+/* The table of segments against what is live: see audiences_int.h.
  *
  * A segment's meaning is a hash of its condition and of the conditions that it names. Whatever
  * changed in the table, what is filled anew are the segments whose meaning is another one. */
 #include <roaring/roaring.h>
 
 #include "base/hash.h"
-#include "base/os.h"
 #include "desk/audience/audiences_int.h"
 #include "query/language/query_print.h"
 
-enum { CATCH_UP_MOST = 5, CATCH_UP_US = 20000, NUMBER_FROM_TABLE = -1 };
+enum { NUMBER_FROM_TABLE = -1 };
 
 /* ---- meaning ---- */
 
@@ -54,8 +53,8 @@ struct loading {
     struct audience_book book;
 };
 
-static void set_state(struct audiences *a, struct saved *s, enum audience_state state,
-                      const struct keel_error *err) {
+void audiences_set_state(struct audiences *a, struct saved *s, enum audience_state state,
+                         const struct keel_error *err) {
     pthread_mutex_lock(&a->lock);
     s->state = state;
     k_free(s->error);
@@ -105,9 +104,9 @@ static int load_row(void *ctx, const struct audience_row *row) {
     pthread_cond_broadcast(&a->settled);
     pthread_mutex_unlock(&a->lock);
     if (code < 0)
-        set_state(a, s, AUDIENCE_FAILED, &err);
+        audiences_set_state(a, s, AUDIENCE_FAILED, &err);
     else if (s->waits)
-        set_state(a, s, AUDIENCE_FILLING, NULL);
+        audiences_set_state(a, s, AUDIENCE_FILLING, NULL);
     return 0;
 }
 
@@ -199,18 +198,18 @@ static int load_members(struct audiences *a, struct saved *s, uint32_t numbers, 
     return 0;
 }
 
-/* One condition into `live`; what is wrong with it is its own failure. */
-static void expect(struct audiences *a, struct audience_book *book, struct live *live,
-                   struct saved *s, const struct roaring_bitmap_s *members, uint32_t *slot) {
+uint32_t audiences_place(struct audiences *a, struct saved *s) {
     struct keel_error err = {0};
     const struct query_cond *cond;
-    *slot = NO_SLOT;
-    int code = audience_book_find(book, str_from(s->name), &cond, &err);
-    if (code == 0) code = live_expect(live, cond, members, slot, &err);
-    if (code < 0) {
-        s->waits = false;
-        set_state(a, s, AUDIENCE_FAILED, &err);
-    }
+    uint32_t slot = NO_SLOT;
+    int code = audience_book_find(&a->book, str_from(s->name), &cond, &err);
+    if (code == 0)
+        code = a->starting ? live_expect(a->live, cond, s->first ? NULL : s->members, &slot, &err)
+                           : live_start(a->live, cond, &slot, &err);
+    if (code == 0) return slot;
+    s->waits = false; /* until it is changed, or the server starts again */
+    audiences_set_state(a, s, AUDIENCE_FAILED, &err);
+    return NO_SLOT;
 }
 
 int audiences_begin(struct audiences *a, struct keel_error *err) {
@@ -227,167 +226,14 @@ int audiences_begin(struct audiences *a, struct keel_error *err) {
     audience_book_init(&a->book, a->desk);
     for (struct saved *s = a->list; s; s = s->next) {
         if (!s->waits) continue;
-        expect(a, &a->book, a->live, s, s->first ? NULL : s->members, &s->slot);
+        s->slot = audiences_place(a, s);
         if (s->slot == NO_SLOT) continue;
+        roaring_bitmap_free(s->members);
+        s->members = NULL;
         a->by_slot[s->slot] = s;
         s->filled = s->meaning;
         s->waits = false;
     }
     audience_book_release(&a->book);
     return 0;
-}
-
-/* ---- filling ---- */
-
-static void drop_filling(struct filling *f) {
-    live_free(f->beside);
-    k_free(f->wanted);
-    *f = (struct filling){0};
-}
-
-static void give_to_filler(struct audiences *a) {
-    struct filling *f = &a->filling;
-    struct audience_book book;
-    uint32_t n = 0, slot;
-    for (const struct saved *s = a->list; s; s = s->next) n += s->waits;
-    if (n == 0) return;
-    audience_book_init(&book, a->desk);
-    struct live_options options = {.segment = audience_book_find, .segment_ctx = &book};
-    *f = (struct filling){.beside = live_new(a->options.db, a->clock_ms, &options),
-                          .wanted = k_alloc_array(n, sizeof *f->wanted)};
-    for (struct saved *s = a->list; s; s = s->next) {
-        if (!s->waits) continue;
-        expect(a, &book, f->beside, s, NULL, &slot);
-        if (slot == NO_SLOT) continue;
-        K_ASSERT_OP(slot, ==, f->n);
-        f->wanted[f->n++] = (struct wanted){s->id, s->version, s->meaning};
-    }
-    audience_book_release(&book);
-    if (f->n == 0) {
-        drop_filling(f);
-        return;
-    }
-    pthread_mutex_lock(&a->fill_lock);
-    a->fill_state = FILL_ASKED;
-    pthread_cond_signal(&a->fill_wake);
-    pthread_mutex_unlock(&a->fill_lock);
-}
-
-/* The one scan, then what came meanwhile, until there is little left of it. */
-static void fill(struct audiences *a, struct filling *f) {
-    for (int i = 0; i < CATCH_UP_MOST && !atomic_load(&a->stopping); i++) {
-        int64_t begun = monotonic_us();
-        f->code = live_advance(f->beside, now_ms(), &f->error);
-        if (f->code < 0 || monotonic_us() - begun < CATCH_UP_US) return;
-    }
-}
-
-void *audiences_run_filler(void *audiences) {
-    struct audiences *a = audiences;
-    pthread_mutex_lock(&a->fill_lock);
-    while (!atomic_load(&a->stopping)) {
-        if (a->fill_state != FILL_ASKED) {
-            pthread_cond_wait(&a->fill_wake, &a->fill_lock);
-            continue;
-        }
-        pthread_mutex_unlock(&a->fill_lock);
-        fill(a, &a->filling);
-        pthread_mutex_lock(&a->fill_lock);
-        a->fill_state = FILL_DONE;
-    }
-    pthread_mutex_unlock(&a->fill_lock);
-    return NULL;
-}
-
-struct settling {
-    struct audiences *a;
-    const struct saved *s;
-    bool entered;
-};
-
-static bool tell_one(uint32_t customer, void *ctx) {
-    struct settling *t = ctx;
-    audiences_tell(t->a, t->s, customer, t->entered, OUTBOX_EDITED, t->a->clock_ms);
-    return true;
-}
-
-static void tell_difference(struct audiences *a, struct saved *s, const roaring_bitmap_t *now) {
-    roaring_bitmap_t *entered = roaring_bitmap_andnot(now, s->members);
-    roaring_bitmap_t *left = roaring_bitmap_andnot(s->members, now);
-    struct settling t = {a, s, false};
-    (void)roaring_iterate(left, tell_one, &t);
-    t.entered = true;
-    (void)roaring_iterate(entered, tell_one, &t);
-    pthread_mutex_lock(&a->lock);
-    a->stats.entered += roaring_bitmap_get_cardinality(entered);
-    a->stats.left += roaring_bitmap_get_cardinality(left);
-    pthread_mutex_unlock(&a->lock);
-    roaring_bitmap_free(entered);
-    roaring_bitmap_free(left);
-}
-
-/* What was filled for it takes the place of what it had. */
-static void settle(struct audiences *a, struct saved *s, uint32_t slot) {
-    const roaring_bitmap_t *now = live_members(a->live, slot);
-    if (!s->first) tell_difference(a, s, now);
-    if (s->slot != NO_SLOT) {
-        a->by_slot[s->slot] = NULL;
-        live_remove(a->live, s->slot);
-    }
-    s->slot = slot;
-    a->by_slot[slot] = s;
-    s->filled = s->meaning;
-    s->waits = s->first = false;
-    pthread_mutex_lock(&a->lock);
-    roaring_bitmap_free(s->members);
-    s->members = roaring_bitmap_copy(now);
-    s->live_version = s->version;
-    pthread_mutex_unlock(&a->lock);
-    audiences_send_batch(a);
-    audiences_save_members(a, s);
-    audiences_note_size(a, s);
-    set_state(a, s, AUDIENCE_LIVE, NULL);
-}
-
-static int adopt(struct audiences *a, struct filling *f, struct keel_error *err) {
-    uint32_t *slots = k_zalloc((f->n + 1) * sizeof *slots);
-    int64_t now = now_ms();
-    if (now > a->clock_ms) a->clock_ms = now;
-    int code = live_adopt(a->live, f->beside, a->clock_ms, slots, err);
-    audiences_send_batch(a);
-    for (uint32_t i = 0; i < f->n && code == 0; i++) {
-        struct saved *s = audiences_find(a, f->wanted[i].id);
-        if (s && s->meaning == f->wanted[i].meaning)
-            settle(a, s, slots[i]);
-        else
-            live_remove(a->live, slots[i]); /* changed or removed meanwhile */
-    }
-    k_free(slots);
-    return code;
-}
-
-static void take_from_filler(struct audiences *a) {
-    struct filling *f = &a->filling;
-    struct keel_error err = f->error;
-    int code = f->code;
-    if (code == 0) code = adopt(a, f, &err);
-    for (uint32_t i = 0; i < f->n && code < 0; i++) {
-        struct saved *s = audiences_find(a, f->wanted[i].id);
-        if (!s || s->meaning != f->wanted[i].meaning) continue;
-        s->waits = false; /* until it is changed, or the server starts again */
-        set_state(a, s, AUDIENCE_FAILED, &err);
-    }
-    if (code < 0) audiences_note_error(a, &err);
-    drop_filling(f);
-}
-
-void audiences_fill(struct audiences *a) {
-    if (a->starting) return; /* the first scan has not been done */
-    pthread_mutex_lock(&a->fill_lock);
-    bool busy = a->fill_state == FILL_ASKED, done = a->fill_state == FILL_DONE;
-    if (done) a->fill_state = FILL_NOTHING;
-    pthread_mutex_unlock(&a->fill_lock);
-    if (busy) return;
-    if (done) take_from_filler(a);
-    give_to_filler(a);
 }

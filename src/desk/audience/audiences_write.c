@@ -208,19 +208,20 @@ void *audiences_run_writer(void *audiences) {
 
 void audiences_save_members(struct audiences *a, struct saved *s) {
     struct write *w = k_zalloc(sizeof *w);
+    const roaring_bitmap_t *members = audiences_members_of(a, s);
     w->kind = WRITE_MEMBERS;
     w->segment = s->id;
     w->version = s->version;
     w->number = s->number = a->next_number - 1;
-    w->members = roaring_bitmap_copy(s->members);
-    w->bytes = roaring_bitmap_portable_size_in_bytes(s->members);
+    w->members = roaring_bitmap_copy(members);
+    w->bytes = roaring_bitmap_portable_size_in_bytes(members);
     s->dirty = false;
     audiences_enqueue(a, w);
 }
 
 void audiences_note_size(struct audiences *a, struct saved *s) {
     struct write *w = k_zalloc(sizeof *w);
-    s->noted_size = (int64_t)roaring_bitmap_get_cardinality(s->members);
+    s->noted_size = (int64_t)roaring_bitmap_get_cardinality(audiences_members_of(a, s));
     w->kind = WRITE_SIZE;
     w->segment = s->id;
     w->size = s->noted_size;
@@ -244,7 +245,7 @@ static void save_some(struct audiences *a) {
         for (struct saved *s = a->list; s && bytes < SAVE_BYTES; s = s->next) {
             bool mine = round == 0 ? s->id > after : s->id <= after;
             if (!mine || s->slot == NO_SLOT || !s->dirty) continue;
-            bytes += roaring_bitmap_portable_size_in_bytes(s->members);
+            bytes += roaring_bitmap_portable_size_in_bytes(audiences_members_of(a, s));
             audiences_save_members(a, s);
             a->save_after = s->id;
         }
@@ -258,7 +259,7 @@ void audiences_keep_up(struct audiences *a) {
     for (struct saved *s = a->list; s; s = s->next) {
         if (s->slot == NO_SLOT) continue;
         if (!s->dirty && s->number >= 0 && s->number < a->next_number - 1) touch(a, s);
-        if ((int64_t)roaring_bitmap_get_cardinality(s->members) != s->noted_size)
+        if ((int64_t)roaring_bitmap_get_cardinality(audiences_members_of(a, s)) != s->noted_size)
             audiences_note_size(a, s);
     }
     if (a->clock_ms < a->thinned_ms + THIN_MS) return;

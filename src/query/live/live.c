@@ -1,7 +1,7 @@
 /* Implementation of live.h: segments, their members, and who is told. */
 #include <roaring/roaring.h>
-#include <stdlib.h>
 
+#include "base/sort.h"
 #include "query/live/live_int.h"
 
 /* ---- notes ---- */
@@ -14,14 +14,9 @@ void notes_add(struct notes *notes, uint32_t high, uint32_t low) {
     notes->items[notes->n++] = (uint64_t)high << 32 | low;
 }
 
-static int compare_notes(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
 void notes_sort(struct notes *notes) {
     if (notes->n < 2) return;
-    qsort(notes->items, notes->n, sizeof *notes->items, compare_notes);
+    sort_u64(notes->items, notes->n);
     size_t n = 1;
     for (size_t i = 1; i < notes->n; i++)
         if (notes->items[i] != notes->items[n - 1]) notes->items[n++] = notes->items[i];
@@ -53,10 +48,22 @@ static bool is_member(const struct live_segment *s, const uint64_t *row) {
     return (row[0] & TRUTH_THERE) && says(s->root, row);
 }
 
+static void put_member(struct live_segment *s, uint32_t customer, bool member) {
+    if (member)
+        roaring_bitmap_add(s->members, customer);
+    else
+        roaring_bitmap_remove(s->members, customer);
+}
+
+static void hold(const struct live *l, bool held) {
+    if (l->options.hold) l->options.hold(l->options.ctx, held);
+}
+
 /* ---- life ---- */
 
 static void on_ask(void *ctx, struct track *t, uint32_t customer) {
     struct live *l = ctx;
+    if (t->filling && customer >= l->filled_to && !l->sink.filling) return; /* his step will */
     if (track_kind_asks(t->kind))
         notes_add(&l->asked, t->index, customer);
     else
@@ -101,21 +108,25 @@ void live_free(struct live *l) {
 void live_remove(struct live *l, uint32_t segment) {
     struct live_segment *s = &l->segments[segment];
     if (!s->used) return;
+    bool was_last = s->filling;
     live_drop_leaves(l, segment);
     if (s->members) roaring_bitmap_free(s->members);
     arena_release(&s->arena);
     *s = (struct live_segment){0};
+    for (uint32_t i = 0; was_last && i < l->n_segments; i++) was_last = !l->segments[i].filling;
+    if (was_last) live_end_steps(l);
 }
 
 /* ---- members ---- */
 
+/* Those of a segment that is being filled are nobody's concern yet. */
 static void tell(struct live *l, uint32_t segment, uint32_t customer, bool entered,
                  enum live_cause cause) {
     struct live_segment *s = &l->segments[segment];
-    if (entered)
-        roaring_bitmap_add(s->members, customer);
-    else
-        roaring_bitmap_remove(s->members, customer);
+    if (s->filling) {
+        put_member(s, customer, entered);
+        return;
+    }
     if (l->n_changes == l->changes_cap) {
         l->changes_cap = l->changes_cap ? l->changes_cap * 2 : 64;
         l->changes = k_realloc(l->changes, l->changes_cap * sizeof *l->changes);
@@ -128,6 +139,7 @@ static void evaluate(struct live *l, uint32_t segment, uint32_t customer, const 
                      const uint64_t *row) {
     const struct live_segment *s = &l->segments[segment];
     if (s->recheck) return; /* of everybody */
+    if (s->filling && customer >= l->filled_to) return;
     bool now = is_member(s, row);
     l->stats.evaluations++;
     if (now == is_member(s, before)) return;
@@ -151,7 +163,7 @@ static void evaluate_users(struct live *l, uint32_t leaf, uint32_t customer, con
 
 static void evaluate_customer(struct live *l, uint32_t customer) {
     const uint64_t *row = truths_row(&l->truths, customer);
-    const uint64_t *before = truths_before(&l->truths, row);
+    const uint64_t *before = truths_before(&l->truths, customer);
     l->round++;
     if ((row[0] ^ before[0]) & TRUTH_THERE) {
         for (uint32_t i = 0; i < l->n_segments; i++)
@@ -165,32 +177,45 @@ static void evaluate_customer(struct live *l, uint32_t customer) {
         }
 }
 
-/* In one go, against the members as they were: when there is nothing to compare rows with. */
-static void evaluate_everybody(struct live *l, uint32_t segment) {
-    enum { MOST = 4096 };
-    uint32_t found[MOST], n = 0, numbers = l->truths.numbers;
-    struct live_segment *s = &l->segments[segment];
-    roaring_bitmap_t *before = s->members, *now = roaring_bitmap_create();
-    for (uint32_t customer = 0; customer < numbers; customer++) {
+/* Adds those of a range who are members. */
+static void find_members(struct live *l, const struct live_segment *s, struct range r,
+                         roaring_bitmap_t *out) {
+    enum { MOST = 1024 };
+    uint32_t found[MOST], n = 0, end = r.first + r.count;
+    for (uint32_t customer = r.first; customer < end; customer++) {
         if (is_member(s, truths_row(&l->truths, customer))) found[n++] = customer;
-        if (n < MOST && customer + 1 < numbers) continue;
-        roaring_bitmap_add_many(now, n, found);
+        if (n < MOST && customer + 1 < end) continue;
+        roaring_bitmap_add_many(out, n, found);
         n = 0;
     }
-    l->stats.evaluations += numbers;
+    l->stats.evaluations += r.count;
+}
+
+/* In one go, against the members as they were: when there is nothing to compare rows with. */
+static void evaluate_everybody(struct live *l, uint32_t segment) {
+    struct live_segment *s = &l->segments[segment];
+    uint32_t numbers = l->truths.numbers;
+    roaring_bitmap_t *before = s->members, *now = roaring_bitmap_create();
+    find_members(l, s, (struct range){0, s->filling ? l->filled_to : numbers}, now);
+    if (s->first || s->filling) {
+        hold(l, true);
+        s->members = now;
+        hold(l, false);
+        s->first = false;
+        roaring_bitmap_free(before);
+        return;
+    }
     roaring_bitmap_t *other = roaring_bitmap_xor(before, now);
     roaring_uint32_iterator_t *each = roaring_create_iterator(other);
-    for (; !s->first && each->has_value; roaring_advance_uint32_iterator(each)) {
+    for (; each->has_value; roaring_advance_uint32_iterator(each)) {
         uint32_t customer = each->current_value;
-        bool there = customer < numbers && truths_row(&l->truths, customer)[0] & TRUTH_THERE;
+        bool there = customer < numbers && truths_flags(&l->truths, customer) & TRUTH_THERE;
         tell(l, segment, customer, roaring_bitmap_contains(now, customer),
              there ? LIVE_EVENT : LIVE_MERGED);
     }
     roaring_free_uint32_iterator(each);
     roaring_bitmap_free(other);
-    roaring_bitmap_free(before);
-    s->members = now;
-    s->first = false;
+    roaring_bitmap_free(now);
 }
 
 static void evaluate_changed(struct live *l) {
@@ -203,6 +228,11 @@ static void evaluate_changed(struct live *l) {
 }
 
 static void pass_on(struct live *l) {
+    hold(l, true);
+    for (size_t i = 0; i < l->n_changes; i++)
+        put_member(&l->segments[l->changes[i].segment], l->changes[i].customer,
+                   l->changes[i].entered);
+    hold(l, false);
     l->stats.changes += l->n_changes;
     if (l->n_changes > 0 && l->options.changed)
         l->options.changed(l->options.ctx, l->changes, l->n_changes);
@@ -212,7 +242,7 @@ static void pass_on(struct live *l) {
 /* Everything anew: in the beginning, and after an error. */
 static int refill(struct live *l, struct keel_error *err) {
     l->stale = true;
-    TRY(live_fill(l, true, err));
+    TRY(live_fill_fresh(l, true, err));
     l->stale = false;
     for (uint32_t i = 0; i < l->n_segments; i++)
         if (l->segments[i].used) evaluate_everybody(l, i);
@@ -252,16 +282,38 @@ int live_expect(struct live *l, const struct query_cond *where,
     return make_segment(l, where, members, out_segment, err);
 }
 
+int live_start(struct live *l, const struct query_cond *where, uint32_t *out_segment,
+               struct keel_error *err) {
+    K_ASSERT(l->filled_to == 0);
+    TRY(make_segment(l, where, NULL, out_segment, err));
+    if (l->stale) return 0; /* the next live_advance fills everything */
+    l->segments[*out_segment].filling = l->filling = true;
+    live_fill_by_steps(l);
+    return 0;
+}
+
+int live_fill(struct live *l, uint32_t most, struct keel_error *err) {
+    if (!l->filling) return 0;
+    struct range r;
+    TRY(live_fill_step(l, most, &r, err));
+    for (uint32_t i = 0; i < l->n_segments; i++)
+        if (l->segments[i].filling) find_members(l, &l->segments[i], r, l->segments[i].members);
+    if (l->filled_to < l->truths.numbers) return 1;
+    for (uint32_t i = 0; i < l->n_segments; i++)
+        if (l->segments[i].filling) l->segments[i].first = false;
+    live_end_steps(l);
+    return 0;
+}
+
 int live_add(struct live *l, const struct query_cond *where, uint32_t *out_segment,
              struct keel_error *err) {
     uint32_t id;
-    TRY(make_segment(l, where, NULL, &id, err));
-    int code = l->stale ? refill(l, err) : live_fill(l, false, err);
+    TRY(live_start(l, where, &id, err));
+    int code = l->stale ? refill(l, err) : live_fill(l, UINT32_MAX, err);
     if (code < 0) {
         live_remove(l, id);
         return code;
     }
-    if (l->segments[id].first) evaluate_everybody(l, id);
     pass_on(l);
     *out_segment = id;
     return 0;
@@ -287,60 +339,6 @@ int live_advance(struct live *l, int64_t now_ms, struct keel_error *err) {
     return code;
 }
 
-/* ---- taking what was filled beside ---- */
-
-/* Both stand at the same moment. */
-static void take_all(struct live *l, struct live *from, const uint32_t *numbers) {
-    live_release_groups(from); /* their machines point to the tracks */
-    live_take_leaves(l, from);
-    for (uint32_t i = 0; i < from->n_segments; i++) {
-        if (!from->segments[i].used) continue;
-        l->segments[numbers[i]] = from->segments[i];
-        l->segments[numbers[i]].looked = 0;
-        from->segments[i] = (struct live_segment){0};
-        live_use_leaves(l, l->segments[numbers[i]].root, numbers[i]);
-    }
-}
-
-/* From where it stands to the very moment of `l`. */
-static int catch_up(struct live *from, const struct live *l, struct keel_error *err) {
-    from->now_ms = l->now_ms;
-    from->stale = true;
-    TRY(live_feed(from, l->version, err));
-    store_version_release(from->version);
-    from->version = store_version_share(l->version);
-    from->stale = false;
-    evaluate_changed(from);
-    from->n_changes = 0;
-    return 0;
-}
-
-static uint32_t used_segments(const struct live *l) {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < l->n_segments; i++) n += l->segments[i].used;
-    return n;
-}
-
-int live_adopt(struct live *l, struct live *from, int64_t now_ms, uint32_t *out_segments,
-               struct keel_error *err) {
-    if (used_segments(l) + used_segments(from) > LIVE_MOST_SEGMENTS)
-        FAIL(err, LIMIT, "there would be more than %d live segments", LIVE_MOST_SEGMENTS);
-    TRY(live_advance(l, now_ms > from->now_ms ? now_ms : from->now_ms, err));
-    if (from->stale) TRY(refill(from, err));
-    TRY(catch_up(from, l, err));
-    uint32_t *numbers = k_zalloc((from->n_segments + 1) * sizeof *numbers);
-    for (uint32_t i = 0; i < from->n_segments; i++) {
-        if (!from->segments[i].used) continue;
-        int code = find_room(l, &numbers[i], err);
-        K_ASSERT(code == 0);
-        l->segments[numbers[i]].used = true; /* the next one finds another place */
-    }
-    take_all(l, from, numbers);
-    if (out_segments) memcpy(out_segments, numbers, from->n_segments * sizeof *numbers);
-    k_free(numbers);
-    return 0;
-}
-
 int64_t live_next(const struct live *l) { return l->stale ? INT64_MIN : wheel_next(&l->wheel); }
 
 bool live_wait(const struct live *l, int64_t until_us) {
@@ -362,7 +360,7 @@ const struct roaring_bitmap_s *live_members(const struct live *l, uint32_t segme
 void live_stats(const struct live *l, struct live_stats *out) {
     *out = l->stats;
     out->timers = l->wheel.count;
-    out->bytes = l->wheel.count * sizeof(struct timer) + truths_bytes(&l->truths);
+    out->bytes = l->wheel.count * sizeof(struct timer) + l->truths.bytes;
     for (uint32_t i = 0; i < l->n_leaves; i++) out->leaves += l->leaves[i] != NULL;
     for (uint32_t i = 0; i < l->n_tracks; i++)
         if (l->tracks[i]) out->bytes += track_bytes(l->tracks[i]);

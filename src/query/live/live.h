@@ -13,6 +13,10 @@
  * So the cost follows what has happened, not how many customers or segments there are; and no job
  * runs at night.
  *
+ * A segment that comes later is filled by steps: live_fill reads the past of the next customers,
+ * and between two of its calls live_advance goes on. What happens to customers who are filled
+ * reaches their members at once; the past of the others is read as of the step that fills them.
+ *
  * Layers: track.h, exec.h. Threads: one owner calls everything but what is marked; the
  * owner's calls take no lock of ingest. Limits: LIVE_MOST_SEGMENTS; memory (live_stats): a bit a
  * leaf and customer, what the tracks keep, and the members as compressed bitmaps.
@@ -44,6 +48,9 @@ struct live_options {
     /* Told in the order of customers, after every membership of the moment is in place. NULL: not.
      */
     void (*changed)(void *ctx, const struct live_change *changes, size_t n);
+    /* Members of segments that are not being filled change between hold(ctx, true) and hold(ctx,
+     * false), and only there: so others may read them meanwhile. NULL: nobody does. */
+    void (*hold)(void *ctx, bool held);
     void *ctx;
     segment_lookup segment; /* saved segments that conditions name; NULL: there are none */
     void *segment_ctx;
@@ -53,8 +60,16 @@ struct live_options {
 struct live *live_new(struct db *db, int64_t now_ms, const struct live_options *options);
 void live_free(struct live *l);
 
-/* Adds a segment, back-filled as of the last live_advance; its first members are no changes.
- * KEEL_E_LIMIT, KEEL_E_SYNTAX as query_run. */
+/* Adds a segment that has no members until live_fill has filled it; these are no changes, and
+ * nothing of it is told before. Not while others are half-way filled. KEEL_E_LIMIT, KEEL_E_SYNTAX
+ * as query_run. */
+int live_start(struct live *l, const struct query_cond *where, uint32_t *out_segment,
+               struct keel_error *err) K_CHECKED;
+/* The next customers, at most `most`, of all segments that were started; as of the last
+ * live_advance. 1: there are more; 0: nothing is being filled. After an error these customers are
+ * still to be filled, and the segments may be removed. */
+int live_fill(struct live *l, uint32_t most, struct keel_error *err) K_CHECKED;
+/* Both at once. */
 int live_add(struct live *l, const struct query_cond *where, uint32_t *out_segment,
              struct keel_error *err) K_CHECKED;
 /* The same without filling, before the first live_advance, which fills all of them in one scan and
@@ -64,15 +79,6 @@ int live_expect(struct live *l, const struct query_cond *where,
                 const struct roaring_bitmap_s *members, uint32_t *out_segment,
                 struct keel_error *err) K_CHECKED;
 void live_remove(struct live *l, uint32_t segment);
-
-/* Takes the segments of `from` into `l`: a set of the same store that was filled beside it, by
- * another thread, while `l` went on. Advances both to one moment, at least now_ms; what changed in
- * `l` is told, the members of `from` are no changes. out_segments[i]: the new number of
- * its segment i; NULL: not wanted. `from` is empty then, and to be freed. After an error of the
- * first step `l` is as live_advance left it and `from` is untouched; of a later one `from` is to be
- * dropped. */
-int live_adopt(struct live *l, struct live *from, int64_t now_ms, uint32_t *out_segments,
-               struct keel_error *err) K_CHECKED;
 
 /* Everything that is committed, and time up to now_ms; a clock that steps back stands still. After
  * an error nothing is lost: memberships are as before, and the next call begins there. */
@@ -86,7 +92,8 @@ bool live_wait(const struct live *l, int64_t until_us);
 
 bool live_has(const struct live *l, uint32_t segment, uint32_t customer);
 uint64_t live_size(const struct live *l, uint32_t segment);
-const struct roaring_bitmap_s *live_members(const struct live *l, uint32_t segment); /* borrowed */
+/* Borrowed, until live_remove. */
+const struct roaring_bitmap_s *live_members(const struct live *l, uint32_t segment);
 
 struct live_stats {
     uint64_t segments, leaves, timers, bytes;

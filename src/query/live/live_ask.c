@@ -92,13 +92,13 @@ static struct who question(const struct live *l, const struct track *t, const st
         .at_ms = l->now_ms, .where = t->cond, .measures = turns->measures, .n_measures = turns->n};
 }
 
-int live_ask_all(struct live *l, const struct snapshot *snap, struct track *t,
-                 struct keel_error *err) {
+int live_ask_range(struct live *l, const struct snapshot *snap, struct track *t, struct range r,
+                   struct keel_error *err) {
     struct turns *turns = k_alloc(sizeof *turns);
     find_turns(l, t, turns);
     struct told_ctx ctx = {l, t, turns};
     struct who who = question(l, t, turns);
-    int code = who_ask_all(l->db, snap, &who, on_told, &ctx, err);
+    int code = who_ask_range(l->db, snap, &who, r.first, r.count, on_told, &ctx, err);
     k_free(turns);
     return code;
 }

@@ -1,4 +1,6 @@
 /* Bringing the tracks of live segments to a new moment: steps 1 to 4 of live.h. */
+#include <roaring/roaring.h>
+
 #include "query/live/live_int.h"
 
 /* ---- plans ---- */
@@ -35,7 +37,7 @@ static int arrivals_feed(void *state, struct feed *f, struct keel_error *err) {
         if (f->time[rows[k]] >= l->now_ms)
             wheel_add(&l->wheel, (struct timer){f->time[rows[k]] + 1, LIVE_FUTURE, customer});
         else
-            truths_touch(&l->truths, customer)[0] |= here;
+            *truths_touch(&l->truths, customer) |= here;
     }
     return 0;
 }
@@ -68,7 +70,7 @@ void live_release_groups(struct live *l) {
     for (uint32_t i = 0; i < l->n_groups; i++) release_group(&l->groups[i]);
     k_free(l->groups);
     l->groups = NULL;
-    l->n_groups = 0;
+    l->n_groups = l->step_groups = 0;
     l->compiled = false;
 }
 
@@ -98,20 +100,49 @@ static int add_group(struct live *l, struct track **tracks, uint32_t n, struct k
     return worker_open(&g->worker, g->plan, 0, err);
 }
 
-int live_compile(struct live *l, struct keel_error *err) {
-    struct schema *schema = store_schema(l->store);
-    uint32_t streams = schema_streams(schema), columns = schema_columns(schema), n = 0;
-    if (l->compiled && streams == l->streams && columns == l->columns) return 0;
-    live_release_groups(l);
-    l->groups = k_zalloc((l->n_tracks + 1) * sizeof *l->groups);
+/* The tracks that are, or are not, filled by steps. */
+static int add_groups(struct live *l, bool filling, struct keel_error *err) {
     struct track **fed = k_alloc_array(l->n_tracks + 1, sizeof(struct track *));
-    for (uint32_t i = 0; i < l->n_tracks; i++)
-        if (l->tracks[i] && l->tracks[i]->kind != TRACK_IDENTITY) fed[n++] = l->tracks[i];
-    int code = add_group(l, NULL, 0, err);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->n_tracks; i++) {
+        struct track *t = l->tracks[i];
+        if (t && t->kind != TRACK_IDENTITY && t->filling == filling) fed[n++] = t;
+    }
+    int code = 0;
     for (uint32_t i = 0; i < n && code == 0; i += LIVE_GROUP)
         code = add_group(l, fed + i, n - i < LIVE_GROUP ? n - i : LIVE_GROUP, err);
     k_free(fed);
-    if (code < 0) return code;
+    return code;
+}
+
+/* Words of what is filled by steps have another meaning now: it begins anew. */
+static void restart_steps(struct live *l) {
+    bool any = false;
+    for (uint32_t i = 0; i < l->n_tracks; i++) {
+        struct track *t = l->tracks[i];
+        if (!t || !t->filling || !t->fresh) continue;
+        t->fresh = false;
+        any = true;
+    }
+    if (!any) return;
+    for (uint32_t i = 0; i < l->n_tracks; i++)
+        if (l->tracks[i] && l->tracks[i]->filling) track_clear(l->tracks[i]);
+    for (uint32_t i = 0; i < l->n_segments; i++)
+        if (l->segments[i].filling) roaring_bitmap_clear(l->segments[i].members);
+    l->filled_to = 0;
+}
+
+int live_compile(struct live *l, struct keel_error *err) {
+    struct schema *schema = store_schema(l->store);
+    uint32_t streams = schema_streams(schema), columns = schema_columns(schema);
+    if (l->compiled && streams == l->streams && columns == l->columns) return 0;
+    live_release_groups(l);
+    l->groups = k_zalloc((l->n_tracks + 1) * sizeof *l->groups);
+    TRY(add_group(l, NULL, 0, err));
+    TRY(add_groups(l, /* filling= */ false, err));
+    l->step_groups = l->n_groups;
+    TRY(add_groups(l, /* filling= */ true, err));
+    restart_steps(l);
     l->compiled = true;
     l->streams = streams;
     l->columns = columns;
@@ -120,16 +151,20 @@ int live_compile(struct live *l, struct keel_error *err) {
 
 /* ---- feeding ---- */
 
-int live_feed_groups(struct live *l, uint32_t first_group, struct range r, struct keel_error *err) {
-    for (uint32_t i = first_group; i < l->n_groups; i++) {
+/* The customers of a range to groups [first, end). */
+static int feed_groups(struct live *l, uint32_t first, uint32_t end, struct range r,
+                       struct keel_error *err) {
+    for (uint32_t i = first; i < end; i++) {
         l->groups[i].worker.range = r;
         TRY(worker_run(&l->groups[i].worker, 0, NULL, err));
     }
     return 0;
 }
 
-static int read_from(struct live *l, const struct snapshot *snap, struct keel_error *err) {
-    for (uint32_t i = 0; i < l->n_groups; i++) TRY(worker_read(&l->groups[i].worker, snap, err));
+static int read_from(struct live *l, uint32_t first, const struct snapshot *snap,
+                     struct keel_error *err) {
+    for (uint32_t i = first; i < l->n_groups; i++)
+        TRY(worker_read(&l->groups[i].worker, snap, err));
     return 0;
 }
 
@@ -137,10 +172,9 @@ static void stop_reading(struct live *l) {
     for (uint32_t i = 0; i < l->n_groups; i++) worker_stop_reading(&l->groups[i].worker);
 }
 
-/* The bits of those from `first` on. */
-static void identify(struct live *l, const struct leaf *leaf, uint32_t first) {
+static void identify(struct live *l, const struct leaf *leaf, struct range r) {
     bool wanted = leaf->cond->kind == QUERY_COND_IDENTIFIED;
-    for (uint32_t customer = first; customer < l->truths.numbers; customer++) {
+    for (uint32_t customer = r.first; customer < r.first + r.count; customer++) {
         enum id_kind kind = identity_kind(db_identity(l->db), customer);
         (void)truths_put(&l->truths, customer, leaf->bit, (kind == ID_USER) == wanted);
     }
@@ -152,7 +186,7 @@ static void meet(struct live *l, const struct redirect_view *redirects) {
     truths_grow(&l->truths, redirects->numbers);
     for (uint32_t i = 0; i < l->n_leaves; i++)
         if (l->leaves[i] && l->leaves[i]->track->kind == TRACK_IDENTITY)
-            identify(l, l->leaves[i], first);
+            identify(l, l->leaves[i], (struct range){first, l->truths.numbers - first});
 }
 
 /* ---- filling ---- */
@@ -163,7 +197,27 @@ static void move_ranges(struct live *l) {
         if (l->leaves[i] && leaf_moves(l->leaves[i])) ahead_move(&l->leaves[i]->ahead, l->now_ms);
 }
 
-/* As if nothing were known. A track that is to be fed anew takes all its leaves along. */
+/* As if nothing were known of the customers of a range. */
+static void clear_leaf(struct live *l, const struct leaf *leaf, struct range r) {
+    truths_column(&l->truths, leaf->bit, leaf->otherwise, r.first, r.count);
+    if (leaf->track->kind == TRACK_IDENTITY) identify(l, leaf, r);
+}
+
+/* A HISTORY is asked; the others know, or ask for some. */
+static int tell_leaves(struct live *l, const struct snapshot *snap, struct track *t, struct range r,
+                       struct keel_error *err) {
+    if (t->kind == TRACK_HISTORY) return live_ask_range(l, snap, t, r, err);
+    track_refresh(t, &l->sink, r.first, r.count);
+    return 0;
+}
+
+static int ask_asked(struct live *l, const struct snapshot *snap, struct keel_error *err) {
+    TRY(live_ask_asked(l, snap, err));
+    l->asked.n = 0;
+    return 0;
+}
+
+/* A track that is to be fed anew takes all its leaves along. */
 static void begin_filling(struct live *l) {
     for (uint32_t i = 0; i < l->n_tracks; i++) {
         struct track *t = l->tracks[i];
@@ -171,16 +225,13 @@ static void begin_filling(struct live *l) {
         track_clear(t);
         for (uint32_t k = 0; k < t->n_leaves; k++) t->leaves[k]->fresh = true;
     }
-    for (uint32_t i = 0; i < l->n_leaves; i++) {
-        struct leaf *leaf = l->leaves[i];
-        if (!leaf || !leaf->fresh) continue;
-        truths_column(&l->truths, leaf->bit, leaf->otherwise);
-        if (leaf->track->kind == TRACK_IDENTITY) identify(l, leaf, 0);
-    }
+    for (uint32_t i = 0; i < l->n_leaves; i++)
+        if (l->leaves[i] && l->leaves[i]->fresh)
+            clear_leaf(l, l->leaves[i], (struct range){0, l->truths.numbers});
 }
 
-/* A leaf that joined a track which keeps enough for it needs no event. */
 static int end_filling(struct live *l, const struct snapshot *snap, struct keel_error *err) {
+    struct range everybody = {0, l->truths.numbers};
     for (uint32_t i = 0; i < l->n_tracks; i++) {
         struct track *t = l->tracks[i];
         bool fresh = false;
@@ -190,14 +241,9 @@ static int end_filling(struct live *l, const struct snapshot *snap, struct keel_
         }
         if (!fresh) continue;
         t->fresh = false;
-        if (t->kind == TRACK_HISTORY)
-            TRY(live_ask_all(l, snap, t, err));
-        else
-            track_refresh_all(t, &l->sink);
+        TRY(tell_leaves(l, snap, t, everybody, err));
     }
-    TRY(live_ask_asked(l, snap, err)); /* of whom a track does not keep enough */
-    l->asked.n = 0;
-    return 0;
+    return ask_asked(l, snap, err);
 }
 
 static int fill(struct live *l, const struct snapshot *snap, bool everything,
@@ -207,8 +253,9 @@ static int fill(struct live *l, const struct snapshot *snap, bool everything,
     for (uint32_t i = 0; i < l->n_tracks; i++) fresh |= l->tracks[i] && l->tracks[i]->fresh;
     meet(l, &snap->redirects);
     begin_filling(l);
-    TRY(read_from(l, snap, err));
-    if (fresh && everybody.count > 0) TRY(live_feed_groups(l, everything ? 0 : 1, everybody, err));
+    TRY(read_from(l, 0, snap, err));
+    if (fresh && everybody.count > 0)
+        TRY(feed_groups(l, everything ? 0 : 1, l->step_groups, everybody, err));
     return end_filling(l, snap, err);
 }
 
@@ -216,35 +263,87 @@ static void forget_everything(struct live *l) {
     wheel_release(&l->wheel);
     wheel_init(&l->wheel, l->now_ms);
     truths_settle(&l->truths);
-    for (uint32_t i = 0; i < l->truths.numbers; i++) truths_row(&l->truths, i)[0] = 0;
+    for (uint32_t i = 0; i < l->truths.numbers; i++) *truths_at(&l->truths, i, 0) = 0;
     l->asked.n = l->rebuilt.n = 0;
+    live_end_steps(l); /* all is filled at once */
     for (uint32_t i = 0; i < l->n_tracks; i++)
         if (l->tracks[i]) l->tracks[i]->fresh = true;
 }
 
-int live_fill(struct live *l, bool everything, struct keel_error *err) {
-    TRY(live_compile(l, err));
-    if (everything) forget_everything(l);
-    move_ranges(l);
+static void set_filling(struct live *l, bool filling) {
     l->sink.only = NULL;
-    l->sink.filling = l->truths.quiet = true;
+    l->sink.filling = l->truths.quiet = filling;
+}
+
+int live_fill_fresh(struct live *l, bool everything, struct keel_error *err) {
+    if (everything) forget_everything(l);
+    TRY(live_compile(l, err));
+    move_ranges(l);
+    set_filling(l, true);
     struct snapshot *snap = snapshot_of(l->store, l->version);
     int code = fill(l, snap, everything, err);
     stop_reading(l);
     snapshot_close(snap);
-    l->sink.filling = l->truths.quiet = false;
+    set_filling(l, false);
+    return code;
+}
+
+/* ---- filling by steps ---- */
+
+static void begin_step(struct live *l, struct range r) {
+    for (uint32_t i = 0; i < l->n_tracks; i++) /* what came meanwhile */
+        if (l->tracks[i] && l->tracks[i]->filling) track_drop_range(l->tracks[i], r.first, r.count);
+    for (uint32_t i = 0; i < l->n_leaves; i++)
+        if (l->leaves[i] && l->leaves[i]->filling) clear_leaf(l, l->leaves[i], r);
+}
+
+static bool has_filling_leaf(const struct track *t) {
+    for (uint32_t i = 0; i < t->n_leaves; i++)
+        if (t->leaves[i]->filling) return true;
+    return false;
+}
+
+static int step(struct live *l, const struct snapshot *snap, struct range r,
+                struct keel_error *err) {
+    begin_step(l, r);
+    TRY(read_from(l, l->step_groups, snap, err));
+    TRY(feed_groups(l, l->step_groups, l->n_groups, r, err));
+    for (uint32_t i = 0; i < l->n_tracks; i++)
+        if (l->tracks[i] && has_filling_leaf(l->tracks[i]))
+            TRY(tell_leaves(l, snap, l->tracks[i], r, err));
+    return ask_asked(l, snap, err);
+}
+
+int live_fill_step(struct live *l, uint32_t most, struct range *out, struct keel_error *err) {
+    TRY(live_compile(l, err));
+    uint32_t first = l->filled_to, left = l->truths.numbers - first;
+    *out = (struct range){first, left < most ? left : most};
+    if (out->count == 0) return 0;
+    set_filling(l, true);
+    struct snapshot *snap = snapshot_of(l->store, l->version);
+    int code = step(l, snap, *out, err);
+    stop_reading(l);
+    snapshot_close(snap);
+    set_filling(l, false);
+    l->asked.n = 0;
+    if (code == 0) l->filled_to += out->count;
     return code;
 }
 
 /* ---- a new moment ---- */
 
 /* A visitor became known: what was kept of him joins what is kept of the person. Only an anonymous
- * number that was its own root brings all of its past and nothing else. */
+ * number that was its own root brings all of its past and nothing else; who is not filled yet
+ * brings nothing. */
 static void merge(struct live *l, uint32_t from, uint32_t to) {
-    for (uint32_t i = 0; i < l->n_tracks; i++)
-        if (l->tracks[i]) track_merge(l->tracks[i], &l->sink, from, to);
-    if (truths_row(&l->truths, from)[0] & TRUTH_THERE)
-        truths_touch(&l->truths, to)[0] |= TRUTH_THERE | TRUTH_ACTIVE;
+    for (uint32_t i = 0; i < l->n_tracks; i++) {
+        struct track *t = l->tracks[i];
+        if (!t) continue;
+        track_merge(t, &l->sink, from, to);
+        if (t->filling && from >= l->filled_to && to < l->filled_to) notes_add(&l->rebuilt, to, i);
+    }
+    if (truths_flags(&l->truths, from) & TRUTH_THERE)
+        *truths_touch(&l->truths, to) |= TRUTH_THERE | TRUTH_ACTIVE;
 }
 
 static void follow_moves(struct live *l, const struct redirect_view *before,
@@ -263,7 +362,7 @@ static void follow_moves(struct live *l, const struct redirect_view *before,
             notes_add(&l->rebuilt, to, LIVE_ANY_TRACK);
         }
         if (redirect_root(after, from) != from)
-            truths_touch(&l->truths, from)[0] &= ~(uint64_t)TRUTH_THERE;
+            *truths_touch(&l->truths, from) &= ~(uint64_t)TRUTH_THERE;
     }
 }
 
@@ -271,9 +370,9 @@ static int feed_new(struct live *l, struct store_version *version, struct keel_e
     struct snapshot *delta = snapshot_between(l->store, l->version, version);
     int code = 0;
     if (delta->rows > 0) {
-        code = read_from(l, delta, err);
+        code = read_from(l, 0, delta, err);
         struct range everybody = {0, delta->redirects.numbers};
-        if (code == 0) code = live_feed_groups(l, 0, everybody, err);
+        if (code == 0) code = feed_groups(l, 0, l->n_groups, everybody, err);
         stop_reading(l);
     }
     snapshot_close(delta);
@@ -297,13 +396,13 @@ static int rebuild(struct live *l, uint32_t customer, uint32_t index, struct kee
     l->stats.rebuilt++;
     for (uint32_t i = 0; i < l->n_tracks; i++)
         if (l->tracks[i] && (any || i == index)) track_forget(l->tracks[i], &l->sink, customer);
-    if (any) truths_touch(&l->truths, customer)[0] &= ~(uint64_t)(TRUTH_THERE | TRUTH_ACTIVE);
-    return live_feed_groups(l, any ? 0 : 1, (struct range){customer, 1}, err);
+    if (any) *truths_touch(&l->truths, customer) &= ~(uint64_t)(TRUTH_THERE | TRUTH_ACTIVE);
+    return feed_groups(l, any ? 0 : 1, l->n_groups, (struct range){customer, 1}, err);
 }
 
 static int rebuild_all(struct live *l, const struct snapshot *snap, struct keel_error *err) {
     notes_sort(&l->rebuilt);
-    TRY(read_from(l, snap, err));
+    TRY(read_from(l, 0, snap, err));
     l->sink.rebuilding = true;
     for (size_t i = 0; i < l->rebuilt.n; i++) {
         uint32_t customer = (uint32_t)(l->rebuilt.items[i] >> 32);
@@ -340,7 +439,7 @@ int live_feed(struct live *l, struct store_version *version, struct keel_error *
     const struct redirect_view *before = store_version_redirects(l->version);
     const struct redirect_view *after = store_version_redirects(version);
     TRY(live_compile(l, err));
-    if (mark_fresh(l)) TRY(live_fill(l, false, err));
+    if (mark_fresh(l)) TRY(live_fill_fresh(l, false, err));
     move_ranges(l);
     l->sink.only = NULL;
     meet(l, after);

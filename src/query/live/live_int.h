@@ -24,6 +24,7 @@ struct node {
 struct live_segment {
     bool used;
     bool first;   /* its members of the next evaluation are no changes */
+    bool filling; /* by steps: its members are right before `filled_to` */
     bool recheck; /* a leaf of it was filled again */
     struct arena arena;
     struct node *root;
@@ -62,8 +63,11 @@ struct live {
     uint32_t *leaf_of_bit; /* [bits_cap] */
     uint32_t bits_cap;
 
-    struct group *groups; /* the first feeds `arrivals` alone */
-    uint32_t n_groups;
+    /* The first feeds `arrivals` alone, those from `step_groups` on what is filled by steps. */
+    struct group *groups;
+    uint32_t n_groups, step_groups;
+    bool filling;              /* some segment is, by steps     */
+    uint32_t filled_to;        /* customers before this one are */
     bool compiled;             /* for the tracks as they are */
     uint32_t streams, columns; /* and this schema */
     struct track_sink sink;
@@ -89,29 +93,28 @@ int live_build(struct live *l, struct live_segment *s, const struct query_cond *
                struct node **out, struct keel_error *err) K_CHECKED;
 /* The segment is going: leaves that nobody else has go with it. */
 void live_drop_leaves(struct live *l, uint32_t segment);
-/* Takes the leaves and tracks of `from`, which stands at the same moment; of those that this set
- * has, too, these go on. Trees of `from` have the leaves of this set then. */
-void live_take_leaves(struct live *l, struct live *from);
-/* `segment` of this set has such a tree. */
-void live_use_leaves(struct live *l, const struct node *node, uint32_t segment);
+/* What is fresh is filled by steps from here on; or nothing is any more. */
+void live_fill_by_steps(struct live *l);
+void live_end_steps(struct live *l);
 
 /* ---- live_feed.c ---- */
 
 /* Plans and workers for the tracks as they are; when the schema or the tracks have changed. */
 int live_compile(struct live *l, struct keel_error *err) K_CHECKED;
 void live_release_groups(struct live *l);
-/* Feeds the customers of a range to all tracks, or without the arrivals (first_group 1). */
-int live_feed_groups(struct live *l, uint32_t first_group, struct range r,
-                     struct keel_error *err) K_CHECKED;
 /* Fills what is fresh, as of l->version and l->now_ms; everything: all of it is, and timers and
  * arrivals begin anew too. */
-int live_fill(struct live *l, bool everything, struct keel_error *err) K_CHECKED;
+int live_fill_fresh(struct live *l, bool everything, struct keel_error *err) K_CHECKED;
+/* Fills the next customers, at most `most`, of what is filled by steps, as of the same moment.
+ * *out: which these were; after an error they are still to be filled. */
+int live_fill_step(struct live *l, uint32_t most, struct range *out,
+                   struct keel_error *err) K_CHECKED;
 /* Steps 1 to 4 of live.h: from l->version to `version`. */
 int live_feed(struct live *l, struct store_version *version, struct keel_error *err) K_CHECKED;
 
 /* ---- live_ask.c ---- */
 
-/* The timelines of everybody, for a HISTORY that is being filled; and of those in l->asked. */
-int live_ask_all(struct live *l, const struct snapshot *snap, struct track *t,
-                 struct keel_error *err) K_CHECKED;
+/* The timelines of a range, for a HISTORY that is being filled; and of those in l->asked. */
+int live_ask_range(struct live *l, const struct snapshot *snap, struct track *t, struct range r,
+                   struct keel_error *err) K_CHECKED;
 int live_ask_asked(struct live *l, const struct snapshot *snap, struct keel_error *err) K_CHECKED;

@@ -12,9 +12,16 @@ static struct leaf *same_leaf(const struct live *l, const struct leaf *leaf) {
     return NULL;
 }
 
-static struct track *same_track(const struct live *l, const struct track *t) {
-    for (uint32_t i = 0; i < l->n_tracks; i++)
-        if (l->tracks[i] && track_same(l->tracks[i], t)) return l->tracks[i];
+/* Nothing has been fed to it yet. */
+static bool is_empty(const struct live *l, const struct track *t) {
+    return t->fresh || (t->filling && l->filled_to == 0);
+}
+
+static struct track *find_serving(const struct live *l, const struct track *wanted) {
+    for (uint32_t i = 0; i < l->n_tracks; i++) {
+        struct track *t = l->tracks[i];
+        if (t && track_serves(t, is_empty(l, t), wanted)) return t;
+    }
     return NULL;
 }
 
@@ -52,7 +59,7 @@ static int find_track(struct live *l, struct leaf *leaf, struct track **out,
                       struct keel_error *err) {
     struct track *t;
     TRY(track_new(leaf, &t, err));
-    *out = same_track(l, t);
+    *out = find_serving(l, t);
     if (*out) {
         track_free(t);
         return 0;
@@ -152,82 +159,31 @@ void live_drop_leaves(struct live *l, uint32_t segment) {
     }
 }
 
-/* ---- taking ---- */
+/* ---- filling by steps ---- */
 
-/* leaves: what each leaf of the other set becomes here, by its number there. */
-static void rename_leaves(struct node *node, struct leaf *const *leaves) {
-    for (uint32_t i = 0; i < node->n_items; i++) rename_leaves(node->items[i], leaves);
-    if (node->leaf) node->leaf = leaves[node->leaf->index];
-}
-
-void live_use_leaves(struct live *l, const struct node *node, uint32_t segment) {
-    for (uint32_t i = 0; i < node->n_items; i++) live_use_leaves(l, node->items[i], segment);
-    if (node->leaf) use_leaf(l, node->leaf, segment);
-}
-
-/* What a leaf of the other set says of everybody. */
-static void take_column(struct live *l, const struct leaf *leaf, const struct live *from,
-                        uint32_t bit) {
-    l->truths.quiet = true;
-    for (uint32_t customer = 0; customer < from->truths.numbers; customer++)
-        (void)truths_put(&l->truths, customer, leaf->bit, truths_say(&from->truths, customer, bit));
-    l->truths.quiet = false;
-}
-
-/* A leaf that this set has not; its track here is `t`. */
-static void take_leaf(struct live *l, struct live *from, struct leaf *leaf, struct track *t) {
-    uint32_t bit = leaf->bit;
-    track_leave(leaf->track, leaf);
-    track_join(t, leaf);
-    leaf->refs = 0;
-    from->leaves[leaf->index] = NULL;
-    notes_release(&from->users[leaf->index]); /* live_remove passes over it from here on */
-    add_leaf(l, leaf);
-    take_column(l, leaf, from, bit);
-}
-
-/* A track of the other set with those of its leaves that are new here. */
-static void take_track(struct live *l, struct live *from, struct track *t) {
-    struct track *mine = same_track(l, t);
-    bool any = false;
-    for (uint32_t i = t->n_leaves; i-- > 0;) any = any || !same_leaf(l, t->leaves[i]);
-    if (!any) return;
-    if (mine) {
-        track_take(mine, t);
-        for (uint32_t i = t->n_leaves; i-- > 0;)
-            if (!same_leaf(l, t->leaves[i])) take_leaf(l, from, t->leaves[i], mine);
-        if (t->n_leaves == 0) {
-            from->tracks[t->index] = NULL;
-            track_free(t);
-        }
-    } else {
-        mine = t;
-        from->tracks[t->index] = NULL;
-        add_track(l, t);
-        for (uint32_t i = t->n_leaves; i-- > 0;) take_leaf(l, from, t->leaves[i], t);
+void live_fill_by_steps(struct live *l) {
+    for (uint32_t i = 0; i < l->n_leaves; i++) {
+        struct leaf *leaf = l->leaves[i];
+        if (!leaf || !leaf->fresh) continue;
+        leaf->fresh = false;
+        leaf->filling = true;
+        if (leaf_moves(leaf)) ahead_move(&leaf->ahead, l->now_ms);
     }
-    mine->fresh = false; /* both stand at one moment: nothing is to be filled */
-    track_refresh_all(mine, &l->sink);
+    for (uint32_t i = 0; i < l->n_tracks; i++) {
+        struct track *t = l->tracks[i];
+        if (!t || !t->fresh) continue;
+        t->fresh = false;
+        t->filling = true;
+    }
+    l->compiled = false;
 }
 
-void live_take_leaves(struct live *l, struct live *from) {
-    uint32_t n = from->n_leaves;
-    struct leaf **old = k_alloc_array(n + 1, sizeof(struct leaf *)),
-                **leaves = k_alloc_array(n + 1, sizeof(struct leaf *));
-    for (uint32_t i = 0; i < n; i++) old[i] = from->leaves[i];
-    for (uint32_t i = 0; i < n; i++) leaves[i] = old[i] ? same_leaf(l, old[i]) : NULL;
-    for (uint32_t i = 0; i < n; i++)
-        if (!leaves[i]) leaves[i] = old[i]; /* it is moved */
-    for (uint32_t i = 0; i < from->n_segments; i++)
-        if (from->segments[i].used) rename_leaves(from->segments[i].root, leaves);
-    l->truths.quiet = true;
-    l->sink.now_ms = l->now_ms;
-    for (uint32_t i = 0; i < from->n_tracks; i++)
-        if (from->tracks[i]) take_track(l, from, from->tracks[i]);
-    l->truths.quiet = false;
-    for (uint32_t i = 0; i < n; i++)
-        if (from->leaves[i]) drop_leaf(from, i);
-    l->compiled = false;
-    k_free(leaves);
-    k_free(old);
+void live_end_steps(struct live *l) {
+    for (uint32_t i = 0; i < l->n_leaves; i++)
+        if (l->leaves[i]) l->leaves[i]->filling = false;
+    for (uint32_t i = 0; i < l->n_tracks; i++)
+        if (l->tracks[i]) l->tracks[i]->filling = false;
+    for (uint32_t i = 0; i < l->n_segments; i++) l->segments[i].filling = false;
+    l->filled_to = 0;
+    l->filling = l->compiled = false;
 }

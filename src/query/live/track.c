@@ -54,7 +54,7 @@ static int take_key(struct track *t, const struct leaf *leaf, struct keel_error 
 
 static uint32_t state_bytes(const struct track *t) {
     switch (t->kind) {
-    case TRACK_RECENT: return (uint32_t)(sizeof(struct recent) + t->need * sizeof(int64_t));
+    case TRACK_RECENT: return (uint32_t)(sizeof(struct recent) + t->room * sizeof(int64_t));
     case TRACK_TRAIT: return sizeof(struct latest);
     case TRACK_SUM: return sizeof(struct sum);
     case TRACK_FOLLOWED: return sizeof(struct pair);
@@ -62,6 +62,17 @@ static uint32_t state_bytes(const struct track *t) {
     case TRACK_HISTORY: return sizeof(struct told);
     default: return sizeof(uint32_t);
     }
+}
+
+/* RECENT: in powers of two, so that leaves that come later find room more often. */
+static void make_room(struct track *t, uint32_t need) {
+    uint32_t room = need <= 1 ? 1 : UINT32_MAX;
+    if (t->kind == TRACK_RECENT)
+        for (room = 1; room < need;) room *= 2;
+    if (room <= t->room) return;
+    t->room = room;
+    slots_release(&t->state);
+    slots_init(&t->state, state_bytes(t));
 }
 
 int track_new(const struct leaf *leaf, struct track **out, struct keel_error *err) {
@@ -75,6 +86,7 @@ int track_new(const struct leaf *leaf, struct track **out, struct keel_error *er
     }
     t->fresh = true;
     slots_init(&t->state, state_bytes(t));
+    if (t->kind == TRACK_COUNT || t->kind == TRACK_RECENT) make_room(t, need_of(leaf));
     *out = t;
     return 0;
 }
@@ -87,16 +99,10 @@ void track_free(struct track *t) {
     k_free(t);
 }
 
-bool track_same(const struct track *a, const struct track *b) {
-    return a->kind == b->kind && str_eq(a->asked->text, b->asked->text);
-}
-
-static void keep_more(struct track *t, uint32_t need) {
-    if (need <= t->need) return;
-    t->need = need;
-    t->fresh = true;
-    slots_release(&t->state);
-    slots_init(&t->state, state_bytes(t));
+/* What a count of one knows lies in the rows: it is not passed on from leaf to leaf. */
+bool track_serves(const struct track *t, bool empty, const struct track *wanted) {
+    if (t->kind != wanted->kind || !str_eq(t->asked->text, wanted->asked->text)) return false;
+    return empty || (t->room >= wanted->room && !(t->kind == TRACK_COUNT && t->room == 1));
 }
 
 void track_join(struct track *t, struct leaf *leaf) {
@@ -106,33 +112,24 @@ void track_join(struct track *t, struct leaf *leaf) {
     }
     t->leaves[t->n_leaves++] = leaf;
     leaf->track = t;
-    if (t->kind == TRACK_COUNT || t->kind == TRACK_RECENT) keep_more(t, need_of(leaf));
-    /* What a count of one knows lies in the rows: it is not passed on from leaf to leaf. */
-    if (t->kind == TRACK_COUNT && t->need <= 1) t->fresh = true;
+    if (t->kind != TRACK_COUNT && t->kind != TRACK_RECENT) return;
+    make_room(t, need_of(leaf));
+    if (need_of(leaf) > t->need) t->need = need_of(leaf);
 }
 
 void track_leave(struct track *t, struct leaf *leaf) {
     uint32_t i = 0;
     while (t->leaves[i] != leaf) i++;
     t->leaves[i] = t->leaves[--t->n_leaves];
-    if (t->kind != TRACK_COUNT || t->need != 1) return;
-    t->need = 0; /* what the count of one knew went with the last leaf that needs it */
+    t->need = 0;
+    if (t->kind != TRACK_COUNT && t->kind != TRACK_RECENT) return;
     for (i = 0; i < t->n_leaves; i++)
-        if (need_of(t->leaves[i]) == 1) t->need = 1;
-}
-
-void track_take(struct track *t, struct track *from) {
-    if (from->need < t->need || (from->need == t->need && !t->fresh)) return;
-    struct slots mine = t->state;
-    t->state = from->state;
-    from->state = mine;
-    t->need = from->need;
-    t->fresh = from->fresh;
+        if (need_of(t->leaves[i]) > t->need) t->need = need_of(t->leaves[i]);
 }
 
 void track_clear(struct track *t) { slots_release(&t->state); }
 
-uint64_t track_bytes(const struct track *t) { return slots_bytes(&t->state); }
+uint64_t track_bytes(const struct track *t) { return t->state.bytes; }
 
 /* ---- time ---- */
 
@@ -178,7 +175,7 @@ static int64_t recent_turn(const struct leaf *leaf, const struct recent *r) {
 
 bool track_note_time(const struct track *t, struct recent *r, int64_t time) {
     uint32_t i = r->n;
-    if (i == t->need) {
+    if (i == t->room) {
         if (i == 0 || r->times[i - 1] >= time) return false;
         i--;
     } else {
@@ -318,10 +315,16 @@ static void say(struct track *t, struct track_sink *sink, uint32_t customer, voi
     }
 }
 
-void track_refresh_all(struct track *t, struct track_sink *sink) {
-    uint32_t i = 0, customer;
-    while (slots_next(&t->state, &i, &customer))
+void track_refresh(struct track *t, struct track_sink *sink, uint32_t first, uint32_t n) {
+    uint32_t customer, end = first + n;
+    for (; slots_next(&t->state, first, &customer) && customer < end; first = customer + 1)
         say(t, sink, customer, slots_find(&t->state, customer), true);
+}
+
+void track_drop_range(struct track *t, uint32_t first, uint32_t n) {
+    uint32_t customer, end = first + n;
+    for (; slots_next(&t->state, first, &customer) && customer < end; first = customer + 1)
+        slots_remove(&t->state, customer);
 }
 
 void track_wake(struct track *t, struct track_sink *sink, uint32_t customer, int64_t at_ms) {
@@ -368,7 +371,7 @@ static bool merge_state(struct track *t, const void *state, uint32_t to) {
     switch (t->kind) {
     case TRACK_COUNT: {
         uint32_t n = *(const uint32_t *)state, *total = slots_add(&t->state, to, &is_new);
-        *total = t->need - *total < n ? t->need : *total + n;
+        *total += n;
         return true;
     }
     case TRACK_RECENT: merge_recent(t, state, to); return true;
@@ -391,7 +394,7 @@ static bool merge_state(struct track *t, const void *state, uint32_t to) {
 }
 
 void track_merge(struct track *t, struct track_sink *sink, uint32_t from, uint32_t to) {
-    if (t->kind == TRACK_COUNT && t->need == 1) {
+    if (t->kind == TRACK_COUNT && t->room == 1) {
         if (track_counted(t, sink, from)) track_say_count(t, sink, to, 1);
     } else {
         const void *state = slots_find(&t->state, from);

@@ -4,7 +4,7 @@
  * what leaves over the same events share: it is fed each new event once, by the same matching as a
  * query's (match.h), and keeps of a customer no more than its leaves need:
  *
- *   COUNT     did E [N times]                       how often, up to what still matters
+ *   COUNT     did E [N times]                       how often
  *   RECENT    did E [N times] during last …         the newest times, as many as matter
  *   SUM       sum(E.p) … without a moving range     the sum
  *   TRAIT     trait P …                             when it was last set, and whether that passes
@@ -16,6 +16,11 @@
  * So fifty thresholds of one count are one count. What the leaves say is a bit each in the row of
  * the customer (truths.h), and is brought up to date when what is kept changes, or time does. A
  * COUNT of one needs no more than those bits.
+ *
+ * Filling. A track is filled at once, or step by step by ranges of customers while events come in
+ * (`filling`). What is kept of a customer before his step counts for nothing: the step drops it and
+ * reads all of his past. Leaves are filled with their track, or later from what it keeps; a leaf
+ * that needs more than a filled track keeps has one of its own until the next start.
  *
  * Whenever a HISTORY may have changed for a customer (an event that it names, a moment at which one
  * leaves its range, a merge), his timeline is asked again by the engine itself. The others ask it
@@ -64,7 +69,8 @@ struct leaf {
     struct arena arena;  /* of `asked` and the test */
     const struct query_cond *cond;
     struct track *track;
-    bool fresh;         /* its bits are to be filled */
+    bool fresh;         /* its bits are to be filled at once   */
+    bool filling;       /* its bits are being filled by steps */
     bool otherwise;     /* what holds for a customer of whom nothing is kept */
     struct test test;   /* MEASURE, TRAIT */
     struct ahead ahead; /* of a moving range */
@@ -78,8 +84,10 @@ struct track {
     const struct query_cond *cond;
     struct leaf **leaves;
     uint32_t n_leaves, cap;
-    uint32_t need; /* COUNT, RECENT: more events than that change nothing */
-    bool fresh;    /* to be filled */
+    uint32_t need; /* COUNT, RECENT: more events than that change nothing    */
+    uint32_t room; /* RECENT: times that are kept; COUNT: 1, or as many as are */
+    bool fresh;    /* to be filled at once         */
+    bool filling;  /* is being filled by steps     */
     bool compiled;
     uint64_t provisional; /* the plan's: a change gives old events another meaning */
     struct slots state;   /* of customers */
@@ -95,13 +103,12 @@ bool leaf_moves(const struct leaf *leaf); /* over a moving range */
 /* The track that a leaf wants: empty, fresh. */
 int track_new(const struct leaf *leaf, struct track **out, struct keel_error *err) K_CHECKED;
 void track_free(struct track *t);
-bool track_same(const struct track *a, const struct track *b);
-/* From here on `leaf` reads it. A track that has not kept enough for that becomes fresh. */
+/* `wanted`, which nobody joined, keeps the same of the same events; and `t` would do for its leaf:
+ * it is empty, or keeps enough. */
+bool track_serves(const struct track *t, bool empty, const struct track *wanted);
+/* From here on `leaf` reads it. */
 void track_join(struct track *t, struct leaf *leaf);
 void track_leave(struct track *t, struct leaf *leaf);
-/* `from` is the same track of another set, as of the same moment: takes what it keeps if that is
- * more than this one does. */
-void track_take(struct track *t, struct track *from);
 void track_clear(struct track *t); /* forgets everybody */
 uint64_t track_bytes(const struct track *t);
 
@@ -111,7 +118,7 @@ struct track_sink {
     struct wheel *wheel;
     int64_t now_ms;
     const struct track *only; /* NULL: all; */
-    bool filling;    /* those that are fresh; their leaves are brought up to date behind it */
+    bool filling;    /* those that are fresh or filled by steps, of whom leaves are told later */
     bool rebuilding; /* a customer's whole timeline is being fed, in order: ties are decided */
     struct test_scratch scratch;
     void (*ask)(void *ctx, struct track *t, uint32_t customer); /* only the timeline can tell */
@@ -123,13 +130,15 @@ struct track_sink {
 int track_machine(struct plan *p, struct track *t, struct track_sink *sink,
                   struct keel_error *err) K_CHECKED;
 
-/* What its leaves say of everybody, from what is kept; timers are set anew. Of a HISTORY and a
- * COUNT of one only the timers: their answers are kept in the rows. */
-void track_refresh_all(struct track *t, struct track_sink *sink);
+/* What its leaves say of customers [first, first + n), from what is kept; timers are set anew. Of a
+ * HISTORY and a COUNT of one only the timers: their answers are kept in the rows. */
+void track_refresh(struct track *t, struct track_sink *sink, uint32_t first, uint32_t n);
 /* A timer of the customer is due. */
 void track_wake(struct track *t, struct track_sink *sink, uint32_t customer, int64_t at_ms);
 /* Forgets a customer. */
 void track_forget(struct track *t, struct track_sink *sink, uint32_t customer);
+/* As if nothing had been kept of customers [first, first + n); what leaves say stays. */
+void track_drop_range(struct track *t, uint32_t first, uint32_t n);
 /* The whole timeline of `from` has become part of that of `to`: asks where only that can tell. */
 void track_merge(struct track *t, struct track_sink *sink, uint32_t from, uint32_t to);
 

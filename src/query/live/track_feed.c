@@ -31,16 +31,13 @@ static bool counts(const struct track_machine *m, int64_t t) {
 
 static void feed_count(const struct track_machine *m, uint32_t customer) {
     struct track *t = m->track;
-    if (t->need == 0) return;
-    if (t->need == 1) {
+    if (t->room == 1) {
         if (!track_counted(t, m->sink, customer)) track_say_count(t, m->sink, customer, 1);
         return;
     }
     bool is_new;
     uint32_t *n = slots_add(&t->state, customer, &is_new);
-    if (*n == t->need) return;
-    ++*n;
-    if (!m->sink->filling) track_say_count(t, m->sink, customer, *n);
+    if (++*n <= t->need && !m->sink->filling) track_say_count(t, m->sink, customer, *n);
 }
 
 static void feed_recent(const struct track_machine *m, uint32_t customer, int64_t time) {
@@ -178,11 +175,12 @@ static int feed_match(struct track_state *s, struct feed *f, const struct match 
 
 static int track_feed(void *state, struct feed *f, struct keel_error *err) {
     struct track_state *s = state;
+    const struct track *track = s->m->track;
     const struct track_sink *sink = s->m->sink;
-    if (sink->only && sink->only != s->m->track) return 0;
-    if (sink->filling && !s->m->track->fresh) return 0;
-    if (s->m->track->kind == TRACK_FOLLOWED) TRY(feed_pairs(s, f, err));
-    for (uint32_t i = 0; i < s->m->n_matches && s->m->track->kind != TRACK_FOLLOWED; i++)
+    if (sink->only && sink->only != track) return 0;
+    if (sink->filling && !track->fresh && !track->filling) return 0;
+    if (track->kind == TRACK_FOLLOWED) TRY(feed_pairs(s, f, err));
+    for (uint32_t i = 0; i < s->m->n_matches && track->kind != TRACK_FOLLOWED; i++)
         TRY(feed_match(s, f, &s->m->matches[i], err));
     if (s->worker->scratch.too_hard)
         FAIL(err, LIMIT, "a regular expression takes too long on some value: make it simpler");
