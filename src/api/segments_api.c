@@ -204,6 +204,7 @@ static void status_json(const struct listing *l, int64_t id) {
     } else {
         (void)!buf_add_text(out, "null,\"size_version\":null,");
     }
+    if (s.state == AUDIENCE_FILLING) (void)!buf_printf(out, "\"filled\":%.3f,", s.filled);
     segments_time_json("as_of", s.as_of_ms, out);
     if (*s.error) text_member("error", str_from(s.error), out);
 }
@@ -422,8 +423,10 @@ static int history(struct request *r, void *ctx, struct keel_error *err) {
     "\"owners\":{\"type\":\"object\"},\"version\":{\"type\":\"integer\"},\"query\":{\"type\":"     \
     "\"string\"},\"hash\":{\"type\":\"string\"},\"json\":{\"type\":\"object\"},"                   \
     "\"state\":{\"enum\":[\"filling\",\"live\",\"failed\"]},\"size\":{\"type\":[\"integer\","      \
-    "\"null\"]},\"size_version\":{\"type\":[\"integer\",\"null\"]},\"as_of\":{\"type\":"           \
-    "\"string\"},\"error\":{\"type\":\"string\"},\"names\":{\"type\":\"array\"},\"named_by\":"     \
+    "\"null\"]},\"size_version\":{\"type\":[\"integer\",\"null\"]},\"filled\":{\"type\":"          \
+    "\"number\"},"                                                                                 \
+    "\"as_of\":{\"type\":\"string\"},\"error\":{\"type\":\"string\"},\"names\":{\"type\":"         \
+    "\"array\"},\"named_by\":"                                                                     \
     "{\"type\":\"array\"}}}"
 #define ROUTE(method, path, handler, with_right, what, in, with, out)                              \
     {                                                                                              \

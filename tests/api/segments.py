@@ -109,6 +109,7 @@ class Routes(unittest.TestCase):
         rich = c.save("Rich", 'count customers where sum("Order".revenue) > 300', purpose="thank",
                       description="über", owners={"marketing": "M", "it": "I"})
         self.assertEqual((rich["state"], rich["size"], rich["version"]), ("live", 4, 1))
+        self.assertNotIn("filled", rich)
         self.assertEqual(rich["query"], 'sum("Order".revenue) > 300')
         self.assertEqual(rich["owners"], {"marketing": "M", "it": "I"})
         again = c.save("Same", rich["json"])

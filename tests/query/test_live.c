@@ -135,7 +135,10 @@ static bool fill(struct world *w, uint32_t most) {
     struct watched *s = w->started;
     int code = live_fill(w->live, most, &err);
     if (code < 0) fail_msg("%s", err.message);
-    if (code > 0) return false;
+    if (code > 0) {
+        assert_true(live_filled(w->live) >= 0 && live_filled(w->live) < 1);
+        return false;
+    }
     s->told = roaring_bitmap_copy(live_members(w->live, s->id));
     s->used = true;
     w->started = NULL;

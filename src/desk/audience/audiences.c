@@ -200,6 +200,7 @@ static void status_of(const struct audiences *a, const struct saved *s,
     if (!s) return;
     out->state = s->state;
     out->version = s->live_version;
+    out->filled = s->state == AUDIENCE_FILLING ? s->share : 0;
     out->size = roaring_bitmap_get_cardinality(audiences_members_of(a, s));
     if (s->error) snprintf(out->error, sizeof out->error, "%s", s->error);
 }

@@ -62,6 +62,7 @@ struct audience_status {
     enum audience_state state; /* of the newest version; an older one goes on meanwhile */
     int64_t version;           /* whose members these are; 0: none yet                  */
     uint64_t size;
+    double filled; /* of AUDIENCE_FILLING: the share of customers who have been looked at; or 0 */
     int64_t as_of_ms;
     char error[KEEL_ERROR_MAX]; /* of AUDIENCE_FAILED, else "" */
 };

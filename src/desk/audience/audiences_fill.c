@@ -52,6 +52,7 @@ static void settle(struct audiences *a, struct saved *s, uint32_t slot) {
     s->members = NULL;
     s->slot = slot;
     s->live_version = s->version;
+    s->share = 0;
     pthread_mutex_unlock(&a->lock);
     a->by_slot[slot] = s;
     if (before != NO_SLOT) {
@@ -120,6 +121,14 @@ static uint32_t next_step(uint32_t step, int64_t took_us) {
     return next < STEP_LEAST ? STEP_LEAST : next > STEP_MOST ? STEP_MOST : (uint32_t)next;
 }
 
+static void note_share(struct audiences *a) {
+    double share = live_filled(a->live);
+    pthread_mutex_lock(&a->lock);
+    for (uint32_t i = 0; i < a->filling.n; i++)
+        still_wanted(a, &a->filling.wanted[i])->share = share;
+    pthread_mutex_unlock(&a->lock);
+}
+
 static void go_on(struct audiences *a) {
     struct filling *f = &a->filling;
     struct keel_error err = {0};
@@ -127,6 +136,7 @@ static void go_on(struct audiences *a) {
     int code = live_fill(a->live, f->step, &err);
     if (code > 0) {
         f->step = next_step(f->step, monotonic_us() - begun);
+        note_share(a);
         return;
     }
     if (code < 0) fail_all(a, &err);

@@ -34,6 +34,7 @@ struct saved { /* one segment */
     /* lock: */
     enum audience_state state;
     int64_t live_version;
+    double share; /* of customers who have been filled */
     char *error;
     struct roaring_bitmap_s *members; /* as saved, until it is in a slot; then NULL: live_members */
 };

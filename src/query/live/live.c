@@ -305,6 +305,10 @@ int live_fill(struct live *l, uint32_t most, struct keel_error *err) {
     return 0;
 }
 
+double live_filled(const struct live *l) {
+    return l->truths.numbers ? (double)l->filled_to / l->truths.numbers : 0;
+}
+
 int live_add(struct live *l, const struct query_cond *where, uint32_t *out_segment,
              struct keel_error *err) {
     uint32_t id;

@@ -69,6 +69,8 @@ int live_start(struct live *l, const struct query_cond *where, uint32_t *out_seg
  * live_advance. 1: there are more; 0: nothing is being filled. After an error these customers are
  * still to be filled, and the segments may be removed. */
 int live_fill(struct live *l, uint32_t most, struct keel_error *err) K_CHECKED;
+/* The share of customers that live_fill has filled. */
+double live_filled(const struct live *l);
 /* Both at once. */
 int live_add(struct live *l, const struct query_cond *where, uint32_t *out_segment,
              struct keel_error *err) K_CHECKED;

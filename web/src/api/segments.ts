@@ -15,6 +15,7 @@ export interface Segment {
   changed_at: string;
   changed_by: string;
   state: 'filling' | 'live' | 'failed';
+  filled?: number;
   size: number | null;
   error?: string;
   names: unknown[];

@@ -100,7 +100,9 @@ function List() {
                 cell: (row) => (
                   <span class="row">
                     <a href={open(row.id)}>{row.name}</a>
-                    <Badge tone={TONES[row.state]}>{t.audiences.state[row.state]}</Badge>
+                    <Badge tone={TONES[row.state]}>
+                      {t.audiences.state[row.state]} {row.filled ? percent(row.filled) : ''}
+                    </Badge>
                   </span>
                 ),
                 brief: true,
