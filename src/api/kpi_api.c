@@ -17,7 +17,7 @@
 #include "desk/kpi/clock.h"
 #include "desk/kpi/report.h"
 #include "desk/kpi/touchpoint.h"
-#include "desk/shield/shield.h"
+#include "query/language/parse.h"
 
 enum { MOST_DEPTH = KPI_MAX_DEPTH, TOUCHPOINT_DAYS = 28 };
 
@@ -210,17 +210,36 @@ static int attribution(struct request *r, void *ctx, struct keel_error *err) {
                                   err);
 }
 
+struct asking {
+    const struct app *app;
+    const struct request *request;
+    struct arena arena;
+};
+
+static int ask_shielded(void *ctx, const struct query *q, const struct ask_options *options,
+                        struct result **out, struct keel_error *err) {
+    struct asking *a = ctx;
+    struct arena_mark mark = arena_mark(&a->arena);
+    int code = shielded_run(a->app, a->request, q, options, &a->arena, out, err);
+    arena_rewind(&a->arena, mark);
+    return code;
+}
+
 static int touchpoints(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
-    struct touchpoint_ask ask = {.cancel = server_cutting(app->server),
-                                 .hide_below = hide_below(app, r)};
+    struct asking asking = {.app = app, .request = r};
+    struct touchpoint_ask ask = {
+        .cancel = server_cutting(app->server), .run = ask_shielded, .run_ctx = &asking};
     struct str from = param(r, "from"), to = param(r, "to");
     ask.to = time_day(db_zone(app->db), now_ms()) + 1;
     if (to.n) TRY(kpi_read_day(to, "to", &ask.to, err));
     ask.from = ask.to - TOUCHPOINT_DAYS;
     if (from.n) TRY(kpi_read_day(from, "from", &ask.from, err));
     if (ask.from >= ask.to) FAIL(err, INVALID, "the range is empty: from must be before to");
-    return touchpoint_report(app->db, app->desk, &ask, &r->reply.body, err);
+    arena_init(&asking.arena, 2 * (size_t)QUERY_ARENA_BYTES);
+    int code = touchpoint_report(app->db, app->desk, &ask, &r->reply.body, err);
+    arena_release(&asking.arena);
+    return code;
 }
 
 /* ---- the table ---- */
@@ -232,7 +251,7 @@ static int touchpoints(struct request *r, void *ctx, struct keel_error *err) {
     "{\"type\":[\"object\",\"null\"],\"properties\":{\"period\":" TEXT ",\"value\":" NUMBER        \
     ",\"complete\":" TRUTH ",\"computed_at\":" TEXT ",\"checked_at\":" TEXT ",\"asked_at\":" TEXT  \
     ",\"guardrail\":{\"enum\":[\"unknown\",\"inside\",\"below\",\"above\"]}"                       \
-    ",\"target_met\":{\"type\":[\"boolean\",\"null\"]}}}"
+    ",\"target_met\":{\"type\":[\"boolean\",\"null\"]},\"question\":" TEXT "}}"
 #define MEMBERS                                                                                    \
     "\"name\":" TEXT ",\"description\":" TEXT ",\"query\":" TEXT                                   \
     ",\"sum\":{\"type\":\"array\",\"items\":" TEXT                                                 \
@@ -289,7 +308,8 @@ const struct route routes_kpi_api[] = {
           "from string first day\nto string day behind the last\ngrain string day, week or month\n"
           "as_of string as it was known then\nrefresh boolean compute it anew, however fresh",
           NULL,
-          "{\"type\":\"object\",\"properties\":{\"id\":" TEXT ",\"grain\":" TEXT ",\"points\":"
+          "{\"type\":\"object\",\"properties\":{\"id\":" TEXT ",\"grain\":" TEXT
+          ",\"question\":" TEXT ",\"points\":"
           "{\"type\":\"array\",\"items\":" POINT "},\"notes\":{\"type\":\"array\",\"items\":" TEXT
           "}}}"),
     ROUTE(HTTP_GET, "/api/v1/kpis/{id}/attribution", attribution,
@@ -306,7 +326,12 @@ const struct route routes_kpi_api[] = {
           "Completion, time and fall-back to staff, by touchpoint",
           "from string first day; default 28 days\nto string day behind the last", NULL,
           "{\"type\":\"object\",\"properties\":{\"touchpoints\":{\"type\":\"array\",\"items\":"
-          "{\"type\":\"object\"}}}}"),
+          "{\"type\":\"object\",\"properties\":{\"id\":" TEXT ",\"channels\":{\"type\":\"array\","
+          "\"items\":{\"type\":\"object\",\"properties\":{\"started\":" NUMBER
+          ",\"completed\":" NUMBER ",\"completion_rate\":" NUMBER ",\"median_seconds\":" NUMBER
+          ",\"fell_back\":" NUMBER ",\"fallback_rate\":" NUMBER
+          ",\"questions\":{\"type\":\"object\",\"properties\":"
+          "{\"completion\":" TEXT ",\"fallback\":" TEXT "}}}}}}}}}}"),
     ROUTE(HTTP_DELETE, "/api/v1/touchpoints/{id}", take_touchpoint_away,
           "Removes a touchpoint; its versions are kept",
           "who string on whose behalf, by the owner of the data", NULL, NULL),

@@ -12,6 +12,7 @@
 #include "api/access.h"
 #include "api/app.h"
 #include "api/routes.h"
+#include "api/shielded.h"
 #include "base/json.h"
 #include "desk/audience/audience.h"
 #include "desk/shield/shield.h"
@@ -163,20 +164,13 @@ static int write_answer(struct request *r, const struct result *result, const st
 /* For who may see personal data as it is, and noted if it shows some; for others shielded. */
 static int answer(const struct app *app, struct request *r, const struct question *q,
                   struct result **out, struct keel_error *err) {
-    const struct plan_form *form = plan_take(app->plan);
-    const struct actor *actor = &r->actor;
-    int code;
-    if (actor_may(actor, RIGHT_PERSONAL_READ)) {
+    if (!is_shielded(r)) {
+        const struct plan_form *form = plan_take(app->plan);
         r->disclosed = shield_admit(form, q->query, NULL) < 0;
+        plan_drop(form);
         access_mark(app, r, "question", q->query->text);
-        code = ask_run(app->db, q->query, &q->options, out, err);
-    } else {
-        struct shield_question shielded = {actor->account ? actor->account : -actor->id, form,
-                                           q->query, &q->options, &r->arena};
-        code = shield_run(app->shield, &shielded, app->db, out, err);
     }
-    plan_drop(form);
-    return code;
+    return shielded_run(app, r, q->query, &q->options, &r->arena, out, err);
 }
 
 static int ask(struct request *r, void *ctx, struct keel_error *err) {

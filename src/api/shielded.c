@@ -6,6 +6,11 @@
 #include "desk/shield/shield.h"
 #include "query/language/parse.h"
 
+/* Whose questions are compared. */
+static int64_t asker(const struct request *r) {
+    return r->actor.account ? r->actor.account : -r->actor.id;
+}
+
 int shielded_condition(const struct app *app, const struct request *r, struct str condition,
                        struct keel_error *err) {
     struct audience_book book;
@@ -17,10 +22,8 @@ int shielded_condition(const struct app *app, const struct request *r, struct st
                                   .cancel = server_cutting(app->server),
                                   .segment = audience_book_find,
                                   .segment_ctx = &book};
-    struct shield_question question = {.who = r->actor.account ? r->actor.account : -r->actor.id,
-                                       .form = plan_take(app->plan),
-                                       .options = &options,
-                                       .arena = &arena};
+    struct shield_question question = {
+        .who = asker(r), .form = plan_take(app->plan), .options = &options, .arena = &arena};
     int code = shield_condition(app->shield, &question, app->db, condition, err);
     plan_drop(question.form);
     audience_book_release(&book);
@@ -33,6 +36,17 @@ int shielded_question(const struct app *app, const struct request *r, const stru
     if (!is_shielded(r)) return 0;
     const struct plan_form *form = plan_take(app->plan);
     int code = shield_admit(form, q, err);
+    plan_drop(form);
+    return code;
+}
+
+int shielded_run(const struct app *app, const struct request *r, const struct query *q,
+                 const struct ask_options *options, struct arena *arena, struct result **out,
+                 struct keel_error *err) {
+    if (!is_shielded(r)) return ask_run(app->db, q, options, out, err);
+    const struct plan_form *form = plan_take(app->plan);
+    const struct shield_question question = {asker(r), form, q, options, arena};
+    int code = shield_run(app->shield, &question, app->db, out, err);
     plan_drop(form);
     return code;
 }

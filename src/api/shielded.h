@@ -6,7 +6,7 @@
 
 #include "api/app.h"
 #include "api/server/server.h"
-#include "query/language/ast.h"
+#include "query/ask.h"
 
 static inline bool is_shielded(const struct request *r) {
     return !actor_may(&r->actor, RIGHT_PERSONAL_READ);
@@ -17,6 +17,11 @@ int shielded_condition(const struct app *app, const struct request *r, struct st
 /* May the caller ask, or save to be asked, this question? 0 for who is not shielded. */
 int shielded_question(const struct app *app, const struct request *r, const struct query *q,
                       struct keel_error *err) K_CHECKED;
+/* Asks it as the caller may: as it is, or through the shield; `arena` for what that needs besides.
+ * What is shown of single people is the caller's to note. */
+int shielded_run(const struct app *app, const struct request *r, const struct query *q,
+                 const struct ask_options *options, struct arena *arena, struct result **out,
+                 struct keel_error *err) K_CHECKED;
 /* Writes how many customers; null if they are few and the caller is shielded. */
 void shielded_number(const struct app *app, const struct request *r, uint64_t n, struct buf *out);
 /* So few that the difference of two such sets would show them? Never to who is not shielded. */

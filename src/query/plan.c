@@ -25,7 +25,7 @@ void plan_init(struct plan *p, struct db *db, const struct snapshot *snap, const
     p->snap = snap;
     p->q = q;
     p->at_ms = at_ms;
-    arena_init(&p->arena, PLAN_MAX_BYTES);
+    arena_init(&p->arena, PLAN_ARENA_BYTES);
 }
 
 void plan_release(struct plan *p) {

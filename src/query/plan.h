@@ -8,7 +8,7 @@
  * Unknown events and properties are no errors: nobody did them. A note in the answer says so.
  *
  * Layers: ast.h, customer/db.h. Threads: built by one thread, then immutable while workers run.
- * Limits: PLAN_MAX_*; memory of the plan PLAN_MAX_BYTES.
+ * Limits: PLAN_MAX_*; memory of the plan PLAN_ARENA_BYTES.
  */
 #pragma once
 
@@ -23,7 +23,7 @@ enum {
     PLAN_MAX_COLUMNS = 1024,
     PLAN_MAX_NOTES = 16
 };
-#define PLAN_MAX_BYTES ((size_t)256 << 20)
+#define PLAN_ARENA_BYTES ((size_t)256 << 20)
 
 struct machine;
 struct test;

@@ -290,6 +290,52 @@ class Kpis(unittest.TestCase):
         self.ask("PUT", "/api/v1/kpis", {"touchpoint": {"pay": members}})
         self.assertEqual(names(), ["Pay"])
 
+    def fitting(self, question, row, at=None, **more):
+        """How many fit the condition that the row of a question's answer stands for."""
+        said = self.ask("POST", "/api/v1/query/people", {"query": question, "row": row, **more, **({"at": at} if at else {})})
+        asked = {"query": f"count customers where {said['condition']}", **({"at": at} if at else {})}
+        return self.ask("POST", "/api/v1/query", asked)["rows"][0][0]
+
+    def test_people_of_touchpoints(self):
+        self.ask("PUT", "/api/v1/kpis", {"touchpoint": {"who": {
+            "property": "context.channel", "start": '"Checkout Started" where source is missing', "end": '"Order Completed"', "within": "1 day"}}})
+        task = next(t for t in self.ask("GET", "/api/v1/touchpoints")["touchpoints"] if t["id"] == "who")
+        self.assertEqual([c["channel"] for c in task["channels"]], ["web", "kiosk"])  # where most started first
+        for channel in task["channels"]:
+            for number, question, step in (("started", "completion", 1), ("completed", "completion", 2), ("fell_back", "fallback", 2)):
+                self.assertEqual(self.fitting(channel["questions"][question], [step]), channel[number], (channel, number))
+            asked = self.ask("POST", "/api/v1/query", {"query": channel["questions"]["completion"]})["rows"]
+            self.assertEqual([row[2] for row in asked], [channel["started"], channel["completed"]])
+            self.assertEqual(asked[1][3:], [channel["completion_rate"], channel["median_seconds"]])
+
+    def test_people_of_values(self):
+        """Where a value counts customers, they can be counted again by its question."""
+        self.put("buyers", query='total of unique customers of "Order Completed"')
+        self.put("phoned", query='count customers where did "Order Completed" where context.channel = "phone"')
+        self.put("paid", query='funnel "Checkout Started", "Order Completed" within 1 day')
+        for one in self.ask("GET", "/api/v1/kpis?refresh=true")["kpis"]:
+            latest = one["latest"]
+            if one["id"] == "buyers":
+                self.assertEqual(latest["question"], 'total of unique customers of "Order Completed" from '
+                                 f"{day(1)} to {day(0)}")
+                self.assertEqual(self.fitting(latest["question"], []), latest["value"])
+            elif one["id"] == "phoned":
+                self.assertEqual(self.fitting(latest["question"], [], latest["asked_at"]), latest["value"])
+            elif one["id"] == "paid":
+                rows = self.ask("POST", "/api/v1/query", {"query": latest["question"]})["rows"]
+                self.assertEqual(rows[1][3], latest["value"])
+        series = self.ask("GET", f"/api/v1/kpis/buyers/series?from={day(9)}&to={day(4)}&grain=week")
+        for point in series["points"]:
+            if point["value"]:
+                self.assertEqual(self.fitting(series["question"], [point["period"]]), point["value"], point)
+        series = self.ask("GET", f"/api/v1/kpis/phoned/series?from={day(9)}&to={day(4)}")
+        self.assertEqual([p["value"] for p in series["points"]], [2 * n for n in range(2, 7)])
+        for point in series["points"]:
+            self.assertEqual(self.fitting(series["question"], [], point["asked_at"]), point["value"])
+        self.put("both", sum=["buyers", "phoned"])
+        self.assertNotIn("question", self.ask("GET", "/api/v1/kpis/both/series"))
+        self.assertIn('question total of unique customers of "Order Completed" from', self.kpi("show", "buyers"))
+
     # ---- the command ----
 
     def test_command(self):
@@ -342,6 +388,80 @@ class Kpis(unittest.TestCase):
                      "/api/v1/kpis/{id}/series", "/api/v1/kpis/{id}/attribution",
                      "/api/v1/touchpoints"):
             self.assertIn(path, paths)
+
+
+def baskets():
+    """30 start on the web and 15 of them pay there; 12 of those who pay had begun in the kiosk, and
+    12 others pay in the kiosk; each of 25 other channels has one customer."""
+    for n in range(30):
+        who = {"email": f"w{n}@mail.test", "contact": f"w{n}@mail.test"}
+        if n < 12:
+            yield event(f"w{n}", "Basket", 3, 8, "kiosk", f"k-{n}", **who)
+        yield event(f"w{n}", "Basket", 3, 9, "web", f"w-{n}", **who)
+        if n < 15:
+            yield event(f"w{n}", "Paid", 3, 10, "web", f"p-{n}")
+    for n in range(12):
+        yield event(f"k{n}", "Basket", 3, 8, "kiosk", f"b-{n}")
+        yield event(f"k{n}", "Paid", 3, 9, "kiosk", f"q-{n}")
+    for n in range(25):
+        yield event(f"x{n}", "Basket", 3, 8, f"channel {n:02}", f"x-{n}")
+
+
+class Channels(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server()
+        with tempfile.NamedTemporaryFile("w", suffix=".ndjson") as events:
+            events.write("".join(json.dumps(one) + "\n" for one in baskets()))
+            events.flush()
+            keel("import", "--data", cls.server.dir, "--quiet", "--segment", events.name)
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as tasks:
+            for name, where in (("buy", "context.channel"), ("email", "email"), ("contact", "contact")):
+                tasks.write(f"[touchpoint.{name}]\nproperty = '{where}'\nstart = '\"Basket\"'\nend = '\"Paid\"'\nwithin = '1 day'\n")
+            tasks.flush()
+            keel("kpi", "apply", tasks.name, "--data", cls.server.dir)
+        cls.server.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+        cls.server.__exit__()
+
+    def ask(self, method, path, scopes, body=None):
+        words = [word for scope in scopes for word in ("--scope", scope)]
+        key = {"Authorization": "Bearer " + keel("key", "add", "k", *words, "--data", self.server.dir).strip()}
+        status, _, text = self.server.request(method, path, body, key)
+        self.assertEqual(status, 200, text)
+        return json.loads(text)
+
+    def tasks(self, *scopes):
+        return {task["id"]: task for task in self.ask("GET", "/api/v1/touchpoints", scopes)["touchpoints"]}
+
+    def test_who_tries_two_channels(self):
+        """The kiosk does not get rid of its failures because the web takes them over."""
+        task = self.tasks("kpi.read", "personal.read")["buy"]
+        numbers = {c["channel"]: (c["started"], c["completed"]) for c in task["channels"]}
+        self.assertEqual((numbers["web"], numbers["kiosk"], numbers["channel 00"]), ((30, 15), (24, 12), (1, 0)))
+        self.assertEqual(len(numbers), 20)
+        self.assertEqual(task["notes"], ["channels where fewer started are left out"])
+
+    def test_few_are_hidden(self):
+        shown = self.tasks("kpi.read")
+        channels = {c["channel"]: c for c in shown["buy"]["channels"]}
+        self.assertEqual((channels["web"]["started"], channels["web"]["completed"]), (30, 15))
+        few = channels["channel 00"]
+        self.assertEqual([few[name] for name in ("started", "completed", "completion_rate", "median_seconds", "fell_back")], [None] * 5)
+        self.assertTrue(few["hidden"])
+        # what a task is by could show single people: not its numbers, and not its channels
+        self.assertEqual(shown["email"]["channels"], [])
+        self.assertIn("personal.read", shown["email"]["notes"][0])
+        self.assertEqual({c["channel"] for c in shown["contact"]["channels"]}, {"‹e-mail›"})
+        self.assertNotIn("@mail", json.dumps(shown))
+        self.assertEqual(len(self.tasks("kpi.read", "personal.read")["email"]["channels"]), 20)
+        # nor who they are: the condition is known, the number is not
+        said = self.ask("POST", "/api/v1/query/people", ("query",), {"query": few["questions"]["completion"], "row": [1]})
+        counted = self.ask("POST", "/api/v1/query", ("query",), {"query": f"count customers where {said['condition']}"})
+        self.assertEqual(counted["rows"], [[None]])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 #include "base/time.h"
 #include "desk/kpi/attribute.h"
+#include "query/language/query_print.h"
 
 enum { LATEST_BACK = 40, EDITS = 100 };
 
@@ -67,6 +68,26 @@ static bool is_hidden(const struct kpi_point *p, const struct kpi_ask *ask) {
            (p->compared && p->compared_fewest < ask->hide_below);
 }
 
+/* A leaf's question as it is asked for [from, to), or, with periods, for each of them. */
+static void put_question(struct buf *b, const struct kpi *k, enum kpi_grain grain, int32_t from,
+                         int32_t to, bool periods) {
+    static const enum query_unit UNIT[] = {QUERY_DAY, QUERY_WEEK, QUERY_MONTH};
+    struct buf text;
+    if (k->form != KPI_QUERY || !k->query) return;
+    struct query q = *k->query;
+    if (q.form != QUERY_COUNT) q.range = kpi_range(from, to);
+    if (q.form == QUERY_TREND && periods) {
+        q.has_period = true;
+        q.period = UNIT[grain];
+    }
+    buf_init(&text, QUERY_MAX_TEXT);
+    if (query_print(&q, &text) == 0) {
+        (void)!buf_add_text(b, ",\"question\":");
+        (void)!buf_add_json_str(b, buf_str(&text));
+    }
+    buf_release(&text);
+}
+
 static void put_point(struct buf *b, const struct kpi *k, const struct kpi_point *p,
                       const struct kpi_ask *ask) {
     bool hidden = is_hidden(p, ask);
@@ -88,6 +109,12 @@ static void put_point(struct buf *b, const struct kpi *k, const struct kpi_point
 
 /* ---- latest ---- */
 
+static void put_latest_point(struct buf *b, const struct kpi *k, const struct kpi_point *p,
+                             const struct kpi_ask *ask) {
+    put_point(b, k, p, ask);
+    put_question(b, k, k->grain, p->day, kpi_period_add(k->grain, p->day, 1), false);
+}
+
 /* The newest complete period with a value, and the running one, of what is kept. */
 static int put_latest(struct sql *desk, const struct db *db, const struct kpi *k,
                       const struct kpi_ask *ask, struct buf *b, struct keel_error *err) {
@@ -99,10 +126,10 @@ static int put_latest(struct sql *desk, const struct db *db, const struct kpi *k
     for (uint32_t i = 0; i < LATEST_BACK; i++)
         if (p[i].stored && p[i].complete && !isnan(p[i].value)) latest = &p[i];
     (void)!buf_add_text(b, ",\"latest\":");
-    if (latest) put_point(b, k, latest, ask);
+    if (latest) put_latest_point(b, k, latest, ask);
     (void)!buf_add_text(b, latest ? "},\"running\":" : "null,\"running\":");
     bool runs = running->stored && !running->complete;
-    if (runs) put_point(b, k, running, ask);
+    if (runs) put_latest_point(b, k, running, ask);
     (void)!buf_add_text(b, runs ? "}" : "null");
     return 0;
 }
@@ -358,6 +385,9 @@ static int series_of(struct kpi_run *run, struct db *db, struct sql *desk,
     put_day(b, ",\"from\":", ask.from);
     put_day(b, ",\"to\":", ask.to);
     if (ask.as_of_ms != KPI_NOW) put_time(b, "as_of", ask.as_of_ms);
+    if (series.n)
+        put_question(b, k, ask.grain, series.points[0].day,
+                     kpi_period_add(ask.grain, series.points[series.n - 1].day, 1), true);
     (void)!buf_add_text(b, ",\"points\":[");
     for (uint32_t i = 0; i < series.n; i++) {
         if (i) (void)!buf_add_char(b, ',');

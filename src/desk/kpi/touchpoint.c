@@ -1,4 +1,4 @@
-/* Implementation of touchpoint.h: each task is two funnels, joined by channel.
+/* Implementation of touchpoint.h: a ranking of the channels, then two funnels for each.
  *
  * The parts of a definition are written in the language, so they are put together as text, parsed,
  * and checked to be what was meant: one start, one end, one property. From then on the tree alone
@@ -6,11 +6,13 @@
  */
 #include "desk/kpi/touchpoint.h"
 
+#include "base/time.h"
 #include "desk/kpi/kpi_int.h"
 #include "desk/kpi/run.h"
-#include "query/ask.h"
+#include "query/language/check.h"
 #include "query/language/parse.h"
 #include "query/language/query_print.h"
+#include "query/people.h"
 
 struct task {
     struct str id, name;
@@ -87,11 +89,10 @@ static int parse_funnel(struct toml_reader *r, const struct toml_node *node, con
 static int build_funnels(struct toml_reader *r, const struct toml_node *node, struct task *t) {
     struct buf text;
     buf_init(&text, QUERY_MAX_TEXT);
-    (void)buf_printf(&text, "funnel %.*s, %.*s with same %.*s within %.*s by %.*s",
-                     STR_ARG(t->start), STR_ARG(t->end), STR_ARG(t->property), STR_ARG(t->within),
-                     STR_ARG(t->property));
+    (void)buf_printf(&text, "funnel %.*s, %.*s within %.*s by %.*s", STR_ARG(t->start),
+                     STR_ARG(t->end), STR_ARG(t->within), STR_ARG(t->property));
     int code = parse_funnel(r, node, &text, &t->completion);
-    if (code == 0 && (t->completion->funnel.n_same != 1 || t->completion->funnel.n_without))
+    if (code == 0 && (t->completion->funnel.n_same || t->completion->funnel.n_without))
         code = toml_refuse(r, node, "start and end are one event each, without clauses");
     buf_clear(&text);
     if (code == 0) { /* from the tree, which is known to be whole */
@@ -196,7 +197,66 @@ int touchpoint_remove(struct sql *desk, struct str id, const struct kpi_change *
 
 /* ---- the report ---- */
 
-enum { COLUMN_CHANNEL, COLUMN_STEP, COLUMN_EVENT, COLUMN_CUSTOMERS, COLUMN_RATE, COLUMN_MEDIAN };
+enum { COLUMN_STEP, COLUMN_EVENT, COLUMN_CUSTOMERS, COLUMN_RATE, COLUMN_MEDIAN };
+
+struct report {
+    struct db *db;
+    const struct touchpoint_ask *ask;
+    struct arena *arena;
+    struct buf *out;
+};
+
+static int ask_question(const struct report *r, struct query *q, struct result **out,
+                        struct keel_error *err) {
+    const struct ask_options options = {.threads = r->ask->threads, .cancel = r->ask->cancel};
+    TRY(query_seal(q, r->arena, err));
+    return r->ask->run ? r->ask->run(r->ask->run_ctx, q, &options, out, err)
+                       : ask_run(r->db, q, &options, out, err);
+}
+
+/* The channels where most started; one more than is shown, to know of it. */
+static struct query channels_question(const struct report *r, const struct task *t) {
+    struct query q = {.form = QUERY_TOP,
+                      .range = kpi_range(r->ask->from, r->ask->to),
+                      .limit = TOUCHPOINT_CHANNELS + 1};
+    q.top.event = t->completion->funnel.steps[0];
+    q.top.prop = t->completion->splits[0].prop;
+    q.top.rank = QUERY_RANK_CUSTOMERS;
+    return q;
+}
+
+/* An event, of this channel: what a ranking of its channels says of a row. */
+static int at_channel(const struct report *r, const struct query *channels,
+                      const struct datum *channel, struct query_event *event,
+                      struct keel_error *err) {
+    struct query of_event = *channels;
+    const struct query_cond *did;
+    of_event.top.event = *event;
+    const struct people row = {.query = &of_event,
+                               .zone = db_zone(r->db),
+                               .schema = store_schema(db_store(r->db)),
+                               .at_ms = now_ms(),
+                               .row = channel,
+                               .n_row = 1};
+    TRY(people_condition(&row, r->arena, &did, err));
+    *event = did->event;
+    return 0;
+}
+
+/* The funnel of those who started at the channel; n of its steps are of the channel. */
+static int channel_question(const struct report *r, const struct query *funnel,
+                            const struct query *channels, const struct datum *channel, uint32_t n,
+                            struct query *out, struct keel_error *err) {
+    *out = *funnel;
+    out->range = channels->range;
+    out->n_splits = 0;
+    out->funnel.steps = arena_alloc(r->arena, funnel->funnel.n_steps * sizeof *out->funnel.steps);
+    memcpy(out->funnel.steps, funnel->funnel.steps,
+           funnel->funnel.n_steps * sizeof *out->funnel.steps);
+    for (uint32_t i = 0; i < n; i++)
+        TRY(at_channel(r, channels, channel, &out->funnel.steps[i], err));
+    return 0;
+}
 
 static bool is_staff(const struct task *t, const struct datum *channel) {
     for (uint32_t i = 0; i < t->n_staff; i++)
@@ -204,94 +264,91 @@ static bool is_staff(const struct task *t, const struct datum *channel) {
     return false;
 }
 
-/* How many of the channel's customers reached the second step; the row behind the first step's. */
-static int64_t second_step(const struct result *r, const struct datum *channel) {
-    for (uint64_t row = 0; row < r->n_rows; row++)
-        if (result_cell(r, row, COLUMN_STEP)->integer == 2 &&
-            datum_eq(result_cell(r, row, COLUMN_CHANNEL), channel))
-            return result_cell(r, row, COLUMN_CUSTOMERS)->integer;
-    return 0;
-}
-
-/* `hidden`: fewer customers than may be shown. */
-static void put_count(struct buf *b, const char *name, int64_t n, bool hidden) {
-    if (hidden)
-        (void)buf_printf(b, ",\"%s\":null", name);
-    else
-        (void)buf_printf(b, ",\"%s\":%lld", name, (long long)n);
-}
-
-static void put_rate(struct buf *b, const char *name, int64_t part, int64_t whole, bool hidden) {
+static void put_cell(struct buf *b, const char *name, const struct result *r, uint64_t row,
+                     uint32_t column) {
     (void)buf_printf(b, ",\"%s\":", name);
-    if (whole > 0 && !hidden)
-        (void)!buf_add_json_f64(b, (double)part / (double)whole);
+    if (r && row < r->n_rows)
+        (void)!datum_print_json(result_cell(r, row, column), b);
     else
         (void)!buf_add_text(b, "null");
 }
 
-/* Rows of the two funnels come by channel, then step. The channel of a fall-back's chain is that of
- * its own start, so its customers may differ from those of the completion: each rate has its own
- * whole. */
-static void put_channel(struct buf *b, const struct task *t, const struct result *done,
-                        uint64_t row, const struct result *back, int64_t least) {
-    const struct datum *channel = result_cell(done, row, COLUMN_CHANNEL);
-    int64_t started = result_cell(done, row, COLUMN_CUSTOMERS)->integer;
-    int64_t completed = second_step(done, channel), whole = 0, fell = second_step(back, channel);
-    bool few = started < least, staff = is_staff(t, channel);
-    bool few_completed = few || completed < least || started - completed < least;
+static bool is_hidden(const struct result *r) {
+    for (uint64_t row = 0; r && row < r->n_rows; row++)
+        if (result_cell(r, row, COLUMN_CUSTOMERS)->type == DATUM_NULL) return true;
+    return false;
+}
+
+/* `back`, `fallback`: NULL for a channel of staff. */
+static void put_channel(struct buf *b, const struct datum *channel, const struct result *done,
+                        const struct result *back, const struct query *completion,
+                        const struct query *fallback) {
     (void)!buf_add_text(b, "{\"channel\":");
     (void)!datum_print_json(channel, b);
-    (void)buf_printf(b, ",\"staff\":%s", staff ? "true" : "false");
-    put_count(b, "started", started, few);
-    put_count(b, "completed", completed, few_completed);
-    put_rate(b, "completion_rate", completed, started, few_completed);
-    (void)!buf_add_text(b, ",\"median_seconds\":");
-    if (few_completed)
-        (void)!buf_add_text(b, "null");
-    else
-        (void)!datum_print_json(result_cell(done, row + 1, COLUMN_MEDIAN), b);
-    for (uint64_t i = 0; i < back->n_rows; i++)
-        if (result_cell(back, i, COLUMN_STEP)->integer == 1 &&
-            datum_eq(result_cell(back, i, COLUMN_CHANNEL), channel))
-            whole = result_cell(back, i, COLUMN_CUSTOMERS)->integer;
-    put_count(b, "fell_back", fell, staff || few || fell < least);
-    put_rate(b, "fallback_rate", fell, whole, staff || few || fell < least);
-    if (few || few_completed || (!staff && fell < least))
-        (void)!buf_add_text(b, ",\"hidden\":true");
-    (void)!buf_add_char(b, '}');
-}
-
-static void put_notes(struct buf *b, const struct result *r) {
-    (void)!buf_add_text(b, "],\"notes\":[");
-    for (uint32_t i = 0; i < r->n_notes; i++) {
-        if (i) (void)!buf_add_char(b, ',');
-        (void)!buf_add_json_str(b, r->notes[i]);
+    (void)buf_printf(b, ",\"staff\":%s", fallback ? "false" : "true");
+    put_cell(b, "started", done, 0, COLUMN_CUSTOMERS);
+    put_cell(b, "completed", done, 1, COLUMN_CUSTOMERS);
+    put_cell(b, "completion_rate", done, 1, COLUMN_RATE);
+    put_cell(b, "median_seconds", done, 1, COLUMN_MEDIAN);
+    put_cell(b, "fell_back", back, 1, COLUMN_CUSTOMERS);
+    put_cell(b, "fallback_rate", back, 1, COLUMN_RATE);
+    if (is_hidden(done) || is_hidden(back)) (void)!buf_add_text(b, ",\"hidden\":true");
+    (void)!buf_add_text(b, ",\"questions\":{\"completion\":");
+    (void)!buf_add_json_str(b, completion->text);
+    if (fallback) {
+        (void)!buf_add_text(b, ",\"fallback\":");
+        (void)!buf_add_json_str(b, fallback->text);
     }
-    (void)!buf_add_text(b, "]}");
+    (void)!buf_add_text(b, "}}");
 }
 
-static int report_task(struct db *db, struct task *t, struct str body,
-                       const struct touchpoint_ask *ask, struct buf *b, struct keel_error *err) {
-    struct ask_options options = {.threads = ask->threads, .cancel = ask->cancel};
+static int report_channel(const struct report *r, const struct task *t,
+                          const struct query *channels, const struct datum *channel,
+                          struct keel_error *err) {
+    struct query completion, fallback;
     struct result *done = NULL, *back = NULL;
-    K_ASSERT(t->completion && t->fallback);
-    t->completion->range = t->fallback->range = kpi_range(ask->from, ask->to);
-    TRY(ask_run(db, t->completion, &options, &done, err));
-    int code = ask_run(db, t->fallback, &options, &back, err);
-    if (code == 0) {
-        bool first = true;
-        (void)buf_printf(b, "{\"id\":\"%.*s\",%.*s,\"channels\":[", STR_ARG(t->id), (int)body.n - 2,
-                         body.p + 1);
-        for (uint64_t row = 0; row + 1 < done->n_rows; row++) {
-            if (result_cell(done, row, COLUMN_STEP)->integer != 1) continue;
-            if (!first) (void)!buf_add_char(b, ',');
-            put_channel(b, t, done, row, back, ask->hide_below);
-            first = false;
-        }
-        put_notes(b, done);
-    }
+    bool staff = is_staff(t, channel);
+    TRY(channel_question(r, t->completion, channels, channel, 2, &completion, err));
+    TRY(channel_question(r, t->fallback, channels, channel, 1, &fallback, err));
+    TRY(ask_question(r, &completion, &done, err));
+    int code = staff ? 0 : ask_question(r, &fallback, &back, err);
+    if (code == 0) put_channel(r->out, channel, done, back, &completion, staff ? NULL : &fallback);
     result_free(back);
     result_free(done);
+    return code;
+}
+
+static void put_note(struct buf *b, bool *first, struct str note) {
+    if (!*first) (void)!buf_add_char(b, ',');
+    *first = false;
+    (void)!buf_add_json_str(b, note);
+}
+
+static int report_task(const struct report *r, const struct task *t, struct str body,
+                       struct keel_error *err) {
+    struct query channels = channels_question(r, t);
+    struct result *started = NULL;
+    struct keel_error why = {0};
+    bool first = true;
+    int code = ask_question(r, &channels, &started, &why);
+    if (code < 0 && code != -KEEL_E_FORBIDDEN)
+        return error_set(err, (enum keel_code) - code, "%s", why.message);
+    uint64_t n = started ? started->n_rows : 0;
+    bool more = n > TOUCHPOINT_CHANNELS;
+    (void)buf_printf(r->out, "{\"id\":\"%.*s\",%.*s,\"channels\":[", STR_ARG(t->id),
+                     (int)body.n - 2, body.p + 1);
+    code = 0;
+    for (uint64_t row = 0; row < (more ? TOUCHPOINT_CHANNELS : n) && code == 0; row++) {
+        if (row) (void)!buf_add_char(r->out, ',');
+        code = report_channel(r, t, &channels, result_cell(started, row, 0), err);
+    }
+    (void)!buf_add_text(r->out, "],\"notes\":[");
+    if (why.code) put_note(r->out, &first, str_from(why.message));
+    if (more) put_note(r->out, &first, STR("channels where fewer started are left out"));
+    for (uint32_t i = 0; started && i < started->n_notes; i++)
+        put_note(r->out, &first, started->notes[i]);
+    (void)!buf_add_text(r->out, "]}");
+    result_free(started);
     return code;
 }
 
@@ -317,16 +374,15 @@ static int load(struct sql *desk, struct arena *arena, struct stored *out, uint3
     return code < 0 ? code : 0;
 }
 
-static int report_stored(struct db *db, struct arena *arena, const struct stored *stored,
-                         const struct touchpoint_ask *ask, struct buf *out,
+static int report_stored(const struct report *report, const struct stored *stored,
                          struct keel_error *err) {
-    struct toml_reader r = {.name = "desk.db: kpi_edit", .arena = arena, .err = err};
+    struct toml_reader r = {.name = "desk.db: kpi_edit", .arena = report->arena, .err = err};
     const struct toml_node *root;
     struct task t;
     r.within = stored->id;
     int code = toml_reader_open(&r, stored->body, KPI_MAX_BYTES, &root);
     if (code == 0) code = read_task(&r, root, &t);
-    if (code == 0) code = report_task(db, &t, stored->body, ask, out, err);
+    if (code == 0) code = report_task(report, &t, stored->body, err);
     toml_reader_close(&r);
     return code;
 }
@@ -336,6 +392,7 @@ int touchpoint_report(struct db *db, struct sql *desk, const struct touchpoint_a
     char from[TIME_TEXT_MAX], to[TIME_TEXT_MAX];
     struct stored stored[TOUCHPOINT_MAX];
     struct arena arena;
+    struct report report = {db, ask, &arena, out};
     uint32_t n = 0;
     int from_n = (int)day_format(ask->from, from), to_n = (int)day_format(ask->to, to);
     (void)buf_printf(out, "{\"from\":\"%.*s\",\"to\":\"%.*s\",\"touchpoints\":[", from_n, from,
@@ -344,7 +401,7 @@ int touchpoint_report(struct db *db, struct sql *desk, const struct touchpoint_a
     int code = load(desk, &arena, stored, &n, err);
     for (uint32_t i = 0; i < n && code == 0; i++) {
         if (i) (void)!buf_add_char(out, ',');
-        code = report_stored(db, &arena, &stored[i], ask, out, err);
+        code = report_stored(&report, &stored[i], err);
     }
     arena_release(&arena);
     if (code == 0) (void)!buf_add_text(out, "]}");

@@ -178,6 +178,35 @@ const steps = {
     await listed(size, 'an audience');
     await page.goBack();
     await page.waitForURL(/audiences$/);
+    for (const column of [2, 3]) {
+      await open(page, '/kpis');
+      const task = page.locator(`.kpi-tasks tbody td:nth-child(${column}) button.who-link`).first();
+      size = await number(task);
+      await task.click();
+      await listed(size, `column ${column} of a touchpoint`);
+    }
+    await open(page, '/kpis');
+    await page.locator('.kpi-tasks tbody td:nth-child(4) a.who-link').first().click();
+    await page.locator('.funnel').waitFor();
+    for (const kpi of ['buyers', 'known_customers']) {
+      await open(page, `/kpis/${kpi}`);
+      const value = page.locator('.stats .value .who-link');
+      size = await number(value);
+      await value.click();
+      await listed(size, `the value of ${kpi}`);
+      expect((await text(page, '#main')).includes('As of') === (kpi === 'known_customers'), `${kpi}: of another moment?`);
+    }
+    await page.getByRole('button', { name: 'Ask as of now' }).click();
+    await page.locator('.notice', { hasText: 'As of' }).waitFor({ state: 'detached' });
+    await open(page, '/kpis/buyers');
+    await page.locator('.u-over').waitFor();
+    size = Number((await pointAt(page, 'Value')).replaceAll(',', ''));
+    await page.mouse.down();
+    await page.mouse.up();
+    await listed(size, 'a point of a KPI');
+    await open(page, '/kpis/checkout');
+    await page.locator('.stats .value a.who-link').click();
+    await page.locator('.funnel').waitFor();
   },
 
   async 'a saved question'({ page }) {

@@ -1,5 +1,5 @@
 // Walks the screens as each role; see test_roles.sh.
-import { accessible, begin, end, expect, given, launch, open, q, signedIn, text, wrong } from './walk.mjs';
+import { accessible, begin, end, expect, given, launch, open, q, settled, signedIn, text, wrong } from './walk.mjs';
 
 const MASKED = '‹e-mail›';
 const QUESTION = q('count customers where did "Order Completed"');
@@ -68,6 +68,17 @@ async function asRole(browser, role, told) {
     for (const words of told.lacks[path] ?? []) expect(!shown.includes(words), `shows “${words}”`);
     if (!allowed) await accessible(page);
   }
+  begin(`${role}: people of a touchpoint`);
+  await open(page, '/kpis');
+  const opens = page.locator('.kpi-tasks button.who-link');
+  if (told.pages.includes('Explore')) {
+    await opens.first().click();
+    await page.waitForURL(/customers\+where/);
+    await settled(page);
+    const single = role === 'privacy_officer';
+    expect(page.url().includes('q=list+') === single && page.url().includes('q=count+') !== single, `the number opens ${page.url()}`);
+    expect((await page.locator('.failure').count()) === 0, `an error: ${(await text(page, '.failure')).slice(0, 200)}`);
+  } else expect((await page.locator('.who-link').count()) === 0, 'a number opens what the role may not ask');
   begin(`${role}: palette`);
   await page.keyboard.press('Control+k');
   const offered = await text(page, '.palette');

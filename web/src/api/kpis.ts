@@ -14,8 +14,10 @@ export interface KpiPoint {
   value: number | null;
   hidden?: boolean; // of fewer customers than may be shown
   complete: boolean;
+  asked_at?: string; // when a count of customers is as of
   guardrail: Verdict;
   target_met: boolean | null;
+  question?: string; // of a leaf: what the value answers
 }
 
 export interface Definition {
@@ -62,7 +64,7 @@ export interface Node {
 
 export type Because = 'definition' | 'unfinished' | 'late_events' | 'merges' | 'other';
 
-export interface SeriesPoint extends Omit<KpiPoint, 'complete' | 'guardrail' | 'target_met'> {
+export interface SeriesPoint extends Omit<KpiPoint, 'complete' | 'guardrail' | 'target_met' | 'question'> {
   complete?: boolean; // these are there where something is kept
   computed_at?: string;
   band: { low: number; middle: number; high: number } | null;
@@ -83,6 +85,7 @@ export interface KpiSeries {
   from: string;
   to: string;
   as_of?: string;
+  question?: string; // of a leaf: what the points answer, or each of them
   points: SeriesPoint[];
   notes: string[];
 }
@@ -118,6 +121,7 @@ export interface Channel {
   fell_back: number | null;
   fallback_rate: number | null;
   hidden?: boolean;
+  questions: { completion: string; fallback?: string }; // two steps each; of staff there is no fall-back
 }
 
 export interface TouchpointDefinition {

@@ -27,7 +27,8 @@ export interface Answer {
 
 export type QueryJson = { form: string } & Record<string, unknown>;
 
-export const ask = (query: string | QueryJson, signal?: AbortSignal): Promise<Answer> => post('/api/v1/query', { query }, signal);
+/* `at`: as of that moment. */
+export const ask = (query: string | QueryJson, signal?: AbortSignal, at?: string): Promise<Answer> => post('/api/v1/query', { query, at }, signal);
 
 /* Both forms of a question; nothing is asked. */
 export const parse = (query: string | QueryJson, signal?: AbortSignal): Promise<{ text: string; json: QueryJson }> =>

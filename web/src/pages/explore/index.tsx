@@ -1,6 +1,7 @@
 /* Explore: the question at the left, its picture at the right, the canonical question and its cost
  * below. The question is in the address, so going back is undo and the link is the share: as its text
- * (q), as the number of a saved one (saved), or both while a saved one is changed. */
+ * (q), as the number of a saved one (saved), or both while a saved one is changed; with the moment as of
+ * which it is asked (at), if that is not now. */
 import { useEffect, useState } from 'preact/hooks';
 import { useAsk } from '../../api/ask';
 import { loadSchema } from '../../api/company';
@@ -27,8 +28,8 @@ interface Told {
   json: QueryJson;
 }
 
-async function tell(question: string, signal: AbortSignal): Promise<Told> {
-  const [answer, both] = await Promise.all([ask(question, signal), parse(question, signal)]);
+async function tell(question: string, moment: string | undefined, signal: AbortSignal): Promise<Told> {
+  const [answer, both] = await Promise.all([ask(question, signal, moment), parse(question, signal)]);
   remember(answer.query);
   return { answer, json: both.json };
 }
@@ -146,11 +147,12 @@ export default function Explore({ place }: { place: Place }) {
   const [typed, setTyped] = useState(question);
   const [form, showForm] = useState<'new' | 'details' | null>(null);
   const schema = useAsk('schema', loadSchema);
-  const result = useAsk(question || null, (signal) => tell(question, signal));
+  const asOf = place.query.get('at') || undefined;
+  const result = useAsk(question ? `${asOf ?? ''} ${question}` : null, (signal) => tell(question, asOf, signal));
   useEffect(() => setTyped(question), [question]);
   const draft = typed.trim();
   const same = saved && (draft === saved.query || (draft === question && result.data?.answer.query === saved.query));
-  const at = (text: string, view?: string): string => href('explore', [], { q: text === saved?.query ? undefined : text, saved: saved && String(saved.id), view });
+  const at = (text: string, view?: string): string => href('explore', [], { q: text === saved?.query ? undefined : text, saved: saved && String(saved.id), view, at: asOf });
   const submit = () => {
     if (draft === question) result.again();
     else if (draft) go(at(draft));
@@ -234,6 +236,14 @@ export default function Explore({ place }: { place: Place }) {
                 <p>{t.explore.emptyWhy}</p>
               </Empty>
             </Card>
+          )}
+          {asOf && question && (
+            <p class="notice row">
+              {t.explore.asOf(asOf)}
+              <button type="button" class="button small no-print" onClick={() => go(href('explore', [], { q: question, saved: saved && String(saved.id) }))}>
+                {t.explore.asOfNow}
+              </button>
+            </p>
           )}
           {result.problem && <Failure problem={result.problem} />}
           {question && result.data && <Result told={result.data} view={place.query.get('view') ?? ''} turn={(view) => go(at(question, view), 'replace')} />}

@@ -4,16 +4,17 @@ import { useAsk } from '../../api/ask';
 import { kpi, kpis, kpiSeries, putKpi, removeKpi, type Edit, type Kpi, type SeriesPoint } from '../../api/kpis';
 import { may } from '../../api/session';
 import { NONE, plainDay } from '../../format';
-import { go, type Place } from '../../router';
+import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Card, Empty, Failure, PageHead, Stat, WaitingCard } from '../../ui/parts';
 import { failed, say } from '../../ui/toast';
+import { asksPeople, Who } from '../../ui/who';
 import { AttributionCard } from './attribution';
 import { DefinitionCard, VersionsCard } from './definition';
 import { definitionOf, Editing } from './edit';
 import { Guardrail, KpiChange, rails } from './parts';
 import { SeriesCard } from './series';
-import { before, periodName, told, writer } from './write';
+import { asOf, before, periodName, told, writer } from './write';
 
 
 function remove(one: Kpi & { edits: Edit[] }): void {
@@ -33,6 +34,24 @@ async function whole(id: string, signal: AbortSignal) {
   return { one: await kpi(id, signal), points: series?.points };
 }
 
+/* The value of a leaf opens: customers to who they are, others to their question. */
+function Value({ one }: { one: Kpi }) {
+  const { latest } = one;
+  const text = latest?.hidden ? t.kpis.hidden : told(latest?.value, writer(one));
+  if (!latest?.question || !latest.value || !may('query')) return <>{text}</>;
+  if (asksPeople(latest.question))
+    return (
+      <Who answer={{ query: latest.question }} row={[]} at={asOf(latest.question, latest)}>
+        {text}
+      </Who>
+    );
+  return (
+    <a class="who-link" href={href('explore', [], { q: latest.question })} title={t.kpis.question}>
+      {text}
+    </a>
+  );
+}
+
 function Figures({ one, points }: { one: Kpi; points: SeriesPoint[] | undefined }) {
   const write = writer(one);
   const was = before(points, one.latest?.period);
@@ -41,7 +60,7 @@ function Figures({ one, points }: { one: Kpi; points: SeriesPoint[] | undefined 
     <section class="grid stats" aria-label={one.name}>
       <Stat
         what={one.latest ? periodName(one.grain, one.latest.period, plainDay) : t.kpis.value}
-        value={one.latest?.hidden ? t.kpis.hidden : told(one.latest?.value, write)}
+        value={<Value one={one} />}
         note={running === null ? undefined : t.kpis.running(write(running))}
       />
       <Stat what={t.kpis.change} words value={<KpiChange kpi={one} was={was} />} note={was === null ? t.kpis.changeUnknown : t.kpis.against(write(was))} />

@@ -3,13 +3,15 @@
 import { useMemo } from 'preact/hooks';
 import { useAsk } from '../../api/ask';
 import { GRAINS, kpiSeries, type Kpi, type KpiSeries, type SeriesPoint } from '../../api/kpis';
+import { may } from '../../api/session';
 import { NONE, plainDay } from '../../format';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
-import { Chart, type Band, type Series } from '../../ui/chart';
+import { Chart, type Band, type Pick, type Series } from '../../ui/chart';
 import { Card, Failure, Notes, Waiting } from '../../ui/parts';
 import { Table } from '../../ui/table';
-import { addDays, known, periodName, signed, told, writer } from './write';
+import { asksPeople, openPeople } from '../../ui/who';
+import { addDays, asOf, known, periodName, signed, told, writer } from './write';
 
 const FLAGS_TOLD = 5;
 const DIFFERENCES_TOLD = 10;
@@ -47,6 +49,17 @@ function drawn(kpi: Kpi, said: KpiSeries): Drawn {
     marked: { name: words.flagged, at: points.map((point) => (outside(point) ? words.verdicts[point.verdict] : null)) },
     far,
   };
+}
+
+/* Points that count customers open to who they are; as they were known then, nobody can say. */
+function pickOf(said: KpiSeries): Pick | undefined {
+  const { question } = said;
+  if (!question || said.as_of || !asksPeople(question) || !may('query')) return undefined;
+  const open = (_s: number, i: number): void => {
+    const point = said.points[i];
+    if (point) void openPeople(question, [[point.period]], { at: asOf(question, point) });
+  };
+  return { may: (s) => s === 0, open };
 }
 
 function Flags({ kpi, said }: { kpi: Kpi; said: KpiSeries }) {
@@ -120,7 +133,7 @@ function Shown({ kpi, said }: { kpi: Kpi; said: KpiSeries }) {
         <p class="muted">{said.as_of ? words.nothingThen : words.nothing}</p>
       ) : (
         <>
-          <Chart label={`${kpi.name}: ${words.title}`} times={it.times} series={it.series} band={it.band} marked={it.marked} height={300} />
+          <Chart pick={pickOf(said)} label={`${kpi.name}: ${words.title}`} times={it.times} series={it.series} band={it.band} marked={it.marked} height={300} />
           <p class="muted">
             {it.band ? words.expectedNote : words.noBand} {it.far && kpi.target && words.targetFar(writer(kpi)(kpi.target.value))}
           </p>

@@ -4,17 +4,26 @@ import { useAsk } from '../../api/ask';
 import { touchpoints, type Channel, type Touchpoint } from '../../api/kpis';
 import { may } from '../../api/session';
 import { count, duration, NONE, percent, plainDay } from '../../format';
+import { href } from '../../router';
 import { t } from '../../texts';
 import { Icon } from '../../ui/icons';
 import { Badge, Bar, Card, Failure, Notes, Waiting } from '../../ui/parts';
 import { Table } from '../../ui/table';
 import { failed } from '../../ui/toast';
+import { Who } from '../../ui/who';
 import { definitionOf, put, TouchpointForm } from './touchpoint';
 import { addDays, known } from './write';
 
-function number(row: Channel, value: number | null, write: (n: number) => string) {
-  if (known(value)) return write(value);
-  return <span class="muted">{row.hidden ? t.kpis.hidden : NONE}</span>;
+/* What is known opens: a number of customers to who they are, others to their question. */
+function number(row: Channel, value: number | null, write: (n: number) => string, query: string | undefined, step?: number) {
+  if (!known(value)) return <span class="muted">{row.hidden ? t.kpis.hidden : NONE}</span>;
+  if (!query || value === 0 || !may('query')) return write(value);
+  if (step) return <Who answer={{ query }} row={[step]}>{write(value)}</Who>;
+  return (
+    <a class="who-link" href={href('explore', [], { q: query })} title={t.kpis.question}>
+      {write(value)}
+    </a>
+  );
 }
 
 function Task({ task, edit, changed }: { task: Touchpoint; edit: () => void; changed: () => void }) {
@@ -46,8 +55,8 @@ function Task({ task, edit, changed }: { task: Touchpoint; edit: () => void; cha
           rowKey={(row) => row.channel ?? ''}
           columns={[
             { title: words.channel, cell: (row) => <span class="row">{row.channel ?? words.none} {row.staff && <Badge>{words.staff}</Badge>}</span> },
-            { title: words.started, number: true, sort: (row) => row.started, cell: (row) => number(row, row.started, count) },
-            { title: words.completed, number: true, sort: (row) => row.completed, cell: (row) => number(row, row.completed, count) },
+            { title: words.started, number: true, sort: (row) => row.started, cell: (row) => number(row, row.started, count, row.questions.completion, 1) },
+            { title: words.completed, number: true, sort: (row) => row.completed, cell: (row) => number(row, row.completed, count, row.questions.completion, 2) },
             {
               title: words.completion,
               number: true,
@@ -55,13 +64,13 @@ function Task({ task, edit, changed }: { task: Touchpoint; edit: () => void; cha
               cell: (row) => (
                 <span class="kpi-rate">
                   <Bar share={row.completion_rate ?? 0} />
-                  {number(row, row.completion_rate, percent)}
+                  {number(row, row.completion_rate, percent, row.questions.completion)}
                 </span>
               ),
             },
-            { title: words.time, number: true, sort: (row) => row.median_seconds, cell: (row) => number(row, row.median_seconds, duration) },
-            { title: words.fellBack, number: true, sort: (row) => row.fell_back, cell: (row) => number(row, row.fell_back, count) },
-            { title: words.fallback, number: true, sort: (row) => row.fallback_rate, cell: (row) => number(row, row.fallback_rate, percent) },
+            { title: words.time, number: true, sort: (row) => row.median_seconds, cell: (row) => number(row, row.median_seconds, duration, row.questions.completion) },
+            { title: words.fellBack, number: true, sort: (row) => row.fell_back, cell: (row) => number(row, row.fell_back, count, row.questions.fallback, 2) },
+            { title: words.fallback, number: true, sort: (row) => row.fallback_rate, cell: (row) => number(row, row.fallback_rate, percent, row.questions.fallback) },
           ]}
         />
       )}

@@ -33,6 +33,9 @@ export function periodName(grain: Grain | undefined, period: string, day: (date:
   return t.kpis.period(grain ?? 'day', day(period));
 }
 
+/* A count of customers is that of a moment; other questions say their range. */
+export const asOf = (question: string, point: { asked_at?: string }): string | undefined => (question.startsWith('count ') ? point.asked_at : undefined);
+
 /* The value of the period before that one, if it is known. */
 export function before(points: SeriesPoint[] | undefined, period: string | undefined): number | null {
   const at = points?.findIndex((point) => point.period === period) ?? -1;

@@ -65,7 +65,7 @@ function Days({ answer }: { answer: Answer }) {
     }),
     [answer],
   );
-  const pick = { may: (s: number) => s === 1, open: (_s: number, i: number) => void openPeople(answer.query, [answer.rows[i] ?? []], answer.columns[2]?.name) };
+  const pick = { may: (s: number) => s === 1, open: (_s: number, i: number) => void openPeople(answer.query, [answer.rows[i] ?? []], { column: answer.columns[2]?.name }) };
   return <Chart label={t.today.byDay} times={times} series={series} height={260} pick={pick} />;
 }
 

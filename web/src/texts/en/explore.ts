@@ -1,4 +1,4 @@
-import { bytes, count, plural } from '../../format';
+import { bytes, count, moment, plural } from '../../format';
 
 export const explore = {
   title: 'Explore',
@@ -68,6 +68,8 @@ export const explore = {
   ofBefore: 'of the step before',
   takes: (time: string) => `median ${time} from the step before`,
   who: 'Who are they?',
+  asOf: (at: string) => `As of ${Number.isNaN(Date.parse(at)) ? at : moment(at)}: what came later is left out.`,
+  asOfNow: 'Ask as of now',
   lost: (n: string) => `${n} stopped here`,
   all: 'All',
   none: '(none)',

@@ -30,6 +30,7 @@ export const kpis = {
   noTarget: 'no target',
   rails: { inside: 'inside', below: 'below', above: 'above', unknown: 'not known yet', none: 'none set' },
   between: (low: string | null, high: string | null) => (low && high ? `${low} to ${high}` : low ? `at least ${low}` : `at most ${high}`),
+  question: 'The question behind the number',
   operators: { plus: 'plus', minus: 'minus', times: 'times', by: 'divided by' },
   emptyTitle: 'No KPI yet',
   emptyWhy: 'A KPI is a number with a definition, an owner on each side, a target and a history. Begin with those of the simulated marketplace, from a shell:',

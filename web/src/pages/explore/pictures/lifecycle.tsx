@@ -22,7 +22,7 @@ export function Lifecycle({ answer }: { answer: Answer }) {
   }, [answer, rows.length, rows[0]]);
   const last = rows[rows.length - 1];
   const dormant = last?.[at(answer, 'dormant')];
-  const pick = { may: () => true, open: (s: number, i: number) => void openPeople(answer.query, [rows[i] ?? []], PARTS[s]?.name) };
+  const pick = { may: () => true, open: (s: number, i: number) => void openPeople(answer.query, [rows[i] ?? []], { column: PARTS[s]?.name }) };
   return (
     <div class="stack">
       {choice}

@@ -53,7 +53,7 @@ function pickOf(answer: Answer, form: string, chart: Lines): Pick | undefined {
     may: () => true,
     open: (s, i) => {
       const row = chart.rows[s]?.[i];
-      if (row) void openPeople(answer.query, [row], chart.measure);
+      if (row) void openPeople(answer.query, [row], { column: chart.measure });
     },
   };
 }
