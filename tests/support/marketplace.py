@@ -20,6 +20,20 @@ def rows(directory, query):
     return list(csv.reader(io.StringIO(text)))[1:]
 
 
+def everywhere(user, name, number=1):
+    """Events of which every text is this one; the last is one that the plan refuses."""
+    key = f"{name[:20]}-{number}-"
+    return [
+        {"type": "identify", "userId": user, "messageId": key + "1", "traits": {"name": name, "plan": name, name[:60]: name}},
+        {"type": "track", "userId": user, "messageId": key + "2", "event": name,
+         "properties": {"name": name, name[:60]: name, "products": [{"name": name, name[:50]: name}]},
+         "context": {"channel": name, "page": {"path": name, "title": name}}},
+        {"type": "page", "userId": user, "messageId": key + "3", "name": name, "properties": {"title": name, "url": "javascript:alert(1)"}},
+        {"type": "track", "userId": name, "anonymousId": name, "messageId": key + "4", "event": "Product Viewed", "properties": {"category": name}},
+        {"type": "track", "userId": name, "messageId": key + "5", "event": "Order Completed", "properties": {"order_id": name, "revenue": name}},
+    ]
+
+
 class Marketplace(Server):
     """Filled, not yet started."""
     def __init__(self):

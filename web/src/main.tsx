@@ -9,10 +9,12 @@ import './styles/chart.css';
 import { startSession } from './api/session';
 import { App } from './app';
 import { startRouter } from './router';
+import { startClips } from './ui/clip';
 import { startTheme } from './ui/theme';
 
 startTheme();
 startRouter();
+startClips();
 void startSession();
 const place = document.getElementById('app');
 if (place) render(<App />, place);

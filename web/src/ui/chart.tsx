@@ -228,7 +228,7 @@ export function Chart(props: ChartProps) {
         )}
         <span class="when">{shownAt !== null ? when(props.times[shownAt] ?? 0) : ''}</span>
         {!props.tableElsewhere && (
-          <button type="button" class="button plain small no-print" aria-pressed={asTable} onClick={() => showTable(!asTable)}>
+          <button type="button" class="button plain small" aria-pressed={asTable} onClick={() => showTable(!asTable)}>
             {asTable ? t.common.asChart : t.common.asTable}
           </button>
         )}

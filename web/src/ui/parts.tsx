@@ -1,6 +1,6 @@
 /* Small parts: card, badge, statistic, what stands where there is nothing, not yet, or an error. */
 import type { ComponentChildren } from 'preact';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import type { Problem } from '../api/client';
 import { user } from '../api/session';
 import { moment, plainDay } from '../format';
@@ -162,8 +162,14 @@ export interface Tab {
 }
 
 export function Tabs({ label, tabs }: { label: string; tabs: Tab[] }) {
+  const nav = useRef<HTMLElement>(null);
+  const current = tabs.findIndex((tab) => tab.current);
+  useLayoutEffect(() => {
+    const tab = nav.current?.children[current] as HTMLElement | undefined;
+    if (nav.current && tab) nav.current.scrollLeft = tab.offsetLeft + tab.offsetWidth / 2 - nav.current.clientWidth / 2;
+  }, [current]);
   return (
-    <nav class="tabs no-print" aria-label={label}>
+    <nav ref={nav} class="tabs no-print" aria-label={label}>
       {tabs.map((tab) => (
         <a key={tab.href} href={tab.href} aria-current={tab.current ? 'page' : undefined}>
           {tab.text}

@@ -2,6 +2,7 @@
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import { t } from '../texts';
+import { useOnPaper } from './theme';
 
 export interface Column<Row> {
   title: string;
@@ -20,6 +21,8 @@ interface TableProps<Row> {
   onRow?: (row: Row) => void;
   limit?: number;
 }
+
+const PAPER_ROWS = 5000; // some hundred sheets
 
 type Order = { column: number; down: boolean } | null;
 
@@ -40,8 +43,9 @@ const classOf = <Row,>(column: Column<Row>): string => `${column.number ? 'num' 
 export function Table<Row>({ caption, columns, rows, rowKey, onRow, limit = 200 }: TableProps<Row>) {
   const [order, setOrder] = useState<Order>(null);
   const [all, showAll] = useState(false);
+  const paper = useOnPaper();
   const sorted = ordered(rows, columns, order);
-  const shown = all ? sorted : sorted.slice(0, limit);
+  const shown = all ? sorted : sorted.slice(0, paper ? Math.max(limit, PAPER_ROWS) : limit);
   const turn = (i: number) =>
     setOrder((was) => (was?.column === i ? (was.down === !!columns[i]?.number ? { column: i, down: !was.down } : null) : { column: i, down: !!columns[i]?.number }));
   return (
@@ -51,7 +55,7 @@ export function Table<Row>({ caption, columns, rows, rowKey, onRow, limit = 200 
         <thead>
           <tr>
             {columns.map((column, i) => (
-              <th key={i} scope="col" class={classOf(column)} aria-sort={order?.column === i ? (order.down ? 'descending' : 'ascending') : undefined}>
+              <th key={i} scope="col" class={`${classOf(column)} clip`} aria-sort={order?.column === i ? (order.down ? 'descending' : 'ascending') : undefined}>
                 {column.sort ? (
                   <button type="button" onClick={() => turn(i)}>
                     {column.title}

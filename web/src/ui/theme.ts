@@ -1,4 +1,7 @@
 /* Light or dark: as the system says, until somebody chooses. Paper is light. */
+import { options } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+
 export type Theme = 'auto' | 'light' | 'dark';
 
 const KEY = 'keel.theme';
@@ -32,6 +35,22 @@ export function chooseTheme(theme: Theme): void {
 export function onTheme(tell: () => void): () => void {
   listeners.add(tell);
   return () => void listeners.delete(tell);
+}
+
+/* Is it being printed? What follows from that is drawn at once: the printer does not wait. */
+export function useOnPaper(): boolean {
+  const [on, set] = useState(paper.matches);
+  useEffect(() => {
+    const tell = (): void => {
+      const later = options.debounceRendering;
+      options.debounceRendering = (draw) => draw();
+      set(paper.matches);
+      options.debounceRendering = later;
+    };
+    paper.addEventListener('change', tell);
+    return () => paper.removeEventListener('change', tell);
+  }, []);
+  return on;
 }
 
 export function startTheme(): void {

@@ -62,7 +62,7 @@ function TestFields({ value, properties, name, onChange }: { value: Test; proper
 }
 
 function EventChoice({ value, known, onChange }: Part<EventPart>) {
-  if (value.type !== 'track') return <Badge>{value.name ? `${value.type} ${value.name}` : value.type}</Badge>;
+  if (value.type !== 'track') return <Badge><span class="clip">{value.name ? `${value.type} ${value.name}` : value.type}</span></Badge>;
   const names = known.schema.events.filter((one) => one.type === 'track').map((one) => one.name);
   return <Choice label={t.explore.event} value={value.name ?? ''} all={names} onChange={(name) => onChange({ type: 'track', name })} />;
 }

@@ -28,7 +28,7 @@ function Matrix({ told }: { told: Overlap }) {
           <tr>
             <td />
             {told.segments.map((one) => (
-              <th key={one.id} scope="col">
+              <th key={one.id} scope="col" class="clip">
                 {one.name}
               </th>
             ))}
@@ -37,7 +37,7 @@ function Matrix({ told }: { told: Overlap }) {
         <tbody>
           {told.segments.map((row, i) => (
             <tr key={row.id}>
-              <th scope="row">{row.name}</th>
+              <th scope="row" class="clip">{row.name}</th>
               {told.segments.map((column, k) => {
                 const shared = told.overlap[i]?.[k];
                 const share = row.size && shared ? shared / row.size : 0;
@@ -105,7 +105,6 @@ function List() {
                     </Badge>
                   </span>
                 ),
-                brief: true,
               },
               { title: t.audiences.size, number: true, sort: (row) => row.size, cell: (row) => <strong><WhoFits n={row.size} where={inside(row.name)} /></strong> },
               { title: t.audiences.condition, wide: true, cell: (row) => <code class="said">{row.query}</code> },

@@ -41,7 +41,7 @@ function Entry({ event, before }: { event: TimelineEvent; before: TimelineEvent 
         <details class="opens" onToggle={(toggle) => setOpen(toggle.currentTarget.open)}>
           <summary>
             <strong>{event.event}</strong>
-            {typeof channel === 'string' && <Badge>{channel}</Badge>}
+            {typeof channel === 'string' && <Badge><span class="clip">{channel}</span></Badge>}
             <span class="gist">
               {gist(event.properties).map(([name, value]) => (
                 <span key={name}>
@@ -87,7 +87,7 @@ export function Timeline({ events, all, kinds, only, link, busy, more }: Timelin
         {frequent.map((kind) => (
           <a key={kind.event} class="chip" href={link(kind.event)} aria-current={only === kind.event ? 'true' : undefined}>
             <i class={`dot series-${colorOf(kind.event)}`} />
-            {kind.event} <span class="muted">{count(kind.count)}</span>
+            <span class="clip">{kind.event}</span> <span class="muted">{count(kind.count)}</span>
           </a>
         ))}
       </nav>
@@ -103,7 +103,7 @@ export function Timeline({ events, all, kinds, only, link, busy, more }: Timelin
         </section>
       ))}
       {more && (
-        <p class="row no-print">
+        <p class="row">
           <button type="button" class="button" disabled={busy} onClick={more}>
             {busy ? t.common.loading : t.customers.more}
           </button>

@@ -196,7 +196,7 @@ export default function Explore({ place }: { place: Place }) {
       {id !== null && all.data && !saved && <p class="notice">{t.explore.saved.gone}</p>}
       {form && <SavedForm was={form === 'details' && saved ? saved : null} query={draft} onClose={() => showForm(null)} changed={all.again} />}
       <div class="explore">
-        <div class="stack">
+        <div class="stack no-print">
           <Card title={t.explore.question}>
             <div class="stack">
               <Editor value={typed} schema={schema.data} onChange={setTyped} onAsk={submit} onSave={save} />
@@ -240,7 +240,7 @@ export default function Explore({ place }: { place: Place }) {
           {asOf && question && (
             <p class="notice row">
               {t.explore.asOf(asOf)}
-              <button type="button" class="button small no-print" onClick={() => go(href('explore', [], { q: question, saved: saved && String(saved.id) }))}>
+              <button type="button" class="button small" onClick={() => go(href('explore', [], { q: question, saved: saved && String(saved.id) }))}>
                 {t.explore.asOfNow}
               </button>
             </p>
@@ -253,7 +253,7 @@ export default function Explore({ place }: { place: Place }) {
             </Card>
           )}
         </div>
-        <div class="stack">
+        <div class="stack no-print">
           <SavedList asked={all} current={id} />
           <Starts question={question} />
         </div>

@@ -120,7 +120,7 @@ export function AttributionCard({ kpi, place }: { kpi: Kpi; place: Place }) {
   return (
     <Card title={words.title} note={words.note}>
       <div class="stack" aria-busy={asked.busy}>
-        <div class="filters no-print">
+        <div class="filters">
           {day('base_since', words.againstFrom, baseFirst)}
           {day('base_until', words.againstTo, baseLast)}
           {day('since', words.from, first)}

@@ -105,7 +105,7 @@ export function VersionsCard({ kpi, changed }: { kpi: Kpi & { edits: Edit[] }; c
         rowKey={(row) => row.version}
         columns={[
           { title: words.version, cell: (row) => String(row.version) },
-          { title: words.at, cell: (row) => moment(row.at) },
+          { title: words.at, brief: true, cell: (row) => moment(row.at) },
           { title: words.who, cell: (row) => row.who },
           { title: words.what, cell: (row) => changes(row, edits[edits.indexOf(row) + 1]) },
           {

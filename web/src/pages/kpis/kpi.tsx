@@ -70,7 +70,7 @@ function Figures({ one, points }: { one: Kpi; points: SeriesPoint[] | undefined 
         value={one.target ? write(one.target.value) : <span class="muted">{t.kpis.noTarget}</span>}
         note={one.target && [t.kpis.by(plainDay(one.target.by)), typeof one.latest?.target_met === 'boolean' && (one.latest.target_met ? t.kpis.met : t.kpis.notMet)].filter(Boolean).join(', ')}
       />
-      <Stat what={t.kpis.guardrail} words value={<Guardrail kpi={one} />} note={rails(one) === NONE ? undefined : rails(one)} />
+      <Stat what={t.kpis.guardrail} words value={one.guardrail ? <Guardrail kpi={one} /> : <span class="muted">{t.kpis.rails.none}</span>} note={rails(one) === NONE ? undefined : rails(one)} />
     </section>
   );
 }

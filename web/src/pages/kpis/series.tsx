@@ -167,7 +167,7 @@ export function SeriesCard({ kpi, place }: { kpi: Kpi; place: Place }) {
       }
     >
       <div class="stack" aria-busy={asked.busy}>
-        <div class="filters no-print">
+        <div class="filters">
           <label class="field">
             <span>{words.from}</span>
             <input class="input" type="date" value={at('from')} onChange={(event) => set('from', event.currentTarget.value)} />

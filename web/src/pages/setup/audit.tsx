@@ -52,7 +52,7 @@ export function Audit({ place }: { place: Place }) {
   return (
     <Card title={words.title} note={words.note}>
       <div class="stack">
-        <div class="filters no-print">
+        <div class="filters">
           <label class="field wide">
             <span>{words.customer}</span>
             <input class="input" placeholder={words.customerHint} value={customer} onChange={(event) => go(href('setup', ['audit'], { customer: event.currentTarget.value.trim() }), 'replace')} />

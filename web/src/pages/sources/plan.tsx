@@ -140,7 +140,7 @@ export function PlanPage() {
             rowKey={(row) => row.version}
             columns={[
               { title: t.sources.plan.number, cell: (row) => String(row.version) },
-              { title: t.sources.plan.at, cell: (row) => moment(row.at) },
+              { title: t.sources.plan.at, brief: true, cell: (row) => moment(row.at) },
               { title: t.sources.plan.by, cell: (row) => row.who },
               { title: t.sources.events, number: true, cell: (row) => String(row.events) },
               {

@@ -78,6 +78,7 @@ export const explore = {
   size: 'Size',
   period: (unit: string, n: number) => `${unit} ${n}`,
   retentionLabel: 'Share of each cohort that came back, by period',
+  pathsOthers: (n: number) => `${count(n)} others`,
   pathsLabel: 'Which events follow one another',
   trendLabel: (what: string) => `${what} over time`,
   groupsCut: (n: number, all: number) => `The ${n} largest of ${count(all)} groups are drawn; the table has all.`,

@@ -58,7 +58,7 @@ export function Funnel({ answer }: { answer: Answer }) {
               <span class="badge accent">{t.explore.step(s + 1)}</span>
               <strong>{event}</strong>
               {!split && s > 0 && (
-                <Who answer={answer} row={shown[0]?.steps[s - 1]?.row ?? []} column="stopped" class="button small plain no-print">
+                <Who answer={answer} row={shown[0]?.steps[s - 1]?.row ?? []} column="stopped" class="button small plain">
                   {t.explore.lost(people(lost(shown[0]?.steps, s)))}
                 </Who>
               )}

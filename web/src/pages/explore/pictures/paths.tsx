@@ -1,5 +1,6 @@
-/* Paths: events as boxes in columns, runs as bands between them, as wide as they are many. */
-import type { Answer } from '../../../api/query';
+/* Paths: events as boxes in columns, runs as bands between them, as wide as they are many. What is
+ * rare in its column is one box together. */
+import type { Answer, Cell } from '../../../api/query';
 import { compact, count } from '../../../format';
 import { t } from '../../../texts';
 
@@ -24,9 +25,23 @@ const HEIGHT = 440;
 const GAP = 10;
 const BOX = 12;
 const LABEL = 226; // beside the last boxes
+const MOST = 14; // boxes of a column
+
+/* By column: what each event is drawn as. */
+function names(answer: Answer, columns: number): Map<string, string>[] {
+  return Array.from({ length: columns }, (_, c) => {
+    const counts = new Map<string, number>();
+    for (const row of answer.rows) counts.set(String(row[c]), (counts.get(String(row[c])) ?? 0) + Number(row[columns]));
+    const ranked = [...counts].sort((a, b) => b[1] - a[1]).map(([label]) => label);
+    const drawn = ranked.length > MOST ? MOST - 1 : MOST;
+    return new Map(ranked.map((label, i) => [label, i < drawn ? label : t.explore.pathsOthers(ranked.length - drawn)]));
+  });
+}
 
 function layout(answer: Answer): { boxes: Box[]; bands: Band[]; scale: number; columns: number; color: Map<string, number> } {
   const columns = answer.columns.filter((column) => column.name.startsWith('event_')).length;
+  const named = names(answer, columns);
+  const name = (column: number, row: readonly Cell[]): string => named[column]?.get(String(row[column])) ?? '';
   const boxes = new Map<string, Box>();
   const bands = new Map<string, Band>();
   const totals = new Map<string, number>();
@@ -39,11 +54,11 @@ function layout(answer: Answer): { boxes: Box[]; bands: Band[]; scale: number; c
   for (const row of answer.rows) {
     const runs = Number(row[columns]);
     for (let c = 0; c < columns; c++) {
-      const here = box(c, String(row[c]));
+      const here = box(c, name(c, row));
       here.count += runs;
-      totals.set(here.label, (totals.get(here.label) ?? 0) + runs);
+      if (here.label === row[c]) totals.set(here.label, (totals.get(here.label) ?? 0) + runs);
       if (c === 0) continue;
-      const before = box(c - 1, String(row[c - 1]));
+      const before = box(c - 1, name(c - 1, row));
       const key = `${c} ${before.label} ${here.label}`;
       const band = bands.get(key) ?? { from: before, to: here, count: 0 };
       band.count += runs;
@@ -90,9 +105,8 @@ export function Paths({ answer }: { answer: Answer }) {
         ))}
         {boxes.map((box) => (
           <g key={`${box.column} ${box.label}`}>
-            <rect x={x(box.column)} y={box.y} width={BOX} height={box.height} rx="3" class={`series-${color.get(box.label) ?? 8}`}>
-              <title>{`${box.label}: ${count(box.count)}`}</title>
-            </rect>
+            <title>{`${box.label}: ${count(box.count)}`}</title>
+            <rect x={x(box.column)} y={box.y} width={BOX} height={box.height} rx="3" class={`series-${color.get(box.label) ?? 8}`} />
             {box.height > 12 && (
               <text x={x(box.column) + BOX + 6} y={box.y + Math.min(box.height / 2, 40) + 4}>
                 {box.label.length > 18 ? `${box.label.slice(0, 17)}…` : box.label}
