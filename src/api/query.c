@@ -180,7 +180,7 @@ static int ask(struct request *r, void *ctx, struct keel_error *err) {
     struct audience_book book;
     struct result *result;
     TRY(read_question(r, &q, err));
-    q.format.style = table_style_of(q.format.style, q.raw);
+    q.format.style = table_style_of((int)q.format.style, q.raw);
     audience_book_init(&book, app->desk);
     q.options.segment = audience_book_find;
     q.options.segment_ctx = &book;
