@@ -43,7 +43,6 @@ static inline void feed_starts(const struct feed *f, uint64_t *bits) {
 
 /* False if surely no row is of this event. */
 static inline bool feed_may_have(struct feed *f, uint32_t stream) {
-    if (!f->event_mask)
-        for (uint32_t i = 0; i < f->n; i++) f->event_mask |= event_bit(f->event[i]);
+    if (!f->event_mask) f->event_mask = spine_kernels()->mask(f->event, f->n);
     return f->event_mask & event_bit(stream);
 }

@@ -20,7 +20,7 @@ struct range {
 
 /* Results of one test by lexicon code: 0 unknown, 1 no, 2 yes; grows with the lexicon. */
 struct code_cache {
-    uint8_t *known;
+    uint8_t *known; /* [n + VERDICT_SPARE] enum verdict */
     uint32_t n;
 };
 

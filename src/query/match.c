@@ -188,9 +188,9 @@ static int cache_room(struct code_cache *c, uint32_t code, struct lexicon *lexic
     uint32_t n = lexicon_count(lexicon);
     if (n <= code) n = code + 1;
     n += n / 8 + 64;
-    uint8_t *known = k_try_realloc(c->known, n);
+    uint8_t *known = k_try_realloc(c->known, n + VERDICT_SPARE);
     if (!known) FAIL(err, NO_MEMORY, "too little memory for the results of a filter");
-    memset(known + c->n, 0, n - c->n);
+    memset(known + c->n, VERDICT_OPEN, n + VERDICT_SPARE - c->n);
     c->known = known;
     c->n = n;
     return 0;
@@ -200,20 +200,18 @@ static int codes_pass(const struct filter *f, uint32_t c, struct worker *w, cons
                       const uint64_t *ask, uint64_t *out, struct keel_error *err) {
     struct code_cache *cache = &w->caches[f->cache + c];
     struct lexicon *lexicon = store_lexicon(w->plan->store, f->field.columns[c].id);
-    for (uint32_t word = 0; word < BITS_WORDS; word++) {
-        uint64_t pass = 0;
-        for (uint64_t m = ask[word]; m; m &= m - 1) {
-            unsigned j = (unsigned)__builtin_ctzll(m);
-            uint32_t code = v->code[word * 64 + j];
-            if (__builtin_expect(code >= cache->n, 0)) TRY(cache_room(cache, code, lexicon, err));
-            if (__builtin_expect(cache->known[code] == 0, 0)) {
-                bool yes = test_string(&f->test, lexicon_str(lexicon, code), &w->scratch);
-                cache->known[code] = yes ? 2 : 1;
-            }
-            pass |= (uint64_t)(cache->known[code] >> 1) << j;
+    uint64_t open[BITS_WORDS];
+    spine_kernels()->verdicts(cache->known, cache->n, v->code, ask, out, open);
+    for (uint32_t word = 0; word < BITS_WORDS; word++)
+        for (uint64_t m = open[word]; m; m &= m - 1) { /* a code's first time */
+            uint32_t code = v->code[word * 64 + (uint32_t)__builtin_ctzll(m)];
+            if (code >= cache->n) TRY(cache_room(cache, code, lexicon, err));
+            if (cache->known[code] == VERDICT_OPEN)
+                cache->known[code] = test_string(&f->test, lexicon_str(lexicon, code), &w->scratch)
+                                         ? VERDICT_YES
+                                         : VERDICT_NO;
+            if (cache->known[code] == VERDICT_YES) out[word] |= m & -m;
         }
-        out[word] = pass;
-    }
     return 0;
 }
 

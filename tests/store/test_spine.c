@@ -190,6 +190,24 @@ static void check_rows(const struct spine_kernels *k, const struct data *d) {
     }
 }
 
+static void check_verdicts(const struct spine_kernels *k, const struct data *d, struct rand *r) {
+    uint8_t known[64 + VERDICT_SPARE];
+    uint64_t pass[BITS_WORDS], open[BITS_WORDS];
+    uint32_t n = rand_below(r, 65);
+    uint64_t events = 0;
+    uint32_t some = rand_below(r, d->n + 1);
+    for (uint32_t i = 0; i < some; i++) events |= (uint64_t)1 << (d->gaps[i] % 64);
+    assert_true(k->mask(d->gaps, some) == events);
+    for (uint32_t i = 0; i < sizeof known; i++) known[i] = i < n ? (uint8_t)rand_below(r, 3) : 0xff;
+    k->verdicts(n ? known : NULL, n, d->values, d->starts, pass, open);
+    for (uint32_t i = 0; i < CHUNK_ROWS; i++) {
+        bool asked = bit_get(d->starts, i);
+        uint32_t code = asked ? d->values[i] : 0;
+        assert_int_equal(bit_get(pass, i), asked && code < n && known[code] == VERDICT_YES);
+        assert_int_equal(bit_get(open, i), asked && (code >= n || known[code] == VERDICT_OPEN));
+    }
+}
+
 static void run(const struct spine_kernels *k) {
     struct rand r;
     struct data *d = malloc(sizeof *d);
@@ -201,6 +219,7 @@ static void run(const struct spine_kernels *k) {
         make(&r, d);
         check(k, d);
         check_rows(k, d);
+        check_verdicts(k, d, &r);
         if (i % 8 == 0) check_periods(k, d, &r);
         if (i % 8 == 0) check_equal(k, &r);
     }

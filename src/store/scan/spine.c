@@ -65,6 +65,25 @@ static void add_bits(const uint8_t *set, uint32_t n, uint64_t *bits) {
     }
 }
 
+static uint64_t plain_mask(const uint32_t *a, uint32_t n) {
+    uint64_t mask = 0;
+    for (uint32_t i = 0; i < n; i++) mask |= (uint64_t)1 << (a[i] & 63);
+    return mask;
+}
+
+static void plain_verdicts(const uint8_t *known, uint32_t n, const uint32_t *codes,
+                           const uint64_t *ask, uint64_t *pass, uint64_t *open) {
+    for (uint32_t word = 0; word < BITS_WORDS; word++) {
+        pass[word] = open[word] = 0;
+        for (uint64_t m = ask[word]; m; m &= m - 1) {
+            uint32_t code = codes[word * 64 + (uint32_t)__builtin_ctzll(m)];
+            uint8_t verdict = code < n ? known[code] : VERDICT_OPEN;
+            pass[word] |= verdict == VERDICT_YES ? m & -m : 0;
+            open[word] |= verdict == VERDICT_OPEN ? m & -m : 0;
+        }
+    }
+}
+
 static void plain_equal(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits) {
     uint8_t equal[CHUNK_ROWS];
     for (uint32_t i = 0; i < n; i++) equal[i] = a[i] == v;
@@ -160,6 +179,8 @@ const struct spine_kernels SPINE_PLAIN = {
     .customers = plain_customers,
     .times = plain_times,
     .look_up = plain_look_up,
+    .verdicts = plain_verdicts,
+    .mask = plain_mask,
     .equal = plain_equal,
     .changes = plain_changes,
     .pauses = plain_pauses,

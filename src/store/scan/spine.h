@@ -26,6 +26,9 @@ struct slot_table {
 /* Sets these three for periods of `length` from base on, if that can be exact up to base + span. */
 void slot_table_equal(struct slot_table *p, int64_t length, int64_t span);
 
+/* What a question thinks of a text, by its code. */
+enum verdict { VERDICT_OPEN, VERDICT_NO, VERDICT_YES, VERDICT_SPARE = 3 };
+
 struct spine_kernels {
     /* Row i's customer: first plus the gaps of all runs up to its own. `gaps` has a readable word
      * behind its last. False unless customers ascend from run to run, within u32. Row 0 is a start.
@@ -40,8 +43,15 @@ struct spine_kernels {
     /* out[i] = table[out[i]], or table[0] and false for what is not below `entries`. `table` has a
      * readable first word even if there are none. */
     bool (*look_up)(const uint32_t *table, uint32_t entries, uint32_t n, uint32_t *out);
+    /* All of 1 << (a[i] % 64): which events there may be. */
+    uint64_t (*mask)(const uint32_t *a, uint32_t n);
     /* Sets bit i where a[i] == v; other bits stay. */
     void (*equal)(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits);
+    /* What is known of the codes at the set bits of `ask`: *pass where known[codes[i]] is
+     * VERDICT_YES, *open where it is VERDICT_OPEN or there is no such code. All arrays have
+     * CHUNK_ROWS; `known` has VERDICT_SPARE readable bytes behind its n. */
+    void (*verdicts)(const uint8_t *known, uint32_t n, const uint32_t *codes, const uint64_t *ask,
+                     uint64_t *pass, uint64_t *open);
     /* Sets bit 0, and bit i where a[i] != a[i - 1]; other bits stay. n > 0. */
     void (*changes)(const uint32_t *a, uint32_t n, uint64_t *bits);
     /* Sets bit i > 0 where t[i] - t[i - 1] > gap; other bits stay. */

@@ -112,6 +112,41 @@ static inline uint64_t four(__mmask16 a, __mmask16 b, __mmask16 c, __mmask16 d) 
     return _mm512_kunpackd(_mm512_kunpackw(d, c), _mm512_kunpackw(b, a));
 }
 
+static uint64_t mask(const uint32_t *a, uint32_t n) {
+    const __m512i one = _mm512_set1_epi64(1), low = _mm512_set1_epi32(63);
+    __m512i found = _mm512_setzero_si512();
+    for (uint32_t i = 0; i < n; i += 16) {
+        __mmask16 in = lanes(n - i);
+        __m512i at = _mm512_and_si512(_mm512_maskz_loadu_epi32(in, a + i), low);
+        __m512i first = _mm512_cvtepu32_epi64(_mm512_castsi512_si256(at));
+        __m512i second = _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(at, 1));
+        found = _mm512_or_si512(found, _mm512_maskz_sllv_epi64((__mmask8)in, one, first));
+        found = _mm512_or_si512(found, _mm512_maskz_sllv_epi64((__mmask8)(in >> 8), one, second));
+    }
+    return (uint64_t)_mm512_reduce_or_epi64(found);
+}
+
+/* Sixteen bytes at a time, each with the three behind it. */
+static void verdicts(const uint8_t *known, uint32_t n, const uint32_t *codes, const uint64_t *ask,
+                     uint64_t *pass, uint64_t *open) {
+    const __m512i most = _mm512_set1_epi32((int)n), yes = _mm512_set1_epi32(VERDICT_YES),
+                  any = _mm512_set1_epi32(VERDICT_YES | VERDICT_NO);
+    for (uint32_t word = 0; word < BITS_WORDS; word++) {
+        uint64_t passed = 0, decided = 0;
+        for (uint32_t at = 0; at < 64; at += 16) {
+            __mmask16 in = (__mmask16)(ask[word] >> at);
+            if (!in) continue;
+            __m512i code = _mm512_maskz_loadu_epi32(in, codes + word * 64 + at);
+            in = _mm512_mask_cmplt_epu32_mask(in, code, most);
+            __m512i found = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), in, code, known, 1);
+            passed |= (uint64_t)_mm512_test_epi32_mask(found, yes) << at;
+            decided |= (uint64_t)_mm512_test_epi32_mask(found, any) << at;
+        }
+        pass[word] = passed;
+        open[word] = ask[word] & ~decided;
+    }
+}
+
 static void equal(const uint32_t *a, uint32_t n, uint32_t v, uint64_t *bits) {
     const __m512i wanted = _mm512_set1_epi32((int)v);
     uint32_t i = 0;
@@ -301,6 +336,8 @@ const struct spine_kernels SPINE_AVX512 = {
     .customers = customers,
     .times = times,
     .look_up = look_up,
+    .verdicts = verdicts,
+    .mask = mask,
     .equal = equal,
     .changes = changes,
     .pauses = pauses,
