@@ -315,7 +315,9 @@ static int serve(struct serve *s, struct keel_error *err) {
     log_say(s->app.log, LOG_INFO, "the server stops; another signal ends it at once", "");
     sigset_t ends = s->signals;
     sigdelset(&ends, SIGHUP);
-    pthread_sigmask(SIG_UNBLOCK, &ends, NULL); /* with their default action: the end */
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL); /* who starts a program behind `&` has it ignore this one */
+    pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
     if (server_stop(s->app.server, (unsigned)s->config->server.stop_ms)) return code;
     /* What still works on the data would find it closed. Ending now loses nothing that was
      * acknowledged: the next start reads the journal. */

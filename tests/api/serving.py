@@ -293,6 +293,8 @@ class Process(unittest.TestCase):
             self.assertFalse(os.path.exists(server.dir + "/keel.sock"))
 
     def test_second_signal_ends_it(self):
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what runs behind `&`
+        self.addCleanup(signal.signal, signal.SIGINT, before)
         with Server() as server, server.connect() as conn:
             conn.sendall(b"POST /v1/track HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
             while b"keel_http_requests_under_way 2" not in self.local(server, "/metrics"):
