@@ -91,6 +91,7 @@ int field_resolve(struct plan *p, const struct query_prop *prop, const struct ev
                 TRY(add_property(&f, info.id, prop->path, &added, err));
         }
     }
+    if (out->items) p->provisional = hash_mix(p->provisional + 3); /* since some event has a list */
     bool instead = prop->scope == QUERY_SCOPE_AUTO && added == 0;
     if (prop->scope == QUERY_SCOPE_CONTEXT || instead)
         TRY(add_columns(&f, STREAM_ROWS, STREAM_ROWS, prop->path, &added, err));
