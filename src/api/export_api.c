@@ -85,6 +85,8 @@ static int mask_cell(void *ctx, const struct export_cell *cell, struct buf *out)
     enum mask_kind kind = cell->type == VALUE_STRING                             ? MASK_TEXT
                           : cell->type == VALUE_JSON || cell->type == VALUE_LIST ? MASK_JSON
                                                                                  : MASK_NUMBER;
+    const struct mask_event no_event = {0};
+    if (!head) return mask_value(&no_event, false, STR(""), MASK_TEXT, cell->text, out);
     if (head->type != e->type || !str_eq(head->name, buf_str(&e->name)) || !e->name.n) {
         e->type = head->type;
         buf_clear(&e->name);

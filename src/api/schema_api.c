@@ -8,7 +8,9 @@
  */
 #include "api/app.h"
 #include "api/server/server.h"
+#include "api/shielded.h"
 #include "customer/db.h"
+#include "desk/plan/personal.h"
 #include "keel_version.h"
 #include "store/schema.h"
 
@@ -21,7 +23,12 @@ struct listing {
     uint32_t streams, columns;
     uint32_t *first_column, *next_column; /* by stream; by column                */
     uint32_t *first_list, *next_list;     /* by event stream; by item stream     */
+    bool shielded; /* names that are addresses are left out: some senders have them for keys */
 };
+
+static bool is_left_out(const struct listing *l, struct str name) {
+    return l->shielded && personal_by_shape(name) == PERSONAL_EMAIL;
+}
 
 static uint32_t *none(struct arena *a, uint32_t n) {
     uint32_t *at = arena_alloc(a, (n + 1) * sizeof *at);
@@ -58,7 +65,7 @@ static void add_columns(const struct listing *l, uint32_t stream, struct str lis
     buf_init(&name, 4096);
     for (uint32_t i = l->first_column[stream]; i != NOTHING; i = l->next_column[i]) {
         struct column_info column = schema_column(l->schema, i);
-        if (str_is(column.name, SCHEMA_REST)) continue;
+        if (str_is(column.name, SCHEMA_REST) || is_left_out(l, column.name)) continue;
         buf_clear(&name);
         if (list.n) (void)!buf_printf(&name, "%.*s.", STR_ARG(list));
         (void)!buf_add_str(&name, column.name);
@@ -85,6 +92,7 @@ static void add_events(const struct listing *l) {
         struct stream_info info = schema_stream(l->schema, i);
         bool reserved = info.name.n && info.name.p[0] == '$';
         if (info.kind != STREAM_KIND_EVENT || str_is(info.name, SCHEMA_OVERFLOW)) continue;
+        if (is_left_out(l, info.name)) continue;
         struct str name = reserved ? (struct str){info.name.p + 1, info.name.n - 1} : info.name;
         (void)!buf_printf(l->out, "%s{\"type\":\"%.*s\",\"name\":", any ? "," : "",
                           reserved ? (int)name.n : 5, reserved ? name.p : "track");
@@ -99,7 +107,7 @@ static void add_events(const struct listing *l) {
 static int schema(struct request *r, void *ctx, struct keel_error *err) {
     const struct app *app = ctx;
     const struct schema *names = store_schema(db_store(app->db));
-    struct listing l = {.schema = names, .out = &r->reply.body};
+    struct listing l = {.schema = names, .out = &r->reply.body, .shielded = is_shielded(r)};
     (void)err;
     l.streams = schema_streams(names);
     l.columns = schema_columns(names);

@@ -463,6 +463,17 @@ static void add_cell(struct export *x, struct str text) {
     csv_add_text(&x->out, text, x->options->raw ? CSV_RAW : CSV_SAFE);
 }
 
+static void put_text(struct export *x, const struct export_cell *cell) {
+    if (!x->options->cell) {
+        add_cell(x, cell->text);
+        return;
+    }
+    buf_clear(&x->cell);
+    int code = x->options->cell(x->options->ctx, cell, &x->cell);
+    if (code < 0) x->out.failed = code;
+    add_cell(x, buf_str(&x->cell));
+}
+
 static int csv_header(struct export *x, struct keel_error *err) {
     struct buf name;
     find_csv_columns(x);
@@ -476,21 +487,10 @@ static int csv_header(struct export *x, struct keel_error *err) {
         (void)!buf_add_text(&name, x->csv[i].scope == SCOPE_CONTEXT ? "context." : "properties.");
         (void)!buf_add_str(&name, x->csv[i].name);
         (void)!buf_add_char(&x->out, ',');
-        add_cell(x, buf_str(&name));
+        put_text(x, &(struct export_cell){.type = VALUE_STRING, .text = buf_str(&name)});
     }
     buf_release(&name);
     return buf_add_text(&x->out, "\r\n");
-}
-
-static void put_text(struct export *x, const struct export_cell *cell) {
-    if (!x->options->cell) {
-        add_cell(x, cell->text);
-        return;
-    }
-    buf_clear(&x->cell);
-    int code = x->options->cell(x->options->ctx, cell, &x->cell);
-    if (code < 0) x->out.failed = code;
-    add_cell(x, buf_str(&x->cell));
 }
 
 static void csv_value(struct export *x, const struct envelope_field *f) {

@@ -29,7 +29,7 @@ enum {
 };
 
 struct export_cell {
-    const struct event_head *head;
+    const struct event_head *head; /* NULL: of no event, the title of a column */
     enum field_scope scope;
     enum value_type type;
     struct str name; /* empty: an id, or the name of the event */

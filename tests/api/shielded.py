@@ -27,6 +27,8 @@ class Shielded(unittest.TestCase):
                 lines.append({"type": "track", "event": "Bought", "userId": f"u{n}", "messageId": f"b{n}-{k}",
                               "properties": {"sku": "rare" if n < 5 else "common", "amount": 10, "contact": traits["email"]},
                               "timestamp": f"2024-01-0{2 + k}T10:00:00Z"})
+        lines.append({"type": "track", "event": "Befriended", "userId": "u1", "messageId": "f1", "timestamp": "2024-01-05T10:00:00Z",
+                      "properties": {"friends": {"w@mail.test": True, "v@mail.test": False}}})
         with tempfile.NamedTemporaryFile("w", suffix=".ndjson") as events:
             events.write("".join(json.dumps(line) + "\n" for line in lines))
             events.flush()
@@ -229,6 +231,20 @@ class Shielded(unittest.TestCase):
         self.assertGreater(value("keel_segments_bytes"), 0)
         self.assertTrue(0 <= value("keel_segments_behind_seconds") < 60)
         keel("segment", "remove", "Seen", "--data", self.server.dir)
+
+    def test_keys(self):
+        """An address that somebody sent as the name of a property is no name to be told."""
+        full, few = self.key("query", "export", "profile.read", "personal.read"), self.key("query", "export", "profile.read")
+        schema = lambda key: self.server.request("GET", "/api/v1/schema", None, key)[2]
+        self.assertTrue(b"friends.w@mail.test" in schema(full) and b"@" not in schema(few))
+        for form in ("csv", "ndjson"):
+            path = f"/export?format={form}&event=Befriended"
+            self.assertIn("w@mail", self.streamed(full, path))
+            self.assertNotIn("@", self.streamed(few, path))
+        got, _, body = self.server.request("GET", "/api/v1/profiles/user_id=u1", None, few)
+        self.assertEqual(got, 200)
+        self.assertNotIn(b"@", body)
+        self.assertIn("‹e-mail›".encode(), body)
 
     def test_segments(self):
         key, full = self.key("query", "segment.write", "export"), self.key("query", "segment.write", "export", "personal.read")

@@ -131,6 +131,19 @@ static void test_looks(void **state) {
                   "\"d\":\"\\n@caf\\u00e9\"}");
 }
 
+static void test_keys(void **state) {
+    (void)state;
+    assert_masked("{\"properties\":{\"seen\":{\"ann@shop.example\":1,\"bob\":2,"
+                  "\"x\\u0040y\":{\"+44 20 7946 0958\":3}}}}",
+                  "{\"properties\":{\"seen\":{\"‹e-mail›\":1,\"bob\":2,"
+                  "\"‹e-mail› 2\":{\"‹phone›\":3}}}}");
+    /* what is said to be public is; a key within what is masked is not told */
+    assert_masked("{\"type\":\"track\",\"event\":\"Order Completed\",\"properties\":{"
+                  "\"support\":{\"a@b.example\":1},\"customer\":{\"a@b.example\":1}}}",
+                  "{\"type\":\"track\",\"event\":\"Order Completed\",\"properties\":{"
+                  "\"support\":{\"a@b.example\":1},\"customer\":\"‹personal›\"}}");
+}
+
 static void test_cut_and_broken(void **state) {
     (void)state;
     assert_masked("{\"a\":[1,2,{\"b\":tr", "{\"a\":[1,2,{\"b\":\"…\"}]}");
@@ -220,7 +233,7 @@ int main(void) {
         cmocka_unit_test(test_classes),       cmocka_unit_test(test_cells),
         cmocka_unit_test(test_looks),         cmocka_unit_test(test_cut_and_broken),
         cmocka_unit_test(test_random_damage), cmocka_unit_test(test_deep_and_long),
-        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_plain),         cmocka_unit_test(test_keys),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

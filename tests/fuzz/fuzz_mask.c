@@ -42,14 +42,21 @@ static void start(void) {
     atexit(stop);
 }
 
+static void no_secret_text(struct str text) {
+    struct str cut = STR("…");
+    if (str_ends(text, cut)) text.n -= cut.n; /* what stood behind may be what made it one */
+    MUST(personal_by_shape(text) == PERSONAL_NOT);
+}
+
 static void no_secret(struct json_value v) {
     struct json_each each = json_each(v);
     struct json_value inner;
-    struct str text, cut = STR("…");
-    while (json_next(&each, NULL, &inner)) no_secret(inner);
-    if (!json_str(v, &text)) return;
-    if (str_ends(text, cut)) text.n -= cut.n; /* what stood behind may be what made it one */
-    MUST(personal_by_shape(text) == PERSONAL_NOT);
+    struct str text, key = STR("");
+    while (json_next(&each, &key, &inner)) {
+        no_secret_text(key);
+        no_secret(inner);
+    }
+    if (json_str(v, &text)) no_secret_text(text);
 }
 
 /* `classed`: what somebody has declared public may be anything. */

@@ -116,17 +116,34 @@ static char plain_char(const char *p, size_t unit) {
     return code < 0x80 ? (char)code : '\x80';
 }
 
-/* How a raw string looks when its escapes are read: \u0040 is an @, \u00e9 a letter. An address
+enum { PLAIN_BYTES = MASK_TEXT_BYTES * 2 };
+
+/* A raw string as it looks when its escapes are read: \u0040 is an @, \u00e9 a letter. An address
  * that begins in what is shown is seen whole. */
-static enum personal_kind shape_of(struct str raw) {
-    char text[MASK_TEXT_BYTES * 2];
+static struct str plain(struct str raw, char room[PLAIN_BYTES]) {
     size_t n = 0;
-    for (size_t at = 0; at < raw.n && n < sizeof text;) {
+    for (size_t at = 0; at < raw.n && n < PLAIN_BYTES;) {
         size_t unit = unit_at(raw.p + at, raw.n - at);
-        text[n++] = plain_char(raw.p + at, unit);
+        room[n++] = plain_char(raw.p + at, unit);
         at += unit ? unit : 1;
     }
-    return personal_by_shape((struct str){text, n});
+    return (struct str){room, n};
+}
+
+static enum personal_kind shape_of(struct str raw) {
+    char room[PLAIN_BYTES];
+    return personal_by_shape(plain(raw, room));
+}
+
+/* The same of a key. What is stored comes back with an object for each dot of a name: of an address
+ * as {"ann@shop":{"example":…}}. */
+static enum personal_kind shape_of_key(struct str raw) {
+    char room[PLAIN_BYTES + sizeof ".example"];
+    struct str key = plain(raw, room);
+    enum personal_kind kind = personal_by_shape(key);
+    if (kind != PERSONAL_NOT || !memchr(key.p, '@', key.n)) return kind;
+    memcpy(room + key.n, ".example", sizeof ".example" - 1);
+    return personal_by_shape((struct str){room, key.n + sizeof ".example" - 1});
 }
 
 /* ---- what is masked ---- */
@@ -191,9 +208,24 @@ static struct place place_of(const struct walk *w, const struct place *at, struc
     return inner;
 }
 
+/* A key that is an address or a phone number is masked as a text is; of several in an object the
+ * second has a 2 behind the sign, so that none takes another's place. */
+static void put_key(struct walk *w, const struct place *at, struct str key, unsigned *hidden) {
+    const char *sign = class_of(at) == PLAN_PUBLIC ? NULL : SIGNS[shape_of_key(key)];
+    if (!sign) {
+        put_string(w, key);
+    } else if (++*hidden == 1) {
+        put(w, sign);
+    } else if (w->out) {
+        (void)!buf_add(w->out, sign, strlen(sign) - 1);
+        (void)!buf_printf(w->out, " %u\"", *hidden);
+    }
+}
+
 static void object(struct walk *w, const struct place *at, unsigned depth) {
     char name[EVENT_MAX_NAME + 1];
     struct str key;
+    unsigned hidden = 0;
     bool first = true;
     w->p++;
     put(w, "{");
@@ -202,9 +234,9 @@ static void object(struct walk *w, const struct place *at, unsigned depth) {
         if (!take_string(w, &key) || !take(w, ':')) break;
         if (!first) put(w, ",");
         first = false;
-        put_string(w, key);
-        put(w, ":");
         struct place inner = place_of(w, at, key, depth, name);
+        put_key(w, &inner, key, &hidden);
+        put(w, ":");
         value(w, &inner, depth + 1);
     }
     if (w->p == w->end && w->p[-1] != '}') w->cut = true;

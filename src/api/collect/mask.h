@@ -2,8 +2,9 @@
  *
  * A value is masked if the plan classes its property as personal or sensitive; if nobody has
  * classed it and its name or its looks say so (desk/plan/personal.h); and, whatever its name, if
- * the text holds an e-mail address or is a phone number and its class is not public. Masked values
- * show what they are: "‹e-mail›", "‹phone›", "‹personal›", "‹sensitive›".
+ * the text holds an e-mail address or is a phone number and its class is not public. So is a key
+ * that looks like either. What is masked shows what it is: "‹e-mail›", "‹phone›", "‹personal›",
+ * "‹sensitive›".
  *
  * The text may be cut anywhere, and need not be JSON: what can be read is written, brackets are
  * closed, and a value that is not whole is "…". The result is JSON whatever comes.
