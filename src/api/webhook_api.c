@@ -50,15 +50,19 @@ static int get(struct request *r, void *ctx, struct keel_error *err) {
     return show(r, ctx, id, err);
 }
 
-/* Texts of a list, with commas between them. */
-static int join_texts(struct json_value list, struct buf *out, struct keel_error *err) {
-    struct json_each each = json_each(list);
+/* A list of names, or a text with commas between them. */
+static int read_events(struct json_value events, struct buf *out, struct keel_error *err) {
+    struct json_each each = json_each(events);
     struct json_value item;
     struct str text;
+    enum json_type type = json_type(events);
+    if (json_str(events, &text))
+        TRY(webhook_add_names(out, text, err));
+    else if (type != JSON_ARRAY && type != JSON_ABSENT && type != JSON_NULL)
+        FAIL(err, INVALID, "\"events\" is a list of names");
     while (json_next(&each, NULL, &item)) {
-        if (!json_str(item, &text)) continue;
-        if (out->n) (void)!buf_add_char(out, ',');
-        (void)!buf_add_str(out, text);
+        if (!json_str(item, &text)) FAIL(err, INVALID, "\"events\" is a list of names");
+        TRY(webhook_add_name(out, text, err));
     }
     if (out->failed) FAIL(err, LIMIT, "too many names of events");
     return 0;
@@ -86,7 +90,7 @@ static int add_from(const struct app *app, struct json_value body, struct buf *e
                     struct buf *segments, int64_t *id, struct keel_error *err) {
     struct str url = {"", 0};
     if (!json_str(json_get(body, "url"), &url)) FAIL(err, INVALID, "\"url\" is missing");
-    TRY(join_texts(json_get(body, "events"), events, err));
+    TRY(read_events(json_get(body, "events"), events, err));
     TRY(join_segments(app, json_get(body, "segments"), segments, err));
     struct webhook_wish wish = {.events = buf_str(events),
                                 .no_events =
@@ -220,7 +224,8 @@ const struct route routes_webhook_api[] = {
     ROUTE(HTTP_GET, "", list, "All webhooks", NULL, NULL),
     ROUTE(HTTP_POST, "", create, "Sends accepted events to a URL from now on",
           "{\"type\":\"object\",\"required\":[\"url\"],\"properties\":{\"url\":{\"type\":"
-          "\"string\"},\"events\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},"
+          "\"string\"},\"events\":{\"type\":[\"array\",\"string\"],\"items\":{\"type\":\"string\"},"
+          "\"description\":\"names; as one text, with commas between them\"},"
           "\"segments\":{\"type\":\"array\",\"description\":\"numbers or names: who enters and "
           "leaves them; [] all; without events, only these\"}}}",
           NULL),

@@ -15,6 +15,7 @@ enum { FORMAT_TEXT, FORMAT_JSON, LETTERS = 100 };
 
 struct args {
     const char *data, *events, *segments;
+    struct option_words event;
     int64_t letter, after, limit;
     int format;
     bool allow_private;
@@ -26,6 +27,8 @@ static const struct option OPTIONS[] = {
     {"events", OPTION_TEXT, offsetof(struct args, events), "NAMES",
      "add: only these, with commas between them; default all, or none with --segments", NULL, false,
      0, 0},
+    {"event", OPTION_WORDS, offsetof(struct args, event), "NAME",
+     "add: also this one, whose name may have commas; may be repeated", NULL, false, 0, 0},
     {"segments", OPTION_TEXT, offsetof(struct args, segments), "NAMES",
      "add: who enters and leaves these segments, with commas between them; \"\": all", NULL, false,
      0, 0},
@@ -142,15 +145,28 @@ static int find_segments(struct sql *desk, const char *list, struct arena *arena
     return 0;
 }
 
+static int find_events(const struct args *args, struct buf *out, struct keel_error *err) {
+    if (args->events) TRY(webhook_add_names(out, str_from(args->events), err));
+    for (size_t i = 0; i < args->event.n; i++)
+        TRY(webhook_add_name(out, str_from(args->event.word[i]), err));
+    if (out->failed)
+        FAIL(err, INVALID, "the names of events are longer than %d bytes", WEBHOOK_EVENTS_MAX);
+    return 0;
+}
+
 static int add(struct sql *desk, const char *what, const struct args *args, struct printing *p,
                struct keel_error *err) {
     int64_t id;
-    struct webhook_wish wish = {.no_events = args->segments && !args->events};
+    struct webhook_wish wish = {.no_events = args->segments && !args->events && !args->event.n};
     struct arena arena;
+    struct buf events;
     arena_init(&arena, 1 << 20);
-    if (args->events) wish.events = str_from(args->events);
+    buf_init(&events, 2 * WEBHOOK_EVENTS_MAX);
     int code = find_segments(desk, args->segments, &arena, &wish.segments, err);
+    if (code >= 0) code = find_events(args, &events, err);
+    wish.events = buf_str(&events);
     if (code >= 0) code = webhook_add(desk, str_from(what), &wish, now_ms(), &id, err);
+    buf_release(&events);
     arena_release(&arena);
     TRY(code);
     TRY(webhook_list(desk, id, print_secret, p, err));

@@ -90,12 +90,15 @@ struct webhook_row {
     int64_t created_ms, delivered, failed, retrying, dead, missed_bytes;
 };
 
-/* What an endpoint asks for: names of events and numbers of segments, with commas between them. */
 struct webhook_wish {
-    struct str events; /* "" or p NULL: all */
+    struct str events; /* names, a newline between two; "" or p NULL: all */
     bool no_events;
-    struct str segments; /* "": all; p NULL: none */
+    struct str segments; /* numbers, a comma between two; "": all; p NULL: none */
 };
+/* Adds names of events to those of a wish: one, as it is (KEEL_E_INVALID if it has a line break);
+ * or all of a list with commas between them, without the spaces around. The buffer may fail. */
+int webhook_add_name(struct buf *events, struct str name, struct keel_error *err) K_CHECKED;
+int webhook_add_names(struct buf *events, struct str list, struct keel_error *err) K_CHECKED;
 /* A new secret is made; webhook_list tells it. KEEL_E_INVALID: no such URL, or nothing is asked
  * for; KEEL_E_LIMIT: too many. What is accepted, or happens, from now on is sent: by a running
  * server within a second, else from its next start on. */

@@ -71,17 +71,24 @@ static bool next_item(struct str *list, struct str *out) {
     return out->n > 0;
 }
 
-/* "A, B" to "A\nB". */
-static int join_names(struct str list, struct buf *out, struct keel_error *err) {
+int webhook_add_name(struct buf *events, struct str name, struct keel_error *err) {
+    if (name.n == 0) FAIL(err, INVALID, "an event's name is empty");
+    if (memchr(name.p, '\n', name.n)) FAIL(err, INVALID, "an event's name has a line break");
+    if (events->n) (void)!buf_add_char(events, '\n');
+    (void)!buf_add_str(events, name);
+    return 0;
+}
+
+int webhook_add_names(struct buf *events, struct str list, struct keel_error *err) {
     struct str name;
-    if (list.n > WEBHOOK_EVENTS_MAX)
+    while (next_item(&list, &name)) TRY(webhook_add_name(events, name, err));
+    return 0;
+}
+
+static int check_names(struct str names, struct keel_error *err) {
+    if (names.n > WEBHOOK_EVENTS_MAX)
         FAIL(err, INVALID, "the names of events are longer than %d bytes", WEBHOOK_EVENTS_MAX);
-    if (!str_is_utf8(list)) FAIL(err, INVALID, "the names of events are not UTF-8");
-    while (next_item(&list, &name)) {
-        if (memchr(name.p, '\n', name.n)) FAIL(err, INVALID, "an event's name has a line break");
-        if (out->n) (void)!buf_add_char(out, '\n');
-        (void)!buf_add_str(out, name);
-    }
+    if (!str_is_utf8(names)) FAIL(err, INVALID, "the names of events are not UTF-8");
     return 0;
 }
 
@@ -99,22 +106,22 @@ static int join_numbers(struct str list, struct buf *out, struct keel_error *err
 }
 
 static int insert(struct sql *desk, struct str url, const struct webhook_wish *wish,
-                  struct buf *names, struct buf *numbers, int64_t now_ms, struct keel_error *err) {
+                  struct buf *numbers, int64_t now_ms, struct keel_error *err) {
     char secret[WEBHOOK_SECRET_TEXT];
     webhook_new_secret(secret);
-    TRY(join_names(wish->events, names, err));
+    struct str names = wish->events.p ? wish->events : STR("");
+    TRY(check_names(names, err));
     TRY(join_numbers(wish->segments, numbers, err));
     struct str segments = wish->segments.p ? buf_str(numbers) : (struct str){NULL, 0};
     return sql_run(desk, err,
                    "INSERT INTO webhook(url, events, no_events, segments, secret, created_ms)"
                    "  VALUES(?, ?, ?, ?, ?, ?)",
-                   "ssiszi", url, buf_str(names), (int64_t)wish->no_events, segments, secret,
-                   now_ms);
+                   "ssiszi", url, names, (int64_t)wish->no_events, segments, secret, now_ms);
 }
 
 int webhook_add(struct sql *desk, struct str url, const struct webhook_wish *wish, int64_t now_ms,
                 int64_t *out_id, struct keel_error *err) {
-    struct buf names, numbers;
+    struct buf numbers;
     int64_t count = 0;
     TRY(check_url(url, err));
     if (wish->no_events && !wish->segments.p)
@@ -122,13 +129,10 @@ int webhook_add(struct sql *desk, struct str url, const struct webhook_wish *wis
     if (sodium_init() < 0) FAIL(err, INTERNAL, "the system gives no random numbers");
     TRY(sql_number(desk, 0, &count, err, "SELECT count(*) FROM webhook", ""));
     if (count >= WEBHOOK_MOST) FAIL(err, LIMIT, "there are %d webhooks already", WEBHOOK_MOST);
-    buf_init(&names, WEBHOOK_EVENTS_MAX + 1);
     buf_init(&numbers, WEBHOOK_EVENTS_MAX + 1);
-    (void)!buf_reserve(&names, 1); /* empty is not NULL */
-    (void)!buf_reserve(&numbers, 1);
-    int code = insert(desk, url, wish, &names, &numbers, now_ms, err);
+    (void)!buf_reserve(&numbers, 1); /* empty is not NULL */
+    int code = insert(desk, url, wish, &numbers, now_ms, err);
     if (code == 0) *out_id = sql_last_id(desk);
-    buf_release(&names);
     buf_release(&numbers);
     return code;
 }

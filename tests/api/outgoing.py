@@ -121,6 +121,18 @@ class Outgoing(unittest.TestCase):
                 return json.loads(text) if text else None
         second = call("POST", "", {"url": "https://example.com/in", "events": ["A", "B"]})
         self.assertEqual(second["events"], ["A", "B"])
+        for events, names in ((["Paid, or not", " A"], ["Paid, or not", " A"]), ("A, B", ["A", "B"]), ([], []), (None, [])):
+            made = call("POST", "", {"url": "https://example.com/in", "events": events})
+            self.assertEqual(made["events"], names)
+            call("DELETE", f"/{made['id']}")
+        for events in (5, {"A": 1}, ["A", 5], ["A\nB"], [""]):
+            with self.assertRaises(urllib.error.HTTPError) as refused:
+                call("POST", "", {"url": "https://example.com/in", "events": events})
+            self.assertEqual(refused.exception.code, 400, events)
+        third = json.loads(keel("webhook", "add", "https://example.com/in", "--events", "A, B", "--event", "C, D", "--event", "E",
+                                "--data", self.server.dir, "--format", "json"))
+        self.assertEqual(third["events"], ["A", "B", "C, D", "E"])
+        call("DELETE", f"/{third['id']}")
         self.assertEqual(call("POST", f"/{second['id']}/disable")["state"], "off")
         self.assertEqual(len(call("GET", "")["webhooks"]), 2)
         self.assertEqual(call("GET", f"/{second['id']}/dead"), {"dead": [], "next": None})

@@ -195,9 +195,13 @@ static int is_json(void *ctx, const struct webhook_row *row) {
 
 static void webhook(struct str text) {
     struct str url = take_line(&text), events = take_line(&text), segments = take_line(&text);
-    struct webhook_wish wish = {.events = events, .no_events = str_is(events, "-")};
+    struct webhook_wish wish = {.no_events = str_is(events, "-")};
     struct keel_error err = {0};
+    struct buf names;
     int64_t id;
+    buf_init(&names, WEBHOOK_EVENTS_MAX);
+    if (webhook_add_names(&names, events, &err) < 0) K_ASSERT(err.message[0]);
+    wish.events = buf_str(&names);
     if (segments.n) wish.segments = segments;
     int code = sql_begin(desk, &err);
     K_ASSERT_OP(code, ==, 0);
@@ -206,6 +210,7 @@ static void webhook(struct str text) {
     else
         K_ASSERT(err.message[0] && str_is_utf8(str_from(err.message)));
     sql_rollback(desk);
+    buf_release(&names);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -185,7 +185,7 @@ static void test_delivers(void **state) {
     struct world *w = *state;
     char body[1024] = "";
     more(w, 4); /* before the subscription */
-    add_hook(w, "/ok", "Order Completed, Other");
+    add_hook(w, "/ok", "Order Completed\nOther");
     start(w);
     more(w, 1000);
     ingest(w, 4, 1000); /* sent again by the SDK: accepted once */
@@ -472,20 +472,28 @@ static void test_private_refused(void **state) {
         assert_int_equal(
             webhook_add(w->desk, str_from(bad[i]), &(struct webhook_wish){0}, 0, &id, &err),
             -KEEL_E_INVALID);
-    const struct webhook_wish wrong[] = {{.events = STR("A, B\xff")},
+    const struct webhook_wish wrong[] = {{.events = STR("A\nB\xff")},
                                          {.events = STR("A"), .segments = STR("1, x")},
                                          {.events = STR("A"), .segments = STR("-1")}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_int_equal(webhook_add(w->desk, STR("https://x.example/"), &wrong[i], 0, &id, &err),
                          -KEEL_E_INVALID);
     /* However a number was written, it is told as JSON has numbers. */
-    struct webhook_wish odd = {.events = STR(" A,,B ,"), .segments = STR("007, +8,")};
+    struct buf events;
+    buf_init(&events, WEBHOOK_EVENTS_MAX);
+    must(webhook_add_names(&events, STR(" A,,B ,"), &err), &err);
+    must(webhook_add_name(&events, STR("C, or D"), &err), &err);
+    assert_int_equal(webhook_add_name(&events, STR("E\nF"), &err), -KEEL_E_INVALID);
+    assert_int_equal(webhook_add_name(&events, STR(""), &err), -KEEL_E_INVALID);
+    struct webhook_wish odd = {.events = buf_str(&events), .segments = STR("007, +8,")};
     must(webhook_add(w->desk, STR("https://x.example/"), &odd, 0, &id, &err), &err);
     struct buf text;
     buf_init(&text, 4096);
     assert_int_equal(webhook_list(w->desk, id, put_json, &text, &err), 0);
-    assert_true(str_contains(buf_str(&text), STR("\"events\":[\"A\",\"B\"],\"segments\":[7,8]")));
+    assert_true(str_contains(buf_str(&text),
+                             STR("\"events\":[\"A\",\"B\",\"C, or D\"],\"segments\":[7,8]")));
     buf_release(&text);
+    buf_release(&events);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
