@@ -63,9 +63,8 @@ int file_open(const char *path, unsigned flags, int *out_fd, struct keel_error *
     int fd;
     do fd = os->open(path, how, flags & FILE_PRIVATE ? 0600 : 0640);
     while (fd < 0 && errno == EINTR);
-    if (fd < 0) return error_errno(err, errno, "cannot open %s", path);
     *out_fd = fd;
-    return 0;
+    return fd < 0 ? error_errno(err, errno, "cannot open %s", path) : 0;
 }
 
 void file_close(int fd) {

@@ -62,6 +62,7 @@ enum file_open_flags {
     FILE_PRIVATE = 32 /* a file that is created: mode 0600 */
 };
 
+/* *out_fd is -1 after an error. */
 int file_open(const char *path, unsigned flags, int *out_fd, struct keel_error *err) K_CHECKED;
 void file_close(int fd); /* -1 is fine; errors of close after a sync carry no information */
 int file_write_all(int fd, const void *p, size_t n, const char *path,

@@ -86,7 +86,7 @@ static int make_private(const char *path, struct keel_error *err) {
 
 int sql_open(const char *path, unsigned flags, struct sql **out, struct keel_error *err) {
     bool read_only = flags & SQL_READ_ONLY;
-    if (!file_exists(path)) {
+    if (strcmp(path, SQL_MEMORY) != 0 && !file_exists(path)) {
         if (!(flags & SQL_CREATE)) FAIL(err, NOT_FOUND, "%s: no such file", path);
         TRY(make_private(path, err));
     }

@@ -32,6 +32,8 @@ struct sqlite3_stmt;
 
 enum sql_open_flags { SQL_READ_ONLY = 1, SQL_CREATE = 2 };
 
+#define SQL_MEMORY                                                                                 \
+    ":memory:" /* in place of a path: a database without a file, of this connection */
 /* KEEL_E_NOT_FOUND without SQL_CREATE if there is no such file; one that is made has mode 0600. A
  * writer sets WAL and synchronous=FULL: what is committed is on disk. */
 int sql_open(const char *path, unsigned flags, struct sql **out, struct keel_error *err) K_CHECKED;

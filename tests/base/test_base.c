@@ -489,6 +489,7 @@ static void files(void **state) {
     assert_int_equal(file_rename(path, moved, &err), 0);
     assert_false(file_exists(path));
     assert_int_equal(file_open(path, FILE_READ, &fd, &err), -KEEL_E_NOT_FOUND);
+    assert_int_equal(fd, -1);
     assert_int_equal(file_remove(moved, &err), 0);
     assert_int_equal(file_remove(moved, &err), 0); /* absent: success */
     buf_release(&b);

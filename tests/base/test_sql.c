@@ -353,6 +353,21 @@ static void test_errors(void **state) {
     sql_close(NULL);
 }
 
+/* No file of that name is made. */
+static void test_memory(void **state) {
+    struct bench *b = *state;
+    struct sql *one, *other;
+    must(b, sql_open(SQL_MEMORY, SQL_CREATE, &one, &b->err));
+    must(b, sql_open(SQL_MEMORY, SQL_CREATE, &other, &b->err));
+    must(b, sql_run(one, &b->err, "CREATE TABLE t(v)", ""));
+    must(b, sql_run(one, &b->err, "INSERT INTO t VALUES(1)", ""));
+    assert_int_equal(count(one), 1);
+    assert_true(sql_run(other, &b->err, "INSERT INTO t VALUES(1)", "") < 0);
+    sql_close(one);
+    sql_close(other);
+    assert_false(file_exists(SQL_MEMORY));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_values, set_up, tear_down),
@@ -368,6 +383,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_migrations, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_two_connections, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_errors, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_memory, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
