@@ -54,9 +54,12 @@ function misfits() {
   const cuts = (element) => /hidden|clip/.test(getComputedStyle(element).overflowX);
   const beyond = document.documentElement.scrollWidth - innerWidth;
   if (beyond > 0) said.push(`the page is ${beyond} pixels too wide`);
-  for (const element of document.querySelectorAll('#main *')) {
+  for (const element of document.querySelectorAll('#main *, .scrim *')) {
     const box = element.getBoundingClientRect();
     if (!box.width || !box.height || !element.checkVisibility()) continue;
+    const words = [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim().length > 3);
+    if (words && !element.closest('.hidden-text, svg') && box.width < 24 && box.height > 48) said.push(`a letter wide: ${name(element)}`);
+    if (element.matches('button, .button') && element.scrollWidth > element.clientWidth + 1) said.push(`beyond its button: ${name(element)}`);
     if (cuts(element) && element.clientWidth > 1 && element.scrollWidth > element.clientWidth + 1 && element.textContent.trim() && !element.closest('[title], [aria-label]:not(section, [role=region], nav, table)'))
       said.push(`cut, without a title: ${name(element)}`);
     let at = element.parentElement;
@@ -113,6 +116,25 @@ try {
       for (const misfit of await page.evaluate(misfits)) wrong(`${width}: ${misfit}`);
       await page.screenshot({ path: join(given.shots, `long-${name}-${width}.png`), fullPage: true });
     }
+  }
+  begin('long names in layers');
+  for (const [width, height] of Object.entries(WIDTHS)) {
+    await page.setViewportSize({ width: Number(width), height });
+    await open(page, '/explore');
+    await page.locator('textarea').pressSequentially(`funnel "${LONG.slice(0, 3)}`);
+    await page.locator('.editor-list li').first().waitFor();
+    for (const misfit of await page.evaluate(misfits)) wrong(`${width}, suggestions: ${misfit}`);
+    await page.keyboard.press('Escape');
+    await open(page, '/kpis/named0');
+    await page.getByRole('button', { name: 'Edit' }).click();
+    await page.locator('.dialog input[name=name]').waitFor();
+    for (const misfit of await page.evaluate(misfits)) wrong(`${width}, a form: ${misfit}`);
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type(LONG.slice(0, 8));
+    await page.locator('.palette [role=option]', { hasText: LONG.slice(0, 20) }).nth(2).waitFor();
+    for (const misfit of await page.evaluate(misfits)) wrong(`${width}, palette: ${misfit}`);
+    await page.keyboard.press('Escape');
   }
   begin('long names on paper');
   for (const name of ['today', 'customer', 'audiences', 'list', 'trend', 'funnel', 'kpis', 'kpi', 'quarantine', 'audit']) await onPaper(page, name, PAGES[name]);
