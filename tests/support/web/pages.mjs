@@ -1,6 +1,6 @@
 // Walks the screens as their administrator; see test_pages.sh.
 import { PAGES } from './addresses.mjs';
-import { accessible, begin, end, expect, fresh, given, launch, open, q, send, settled, sound, text, wrong } from './walk.mjs';
+import { accessible, begin, end, expect, fresh, given, launch, open, q, send, settled, sound, text, watch, wrong } from './walk.mjs';
 
 /* Moves the pointer over the chart until a click there opens the people of that series; what its
  * legend says then. */
@@ -207,6 +207,18 @@ const steps = {
     await open(page, '/kpis/checkout');
     await page.locator('.stats .value a.who-link').click();
     await page.locator('.funnel').waitFor();
+  },
+
+  async 'what is not there'({ page }) {
+    page.removeAllListeners('console'); // 404 is what is asked for
+    for (const [path, words, all] of [['/customers/user_id=nobody-has-this', 'Nobody has the identifier', '/customers'], ['/audiences/99', 'no such audience', '/audiences'], ['/kpis/none', 'There is no KPI', '/kpis']]) {
+      await open(page, path);
+      expect((await text(page, '.empty')).includes(words), `${path}: ${await text(page, '#main')}`);
+      await accessible(page);
+      await page.locator('.empty a.button').click();
+      await page.waitForURL(given.url + all);
+    }
+    watch(page);
   },
 
   async 'a saved question'({ page }) {

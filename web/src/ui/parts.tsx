@@ -105,6 +105,22 @@ export function NotYours() {
   );
 }
 
+/* In place of a page about one thing that is not there: said, with the way to all of them. */
+export function Missing({ icon, page, what, all, href }: { icon: IconName; page: string; what: string; all: string; href: string }) {
+  return (
+    <>
+      <PageHead title={page} />
+      <Card>
+        <Empty icon={icon} title={what}>
+          <a class="button" href={href}>
+            {all}
+          </a>
+        </Empty>
+      </Card>
+    </>
+  );
+}
+
 export function Failure({ problem, again }: { problem: Problem; again?: () => void }) {
   return (
     <div class="failure" role="alert">

@@ -7,7 +7,7 @@ import { ago, percent } from '../../format';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
 import { Icon } from '../../ui/icons';
-import { Badge, Card, Empty, Failure, PageHead, WaitingCard } from '../../ui/parts';
+import { Badge, Card, Empty, Failure, Missing, PageHead, WaitingCard } from '../../ui/parts';
 import { Table } from '../../ui/table';
 import { useLeaving } from '../../ui/toast';
 import { WhoFits } from '../../ui/who';
@@ -125,6 +125,7 @@ function List() {
 
 function Saved({ id }: { id: number }) {
   const asked = useAsk(`segment ${id}`, (signal) => segment(id, signal));
+  if (asked.problem?.status === 404) return <Missing icon="audiences" page={t.audiences.title} what={t.audiences.noneHere} all={t.audiences.all} href="/audiences" />;
   if (asked.problem) return <Failure problem={asked.problem} again={asked.again} />;
   return asked.data ? <Audience key={id} saved={asked.data} /> : <WaitingCard lines={8} />;
 }

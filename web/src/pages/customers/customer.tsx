@@ -8,7 +8,7 @@ import { ago, count, day, moment, money } from '../../format';
 import { href } from '../../router';
 import { t } from '../../texts';
 import { Copy } from '../../ui/copy';
-import { Badge, Bar, Card, Failure, PageHead, Stat, Waiting, WaitingCard } from '../../ui/parts';
+import { Badge, Bar, Card, Failure, Missing, PageHead, Stat, Waiting, WaitingCard } from '../../ui/parts';
 import { Timeline } from './timeline';
 import { plain } from './values';
 
@@ -122,6 +122,7 @@ export function Customer({ id, only }: { id: string; only: string }) {
   const within = useAsk(`memberships ${id}`, (signal) => memberships(id, signal));
   const [shown, show] = useState<Profile>();
   if (asked.data && asked.data !== shown) show(asked.data);
+  if (asked.problem?.status === 404) return <Missing icon="customers" page={t.customers.title} what={t.customers.noneHere(id)} all={t.customers.back} href="/customers" />;
   if (asked.problem) return <Failure problem={asked.problem} again={asked.again} />;
   const who = shown ?? asked.data;
   if (!who) return <WaitingCard lines={10} />;

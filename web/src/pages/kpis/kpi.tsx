@@ -6,7 +6,7 @@ import { may } from '../../api/session';
 import { NONE, plainDay } from '../../format';
 import { go, href, type Place } from '../../router';
 import { t } from '../../texts';
-import { Card, Empty, Failure, PageHead, Stat, WaitingCard } from '../../ui/parts';
+import { Failure, Missing, PageHead, Stat, WaitingCard } from '../../ui/parts';
 import { failed, say } from '../../ui/toast';
 import { asksPeople, Who } from '../../ui/who';
 import { AttributionCard } from './attribution';
@@ -60,6 +60,7 @@ function Figures({ one, points }: { one: Kpi; points: SeriesPoint[] | undefined 
     <section class="grid stats" aria-label={one.name}>
       <Stat
         what={one.latest ? periodName(one.grain, one.latest.period, plainDay) : t.kpis.value}
+        words={!!one.latest?.hidden}
         value={<Value one={one} />}
         note={running === null ? undefined : t.kpis.running(write(running))}
       />
@@ -80,19 +81,7 @@ export function KpiPage({ id, place }: { id: string; place: Place }) {
   const all = useAsk('names', kpis);
   const [editing, edit] = useState(false);
   const one = asked.data?.one;
-  if (asked.problem?.status === 404)
-    return (
-      <>
-        <PageHead title={t.kpis.title} />
-        <Card>
-          <Empty icon="kpis" title={t.kpis.noneHere(id)}>
-            <a class="button" href="/kpis">
-              {t.kpis.all}
-            </a>
-          </Empty>
-        </Card>
-      </>
-    );
+  if (asked.problem?.status === 404) return <Missing icon="kpis" page={t.kpis.title} what={t.kpis.noneHere(id)} all={t.kpis.all} href="/kpis" />;
   if (asked.problem) return <Failure problem={asked.problem} again={asked.again} />;
   if (!one) return <><PageHead title={t.kpis.title} /><WaitingCard lines={8} /></>;
   return (

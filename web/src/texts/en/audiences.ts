@@ -16,6 +16,7 @@ export const audiences = {
   overlap: 'Overlap',
   overlapNote: 'How many of the row’s people are in the column’s audience, too',
   all: 'All audiences',
+  noneHere: 'There is no such audience: it was removed, or the link is not whole',
   new: 'New audience',
   newLead: 'Choose conditions or write them; give it a name; save.',
   builder: 'Builder',

@@ -20,6 +20,7 @@ export const customers = {
   last: 'Last seen',
   events: 'Events, 7 days',
   back: 'All customers',
+  noneHere: (id: string) => `Nobody has the identifier “${id}”`,
   identified: 'known',
   anonymous: 'anonymous',
   stats: { events: 'Events', first: 'First seen', last: 'Last seen', spent: 'Spent' },
