@@ -87,6 +87,8 @@ static void think_of(struct world *w, struct watched *s) {
         say(&a, "count customers where ");
         if (rand_below(&w->r, 6) == 0) /* more values in the range than are kept, or few */
             ONE_OF(&a, "sum(any event.price) > 20 during last 1 month",
+                   "sum(any event.price) <= 11 during last 1 month",
+                   "sum(any event.products.qty) = 0 during last 10 days",
                    "sum(any event.products.qty) > 9 during last 10 days",
                    "sum(\"Order\".price) < 5 during last 100 hours");
         else

@@ -21,10 +21,11 @@ static struct query_time zoned(int64_t ms) {
 }
 
 /* What decides when the answer may change by itself: the oldest events in the range, and the newest
- * ones in the margin from which they may come back. */
+ * ones in the margin from which they may come back. Behind them the sum of a WINDOW. */
 struct turns {
     struct query_measure measures[WHO_MOST_MEASURES];
     uint32_t n, oldest; /* the first `oldest` are those in the range */
+    uint32_t wanted;    /* n, or one more: the sum */
 };
 
 static void add_turn(struct turns *t, enum query_agg agg, const struct query_event *event,
@@ -49,7 +50,7 @@ static void add_turns(struct turns *t, enum query_agg agg, const struct query_co
         add_turn(t, agg, &c->funnel->without[i], range);
 }
 
-static void find_turns(const struct live *l, const struct track *track, struct turns *t) {
+static void find_moments(const struct live *l, const struct track *track, struct turns *t) {
     const struct query_range *range = range_of(track->cond);
     t->n = t->oldest = 0;
     if (range->kind != QUERY_RANGE_LAST) return;
@@ -63,6 +64,12 @@ static void find_turns(const struct live *l, const struct track *track, struct t
                                  .from = zoned(margin.from_ms),
                                  .to = zoned(margin.to_ms)};
     add_turns(t, QUERY_MAX, track->cond, &before);
+}
+
+static void find_turns(const struct live *l, const struct track *track, struct turns *t) {
+    find_moments(l, track, t);
+    t->wanted = t->n;
+    if (track->kind == TRACK_WINDOW) t->measures[t->wanted++] = track->cond->measure;
 }
 
 struct told_ctx {
@@ -84,12 +91,15 @@ static void on_told(void *ctx, const struct who_answer *answer) {
                                     : ahead_stretch_end(ahead);
         if (next < turn) turn = next;
     }
-    track_answer(t->track, &l->sink, answer->customer, answer->holds, turn);
+    const struct datum *sum = t->turns->wanted > t->turns->n ? &answer->values[t->turns->n] : NULL;
+    track_answer(t->track, &l->sink, answer->customer, answer->holds, sum, turn);
 }
 
 static struct who question(const struct live *l, const struct track *t, const struct turns *turns) {
-    return (struct who){
-        .at_ms = l->now_ms, .where = t->cond, .measures = turns->measures, .n_measures = turns->n};
+    return (struct who){.at_ms = l->now_ms,
+                        .where = t->cond,
+                        .measures = turns->measures,
+                        .n_measures = turns->wanted};
 }
 
 int live_ask_range(struct live *l, const struct snapshot *snap, struct track *t, struct range r,

@@ -43,7 +43,8 @@ static int take_key(struct track *t, const struct leaf *leaf, struct keel_error 
         cond.max = QUERY_NO_MAX;
     }
     if (t->kind == TRACK_RECENT) cond.range = (struct query_range){.kind = QUERY_RANGE_ALL};
-    if (t->kind == TRACK_SUM) cond.test = (struct query_test){QUERY_GT, &zero, 1};
+    if (t->kind == TRACK_SUM || t->kind == TRACK_WINDOW)
+        cond.test = (struct query_test){QUERY_GT, &zero, 1};
     int code = buf_add_text(&text, "count customers where ");
     if (code == 0) code = query_print_cond(&cond, &text);
     if (code == 0) code = query_parse(buf_str(&text), &t->arena, &t->asked, NULL, err);
@@ -255,29 +256,33 @@ void track_say_recent(struct track *t, struct track_sink *sink, uint32_t custome
     schedule(t, sink, customer, &r->timer_ms, turn);
 }
 
+static void say_value(const struct track *t, struct track_sink *sink, uint32_t customer,
+                      const struct datum *value) {
+    for (uint32_t i = 0; i < t->n_leaves; i++)
+        (void)truths_put(sink->truths, customer, t->leaves[i]->bit,
+                         test_datum(&t->leaves[i]->test, value, &sink->scratch));
+}
+
 void track_say_sum(struct track *t, struct track_sink *sink, uint32_t customer,
                    const struct sum *s) {
     struct datum value = datum_number(sum_value(s));
-    for (uint32_t i = 0; i < t->n_leaves; i++)
-        (void)truths_put(sink->truths, customer, t->leaves[i]->bit,
-                         test_datum(&t->leaves[i]->test, &value, &sink->scratch));
+    say_value(t, sink, customer, &value);
 }
 
 void track_say_window(struct track *t, struct track_sink *sink, uint32_t customer,
                       struct window *w) {
-    const struct leaf *leaf = track_only_leaf(t);
+    const struct ahead *ahead = &t->leaves[0]->ahead; /* all are over this range */
     struct sum sum = {0};
     if (w->timer_ms <= sink->now_ms) w->timer_ms = 0;
     if (w->lost_ms >= window_start(t)) {
         sink->ask(sink->ctx, t, customer);
         return;
     }
-    for (uint32_t i = 0; i < w->n && w->items[i].time >= leaf->ahead.from_ms; i++)
+    for (uint32_t i = 0; i < w->n && w->items[i].time >= ahead->from_ms; i++)
         sum_add(&sum, w->items[i].value);
     struct datum value = datum_number(sum_value(&sum));
-    (void)truths_put(sink->truths, customer, leaf->bit,
-                     test_datum(&leaf->test, &value, &sink->scratch));
-    schedule(t, sink, customer, &w->timer_ms, window_turn(&leaf->ahead, w));
+    say_value(t, sink, customer, &value);
+    schedule(t, sink, customer, &w->timer_ms, window_turn(ahead, w));
 }
 
 void track_say_pair(struct track *t, struct track_sink *sink, uint32_t customer,
@@ -413,8 +418,11 @@ bool track_has(const struct track *t, uint32_t customer) {
 }
 
 void track_answer(struct track *t, struct track_sink *sink, uint32_t customer, bool holds,
-                  int64_t turn_ms) {
+                  const struct datum *sum, int64_t turn_ms) {
     int64_t *timer = slots_find(&t->state, customer);
-    (void)truths_put(sink->truths, customer, track_only_leaf(t)->bit, holds);
+    if (t->kind == TRACK_WINDOW)
+        say_value(t, sink, customer, sum);
+    else
+        (void)truths_put(sink->truths, customer, track_only_leaf(t)->bit, holds);
     schedule(t, sink, customer, timer, turn_ms);
 }

@@ -55,7 +55,7 @@ enum track_kind {
     TRACK_HISTORY,
 };
 
-/* Whether the timeline answers for its one leaf; else only the track can be fed anew. */
+/* Whether the timeline answers for its leaves; else only the track can be fed anew. */
 static inline bool track_kind_asks(enum track_kind kind) {
     return kind == TRACK_WINDOW || kind == TRACK_HISTORY;
 }
@@ -143,7 +143,7 @@ void track_drop_range(struct track *t, uint32_t first, uint32_t n);
 void track_merge(struct track *t, struct track_sink *sink, uint32_t from, uint32_t to);
 
 /* Of one that asks: whether he has any of its events; the answer of his timeline, good until
- * `turn_ms`. */
+ * `turn_ms`: of a HISTORY whether its leaf holds, of a WINDOW the sum, which its leaves test. */
 bool track_has(const struct track *t, uint32_t customer);
 void track_answer(struct track *t, struct track_sink *sink, uint32_t customer, bool holds,
-                  int64_t turn_ms);
+                  const struct datum *sum, int64_t turn_ms);
