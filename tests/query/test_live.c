@@ -135,6 +135,7 @@ static void forget_started(struct world *w) {
 static bool fill(struct world *w, uint32_t most) {
     struct keel_error err = {0};
     struct watched *s = w->started;
+    K_ASSERT(s);
     int code = live_fill(w->live, most, &err);
     if (code < 0) fail_msg("%s", err.message);
     if (code > 0) {

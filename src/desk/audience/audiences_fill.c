@@ -133,6 +133,7 @@ static void go_on(struct audiences *a) {
     struct filling *f = &a->filling;
     struct keel_error err = {0};
     int64_t begun = monotonic_us();
+    K_ASSERT(f->wanted);
     int code = live_fill(a->live, f->step, &err);
     if (code > 0) {
         f->step = next_step(f->step, monotonic_us() - begun);
