@@ -216,6 +216,7 @@ static int ask_question(const struct report *r, struct query *q, struct result *
 
 /* The channels where most started; one more than is shown, to know of it. */
 static struct query channels_question(const struct report *r, const struct task *t) {
+    K_ASSERT(t->completion && t->fallback); /* of a task that was read */
     struct query q = {.form = QUERY_TOP,
                       .range = kpi_range(r->ask->from, r->ask->to),
                       .limit = TOUCHPOINT_CHANNELS + 1};
