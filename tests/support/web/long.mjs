@@ -110,6 +110,7 @@ try {
       await page.setViewportSize({ width: Number(width), height });
       if (width === '390') {
         await open(page, path);
+        if (name === 'tail') await page.locator('#main details').nth(given.events.length - 1).waitFor();
         for (const line of await page.locator('#main details').all()) await line.evaluate((details) => (details.open = true));
       }
       await page.waitForTimeout(60); // a resize is drawn
