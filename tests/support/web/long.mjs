@@ -9,7 +9,7 @@ import { begin, end, expect, given, launch, open, q, send, signedIn, wrong } fro
 const ON_SCREEN = 200; // rows of a table
 const LISTED = 300;
 const PAPER = 718; // pixels between the margins of A4
-const WIDTHS = { 390: 844, 1280: 860, 1920: 1080 };
+const WIDTHS = { 320: 640, 390: 844, 1280: 860, 1920: 1080 };
 const [LONG] = given.names;
 const quoted = JSON.stringify(LONG);
 const PAGES = {
@@ -59,13 +59,14 @@ function misfits() {
     if (!box.width || !box.height || !element.checkVisibility()) continue;
     const words = [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim().length > 3);
     if (words && !element.closest('.hidden-text, svg') && box.width < 24 && box.height > 48) said.push(`a letter wide: ${name(element)}`);
+    if (element.matches('.value') && /^[^a-z]+$/i.test(element.innerText) && box.height > 1.6 * parseFloat(getComputedStyle(element).lineHeight)) said.push(`a broken number: ${name(element)}`);
     if (element.matches('button, .button') && element.scrollWidth > element.clientWidth + 1) said.push(`beyond its button: ${name(element)}`);
     if (cuts(element) && element.clientWidth > 1 && element.scrollWidth > element.clientWidth + 1 && element.textContent.trim() && !element.closest('[title], [aria-label]:not(section, [role=region], nav, table)'))
       said.push(`cut, without a title: ${name(element)}`);
     let at = element.parentElement;
     while (at && !scrolls(at) && !cuts(at) && !at.matches('.card')) at = at.parentElement;
     const cell = element.parentElement.closest('td, th');
-    if (cell && !cuts(cell) && !element.closest('.hidden-text') && getComputedStyle(element).position === 'static' && box.right > cell.getBoundingClientRect().right + 1) said.push(`beyond its cell: ${name(element)}`);
+    if (cell && !cuts(cell) && !element.closest('.hidden-text') && getComputedStyle(element).position === 'static' && (box.right > cell.getBoundingClientRect().right + 1 || box.left < cell.getBoundingClientRect().left - 1)) said.push(`beyond its cell: ${name(element)}`);
     if (at?.matches('.card') && !scrolls(at) && !cuts(at) && box.right > at.getBoundingClientRect().right + 1) said.push(`beyond its card: ${name(element)}`);
   }
   return [...new Set(said)].slice(0, 8);
@@ -108,7 +109,7 @@ try {
     begin(`long names: ${name}`);
     for (const [width, height] of Object.entries(WIDTHS)) {
       await page.setViewportSize({ width: Number(width), height });
-      if (width === '390') {
+      if (width === '320') {
         await open(page, path);
         if (name === 'tail') await page.locator('#main details').nth(given.events.length - 1).waitFor();
         for (const line of await page.locator('#main details').all()) await line.evaluate((details) => (details.open = true));
