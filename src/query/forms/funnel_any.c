@@ -62,16 +62,19 @@ static void solve_time(struct funnel_best *b, const struct funnel_event *const *
     int64_t lowest = funnel_best_lowest(b, t);
     struct giving g = {.n = 0};
     struct funnel_chain chain = {.group = 0};
-    int64_t times[MAX_STEPS]; /* latest first */
     while (g.n < n_steps && next_place(l, n_steps, taken, &place)) {
         uint32_t tried = 0;
         if (e[place]->time < lowest) break;
         if (!give(&g, e[place], n_steps, &tried)) continue;
-        times[g.n++] = e[place]->time;
+        chain.times[g.n++] = e[place]->time;
         chain.group = e[place]->group;
         chain.first = (uint32_t)(e[place] - b->kept);
     }
-    for (uint32_t i = 0; i < g.n; i++) chain.times[i] = times[g.n - 1 - i];
+    for (uint32_t i = 0, j = g.n; i + 1 < j; i++) { /* they came latest first */
+        int64_t later = chain.times[i];
+        chain.times[i] = chain.times[--j];
+        chain.times[j] = later;
+    }
     if (g.n > 0) funnel_best_offer(b, g.n, t, &chain);
 }
 
