@@ -398,8 +398,9 @@ static struct latencies latencies(const struct bench *b, int64_t from_us, int64_
     }
     if (out.n) {
         qsort(v, out.n, sizeof *v, compare);
-        out.p50_ms = (double)v[out.n / 2] / 1e3;
-        out.p99_ms = (double)v[out.n * 99 / 100] / 1e3;
+        uint32_t middle = out.n / 2, late = out.n * 99 / 100;
+        out.p50_ms = (double)v[middle] / 1e3;
+        out.p99_ms = (double)v[late] / 1e3;
         out.most_ms = (double)v[out.n - 1] / 1e3;
     }
     k_free(v);
@@ -422,7 +423,7 @@ static void report(struct bench *b, double fill_ms, double run_cpu_ms) {
            b->segments, (unsigned long long)s.leaves, (unsigned long long)b->events, b->customers,
            b->rate, b->seconds, fill_ms, all.p50_ms, all.p99_ms, all.most_ms,
            (run_cpu_ms - b->ingest_cpu_ms - b->look_cpu_ms) / 1e3, b->ingest_cpu_ms / 1e3,
-           (unsigned long long)(s.entered + s.left), (unsigned long long)s.evaluations,
+           (unsigned long long)s.entered + s.left, (unsigned long long)s.evaluations,
            (unsigned long long)s.asked, (unsigned long long)s.advances, (unsigned long long)s.bytes,
            preview_ms, preview_cpu_ms, (double)(b->filled_us - b->saved_us) / 1e3,
            (unsigned long long)b->filled_size, filling.p99_ms, filling.most_ms,

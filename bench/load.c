@@ -287,7 +287,7 @@ static int reply_status(struct connection *c) {
     *end = first;
     size_t body = c->replied - (size_t)(end - c->reply);
     if (length && body < strtoul(length + strlen("\r\nContent-Length:"), NULL, 10)) return 0;
-    if (chunked && (body < 5 || memcmp(c->reply + c->replied - 5, "0\r\n\r\n", 5))) return 0;
+    if (chunked && (body < 5 || memcmp(c->reply + c->replied - 5, "0\r\n\r\n", 5) != 0)) return 0;
     return c->replied > 12 ? (int)strtol(c->reply + 9, NULL, 10) : -1;
 }
 
@@ -464,7 +464,7 @@ static void read_options(int argc, char **argv, struct options *o) {
             o->key = v;
         else if (!strcmp(name, "--format") && !strcmp(v, "lines"))
             o->lines = true;
-        else if (strcmp(name, "--format") || strcmp(v, "segment"))
+        else if (strcmp(name, "--format") != 0 || strcmp(v, "segment") != 0)
             die(name, "unknown option");
     }
 }

@@ -45,12 +45,14 @@ static int split(struct str text, struct endpoint *out, struct keel_error *err) 
 }
 
 static unsigned port_of(int fd) {
-    struct sockaddr_storage address = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = {.v6 = {0}};
     socklen_t n = sizeof address;
-    if (getsockname(fd, (struct sockaddr *)&address, &n) < 0) return 0;
-    if (address.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)(void *)&address)->sin6_port);
-    return ntohs(((struct sockaddr_in *)(void *)&address)->sin_port);
+    if (getsockname(fd, &address.any, &n) < 0) return 0;
+    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
 /* A socket that listens on one of getaddrinfo's results; -1 with errno. */
@@ -252,7 +254,8 @@ static bool carried_v4(const uint8_t *p, uint32_t *out) {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     static const uint8_t nat64[12] = {0, 0x64, 0xff, 0x9b};
     bool six_to_four = p[0] == 0x20 && p[1] == 0x02;
-    if (!six_to_four && memcmp(p, mapped, sizeof mapped) && memcmp(p, nat64, sizeof nat64))
+    if (!six_to_four && memcmp(p, mapped, sizeof mapped) != 0 &&
+        memcmp(p, nat64, sizeof nat64) != 0)
         return false;
     *out = v4_at(p + (six_to_four ? 2 : 12));
     return true;

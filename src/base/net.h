@@ -48,7 +48,7 @@ void net_say(int fd, struct str text);
 void net_cut(int fd);
 
 /* One datagram to a service manager: $NOTIFY_SOCKET of systemd ("/run/…" or "@abstract"). */
-int net_notify(const char *address, struct str text, struct keel_error *err) K_CHECKED;
+int net_notify(const char *path, struct str text, struct keel_error *err) K_CHECKED;
 
 /* Is this an address of the machine itself, of a private network, or of no single machine: one that
  * a request on behalf of somebody outside must not reach? What is no IP address is. IPv6 forms that

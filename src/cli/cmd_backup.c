@@ -149,7 +149,7 @@ static int make_remote(const struct args *args, struct progress *progress, struc
     buf_init(&reply, REPLY_BYTES);
     int code = add_path(args->to, &body, err);
     (void)buf_printf(&body, ",\"keep\":%lld,\"journal_bytes\":%lld,\"full\":%s}",
-                     (long long)args->keep, (long long)(args->journal << 30),
+                     (long long)args->keep, (long long)args->journal << 30,
                      args->full ? "true" : "false");
     if (code == 0)
         code = remote_call(server, "POST", "/api/v1/backups", buf_str(&body), &reply, err);
@@ -187,7 +187,7 @@ static int make_here(struct backup_options *options, struct backup_made *made,
 
 static int make(const struct args *args, struct output *out, struct keel_error *err) {
     struct progress progress;
-    struct backup_made made;
+    struct backup_made made = {0};
     char lock[PATH_BYTES];
     int fd;
     struct backup_options options = {.dir = args->data,

@@ -89,7 +89,7 @@ void remote_header(struct remote *r, const char *line) {
 
 /* ---- calls ---- */
 
-static size_t receive(char *p, size_t size, size_t n, void *ctx) {
+static size_t receive(const char *p, size_t size, size_t n, void *ctx) {
     struct remote *r = ctx;
     struct str piece = {p, size * n};
     long status = 0;

@@ -318,6 +318,7 @@ static int find_items(struct reading *r, const struct stream_info *list, struct 
         const struct row_place *place = &r->entries[i].place;
         const uint32_t at = place->ordinal % CHUNK_ROWS;
         if (r->entries[i].stream != list->parent) continue;
+        K_ASSERT(place->source);
         if (source != place->source || chunk != place->ordinal / CHUNK_ROWS) {
             source = place->source;
             chunk = place->ordinal / CHUNK_ROWS;

@@ -28,7 +28,7 @@ struct chosen_rows {
     uint32_t customers[CHUNK_ROWS];
     int64_t times[CHUNK_ROWS];
 };
-void choose_rows(const struct feed *f, const uint64_t *bits, struct chosen_rows *out);
+void choose_rows(const struct feed *f, const uint64_t *bits, struct chosen_rows *c);
 
 /* Rows that do not match are passed over: what changes at one of them changes at the next that
  * matches. Both are bits of a batch's rows; the changes are of matching rows afterwards. */

@@ -100,9 +100,10 @@ static void assert_proposed(const struct plan_form *form) {
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         const struct plan_property *p = property(form, "Order", expected[i].name);
-        if (!p) fail_msg("%s is not proposed", expected[i].name);
-        if (p->type != expected[i].type || p->required != expected[i].required ||
-            p->class != expected[i].class)
+        if (!p)
+            fail_msg("%s is not proposed", expected[i].name);
+        else if (p->type != expected[i].type || p->required != expected[i].required ||
+                 p->class != expected[i].class)
             fail_msg("%s: %s, required %d, %s", expected[i].name, PLAN_TYPE_NAMES[p->type],
                      p->required, PLAN_CLASS_NAMES[p->class]);
     }

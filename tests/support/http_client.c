@@ -98,7 +98,9 @@ static void drop(struct http_client *c, size_t n) {
 }
 
 static void add(struct http_reply *r, const char *p, size_t n) {
-    r->body = realloc(r->body, r->n + n + 1);
+    char *body = realloc(r->body, r->n + n + 1);
+    if (!body) give_up("no memory");
+    r->body = body;
     if (n) memcpy(r->body + r->n, p, n);
     r->n += n;
     r->body[r->n] = 0;
@@ -164,7 +166,7 @@ void http_receive(struct http_client *c, struct http_reply *r, bool head_only) {
     snprintf(r->head, sizeof r->head, "%.*s", (int)n, c->buffer);
     drop(c, n);
     if (strncmp(r->head, "HTTP/1.1 ", 9) != 0) return;
-    r->status = atoi(r->head + 9);
+    r->status = (int)strtol(r->head + 9, NULL, 10);
     if (r->status == 100) { /* "Continue": the reply comes behind it */
         http_reply_free(r);
         http_receive(c, r, head_only);

@@ -23,6 +23,11 @@ static struct lexicon *lexicon_of(void *ctx, uint32_t column) {
     return place->lexicons[column];
 }
 
+static uint64_t bits_of(double v) {
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
 static void add(struct place *place, const void *p, size_t n) {
     place->digest = hash_mix(place->digest ^ hash64(p, n));
 }
@@ -137,7 +142,7 @@ static int read_single(const struct source *s, uint32_t id, uint32_t chunk, cons
         K_ASSERT(bit_get(v->present, i) == bit_get(whole->present, i));
         if (!bit_get(v->present, i)) continue;
         if (v->kind == VEC_NUMBER)
-            K_ASSERT(memcmp(&v->num[i], &whole->num[i], sizeof v->num[i]) == 0);
+            K_ASSERT(bits_of(v->num[i]) == bits_of(whole->num[i]));
         else if (v->kind == VEC_TEXT)
             K_ASSERT(str_eq(v->text[i], whole->text[i]));
         else

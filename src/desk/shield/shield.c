@@ -279,6 +279,7 @@ static int ask_people(const struct shield_question *q, struct db *db, struct res
 /* Those of the question who are, or are not, in a set of its own. */
 static int check_part(struct shield *s, const struct shield_question *q, struct db *db,
                       const struct query_cond *part, bool in, struct keel_error *err) {
+    K_ASSERT(part);
     struct shield_question own = *q;
     struct query whose = {.form = QUERY_COUNT};
     struct query_cond not = {.kind = QUERY_COND_NOT, .n_items = 1, .depth = part->depth + 1};

@@ -304,6 +304,7 @@ static double g_squared(const uint64_t *has, const uint64_t *size) {
 
 static int add_fact(struct facts *all, struct str kind, struct str name, struct datum value,
                     const uint64_t *n, struct keel_error *err) {
+    K_ASSERT(n);
     if (n[0] + n[1] < all->least) return 0;
     if (all->n == all->cap) {
         uint64_t cap = all->cap ? all->cap * 2 : 256;

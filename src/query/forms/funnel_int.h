@@ -79,7 +79,7 @@ int funnel_fast_feed(struct funnel_state *s, struct feed *f, struct keel_error *
 void funnel_best_offer(struct funnel_best *b, uint32_t level, int64_t end,
                        const struct funnel_chain *chain);
 /* The earliest start that a chain which ends at t may have. */
-int64_t funnel_best_lowest(const struct funnel_best *b, int64_t t);
+int64_t funnel_best_lowest(const struct funnel_best *s, int64_t t);
 /* funnel_any.c: one list of events in order, steps in any order. */
 void funnel_any_solve(struct funnel_best *b, const struct funnel_event *const *e, uint32_t n);
 

@@ -117,7 +117,8 @@ static __m512i read_low(const uint8_t *in, __m512i bytes, unsigned width) {
     const __m512i low = _mm512_set1_epi8(3);
     const __m512i word = _mm512_slli_epi32(_mm512_andnot_si512(low, bytes), 2);
     const __m512i at = _mm512_or_si512(_mm512_or_si512(word, lane), _mm512_and_si512(bytes, low));
-    const __m512i shift = _mm512_set1_epi64((long long)(0x0706050403020100 * (uint64_t)width));
+    const uint64_t shifts = UINT64_C(0x0706050403020100) * width;
+    const __m512i shift = _mm512_set1_epi64((long long)shifts);
     __m512i v = _mm512_permutexvar_epi8(at, _mm512_loadu_si512(in));
     v = _mm512_multishift_epi64_epi8(shift, v);
     return _mm512_and_si512(v, _mm512_set1_epi8((char)((1u << width) - 1)));

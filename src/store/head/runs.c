@@ -147,6 +147,7 @@ static struct run_rows merge_rows(const struct head *h, struct run_rows a, struc
     }
     const struct run_rows *rest = i < a.n ? &a : &b;
     uint32_t from = i < a.n ? i : k;
+    if (from == rest->n) return out;
     memcpy(out.row + n, rest->row + from, (rest->n - from) * sizeof *out.row);
     memcpy(out.customer + n, rest->customer + from, (rest->n - from) * sizeof *out.customer);
     return out;
