@@ -175,6 +175,8 @@ MUTATIONS = [
      ""),
     ("live: a past that joins while filling is left out", "src/query/live/live_feed.c",
      "to < l->filled_to) notes_add(&l->rebuilt, to, i);\n", "to < l->filled_to) continue;\n"),
+    ("live: what is started too early counts as filled", "src/query/live/live.c",
+     "    if (l->stale) return 1;\n", ""),
     ("webhooks: a cursor beyond the journal is believed", "src/reach/webhook.c",
      "bool ahead = e->has_cursor && !e->reader && e->position > end;", "bool ahead = false;"),
     ("a refused sender waits for the idle limit", "src/api/server/loop.c",
@@ -245,6 +247,7 @@ NOTICED_BY = {
     "live: what is to come counts already": "query_live",
     "live: a step keeps what came before it": "query_live",
     "live: a past that joins while filling is left out": "query_live",
+    "live: what is started too early counts as filled": "query_live",
     "webhooks: a cursor beyond the journal is believed": "reach_webhook",
     "a refused sender waits for the idle limit": "api_server",
 }

@@ -358,6 +358,26 @@ static void a_past_joins(const char *condition, bool person_first, uint32_t fill
     end_world(&w);
 }
 
+/* What is started before the first advance, or after one that failed, is not filled until the next
+ * one has filled everything. */
+static void nothing_is_filled_before_all_is(void **state) {
+    (void)state;
+    struct world w;
+    struct keel_error err = {0};
+    begin_world(&w, 1);
+    struct watched *s = w.started = &w.segments[0];
+    ingest_one(&w, "Order", "bob", NULL);
+    assert_int_equal(parse(s, STR("count customers where did \"Order\"")), 0);
+    assert_int_equal(live_start(w.live, s->q->where, &s->id, &err), 0);
+    assert_int_equal(live_next(w.live), w.now);
+    assert_false(fill(&w, UINT32_MAX));
+    advance(&w);
+    assert_true(fill(&w, UINT32_MAX));
+    assert_int_equal(live_size(w.live, s->id), 1);
+    compare(&w);
+    end_world(&w);
+}
+
 static void what_joins_while_filling_is_there(void **state) {
     (void)state;
     static const char *const conditions[] = {"did \"Order\"",
@@ -375,7 +395,8 @@ static void what_joins_while_filling_is_there(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(what_joins_while_filling_is_there),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(nothing_is_filled_before_all_is),
+                                       cmocka_unit_test(what_joins_while_filling_is_there),
                                        cmocka_unit_test(members_are_those_of_a_full_scan)};
     const char *tmp = getenv("TMPDIR");
     snprintf(dir, sizeof dir, "%s/keel-live-%d", tmp ? tmp : "/tmp", (int)getpid());

@@ -181,7 +181,8 @@ static void *run_follower(void *arg) {
         look_at_table(a);
         audiences_fill(a);
         audiences_keep_up(a);
-        if (!audiences_filling(a)) rest(a); /* else the steps are its rest */
+        if (!audiences_filling(a) || monotonic_us() < a->retry_us)
+            rest(a); /* else the steps are its rest */
     }
     return NULL;
 }

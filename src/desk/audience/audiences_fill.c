@@ -1,7 +1,10 @@
 /* Filling what is new, or means something else now, by steps of a few milliseconds between two
  * advances of the following thread: what is live goes on meanwhile, and waits no longer than a step
  * for its events. A segment that was edited keeps its old members until its new ones are all there;
- * then the difference is told. */
+ * then the difference is told.
+ *
+ * Threads: the following one. Locks: audiences.lock around what others read. Limits: a step is as
+ * many customers as STEP_US allows by the one before, STEP_LEAST to STEP_MOST. */
 #include <roaring/roaring.h>
 
 #include "base/os.h"

@@ -293,6 +293,7 @@ int live_start(struct live *l, const struct query_cond *where, uint32_t *out_seg
 }
 
 int live_fill(struct live *l, uint32_t most, struct keel_error *err) {
+    if (l->stale) return 1;
     if (!l->filling) return 0;
     struct range r;
     TRY(live_fill_step(l, most, &r, err));
@@ -343,7 +344,7 @@ int live_advance(struct live *l, int64_t now_ms, struct keel_error *err) {
     return code;
 }
 
-int64_t live_next(const struct live *l) { return l->stale ? INT64_MIN : wheel_next(&l->wheel); }
+int64_t live_next(const struct live *l) { return l->stale ? l->now_ms : wheel_next(&l->wheel); }
 
 bool live_wait(const struct live *l, int64_t until_us) {
     return store_version_wait(l->store, l->version, until_us);

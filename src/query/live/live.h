@@ -67,7 +67,8 @@ int live_start(struct live *l, const struct query_cond *where, uint32_t *out_seg
                struct keel_error *err) K_CHECKED;
 /* The next customers, at most `most`, of all segments that were started; as of the last
  * live_advance. 1: there are more; 0: nothing is being filled. After an error these customers are
- * still to be filled, and the segments may be removed. */
+ * still to be filled, and the segments may be removed. Before the first live_advance, and after an
+ * error of one, it does nothing and says 1: the next live_advance fills everything at once. */
 int live_fill(struct live *l, uint32_t most, struct keel_error *err) K_CHECKED;
 /* The share of customers that live_fill has filled. */
 double live_filled(const struct live *l);
@@ -85,7 +86,8 @@ void live_remove(struct live *l, uint32_t segment);
 /* Everything that is committed, and time up to now_ms; a clock that steps back stands still. After
  * an error nothing is lost: memberships are as before, and the next call begins there. */
 int live_advance(struct live *l, int64_t now_ms, struct keel_error *err) K_CHECKED;
-/* No membership changes before this moment unless something is committed; INT64_MAX: never. */
+/* No membership changes before this moment unless something is committed; INT64_MAX: never; that of
+ * the last live_advance: at once, since it failed. */
 int64_t live_next(const struct live *l);
 
 /* Waits until something is committed behind the last live_advance; false: not until
