@@ -64,16 +64,26 @@ static void happen(struct naive *h, struct batch_writer *w, struct rand *r, cons
     write_naive_event(w, e);
 }
 
+static void begin_history(struct db *db, struct naive *h, struct batch_writer *w) {
+    batch_writer_init(w);
+    h->n = 0;
+    h->zone = db_zone(db);
+    h->at_ms = RANDOM_BASE_MS + (int64_t)100 * MS_PER_DAY;
+}
+
+static void end_history(struct db *db, struct naive *h, struct batch_writer *w) {
+    ingest_written(db, w);
+    batch_writer_release(w);
+    naive_link(h);
+}
+
 /* Two customers fill the first rows, ten seconds apart; the second one's tie lies on the border. */
 static void make_history(struct db *db, struct naive *h, uint64_t seed) {
     static const char *const names[] = {"A", "B", "C", "D"};
     struct batch_writer w;
     struct rand r;
     rand_init(&r, seed);
-    batch_writer_init(&w);
-    h->n = 0;
-    h->zone = db_zone(db);
-    h->at_ms = RANDOM_BASE_MS + (int64_t)100 * MS_PER_DAY;
+    begin_history(db, h, &w);
     uint32_t first = rand_below(&r, 2) ? 0 : 1 + rand_below(&r, BATCH / 2);
     uint32_t tie = 2 + rand_below(&r, TIE_MOST - 1), before = 1 + rand_below(&r, tie - 1);
     uint32_t fill = BATCH - before, ties = rand_below(&r, 3) ? 1 : 3;
@@ -84,9 +94,7 @@ static void make_history(struct db *db, struct naive *h, uint64_t seed) {
         for (uint32_t n = 0; n < tie; n++) happen(h, &w, &r, "u2", names[rand_below(&r, 4)], t);
     for (uint32_t i = 0; i < 5; i++)
         happen(h, &w, &r, "u3", names[rand_below(&r, 4)], t + rand_below(&r, 2));
-    ingest_written(db, &w);
-    batch_writer_release(&w);
-    naive_link(h);
+    end_history(db, h, &w);
 }
 
 /* Everybody does A; in each range the customers of three slots do B and C, a few times. */
@@ -96,10 +104,7 @@ static void make_few(struct db *db, struct naive *h, uint64_t seed) {
     struct batch_writer w;
     struct rand r;
     rand_init(&r, seed);
-    batch_writer_init(&w);
-    h->n = 0;
-    h->zone = db_zone(db);
-    h->at_ms = RANDOM_BASE_MS + (int64_t)100 * MS_PER_DAY;
+    begin_history(db, h, &w);
     for (uint32_t i = 0; i < RANGE * RANGES; i++) {
         snprintf(users[i], sizeof users[i], "u%u", i);
         happen(h, &w, &r, users[i], "A", RANDOM_BASE_MS + i);
@@ -109,9 +114,7 @@ static void make_few(struct db *db, struct naive *h, uint64_t seed) {
             happen(h, &w, &r, users[k * RANGE + slots[rand_below(&r, 3)]],
                    rand_below(&r, 3) ? "B" : "C",
                    RANDOM_BASE_MS + MS_PER_HOUR * (int64_t)(1 + rand_below(&r, 50)));
-    ingest_written(db, &w);
-    batch_writer_release(&w);
-    naive_link(h);
+    end_history(db, h, &w);
 }
 
 static void ask(struct db *db, const struct naive *h, const char *question, uint32_t range_size,

@@ -3,8 +3,8 @@
 // the frame, with all of a table. See test_shots.sh.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { everything } from './named.mjs';
-import { begin, end, expect, given, launch, open, q, send, signedIn, wrong } from './walk.mjs';
+import { named } from './named.mjs';
+import { begin, end, expect, given, launch, open, q, wrong } from './walk.mjs';
 
 const ON_SCREEN = 200; // rows of a table
 const LISTED = 300;
@@ -100,11 +100,7 @@ async function allOnPaper(page) {
 mkdirSync(given.shots, { recursive: true });
 const browser = await launch();
 try {
-  begin('signing in');
-  const page = await signedIn(browser, given.link);
-  begin('making');
-  await send(given.events);
-  await everything(page, given.names);
+  const page = await named(browser);
   for (const [name, path] of Object.entries(PAGES)) {
     begin(`long names: ${name}`);
     for (const [width, height] of Object.entries(WIDTHS)) {

@@ -1,8 +1,8 @@
 // Everything that people can name, with names that tests think of.
-import { wrong } from './walk.mjs';
+import { begin, given, send, signedIn, wrong } from './walk.mjs';
 
 /* Audiences from 2 on, if there is one already; KPIs named0, named1, …; by somebody who may. */
-export async function everything(page, names) {
+async function everything(page, names) {
   const made = await page.evaluate(async (names) => {
     const { csrf } = await (await fetch('/api/v1/session')).json();
     const said = [];
@@ -22,4 +22,14 @@ export async function everything(page, names) {
     return said;
   }, names);
   made.forEach(wrong);
+}
+
+/* A page of somebody who is signed in, where all of that has the names that are given. */
+export async function named(browser) {
+  begin('signing in');
+  const page = await signedIn(browser, given.link);
+  begin('making');
+  await send(given.events);
+  await everything(page, given.names);
+  return page;
 }

@@ -1,6 +1,6 @@
 // Texts that hold scripts, in everything that events and people can name; see test_roles.sh.
-import { everything } from './named.mjs';
-import { begin, end, expect, given, launch, open, q, send, signedIn, wrong } from './walk.mjs';
+import { named } from './named.mjs';
+import { begin, end, expect, given, launch, open, q, wrong } from './walk.mjs';
 
 const [SCRIPT] = given.names;
 const MARK = 'onerror=';
@@ -41,11 +41,7 @@ const PAGES = {
 
 const browser = await launch();
 try {
-  begin('signing in');
-  const page = await signedIn(browser, given.link);
-  begin('making');
-  await send(given.events);
-  await everything(page, [SCRIPT]);
+  const page = await named(browser);
   for (const [path, shown] of Object.entries(PAGES)) {
     begin(path.slice(0, 60));
     if (REFUSED.includes(path)) page.removeAllListeners('console');
